@@ -1,0 +1,1 @@
+"""One conversation, and serving it."""

@@ -1,0 +1,95 @@
+"""The values of one conversation: messages, the trajectory of one turn, feedback on it."""
+
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from toolkit.tool import ToolCall, ToolResult
+
+BASE = "base"
+"""The name under which requests reach the model without any adapter."""
+
+
+class _Frozen(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Message(_Frozen):
+    """One message. Only ``assistant`` messages have ``tool_calls``; only ``tool`` messages have a ``tool_result``."""
+
+    role: Literal["system", "user", "assistant", "tool"]
+    content: str = ""
+    tool_calls: tuple[ToolCall, ...] = ()
+    tool_result: ToolResult | None = None
+
+
+class Usage(_Frozen):
+    """Tokens over all requests of a turn."""
+
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+
+
+class Sampling(_Frozen):
+    """How the model was asked. ``seed`` None leaves sampling to the server."""
+
+    temperature: float = 0.0
+    top_p: float = 1.0
+    max_tokens: int = 256
+    seed: int | None = None
+
+
+StopReason = Literal["answered", "step_limit", "time_limit", "token_limit", "failed"]
+
+
+class Trajectory(_Frozen):
+    """One turn, from the user's message to the answer: what is logged, mined and judged.
+
+    ``history`` is what came before in the session; ``messages`` is this turn, the user's message first. ``tools`` are
+    the names of the tools that the model was shown, in that order. ``adapter`` is the adapter that answered (or
+    ``base``), ``adapter_sha256`` the hash of its manifest.
+    """
+
+    history: tuple[Message, ...] = ()
+    messages: tuple[Message, ...]
+    tools: tuple[str, ...]
+    adapter: str
+    adapter_sha256: str = ""
+    prompt_version: str
+    sampling: Sampling
+    usage: Usage = Usage()
+    stop_reason: StopReason
+    error: str = ""
+    latency_ms: float = 0.0
+
+    @property
+    def answer(self) -> str:
+        return self.messages[-1].content if self.messages[-1].role == "assistant" else ""
+
+    @property
+    def calls(self) -> tuple[ToolCall, ...]:
+        return tuple(call for message in self.messages for call in message.tool_calls)
+
+    @property
+    def results(self) -> tuple[ToolResult, ...]:
+        return tuple(m.tool_result for m in self.messages if m.tool_result is not None)
+
+
+class Feedback(_Frozen):
+    """A person's word on one interaction."""
+
+    interaction_id: str
+    verdict: Literal["good", "bad"]
+    note: str = ""
+
+
+class Interaction(_Frozen):
+    """A logged turn: a Trajectory with its identity. ``tool_schemas`` are the schemas as the model saw them."""
+
+    id: str
+    session: str
+    source: str
+    created_at: float = Field(description="seconds since the epoch, UTC")
+    trajectory: Trajectory
+    tool_schemas: tuple[dict[str, Any], ...] = ()
+    feedback: tuple[Feedback, ...] = ()

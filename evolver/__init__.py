@@ -1,0 +1,1 @@
+"""Making the agent better from its own work."""

@@ -1,0 +1,1 @@
+"""The tools that come with apprentice, one module per family."""
