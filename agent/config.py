@@ -14,6 +14,7 @@ class PromptConfig(Section):
     """``[agent.prompt]``."""
 
     tools_in_prompt: Annotated[int, Field(ge=1, le=128, description="the best matching tools shown per request")] = 5
+    history_turns: Annotated[int, Field(ge=0, le=100, description="earlier turns of the session sent along")] = 6
 
 
 class LoopConfig(Section):
@@ -70,4 +71,4 @@ class Config(Section):
     data_folder: Path = Path("data")
     toolkit: ToolkitConfig = ToolkitConfig()
     agent: AgentConfig = AgentConfig()
-    evolver: dict[str, Any] = {}
+    evolver: dict[str, Any] = Field(default_factory=dict)

@@ -39,7 +39,9 @@ class Sampling(_Frozen):
     seed: int | None = None
 
 
-StopReason = Literal["answered", "step_limit", "time_limit", "token_limit", "failed"]
+StopReason = Literal["answered", "step_limit", "time_limit", "token_limit", "repeated_call", "failed"]
+"""Why a turn ended. ``repeated_call``: the model insists on a call whose result it already has. ``failed``: the model
+server or the sandbox, not the model; ``Trajectory.error`` says what."""
 
 
 class Trajectory(_Frozen):
@@ -47,7 +49,7 @@ class Trajectory(_Frozen):
 
     ``history`` is what came before in the session; ``messages`` is this turn, the user's message first. ``tools`` are
     the names of the tools that the model was shown, in that order. ``adapter`` is the adapter that answered (or
-    ``base``), ``adapter_sha256`` the hash of its manifest.
+    ``base``; the requested name if nothing answered), ``adapter_sha256`` the hash of its manifest ("" for base).
     """
 
     history: tuple[Message, ...] = ()

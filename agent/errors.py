@@ -1,0 +1,33 @@
+"""Errors of one conversation and of serving it.
+
+UserError (toolkit.errors)
+├── ModelUnavailable      no model server answers; infrastructure, says nothing about the model
+├── StorageError          interactions.db cannot be opened, read or written
+└── AdapterError          the pointer file or an adapter folder is not what it should be
+ModelError                the server answered, but not with a model's reply
+└── ModelTimeout          the reply did not come within the time that the caller gave
+"""
+
+from toolkit.errors import UserError
+
+NO_SERVER = "no server is running; start it with: agent serve"
+
+
+class ModelUnavailable(UserError):
+    """No model server answers: not started, starting again, or gone in the middle of an answer."""
+
+
+class StorageError(UserError):
+    """The interaction log cannot be opened, read or written."""
+
+
+class AdapterError(UserError):
+    """The pointer to the active adapter, or an adapter's folder, is damaged or missing."""
+
+
+class ModelError(Exception):
+    """The server refused the request or sent something that is no reply."""
+
+
+class ModelTimeout(ModelError):
+    """No complete reply within the time given."""

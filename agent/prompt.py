@@ -1,0 +1,64 @@
+"""Conversation and tools -> what the model is asked, the same in serving, evaluation and training.
+
+The text itself is made by one chat template: vLLM renders requests with it, the training worker lessons.
+"""
+
+import hashlib
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from agent.messages import Message, Sampling
+from toolkit.tool import Tool, ToolCall
+
+TEMPLATE = Path(__file__).with_name("chat_template.jinja")
+
+PROMPT_VERSION = hashlib.sha256(TEMPLATE.read_bytes()).hexdigest()[:16]
+"""Names the template's bytes; recorded with every turn."""
+
+
+def to_openai(messages: Sequence[Message]) -> list[dict[str, Any]]:
+    """The messages as OpenAI chat dicts; arguments are JSON strings.
+
+    A call that does not parse stays in the text, as the model wrote it: servers refuse arguments that are no JSON.
+    """
+    return [_to_openai(message) for message in messages]
+
+
+def request(model: str, messages: Sequence[Message], tools: Sequence[Tool], sampling: Sampling) -> dict[str, Any]:
+    """The body of a chat request. ``tools`` empty: no tools are named, and none can be called."""
+    body: dict[str, Any] = {
+        "model": model,
+        "messages": to_openai(messages),
+        "temperature": sampling.temperature,
+        "top_p": sampling.top_p,
+        "max_tokens": sampling.max_tokens,
+    }
+    if sampling.seed is not None:
+        body["seed"] = sampling.seed
+    if tools:
+        body["tools"] = [tool.schema() for tool in tools]
+    return body
+
+
+def _to_openai(message: Message) -> dict[str, Any]:
+    if message.role == "tool":
+        call_id = message.tool_result.call_id if message.tool_result else ""
+        return {"role": "tool", "tool_call_id": call_id, "content": message.content}
+    if not message.tool_calls:
+        return {"role": message.role, "content": message.content}
+    broken = [_as_text(call) for call in message.tool_calls if call.arguments is None]
+    calls = [_call(call) for call in message.tool_calls if call.arguments is not None]
+    content = "\n".join([message.content, *broken] if message.content else broken)
+    return {"role": "assistant", "content": content, **({"tool_calls": calls} if calls else {})}
+
+
+def _call(call: ToolCall) -> dict[str, Any]:
+    arguments = json.dumps(call.arguments, ensure_ascii=False)
+    return {"id": call.id, "type": "function", "function": {"name": call.name, "arguments": arguments}}
+
+
+def _as_text(call: ToolCall) -> str:
+    body = f'{{"name": {json.dumps(call.name)}, "arguments": {call.raw}}}' if call.name else call.raw
+    return f"<tool_call>\n{body}\n</tool_call>"
