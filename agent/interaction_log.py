@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from sqlite_utils import Database
-from sqlite_utils.utils import sqlite3
+from sqlite_utils.utils import sqlite3  # pyright: ignore[reportPrivateImportUsage]  # pysqlite3 where there is one
 
 from agent.errors import StorageError
 from agent.messages import Feedback, Interaction, Trajectory
@@ -27,7 +27,7 @@ _BUSY_SECONDS = 30.0
 
 
 class InteractionLog:
-    """An open log; may be shared by threads. Raises StorageError, and PrerequisiteError for a SQLite that is too old."""
+    """An open log; may be shared by threads. Raises StorageError, and PrerequisiteError when SQLite is too old."""
 
     def __init__(self, path: Path, *, now: Callable[[], float] = time.time) -> None:
         check_sqlite_version()

@@ -58,6 +58,7 @@ class HttpModelClient:
             base_url=base_url,
             headers=headers,
             trust_env=False,
+            verify=base_url.startswith("https:"),  # reading the certificates takes longer than a request
             transport=transport,
             timeout=httpx.Timeout(None, connect=_CONNECT_SECONDS),
             limits=httpx.Limits(max_connections=None, keepalive_expiry=4),

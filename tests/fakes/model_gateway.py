@@ -1,0 +1,40 @@
+"""A gateway on a real socket, in front of a ModelServer."""
+
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import uvicorn
+
+from agent.interaction_log import InteractionLog
+from agent.serving.exchange_log import ExchangeLog
+from agent.serving.gateway import Gateway, Upstream
+from tests.fakes.model_server import ModelServer
+
+KEY = "upstream-key"
+
+
+@contextmanager
+def running_gateway(
+    data: Path, server: ModelServer | None, log: InteractionLog | None = None
+) -> Iterator[tuple[Gateway, str]]:
+    """Yields the gateway and its URL; leaving stops it cleanly."""
+    gateway = Gateway(data, log=ExchangeLog(log) if log else None)
+    if server is not None:
+        server.key = KEY
+        gateway.upstream = Upstream(server.url, KEY, pid=4711)
+    listener = socket.create_server(("127.0.0.1", 0))
+    web = uvicorn.Server(uvicorn.Config(gateway.app, log_level="error", timeout_graceful_shutdown=5))
+    thread = threading.Thread(target=web.run, args=([listener],))
+    thread.start()
+    while not web.started and thread.is_alive():
+        time.sleep(0.005)
+    try:
+        yield gateway, f"http://127.0.0.1:{listener.getsockname()[1]}"
+    finally:
+        web.should_exit = True
+        thread.join()
+        listener.close()

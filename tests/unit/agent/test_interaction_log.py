@@ -1,0 +1,168 @@
+"""The interaction log: what is appended is there, in order, once."""
+
+import sqlite3 as system_sqlite3
+import threading
+from pathlib import Path
+
+import pytest
+from sqlite_utils.utils import sqlite3
+
+from agent.errors import StorageError
+from agent.interaction_log import InteractionLog, check_sqlite_version
+from agent.messages import Feedback, Message, Sampling, Trajectory
+from toolkit.errors import PrerequisiteError, UserError
+from toolkit.tool import ToolCall, ToolError, ToolErrorKind, ToolResult
+
+
+def turn(text: str = "hi") -> Trajectory:
+    call = ToolCall(id="1", name="add", arguments={"a": [1, None, {"ü": 0.5}]}, raw="{}")
+    failed = ToolResult(call_id="1", name="add", error=ToolError(kind=ToolErrorKind.TIMEOUT, message="slow"))
+    return Trajectory(
+        history=(Message(role="user", content="before"),),
+        messages=(
+            Message(role="user", content=text),
+            Message(role="assistant", tool_calls=(call,)),
+            Message(role="tool", content="error", tool_result=failed),
+            Message(role="assistant", content="☃"),
+        ),
+        tools=("add",),
+        adapter="adapter-0001",
+        prompt_version="v",
+        sampling=Sampling(),
+        stop_reason="answered",
+    )
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "data" / "interactions.db"
+
+
+def test_a_turn_comes_back_as_it_was(path: Path) -> None:
+    schemas = ({"type": "function", "function": {"name": "add"}},)
+    with InteractionLog(path, now=lambda: 1000.5) as log:
+        identity = log.append(turn(), session="s", source="chat", tool_schemas=schemas)
+        (found,) = log.read()
+    assert found.trajectory == turn()
+    assert (found.id, found.session, found.source, found.created_at) == (identity, "s", "chat", 1000.5)
+    assert found.tool_schemas == schemas
+    with InteractionLog(path) as again:
+        assert again.read() == [found]
+
+
+def test_ids_sort_in_the_order_of_appending_also_when_the_clock_goes_back(path: Path) -> None:
+    times = iter([50.0, 50.0, 10.0, 60.0])
+    with InteractionLog(path, now=lambda: next(times)) as log:
+        ids = [log.append(turn(str(n)), session="", source="chat") for n in range(4)]
+        assert ids == sorted(set(ids))
+        assert [i.id for i in log.read()] == ids
+
+
+def test_reading_in_parts(path: Path) -> None:
+    with InteractionLog(path) as log:
+        ids = [log.append(turn(str(n)), session=f"s{n % 2}", source="chat") for n in range(5)]
+        assert [i.id for i in log.read(limit=2)] == ids[3:]
+        assert [i.id for i in log.read(since_id=ids[1])] == ids[2:]
+        assert [i.id for i in log.read(limit=2, since_id=ids[0])] == ids[1:3]
+        assert [i.id for i in log.read_session("s0", source="chat", limit=2)] == [ids[2], ids[4]]
+        assert log.read_session("s0", source="gateway", limit=2) == []
+
+
+def test_feedback_is_kept_in_order(path: Path) -> None:
+    with InteractionLog(path) as log:
+        identity = log.append(turn(), session="", source="chat")
+        log.feedback(identity, "bad", "wrong sum")
+        log.feedback(identity, "good")
+        assert log.read()[0].feedback == (
+            Feedback(interaction_id=identity, verdict="bad", note="wrong sum"),
+            Feedback(interaction_id=identity, verdict="good"),
+        )
+        with pytest.raises(UserError, match="no interaction 17; see their ids with: agent log"):
+            log.feedback("17", "good")
+
+
+def test_many_writers_lose_and_double_nothing(path: Path) -> None:
+    stored: list[str] = []
+
+    def write() -> None:
+        with InteractionLog(path) as log:
+            for _ in range(5):
+                stored.append(log.append(turn(), session="", source="chat"))  # noqa: PERF401
+
+    threads = [threading.Thread(target=write) for _ in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    with InteractionLog(path) as log:
+        assert [i.id for i in log.read()] == sorted(stored)
+    assert len(stored) == len(set(stored)) == 30
+
+
+def test_settings_that_make_an_append_durable(path: Path) -> None:
+    with InteractionLog(path) as log:
+        assert log._db.journal_mode == "wal"
+        assert log._db.execute("PRAGMA synchronous").fetchone()[0] == 2
+
+
+def test_readers_cannot_write(path: Path) -> None:
+    with InteractionLog(path) as log:
+        log.append(turn(), session="", source="chat")
+        with InteractionLog.open_readonly(path) as reader:
+            assert len(reader.read()) == 1
+            with pytest.raises(StorageError, match="cannot be written"):
+                reader.append(turn(), session="", source="chat")
+        log.append(turn(), session="", source="chat")
+
+
+def test_a_log_that_is_not_there_reads_as_empty_and_is_not_made(path: Path) -> None:
+    with InteractionLog.open_readonly(path) as reader:
+        assert reader.read() == []
+    assert not path.exists()
+
+
+def test_full_disk_is_one_clear_line_and_loses_nothing_stored(path: Path) -> None:
+    with InteractionLog(path) as log:
+        log.append(turn(), session="", source="chat")
+        pages = log._db.execute("PRAGMA page_count").fetchone()[0]
+        log._db.execute(f"PRAGMA max_page_count={pages}")
+        with pytest.raises(StorageError) as raised:
+            log.append(turn("x" * 100_000), session="", source="chat")
+        assert str(raised.value) == f"{path}: the disk is full; free some space and try again"
+        log._db.execute("PRAGMA max_page_count=100000")
+        log.append(turn("after"), session="", source="chat")
+        assert [i.trajectory.messages[0].content for i in log.read()] == ["hi", "after"]
+
+
+def test_damaged_file(path: Path) -> None:
+    path.parent.mkdir()
+    path.write_bytes(b"no database at all " * 100)
+    with pytest.raises(StorageError, match="is damaged; move it away or restore a backup"):
+        InteractionLog(path)
+
+
+def test_a_migration_and_its_record_stand_or_fall_together(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from agent import migrations as module
+
+    def fails(db: object) -> None:
+        db.execute("CREATE TABLE half (x)")  # type: ignore[attr-defined]
+        raise sqlite3.OperationalError("database or disk is full")
+
+    steps = module.migrations._migrations
+    monkeypatch.setattr(module.migrations, "_migrations", list(steps))
+    module.migrations(name="m999")(fails)
+    with pytest.raises(StorageError):
+        InteractionLog(path)
+    monkeypatch.setattr(module.migrations, "_migrations", steps)
+    with InteractionLog(path) as log:
+        assert "half" not in log._db.table_names()
+        log.append(turn(), session="", source="chat")
+
+
+def test_old_sqlite_is_refused() -> None:
+    check_sqlite_version("3.51.3")
+    check_sqlite_version("4.0.0")
+    with pytest.raises(PrerequisiteError, match=r"SQLite 3.51.2 is too old .*: pip install -U pysqlite3"):
+        check_sqlite_version("3.51.2")
+    assert sqlite3.sqlite_version_info >= (3, 51, 3)
+    assert system_sqlite3.apilevel == "2.0"
