@@ -4,25 +4,30 @@ A tool is a typed Python function. ``@tool(effect=...)`` marks it; ``describe`` 
 the JSON schema that the model reads.
 """
 
+import json
+import re
+import unicodedata
 from collections.abc import Callable
 from enum import StrEnum
-from typing import Any, TypeVar
+from typing import Any
 
 from pydantic import BaseModel, ConfigDict, JsonValue
 
+from toolkit.declare import Declaration, Effect, tool
 
-F = TypeVar("F", bound=Callable[..., Any])
-
-
-class Effect(StrEnum):
-    """What calling the tool does to the world; decides what the evolver may execute."""
-
-    PURE = "pure"
-    """Same arguments, same result, nothing changed."""
-    READS = "reads"
-    """Reads something outside the sandbox that changes over time (clock, web, files)."""
-    WRITES = "writes"
-    """Changes state. ``Tool.sandbox_state`` says whether that state lives wholly in the sandbox's workspace."""
+__all__ = [
+    "Declaration",
+    "Effect",
+    "Tool",
+    "ToolCall",
+    "ToolError",
+    "ToolErrorKind",
+    "ToolResult",
+    "describe",
+    "neutral",
+    "render_result",
+    "tool",
+]
 
 
 class ToolErrorKind(StrEnum):
@@ -99,12 +104,49 @@ class ToolResult(_Frozen):
         return self.error is None
 
 
-class Declaration(_Frozen):
-    """What ``@tool`` leaves on a function."""
+def describe(function: Callable[..., Any], *, source: str = "builtin") -> Tool:
+    """The Tool for a typed function; see toolkit.describing, which this loads on first use."""
+    from toolkit.describing import describe as describe_function
 
-    effect: Effect
-    sandbox_state: bool
+    return describe_function(function, source=source)
 
 
-def tool(*, effect: str = "writes", sandbox_state: bool = False) -> Callable[[F], F]:
-    raise NotImplementedError
+_MARKERS = re.compile(
+    r"<(?=\s*/?\s*(?:tool_call|tool_response|tools|think|\|))|\[(?=/?(?:INST|AVAILABLE_TOOLS|TOOL_CALLS|TOOL_RESULTS)\])",
+    re.IGNORECASE,
+)
+_KEPT_CONTROLS = frozenset("\n\t")
+
+
+def neutral(text: str) -> str:
+    """``text`` without what could steer a terminal or imitate a chat template.
+
+    Control, bidi and other invisible format characters and lone surrogates become U+FFFD; the first character of a
+    template token (``<tool_call>``, ``<|im_start|>``, ``[INST]``) becomes a look-alike.
+    """
+    if not (text.isascii() and text.isprintable()):
+        text = "".join(
+            "\ufffd"
+            if unicodedata.category(char) in ("Cc", "Cf", "Cs", "Zl", "Zp") and char not in _KEPT_CONTROLS
+            else char
+            for char in text
+        )
+    return _MARKERS.sub(lambda found: "\u2039" if found[0] == "<" else "\u27e6", text)
+
+
+def render_result(result: ToolResult) -> str:
+    """The text that the model, a log or a terminal gets: the JSON value, or ``error (kind): message``; neutralised."""
+    if result.error is not None:
+        return neutral(f"error ({result.error.kind.value}): {result.error.message}")
+    return neutral(json.dumps(_clean(result.value), ensure_ascii=False))
+
+
+def _clean(value: Any) -> Any:
+    """Strings are neutralised before JSON escapes hide their control characters."""
+    if isinstance(value, str):
+        return neutral(value)
+    if isinstance(value, list):
+        return [_clean(item) for item in value]
+    if isinstance(value, dict):
+        return {neutral(key): _clean(item) for key, item in value.items()}
+    return value

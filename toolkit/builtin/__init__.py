@@ -1,1 +1,1 @@
-"""The tools that come with apprentice, one module per family."""
+"""The tools that come with apprentice: one file per family, standard library only, importable in the sandbox."""

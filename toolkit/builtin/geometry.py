@@ -1,0 +1,93 @@
+"""Areas, volumes and lengths of simple shapes."""
+
+import math
+
+from toolkit.builtin.rounding import neat
+from toolkit.declare import tool
+
+
+def _positive(**sizes: float) -> None:
+    for name, size in sizes.items():
+        if size <= 0:
+            raise ValueError(f"{name} must be greater than 0")
+
+
+@tool(effect="pure")
+def circle_area(radius: float) -> float:
+    """Find the area of a circle.
+
+    Args:
+        radius: The radius.
+    """
+    _positive(radius=radius)
+    return neat(round(math.pi * radius**2, 6))
+
+
+@tool(effect="pure")
+def circle_circumference(radius: float) -> float:
+    """Find the circumference (distance around) of a circle.
+
+    Args:
+        radius: The radius.
+    """
+    _positive(radius=radius)
+    return neat(round(2 * math.pi * radius, 6))
+
+
+@tool(effect="pure")
+def rectangle_area(width: float, height: float) -> float:
+    """Find the area of a rectangle.
+
+    Args:
+        width: One side.
+        height: The other side.
+    """
+    _positive(width=width, height=height)
+    return neat(width * height)
+
+
+@tool(effect="pure")
+def triangle_area(base: float, height: float) -> float:
+    """Find the area of a triangle from its base and height.
+
+    Args:
+        base: The base.
+        height: The height over the base.
+    """
+    _positive(base=base, height=height)
+    return neat(base * height / 2)
+
+
+@tool(effect="pure")
+def hypotenuse(first_leg: float, second_leg: float) -> float:
+    """Find the longest side (hypotenuse) of a right triangle.
+
+    Args:
+        first_leg: One short side.
+        second_leg: The other short side.
+    """
+    _positive(first_leg=first_leg, second_leg=second_leg)
+    return neat(round(math.hypot(first_leg, second_leg), 6))
+
+
+@tool(effect="pure")
+def sphere_volume(radius: float) -> float:
+    """Find the volume of a sphere (ball).
+
+    Args:
+        radius: The radius.
+    """
+    _positive(radius=radius)
+    return neat(round(4 / 3 * math.pi * radius**3, 6))
+
+
+@tool(effect="pure")
+def cylinder_volume(radius: float, height: float) -> float:
+    """Find the volume of a cylinder.
+
+    Args:
+        radius: The radius of its base.
+        height: Its height.
+    """
+    _positive(radius=radius, height=height)
+    return neat(round(math.pi * radius**2 * height, 6))

@@ -1,0 +1,117 @@
+"""One tool call, from what the model asked to what it gets back."""
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from toolkit.config import ToolkitConfig
+from toolkit.registry import ToolRegistry, builtin_modules, load_tools
+from toolkit.sandbox import ExecResult, Sandbox, open_sandbox
+from toolkit.tool import Tool, ToolCall, ToolError, ToolErrorKind, ToolResult
+
+_SHOWN = 60
+_NEAR_NAMES = 3
+
+
+class Executor:
+    """Validates a call, runs it in the sandbox, maps what went wrong to a ToolError. Thread-safe."""
+
+    def __init__(self, registry: ToolRegistry, sandbox: Sandbox) -> None:
+        self.registry = registry
+        self._sandbox = sandbox
+        self._validators: dict[str, Any] = {}
+
+    def execute(self, call: ToolCall, *, workspace: Path | None = None) -> ToolResult:
+        """Never raises for anything that a call can cause; SandboxUnavailable where isolation is broken."""
+        started = time.monotonic()
+        tool = self.registry.get(call.name)
+        if tool is None:
+            return _failed(call, started, ToolErrorKind.UNKNOWN_TOOL, self._unknown(call.name))
+        if call.arguments is None:
+            message = 'the arguments are no JSON object; write {"name": ..., "arguments": {...}}'
+            return _failed(call, started, ToolErrorKind.MALFORMED_CALL, message)
+        problem = self.problem(tool, call.arguments)
+        if problem is not None:
+            return _failed(call, started, ToolErrorKind.INVALID_ARGUMENTS, problem)
+        result = self._sandbox.run(
+            tool.module, tool.function, call.arguments, workspace=workspace if tool.sandbox_state else None
+        )
+        return _to_tool_result(call, result)
+
+    def problem(self, tool: Tool, arguments: dict[str, Any]) -> str | None:
+        """What is wrong with ``arguments`` and how to mend it; None when they fit the schema."""
+        from jsonschema import Draft202012Validator
+        from jsonschema.exceptions import best_match
+
+        validator = self._validators.get(tool.name)
+        if validator is None:
+            validator = self._validators[tool.name] = Draft202012Validator(tool.parameters)
+        error = best_match(validator.iter_errors(arguments))
+        return None if error is None else _explain(error, tool)
+
+    def _unknown(self, name: str) -> str:
+        import difflib
+
+        near = difflib.get_close_matches(name, self.registry.names(), n=_NEAR_NAMES, cutoff=0.5)
+        advice = f"did you mean {' or '.join(near)}?" if near else "use one of the tools listed"
+        return f"there is no tool named {_short(name)}; {advice}"
+
+
+@contextmanager
+def open_executor(config: ToolkitConfig) -> Iterator[Executor]:
+    """The executor that ``config`` describes: its tools, in a checked sandbox. Raises like load_tools and open_sandbox."""
+    registry = load_tools(config)
+    modules = builtin_modules() if config.tools.builtin else []
+    with open_sandbox(config.sandbox, modules) as sandbox:
+        yield Executor(registry, sandbox)
+
+
+def _explain(error: Any, tool: Tool) -> str:
+    where = ".".join(str(part) for part in error.absolute_path)
+    properties = tool.parameters.get("properties") or {}
+    if error.validator == "required" and not error.absolute_path:
+        missing = [name for name in error.validator_value if name not in error.instance]
+        return f"{' and '.join(map(repr, missing))} {'is' if len(missing) == 1 else 'are'} required; add it"
+    if error.validator == "additionalProperties" and not error.absolute_path and isinstance(properties, dict):
+        unknown = sorted(name for name in error.instance if name not in properties)
+        allowed = ", ".join(properties) or "none"
+        return f"unknown argument {_short(unknown[0] if unknown else '')}; allowed: {allowed}"
+    if error.validator == "type":
+        wanted = error.validator_value if isinstance(error.validator_value, str) else " or ".join(error.validator_value)
+        return f"{where!r} must be {wanted}, got {_show(error.instance)}"
+    if error.validator in ("enum", "const"):
+        options = error.validator_value if error.validator == "enum" else [error.validator_value]
+        return f"{where!r} must be one of {', '.join(_show(option) for option in options)}, got {_show(error.instance)}"
+    return f"{where!r}: {_short(error.message, 200)}"
+
+
+def _show(value: Any) -> str:
+    import json
+
+    return _short(json.dumps(value, ensure_ascii=False))
+
+
+def _short(text: str, limit: int = _SHOWN) -> str:
+    return text if len(text) <= limit else text[: limit - 1] + "…"
+
+
+def _failed(call: ToolCall, started: float, kind: ToolErrorKind, message: str) -> ToolResult:
+    duration = round((time.monotonic() - started) * 1000, 3)
+    return ToolResult(
+        call_id=call.id, name=call.name, error=ToolError(kind=kind, message=message), duration_ms=duration
+    )
+
+
+def _to_tool_result(call: ToolCall, result: ExecResult) -> ToolResult:
+    if result.ok:
+        return ToolResult(call_id=call.id, name=call.name, value=result.value, duration_ms=result.duration_ms)
+    named = result.error_type not in ("", "ValueError", "MemoryError")
+    message = f"{result.error_type}: {result.message}" if named else result.message
+    return ToolResult(
+        call_id=call.id,
+        name=call.name,
+        error=ToolError(kind=ToolErrorKind(result.status.value), message=message),
+        duration_ms=result.duration_ms,
+    )

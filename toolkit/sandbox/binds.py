@@ -1,0 +1,102 @@
+"""What of the host a worker may see, all of it read-only: the interpreter, system libraries, the tool modules."""
+
+import importlib.machinery
+import os
+import sys
+import sysconfig
+from collections.abc import Iterable
+from pathlib import Path
+
+from toolkit.errors import ConfigError
+
+PACKAGE_FOLDER = "/opt/package"
+MODULE_FOLDER = "/opt/modules"
+SITE_FOLDER = "/opt/installed"
+_LIBRARY_FOLDERS = ("/lib", "/lib32", "/lib64", "/usr/lib", "/usr/lib32", "/usr/lib64")
+_SINGLE_FILES = ("/etc/ld.so.cache", "/usr/share/zoneinfo")
+_DEVICES = ("/dev/null", "/dev/zero", "/dev/random", "/dev/urandom")
+
+
+def interpreter() -> Path:
+    """The real executable behind ``sys.executable``, outside any virtual environment."""
+    base = getattr(sys, "_base_executable", None) or sys.executable
+    return Path(base).resolve()
+
+
+def import_path() -> list[str]:
+    """``sys.path`` inside: this package, the users' modules, the standard library, the installed packages."""
+    return [PACKAGE_FOLDER, MODULE_FOLDER, *map(str, _standard_library()), *_installed().values()]
+
+
+def _standard_library() -> list[Path]:
+    prefix = {"base": sys.base_prefix, "platbase": sys.base_exec_prefix}
+    paths = [sysconfig.get_path(name, vars=prefix) for name in ("stdlib", "platstdlib")]
+    paths.append(sysconfig.get_config_var("DESTSHARED"))
+    return [Path(path) for path in dict.fromkeys(paths) if path and Path(path).is_dir()]
+
+
+def _installed() -> dict[Path, str]:
+    """site-packages folder -> where it is inside: apart, so that a virtual environment may lie anywhere."""
+    paths = dict.fromkeys(Path(sysconfig.get_path(name)) for name in ("purelib", "platlib"))
+    return {path: f"{SITE_FOLDER}/{index}" for index, path in enumerate(path for path in paths if path.is_dir())}
+
+
+def bind_arguments(modules: Iterable[str]) -> list[str]:
+    """bwrap's arguments for the file system. Raises ConfigError for a module that cannot be found."""
+    arguments = ["--proc", "/proc", "--dir", "/dev", "--dir", "/scratch"]
+    for device in _DEVICES:
+        arguments += ["--dev-bind", device, device]
+    for folder in _LIBRARY_FOLDERS:
+        arguments += _library(folder)
+    for file in _SINGLE_FILES:
+        arguments += ["--ro-bind-try", file, file]
+    program = interpreter()
+    own = [*_standard_library(), Path(sys.base_prefix) / "lib", program]
+    for path in sorted(set(own)):
+        if path.exists() and not _covered(path):
+            arguments += ["--ro-bind", str(path), str(path)]
+    for path, target in _installed().items():
+        arguments += ["--ro-bind", str(path), target]
+    links = {"/workspace": "/scratch/workspace"}
+    if not any(path.is_relative_to("/tmp") for path in own):  # noqa: S108
+        links["/tmp"] = "/scratch/tmp"  # noqa: S108
+    for link, target in links.items():
+        arguments += ["--symlink", target, link]
+    package = Path(__file__).resolve().parent.parent
+    arguments += ["--ro-bind", str(package), f"{PACKAGE_FOLDER}/{package.name}"]
+    for top in dict.fromkeys(name.partition(".")[0] for name in modules):
+        arguments += _module(top, package.name)
+    return [*_parents(arguments), *arguments, "--remount-ro", "/"]
+
+
+def _parents(arguments: list[str]) -> list[str]:
+    """bwrap would make them 0700, unreadable for the user that calls run as."""
+    targets = [
+        Path(target) for flag, target in zip(arguments, arguments[2:], strict=False) if flag.startswith("--ro-bind")
+    ]
+    parents = {parent for target in targets for parent in target.parents if not _covered(parent)}
+    return [part for parent in sorted(parents)[1:] for part in ("--perms", "0755", "--dir", str(parent))]
+
+
+def _library(folder: str) -> list[str]:
+    path = Path(folder)
+    if path.is_symlink():
+        return ["--symlink", os.readlink(path), folder]  # noqa: PTH115 - bwrap wants the link's own text
+    return ["--ro-bind", folder, folder] if path.is_dir() else []
+
+
+def _covered(path: Path) -> bool:
+    return any(path.is_relative_to(folder) for folder in _LIBRARY_FOLDERS)
+
+
+def _module(top: str, package: str) -> list[str]:
+    if top == package or top in sys.stdlib_module_names:
+        return []
+    spec = importlib.machinery.PathFinder.find_spec(top, [str(Path.cwd()), *sys.path])
+    if spec is None or (spec.origin is None and not spec.submodule_search_locations):
+        raise ConfigError(f"toolkit.tools: no module named {top}; put {top}.py beside config.toml or install it")
+    locations = spec.submodule_search_locations
+    source = Path(next(iter(locations)) if locations else str(spec.origin)).resolve()
+    if any(source.is_relative_to(path) for path in (*_standard_library(), *_installed())):
+        return []
+    return ["--ro-bind", str(source), f"{MODULE_FOLDER}/{top}{'' if locations else source.suffix}"]

@@ -1,0 +1,79 @@
+"""From a keeper's reply to an ExecResult. The claim inside is the call's own and is trusted in nothing."""
+
+import base64
+import errno
+import os
+import signal
+from typing import Any
+
+from toolkit.sandbox import ExecResult, Status
+from toolkit.sandbox.frames import BadFrame, parse_strict
+
+_OUT_OF = {
+    errno.ENOSPC: "the scratch folder is full",
+    errno.EDQUOT: "the scratch folder is full",
+    errno.EFBIG: "a file is too large",
+    errno.EMFILE: "too many open files",
+    errno.ENOMEM: "out of memory",
+}
+_LIMIT_SIGNALS = {signal.SIGXCPU: "used up its processor time", signal.SIGXFSZ: "wrote too large a file"}
+
+
+def judge(reply: dict[str, Any], *, timeout_seconds: float, elapsed_seconds: float, output_kib: int) -> ExecResult:
+    """``reply`` as the keeper wrote it; ``elapsed_seconds`` by the host's clock decides whether it was in time."""
+    printed = {
+        "stdout": reply["stdout"],
+        "stderr": reply["stderr"],
+        "duration_ms": round(elapsed_seconds * 1000, 3),
+    }
+    if reply["killed"] == "deadline" or elapsed_seconds > timeout_seconds + 1:
+        return timed_out(timeout_seconds, elapsed_seconds, printed)
+    claim = base64.b64decode(reply["claim"])
+    if reply["killed"] == "claim" or len(claim) > output_kib * 1024 + 64:
+        message = f"the result is larger than {output_kib} KiB; ask for less"
+        return ExecResult(Status.BAD_RESULT, message=message, **printed)
+    status = reply["wait_status"]
+    if os.WIFSIGNALED(status):
+        return _signalled(os.WTERMSIG(status), printed)
+    if not claim or os.WEXITSTATUS(status) != 0:
+        return ExecResult(Status.CRASHED, message="the tool ended without a result", **printed)
+    try:
+        return _claimed(parse_strict(claim), printed)
+    except BadFrame as error:
+        return ExecResult(Status.BAD_RESULT, message=f"the result is {error}", **printed)
+
+
+def timed_out(timeout_seconds: float, elapsed_seconds: float, printed: dict[str, Any] | None = None) -> ExecResult:
+    """A call that did not end in time."""
+    printed = printed or {"duration_ms": round(elapsed_seconds * 1000, 3)}
+    return ExecResult(Status.TIMEOUT, message=f"no result within {timeout_seconds:g} s", **printed)
+
+
+def _signalled(number: int, printed: dict[str, Any]) -> ExecResult:
+    name = signal.Signals(number).name if number in signal.Signals.__members__.values() else str(number)
+    if number in _LIMIT_SIGNALS:
+        return ExecResult(
+            Status.RESOURCE_LIMIT, message=f"the tool {_LIMIT_SIGNALS[signal.Signals(number)]}", **printed
+        )
+    if number == signal.SIGKILL:
+        return ExecResult(Status.RESOURCE_LIMIT, message="the tool was killed: processor time or memory", **printed)
+    if number == signal.SIGSYS:
+        return ExecResult(Status.CRASHED, message="the tool made a forbidden system call", **printed)
+    return ExecResult(Status.CRASHED, message=f"the tool crashed ({name})", **printed)
+
+
+def _claimed(claim: Any, printed: dict[str, Any]) -> ExecResult:
+    if not isinstance(claim, dict) or len(claim) != 1:
+        raise BadFrame("no result")
+    if "value" in claim:
+        return ExecResult(Status.OK, value=claim["value"], **printed)
+    error = claim.get("error")
+    if not isinstance(error, dict):
+        raise BadFrame("no result")
+    kind, message, number = error.get("type"), error.get("message"), error.get("errno")
+    if not isinstance(kind, str) or not isinstance(message, str):
+        raise BadFrame("no result")
+    if kind == "MemoryError" or number in _OUT_OF:
+        reason = _OUT_OF.get(number, "out of memory") if isinstance(number, int) else "out of memory"
+        return ExecResult(Status.RESOURCE_LIMIT, error_type=kind, message=reason, **printed)
+    return ExecResult(Status.TOOL_FAILED, error_type=kind, message=message or kind, **printed)

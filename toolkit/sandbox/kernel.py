@@ -1,0 +1,107 @@
+"""The kernel's isolation calls, through libc: namespaces, mounts, capabilities, keyring, seccomp. Standard library only."""
+
+import ctypes
+import os
+import resource
+import struct
+
+from toolkit.sandbox import seccomp
+
+_libc = ctypes.CDLL(None, use_errno=True)
+
+_NEWNS, _NEWIPC, _NEWUSER, _NEWPID = 0x00020000, 0x08000000, 0x10000000, 0x20000000
+_MS_RDONLY, _MS_NOSUID, _MS_NODEV, _MS_NOEXEC = 1, 2, 4, 8
+_PR_SET_DUMPABLE, _PR_SET_SECCOMP, _PR_CAPBSET_DROP, _PR_SET_NO_NEW_PRIVS = 4, 22, 24, 38
+_PR_SET_SECUREBITS, _PR_CAP_AMBIENT, _PR_CAP_AMBIENT_CLEAR_ALL = 28, 47, 4
+_SECUREBITS_LOCKED = 0xFF
+_SECCOMP_MODE_FILTER = 2
+_CAPABILITY_VERSION_3 = 0x20080522
+_KEYCTL_JOIN_SESSION_KEYRING = 1
+_KEYCTL = {"x86_64": 250, "aarch64": 219}
+
+
+class _Program(ctypes.Structure):
+    _fields_ = (("length", ctypes.c_ushort), ("filter", ctypes.c_char_p))
+
+
+def _check(result: int, what: str) -> None:
+    if result != 0:
+        number = ctypes.get_errno()
+        raise OSError(number, f"{what}: {os.strerror(number)}")
+
+
+def become(user: int) -> None:
+    """Give up root for ``user`` (also as group), for good, keeping /proc/self writable for its own uid map."""
+    os.setgroups([])
+    os.setresgid(user, user, user)
+    os.setresuid(user, user, user)
+    _check(_libc.prctl(_PR_SET_DUMPABLE, 1, 0, 0, 0), "prctl(PR_SET_DUMPABLE)")
+
+
+def new_namespaces() -> None:
+    """Own user, mount, IPC and, for the next child, PID namespace; the uid stays the same inside."""
+    user, group = os.getuid(), os.getgid()
+    _check(_libc.unshare(_NEWUSER | _NEWNS | _NEWIPC | _NEWPID), "unshare")
+    for name, content in (("setgroups", "deny"), ("uid_map", f"{user} {user} 1"), ("gid_map", f"{group} {group} 1")):
+        descriptor = os.open(f"/proc/self/{name}", os.O_WRONLY)
+        try:
+            os.write(descriptor, content.encode())
+        finally:
+            os.close(descriptor)
+
+
+def mount_tmpfs(target: str, *, size_bytes: int, inodes: int, read_only: bool = False) -> None:
+    """A fresh, bounded, non-executable tmpfs over ``target``."""
+    flags = _MS_NOSUID | _MS_NODEV | _MS_NOEXEC | (_MS_RDONLY if read_only else 0)
+    options = f"size={size_bytes},nr_inodes={inodes},mode=700".encode()
+    _check(_libc.mount(b"tmpfs", target.encode(), b"tmpfs", flags, options), f"mount {target}")
+
+
+def fresh_keyring() -> None:
+    """An empty session keyring, so that keys do not pass between calls."""
+    number = _KEYCTL.get(os.uname().machine)
+    if number is not None:
+        _libc.syscall(number, _KEYCTL_JOIN_SESSION_KEYRING, None, 0, 0, 0)
+
+
+def drop_capabilities() -> None:
+    """No capability in any set, none to be had again; no new privileges through exec."""
+    for capability in range(64):
+        if _libc.prctl(_PR_CAPBSET_DROP, capability, 0, 0, 0) != 0:
+            break
+    _check(_libc.prctl(_PR_SET_SECUREBITS, _SECUREBITS_LOCKED, 0, 0, 0), "prctl(PR_SET_SECUREBITS)")
+    _libc.prctl(_PR_CAP_AMBIENT, _PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0)
+    header = struct.pack("<Ii", _CAPABILITY_VERSION_3, 0)
+    _check(_libc.capset(header, bytes(24)), "capset")
+    _check(_libc.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0), "prctl(PR_SET_NO_NEW_PRIVS)")
+
+
+def limit_resources(*, memory_bytes: int, file_bytes: int, cpu_seconds: int, descriptors: int, threads: int) -> None:
+    """Limits of this process; ``memory_bytes`` come on top of the address space that it has already."""
+    with open("/proc/self/statm", "rb") as file:  # noqa: PTH123 - pathlib is not needed in the hot path
+        used = int(file.read().split()[0]) * resource.getpagesize()
+    limits = {
+        resource.RLIMIT_AS: used + memory_bytes,
+        resource.RLIMIT_FSIZE: file_bytes,
+        resource.RLIMIT_NOFILE: descriptors,
+        resource.RLIMIT_NPROC: threads,
+        resource.RLIMIT_CORE: 0,
+        resource.RLIMIT_MEMLOCK: 0,
+        resource.RLIMIT_MSGQUEUE: 0,
+        resource.RLIMIT_STACK: 8 << 20,
+    }
+    for limit, value in limits.items():
+        resource.setrlimit(limit, (value, value))
+    resource.setrlimit(resource.RLIMIT_CPU, (cpu_seconds, cpu_seconds + 1))
+    _check(_libc.prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0), "prctl(PR_SET_DUMPABLE)")
+
+
+def filter_system_calls(program: bytes) -> None:
+    """Install a seccomp program (toolkit.sandbox.seccomp); there is no way back."""
+    filled = _Program(len(program) // 8, program)
+    _check(_libc.prctl(_PR_SET_SECCOMP, _SECCOMP_MODE_FILTER, ctypes.byref(filled), 0, 0), "prctl(PR_SET_SECCOMP)")
+
+
+def prepare_filter() -> bytes:
+    """The seccomp program for this machine."""
+    return seccomp.build_filter()

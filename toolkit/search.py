@@ -1,0 +1,72 @@
+"""Finding the tools that fit a request, so that the prompt shows few of many."""
+
+import math
+import re
+from collections import Counter
+from collections.abc import Iterable
+
+import snowballstemmer
+
+from toolkit.tool import Tool
+
+_WORD = re.compile(r"[a-z]+|[0-9]+")
+_K1, _B = 1.4, 0.6
+_NAME_WEIGHT = 3
+_STOP = frozenset(
+    "a an and are as at be by can do for from give how i if in into is it its many me much my of on or please tell that "
+    "the there this to was what when which will with would you your".split()
+)
+
+
+class ToolIndex:
+    """Ranks tools for a text with BM25 over name, description, parameter names and their descriptions.
+
+    Robertson and Zaragoza, "The Probabilistic Relevance Framework: BM25 and Beyond", 2009. Deterministic: equal scores
+    keep the order of ``tools``.
+    """
+
+    def __init__(self, tools: Iterable[Tool]) -> None:
+        self._tools = list(tools)
+        self._stem = snowballstemmer.stemmer("english").stemWord
+        self._stems: dict[str, str] = {}
+        self._counts = [Counter(self._terms(_text_of(tool))) for tool in self._tools]
+        self._lengths = [sum(counts.values()) for counts in self._counts]
+        self._mean = sum(self._lengths) / len(self._lengths) if self._lengths else 1.0
+        found_in = Counter(term for counts in self._counts for term in counts)
+        total = len(self._tools)
+        self._weights = {term: math.log(1 + (total - n + 0.5) / (n + 0.5)) for term, n in found_in.items()}
+
+    def __len__(self) -> int:
+        return len(self._tools)
+
+    def top(self, query: str, k: int) -> list[Tool]:
+        """The ``k`` tools that fit ``query`` best, best first; all of them when there are fewer."""
+        terms = set(self._terms(query))
+        scores = [self._score(terms, index) for index in range(len(self._tools))]
+        order = sorted(range(len(self._tools)), key=lambda index: -scores[index])
+        return [self._tools[index] for index in order[:k]]
+
+    def _score(self, terms: set[str], index: int) -> float:
+        counts, norm = self._counts[index], _K1 * (1 - _B + _B * self._lengths[index] / self._mean)
+        return math.fsum(
+            self._weights[term] * counts[term] * (_K1 + 1) / (counts[term] + norm)
+            for term in sorted(terms & counts.keys())
+        )
+
+    def _terms(self, text: str) -> list[str]:
+        return [self._stemmed(word) for word in _WORD.findall(text.lower()) if word not in _STOP]
+
+    def _stemmed(self, word: str) -> str:
+        if word not in self._stems:
+            self._stems[word] = self._stem(word)
+        return self._stems[word]
+
+
+def _text_of(tool: Tool) -> str:
+    parts = [tool.name.replace("_", " ")] * _NAME_WEIGHT + [tool.description]
+    properties = tool.parameters.get("properties")
+    for name, field in properties.items() if isinstance(properties, dict) else ():
+        parts.append(name.replace("_", " "))
+        if isinstance(field, dict) and isinstance(field.get("description"), str):
+            parts.append(str(field["description"]))
+    return " ".join(parts)
