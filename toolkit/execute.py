@@ -61,7 +61,7 @@ class Executor:
 
 @contextmanager
 def open_executor(config: ToolkitConfig) -> Iterator[Executor]:
-    """The executor that ``config`` describes: its tools, in a checked sandbox. Raises like load_tools and open_sandbox."""
+    """The executor that ``config`` describes: its tools, in a checked sandbox. Raises as those two do."""
     registry = load_tools(config)
     modules = builtin_modules() if config.tools.builtin else []
     with open_sandbox(config.sandbox, modules) as sandbox:

@@ -13,8 +13,10 @@ _WORD = re.compile(r"[a-z]+|[0-9]+")
 _K1, _B = 1.4, 0.6
 _NAME_WEIGHT = 3
 _STOP = frozenset(
-    "a an and are as at be by can do for from give how i if in into is it its many me much my of on or please tell that "
-    "the there this to was what when which will with would you your".split()
+    _WORD.findall(
+        "a an and are as at be by can do for from give how i if in into is it its many me much my of on or please tell "
+        "that the there this to was what when which will with would you your"
+    )
 )
 
 

@@ -66,7 +66,7 @@ class Tool(_Frozen):
     module: str = ""
     function: str = ""
 
-    def schema(self) -> dict[str, Any]:
+    def schema(self) -> dict[str, Any]:  # pyright: ignore[reportIncompatibleMethodOverride]
         """The entry for ``tools`` in an OpenAI chat request."""
         return {
             "type": "function",
@@ -75,7 +75,7 @@ class Tool(_Frozen):
 
 
 class ToolCall(_Frozen):
-    """One call that the model asks for. ``arguments`` is None where what it wrote is no JSON object; ``raw`` keeps it."""
+    """One call that the model asks for. ``arguments`` is None where that is no JSON object; ``raw`` keeps the text."""
 
     id: str
     name: str

@@ -4,13 +4,14 @@ import ast
 import math
 import operator
 from collections.abc import Callable
+from typing import Any
 
 from toolkit.builtin.rounding import neat
 from toolkit.declare import tool
 
 _MAX_LENGTH = 200
 _MAX_POWER = 1000
-_BINARY: dict[type[ast.operator], Callable[..., float]] = {
+_BINARY: dict[type[ast.operator], Callable[..., Any]] = {
     ast.Add: operator.add,
     ast.Sub: operator.sub,
     ast.Mult: operator.mul,
@@ -18,7 +19,7 @@ _BINARY: dict[type[ast.operator], Callable[..., float]] = {
     ast.FloorDiv: operator.floordiv,
     ast.Mod: operator.mod,
 }
-_UNARY: dict[type[ast.unaryop], Callable[..., float]] = {ast.UAdd: operator.pos, ast.USub: operator.neg}
+_UNARY: dict[type[ast.unaryop], Callable[..., Any]] = {ast.UAdd: operator.pos, ast.USub: operator.neg}
 
 
 @tool(effect="pure")
@@ -42,7 +43,7 @@ def calculate(expression: str) -> float:
 
 
 def _value(node: ast.expr) -> float:
-    if isinstance(node, ast.Constant) and type(node.value) in (int, float):
+    if isinstance(node, ast.Constant) and isinstance(node.value, (int, float)) and not isinstance(node.value, bool):
         return node.value
     if isinstance(node, ast.UnaryOp) and type(node.op) in _UNARY:
         return _UNARY[type(node.op)](_value(node.operand))
@@ -53,7 +54,9 @@ def _value(node: ast.expr) -> float:
                 raise ValueError(f"the power is too large; use an exponent of at most {_MAX_POWER}")
             power = left**right
             if isinstance(power, complex):
-                raise ValueError("the root of a negative number is not real; use a positive number")
+                raise ValueError(  # noqa: TRY004 - the model's mistake, not a wrong type
+                    "the root of a negative number is not real; use a positive number"
+                )
             return power
         if type(node.op) in _BINARY:
             return _BINARY[type(node.op)](left, right)

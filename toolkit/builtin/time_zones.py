@@ -1,8 +1,7 @@
 """Clock times in cities and time zones."""
 
 from datetime import UTC, datetime, tzinfo
-from functools import lru_cache
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError, available_timezones
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from toolkit.declare import tool
 
@@ -20,25 +19,25 @@ _CITIES = {
     "est": "America/New_York", "edt": "America/New_York", "eastern": "America/New_York", "cst": "America/Chicago",
     "central": "America/Chicago", "mst": "America/Denver", "mountain": "America/Denver",
     "pst": "America/Los_Angeles", "pdt": "America/Los_Angeles", "pacific": "America/Los_Angeles",
-    "gmt": "UTC", "utc": "UTC", "cet": "Europe/Paris", "bst": "Europe/London", "ist": "Asia/Kolkata", "jst": "Asia/Tokyo",
+    "gmt": "UTC", "utc": "UTC", "new york city": "America/New_York",
+    "cet": "Europe/Paris", "bst": "Europe/London", "ist": "Asia/Kolkata", "jst": "Asia/Tokyo",
 }  # fmt: skip
-
-
-@lru_cache(maxsize=1)
-def _zones_by_name() -> dict[str, str]:
-    named = {zone.lower(): zone for zone in available_timezones()}
-    ends = {
-        zone.rpartition("/")[2].replace("_", " ").lower(): zone for zone in sorted(available_timezones()) if "/" in zone
-    }
-    return {**ends, **named, **_CITIES}
+_REGIONS = (
+    "Europe", "America", "Asia", "Africa", "Australia", "Pacific", "Atlantic", "Indian", "America/Argentina",
+    "America/Indiana", "America/Kentucky",
+)  # fmt: skip
 
 
 def _zone(place: str) -> tzinfo:
-    name = _zones_by_name().get(place.strip().lower().replace(" time", ""))
-    try:
-        return ZoneInfo(name or place.strip())
-    except (ZoneInfoNotFoundError, ValueError, OSError):
-        raise ValueError(f"{place!r} is no city or time zone; use for example Tokyo or Europe/Paris") from None
+    name = place.strip().lower().removesuffix(" time")
+    name = _CITIES.get(name, name)
+    plain = "_".join(part.capitalize() for part in name.replace("_", " ").split())
+    for candidate in (name, place.strip(), name.upper(), *(f"{region}/{plain}" for region in _REGIONS)):
+        try:
+            return ZoneInfo(candidate)
+        except (ZoneInfoNotFoundError, ValueError, OSError):
+            continue
+    raise ValueError(f"{place!r} is no city or time zone; use for example Tokyo or Europe/Paris")
 
 
 @tool(effect="pure")

@@ -34,7 +34,9 @@ _KINDS: dict[str, dict[str, float]] = {
         "byte b": 1, "bit": 0.125, "kilobyte kb": 1e3, "megabyte mb": 1e6, "gigabyte gb": 1e9, "terabyte tb": 1e12,
         "kibibyte kib": 1024, "mebibyte mib": 1024**2, "gibibyte gib": 1024**3,
     },
-    "energy": {"joule j": 1, "kilojoule kj": 1000, "calorie cal": 4.184, "kilocalorie kcal": 4184, "kilowatt_hour kwh": 3.6e6},
+    "energy": {
+        "joule j": 1, "kilojoule kj": 1000, "calorie cal": 4.184, "kilocalorie kcal": 4184, "kilowatt_hour kwh": 3.6e6,
+    },
     "pressure": {"pascal pa": 1, "kilopascal kpa": 1000, "bar": 1e5, "atmosphere atm": 101325, "psi": 6894.757293168},
 }  # fmt: skip
 _UNITS = {

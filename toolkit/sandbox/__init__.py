@@ -91,7 +91,8 @@ def open_sandbox(
 
     A module outside the standard library, site-packages and this package is bound read-only: its file, or its package
     folder. ``name`` names the trust class in messages. Use as a context manager. Raises PrerequisiteError (bubblewrap
-    missing, user namespaces forbidden), SandboxUnavailable (an escape succeeded), ConfigError (a module fails to import).
+    missing, user namespaces forbidden), SandboxUnavailable (an escape succeeded), ConfigError (a module
+    fails to import).
     """
     from toolkit.sandbox.bubblewrap import BubblewrapSandbox
     from toolkit.sandbox.self_check import require_sound

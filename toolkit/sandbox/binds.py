@@ -58,8 +58,8 @@ def bind_arguments(modules: Iterable[str]) -> list[str]:
     for path, target in _installed().items():
         arguments += ["--ro-bind", str(path), target]
     links = {"/workspace": "/scratch/workspace"}
-    if not any(path.is_relative_to("/tmp") for path in own):  # noqa: S108
-        links["/tmp"] = "/scratch/tmp"  # noqa: S108
+    if not any(path.is_relative_to("/tmp") for path in own):
+        links["/tmp"] = "/scratch/tmp"
     for link, target in links.items():
         arguments += ["--symlink", target, link]
     package = Path(__file__).resolve().parent.parent

@@ -10,7 +10,6 @@ import os
 import select
 import shutil
 import subprocess
-import sys
 import tempfile
 import threading
 import time
@@ -21,7 +20,8 @@ from typing import IO, Any
 
 from toolkit.config import SandboxConfig
 from toolkit.errors import ConfigError, PrerequisiteError, SandboxUnavailable
-from toolkit.sandbox import ExecResult, Status, binds, workspace as workspaces
+from toolkit.sandbox import ExecResult, Status, binds
+from toolkit.sandbox import workspace as workspaces
 from toolkit.sandbox.frames import BadFrame, read_frame, write_frame
 from toolkit.sandbox.judge import judge, timed_out
 

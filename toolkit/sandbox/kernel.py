@@ -1,4 +1,7 @@
-"""The kernel's isolation calls, through libc: namespaces, mounts, capabilities, keyring, seccomp. Standard library only."""
+"""The kernel's isolation calls, through libc: namespaces, mounts, capabilities, keyring, seccomp.
+
+Standard library only: the worker imports it.
+"""
 
 import ctypes
 import os

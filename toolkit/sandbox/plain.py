@@ -17,7 +17,7 @@ def encode_result(value: Any) -> bytes:
     return json.dumps(plain(value), allow_nan=False, ensure_ascii=True).encode()
 
 
-def plain(value: Any, depth: int = 0) -> Any:
+def plain(value: Any, depth: int = 0) -> Any:  # noqa: PLR0911 - one return per JSON type
     """``value`` made of dict, list, str, int, float, bool and None; dates as ISO text, exact numbers as text."""
     if depth > _MAX_DEPTH:
         raise ValueError("the result is nested too deep")

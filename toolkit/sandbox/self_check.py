@@ -12,9 +12,6 @@ from toolkit.errors import SandboxUnavailable
 from toolkit.sandbox import ExecResult, Sandbox, Status
 
 
-_TIMEOUT_SECONDS = 0.5
-
-
 @dataclass(frozen=True, slots=True)
 class Finding:
     """How one attempt ended; ``outcome`` is what the attempt met."""
@@ -29,6 +26,7 @@ class _Attempt:
     name: str
     body: str
     holds: Callable[[ExecResult], bool]
+    seconds: float = 2.0
 
 
 def _refused(result: ExecResult) -> bool:
@@ -70,7 +68,7 @@ _ATTEMPTS = (
         "write outside the scratch folder",
         "import os\ndef attempt():\n"
         " done = []\n"
-        " for folder in ('/', '/dev', '/opt', '/opt/package/toolkit', '/usr/lib', '/etc', os.path.dirname(os.__file__)):\n"
+        " for folder in ('/', '/dev', '/opt', '/opt/package/toolkit', '/usr/lib', '/etc', os.__file__[:-6]):\n"
         "  try:\n"
         "   open(folder + '/escaped', 'w'); done.append(folder)\n"
         "  except OSError: pass\n"
@@ -103,7 +101,7 @@ _ATTEMPTS = (
         "import os\ndef attempt():\n os.kill(-1, 9)\n return os.getpid()",
         lambda result: result.status in (Status.OK, Status.TOOL_FAILED),
     ),
-    _Attempt("run for ever", "def attempt():\n while True: pass", lambda result: result.status is Status.TIMEOUT),
+    _Attempt("run for ever", "def attempt():\n while True: pass", lambda result: result.status is Status.TIMEOUT, 0.1),
     _Attempt(
         "take all memory",
         "def attempt():\n return len(bytearray(1 << 40))",
@@ -141,7 +139,7 @@ def attempt_all(sandbox: Sandbox) -> list[Finding]:
     findings = []
     for attempt in _ATTEMPTS:
         source = attempt.body.replace("{", "{{").replace("}", "}}") if "libc" not in attempt.body else attempt.body
-        result = sandbox.run_source(source.format(**numbers), "attempt", {}, timeout_seconds=_TIMEOUT_SECONDS)
+        result = sandbox.run_source(source.format(**numbers), "attempt", {}, timeout_seconds=attempt.seconds)
         outcome = f"returned {result.value!r}" if result.ok else f"{result.status}: {result.message}"
         findings.append(Finding(attempt.name, attempt.holds(result), outcome[:200]))
     return findings

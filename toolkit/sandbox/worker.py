@@ -53,7 +53,7 @@ def main() -> NoReturn:
     for module in setup["modules"]:
         try:
             importlib.import_module(module)
-        except BaseException as error:  # a user's module may raise anything; the host names it to the user
+        except BaseException as error:  # noqa: BLE001 - a user's module may raise anything; the host names it to the user
             _answer(frames, {"failed": module, "message": f"{type(error).__name__}: {error}"[:_MESSAGE_LIMIT]})
             os._exit(1)
     program = kernel.prepare_filter()
@@ -115,7 +115,7 @@ def _keep(setup: dict[str, Any], program: bytes, take: int) -> NoReturn:
     if child == 0:
         try:
             _call(setup, program, request, [writer for _, writer in pipes])
-        except BaseException as error:  # only isolating can raise here; without the mark the host hears of it
+        except BaseException as error:  # noqa: BLE001 - only isolating can raise here, and the host must hear of it
             with contextlib.suppress(OSError):
                 os.write(pipes[2][1], b".")
                 os.dup2(pipes[2][1], 2)
@@ -158,7 +158,7 @@ def _watch(
     poller = select.poll()
     poller.register(end, select.POLLIN)
     poller.register(_REQUESTS, select.POLLHUP)
-    for index, reader in enumerate(readers):
+    for reader in readers:
         os.set_blocking(reader, False)
         poller.register(reader, select.POLLIN)
     killed = ""
@@ -207,7 +207,7 @@ def _store(name: str, content: bytes) -> None:
 
 
 def _collect(limit: int) -> dict[str, str] | None:
-    """The regular files that the call left; links, devices and pipes are left behind. None: more than ``limit`` bytes."""
+    """The regular files that the call left; no links, devices, pipes. None: more than ``limit`` bytes."""
     found: dict[str, str] = {}
     total = 0
     for folder, _, names, top in os.fwalk(WORKSPACE, follow_symlinks=False):
@@ -252,7 +252,7 @@ def _call(setup: dict[str, Any], program: bytes, request: dict[str, Any], writer
     try:
         function = _find(request)
         content = b'{"value":' + plain.encode_result(function(**request["arguments"])) + b"}"
-    except BaseException as error:  # whatever the tool raises is its result
+    except BaseException as error:  # noqa: BLE001 - whatever the tool raises is its result
         content = _describe_failure(error)
     for stream in (sys.stdout, sys.stderr):
         with contextlib.suppress(Exception):  # a tool may have closed or replaced it
@@ -278,7 +278,7 @@ def _find(request: dict[str, Any]) -> Any:
 def _describe_failure(error: BaseException) -> bytes:
     try:
         message = str(error)[:_MESSAGE_LIMIT]
-    except BaseException:  # a tool's own __str__ may raise anything
+    except BaseException:  # noqa: BLE001 - a tool's own __str__ may raise anything
         message = ""
     found = {"type": type(error).__name__, "message": message, "errno": getattr(error, "errno", None)}
     if not isinstance(found["errno"], int):
