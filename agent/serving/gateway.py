@@ -30,24 +30,17 @@ from agent.serving import active_adapter
 from agent.serving.adapter_folder import MANIFEST, folder_of, read_manifest
 from agent.serving.exchange import Exchange
 from agent.serving.exchange_log import ExchangeLog
+from agent.serving.upstream import Answer, Connections, Upstream
 
 ALIAS = "agent"
 SESSION_HEADER = "x-apprentice-session"
 
 _LOOPBACK = ("127.0.0.1", "localhost", "::1", "[::1]")
+_PROBE_SECONDS = 10
 _NAME = re.compile(active_adapter.NAME_PATTERN)
 _UNAVAILABLE = "the model server is starting or has stopped; try again in a minute, or look at: agent serve"
 
 T = TypeVar("T")
-
-
-@dataclass(frozen=True)
-class Upstream:
-    """The vLLM server behind the gateway."""
-
-    url: str
-    key: str
-    pid: int
 
 
 @dataclass(frozen=True)
@@ -71,13 +64,7 @@ class Gateway:
         self._data_folder = data_folder
         self._log = log
         self._cache: dict[Path, tuple[tuple[int, int, int], Any]] = {}
-        self._http = httpx.AsyncClient(
-            trust_env=False,
-            verify=False,  # upstream is always this machine, over plain HTTP
-            timeout=httpx.Timeout(None, connect=5.0),
-            # vLLM closes idle connections after 5 seconds.
-            limits=httpx.Limits(max_connections=None, max_keepalive_connections=256, keepalive_expiry=4),
-        )
+        self._connections = Connections()
         routes = [
             Route("/v1/chat/completions", self._chat, methods=["POST"]),
             Route("/v1/completions", self._completions, methods=["POST"]),
@@ -91,7 +78,7 @@ class Gateway:
     @contextlib.asynccontextmanager
     async def _lifespan(self, _: Starlette) -> AsyncIterator[None]:
         async with contextlib.AsyncExitStack() as stack:
-            await stack.enter_async_context(self._http)
+            stack.push_async_callback(self._connections.close)
             if self._log is not None:
                 await stack.enter_async_context(self._log)
             yield
@@ -118,42 +105,32 @@ class Gateway:
         sent = {**body, "model": served.name}
         if chat and served.logit_bias and _may_call(body):
             sent["logit_bias"] = served.logit_bias
-        response = await _while_connected(request, self._send(request.url.path, sent))
-        if response is None:
+        answer = await _while_connected(request, self._send(request.url.path, sent))
+        if answer is None:
             return _error(503, _UNAVAILABLE)
         capture = None
-        if self._log is not None and chat and response.status_code == 200 and request.headers.get(LOG_HEADER) != "no":
-            session = request.headers.get(SESSION_HEADER, "")
-            capture = _Capture(self._log, body, served, session, started)
-        return await self._pass_on(request, response, served, capture, streamed=bool(body.get("stream")))
-
-    async def _send(self, path: str, body: dict[str, Any]) -> httpx.Response | None:
-        upstream = self.upstream
-        if upstream is None:
-            return None
-        headers = {"authorization": f"Bearer {upstream.key}", "content-type": "application/json"}
-        headers["accept-encoding"] = "identity"
-        content = json.dumps(body, ensure_ascii=True).encode()
-        outgoing = self._http.build_request("POST", upstream.url + path, content=content, headers=headers)
-        try:
-            response = await self._http.send(outgoing, stream=True)
-            if not body.get("stream"):
-                await response.aread()
-        except httpx.TransportError:
-            return None
-        return response
-
-    async def _pass_on(
-        self, request: Request, response: httpx.Response, served: Served, capture: "_Capture | None", *, streamed: bool
-    ) -> Response:
-        headers = {"content-type": response.headers.get("content-type", "application/json"), **served.headers}
-        if streamed:
-            return StreamingResponse(_bytes(response, capture), response.status_code, headers)
+        status = answer.response.status_code
+        if self._log is not None and chat and status == 200 and request.headers.get(LOG_HEADER) != "no":
+            capture = _Capture(self._log, body, served, request.headers.get(SESSION_HEADER, ""), started)
+        headers = {"content-type": answer.response.headers.get("content-type", "application/json"), **served.headers}
+        if body.get("stream"):
+            return StreamingResponse(_bytes(answer, capture), status, headers)
         background = None
         if capture is not None:
-            capture.received.append(response.content)
+            capture.received.append(answer.response.content)
             background = BackgroundTask(capture.finish)
-        return Response(response.content, response.status_code, headers, background=background)
+        return Response(answer.response.content, status, headers, background=background)
+
+    async def _send(self, path: str, body: dict[str, Any]) -> Answer | None:
+        if self.upstream is None:
+            return None
+        try:
+            answer = await self._connections.send(self.upstream.request("POST", path, body))
+            if not body.get("stream"):
+                await answer.read()
+        except httpx.TransportError:
+            return None
+        return answer
 
     async def _models(self, _: Request) -> Response:
         response = await self._get("/v1/models")
@@ -189,11 +166,12 @@ class Gateway:
         if upstream is None:
             return None
         try:
-            return await self._http.get(
-                upstream.url + path, headers={"authorization": f"Bearer {upstream.key}"}, timeout=10
-            )
-        except httpx.TransportError:
+            async with asyncio.timeout(_PROBE_SECONDS):
+                answer = await self._connections.send(upstream.request("GET", path))
+                await answer.read()
+        except (httpx.TransportError, TimeoutError):
             return None
+        return answer.response
 
     def _active(self) -> active_adapter.ActiveAdapter:
         return self._cached(active_adapter.path(self._data_folder), lambda: active_adapter.read(self._data_folder))
@@ -242,16 +220,16 @@ class _Capture:
         await self._log.put(Exchange(self._request, content, served.name, served.sha256, self._session, latency_ms))
 
 
-async def _bytes(response: httpx.Response, capture: _Capture | None) -> AsyncIterator[bytes]:
+async def _bytes(answer: Answer, capture: _Capture | None) -> AsyncIterator[bytes]:
     try:
-        async for chunk in response.aiter_raw():
+        async for chunk in answer.response.aiter_raw():
             if capture is not None:
                 capture.received.append(chunk)
             yield chunk
         if capture is not None:
             await capture.finish()
     finally:
-        await response.aclose()
+        await answer.close()
 
 
 async def _while_connected(request: Request, work: Awaitable[T]) -> T | None:

@@ -11,7 +11,8 @@ import uvicorn
 
 from agent.interaction_log import InteractionLog
 from agent.serving.exchange_log import ExchangeLog
-from agent.serving.gateway import Gateway, Upstream
+from agent.serving.gateway import Gateway
+from agent.serving.upstream import Upstream
 from tests.fakes.model_server import ModelServer
 
 KEY = "upstream-key"

@@ -1,0 +1,60 @@
+"""How turns look in a terminal: answers on stdout as they come, calls and their results on stderr."""
+
+import json
+from typing import TextIO
+
+from agent.messages import Message, Trajectory
+from toolkit.tool import ToolCall, neutral, render_result
+
+_SHOWN_CHARACTERS = 400
+
+
+class Terminal:
+    """Shows a turn. What models and tools say reaches the terminal without control characters."""
+
+    def __init__(self, out: TextIO, err: TextIO) -> None:
+        self._out = out
+        self._err = err
+        self._in_line = False
+
+    def token(self, text: str) -> None:
+        self._out.write(neutral(text))
+        self._out.flush()
+        self._in_line = not text.endswith("\n")
+
+    def message(self, message: Message) -> None:
+        if message.role == "assistant":
+            self._end_line()
+            for call in message.tool_calls:
+                self.note(f"→ {show_call(call)}")
+        elif message.tool_result is not None:
+            self.note(f"← {_short(render_result(message.tool_result))}")
+
+    def note(self, text: str) -> None:
+        """One line on stderr."""
+        line = neutral(text).replace("\n", " ")
+        self._err.write(f"\x1b[2m{line}\x1b[0m\n" if self._err.isatty() else f"{line}\n")
+        self._err.flush()
+
+    def _end_line(self) -> None:
+        if self._in_line:
+            self._out.write("\n")
+            self._out.flush()
+        self._in_line = False
+
+
+def show_call(call: ToolCall) -> str:
+    if call.arguments is None:
+        return _short(f"{call.name or 'a call'} that does not parse: {call.raw}")
+    arguments = ", ".join(f"{name}={json.dumps(value, ensure_ascii=False)}" for name, value in call.arguments.items())
+    return _short(f"{call.name}({arguments})")
+
+
+def summary(identity: str, trajectory: Trajectory) -> str:
+    how = "" if trajectory.stop_reason == "answered" else f", stopped: {trajectory.stop_reason.replace('_', ' ')}"
+    error = f" ({trajectory.error})" if trajectory.error else ""
+    return f"{identity}, {trajectory.adapter}, {trajectory.latency_ms / 1000:.1f} s{how}{error}"
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= _SHOWN_CHARACTERS else text[: _SHOWN_CHARACTERS - 1] + "…"

@@ -1,0 +1,108 @@
+"""What a conversation shows in the terminal."""
+
+import io
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from agent.chat import Chat, as_json, talk
+from agent.config import LoopConfig, PromptConfig
+from agent.errors import ModelUnavailable
+from agent.interaction_log import InteractionLog
+from agent.loop import Agent
+from agent.model_client import HttpModelClient
+from agent.session import Session
+from agent.terminal import Terminal, summary
+from tests.fakes.model_server import Says, serving
+from tests.fakes.model_tools import TOOLS, AllTools, InProcess
+from toolkit.registry import ToolRegistry
+
+EVIL = "\x1b]0;owned\x07\x1b[2J\u202eevil"
+
+
+class Tty(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+@contextmanager
+def chat(folder: Path, *replies: Says) -> Iterator[tuple[Chat, InteractionLog]]:
+    with (
+        serving(*replies) as server,
+        HttpModelClient(server.url) as client,
+        InteractionLog(folder / "log.db") as log,
+    ):
+        agent = Agent(client, InProcess(), AllTools(), LoopConfig(), PromptConfig())
+        yield Chat(agent, Session("s", log, folder, history_turns=3), ToolRegistry(TOOLS)), log
+
+
+def test_answer_on_stdout_calls_on_stderr(tmp_path: Path) -> None:
+    out, err = io.StringIO(), io.StringIO()
+    add = Says("Let me see.", calls=[("add", '{"a": 1, "b": 2}'), ("add", '{"a"')])
+    with chat(tmp_path, add, Says("It is 3.")) as (talking, _):
+        talking.turn("1 + 2?", shown=Terminal(out, err))
+    assert out.getvalue() == "Let me see.\nIt is 3.\n"
+    assert err.getvalue().splitlines()[:3] == ["→ add(a=1, b=2)", '→ add that does not parse: {"a"', "← 3"]
+    assert err.getvalue().splitlines()[3].startswith("← error (malformed_call)")
+
+
+def test_control_characters_do_not_reach_the_terminal(tmp_path: Path) -> None:
+    out, err = Tty(), Tty()
+    evil_call = ("add", json.dumps({EVIL: EVIL}))
+    with chat(tmp_path, Says(EVIL, calls=[evil_call, (EVIL, "{" + EVIL)]), Says(f"a\nb\r{EVIL}")) as (talking, _):
+        talking.turn("hi", shown=Terminal(out, err))
+    shown = out.getvalue() + err.getvalue().replace("\x1b[2m", "").replace("\x1b[0m", "")
+    assert not set(shown) & {"\x1b", "\x07", "\r", "\u202e"}
+    assert out.getvalue().endswith("evil\n")
+
+
+def test_turns_follow_each_other_and_are_logged(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("sys.stdin", io.StringIO("I am Ada.\n\n   \nWho am I?\n"))
+    with chat(tmp_path, Says("Hello."), Says("Ada.")) as (talking, log):
+        talk(talking)
+        logged = log.read()
+    assert capsys.readouterr().out == "Hello.\nAda.\n"
+    assert [i.trajectory.messages[0].content for i in logged] == ["I am Ada.", "Who am I?"]
+    assert [m.content for m in logged[1].trajectory.history] == ["I am Ada.", "Hello."]
+    assert {i.source for i in logged} == {"chat"}
+
+
+def test_a_server_that_is_away_ends_the_turn_and_not_the_conversation(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("sys.stdin", io.StringIO("one\ntwo\n"))
+    with chat(tmp_path, Says("starting; try again", status=503), Says("Two.")) as (talking, log):
+        talk(talking)
+        logged = log.read()
+    shown = capsys.readouterr()
+    assert shown.out == "Two.\n"
+    assert "starting; try again" in shown.err
+    assert [i.trajectory.stop_reason for i in logged] == ["failed", "answered"]
+    assert [m.content for m in logged[1].trajectory.history] == []
+
+
+def test_a_failed_turn_is_logged_before_it_raises(tmp_path: Path) -> None:
+    with chat(tmp_path, Says("starting", status=503)) as (talking, log):
+        with pytest.raises(ModelUnavailable):
+            talking.turn("hi", shown=None)
+        assert log.read()[0].trajectory.error == "ModelUnavailable: starting"
+
+
+def test_one_turn_for_programs(tmp_path: Path) -> None:
+    with chat(tmp_path, Says(calls=[("add", '{"a": 1, "b": 2}')]), Says(calls=[("add", "[")]), Says("3")) as (
+        talking,
+        _,
+    ):
+        identity, trajectory = talking.turn("1 + 2?", shown=None)
+    shown = as_json(identity, "s", trajectory)
+    assert json.loads(json.dumps(shown)) == shown
+    assert shown["id"] == identity
+    assert shown["answer"] == "3"
+    assert shown["calls"][0] == {"name": "add", "arguments": {"a": 1, "b": 2}, "value": 3}
+    assert shown["calls"][1]["error"]["kind"] == "malformed_call"
+    assert summary(identity, trajectory).startswith(f"{identity}, agent, ")
