@@ -73,7 +73,7 @@ def _claimed(claim: Any, printed: dict[str, Any]) -> ExecResult:
     kind, message, number = error.get("type"), error.get("message"), error.get("errno")
     if not isinstance(kind, str) or not isinstance(message, str):
         raise BadFrame("no result")
-    if kind == "MemoryError" or number in _OUT_OF:
-        reason = _OUT_OF.get(number, "out of memory") if isinstance(number, int) else "out of memory"
+    reason = "out of memory" if kind == "MemoryError" else _OUT_OF.get(number) if isinstance(number, int) else None
+    if reason is not None:
         return ExecResult(Status.RESOURCE_LIMIT, error_type=kind, message=reason, **printed)
     return ExecResult(Status.TOOL_FAILED, error_type=kind, message=message or kind, **printed)

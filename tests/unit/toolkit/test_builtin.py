@@ -1,0 +1,163 @@
+"""Each built-in tool: one known answer, and what it refuses."""
+
+import contextlib
+import importlib
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from toolkit.config import ToolkitConfig
+from toolkit.registry import load_tools
+
+ANSWERS: list[tuple[str, dict[str, Any], Any]] = [
+    ("calculate", {"expression": "12 * (7 + 3) ^ 2 - 1,000"}, 200),
+    ("calculate", {"expression": "7 / 4"}, 1.75),
+    ("percentage_of", {"percent": 15, "value": 80}, 12),
+    ("percentage_change", {"old_value": 80, "new_value": 100}, 25),
+    ("square_root", {"value": 144}, 12),
+    ("round_number", {"value": 3.14159, "decimals": 2}, 3.14),
+    ("sum_numbers", {"numbers": [0.1, 0.2]}, 0.3),
+    ("average", {"numbers": [1, 2, 6]}, 3),
+    ("median", {"numbers": [9, 1, 4]}, 4),
+    ("standard_deviation", {"numbers": [2, 4, 4, 4, 5, 5, 7, 9]}, 2.138089935),
+    ("largest_number", {"numbers": [3, -7, 12.5]}, 12.5),
+    ("is_prime", {"number": 97}, True),
+    ("is_prime", {"number": 1}, False),
+    ("prime_factors", {"number": 360}, [2, 2, 2, 3, 3, 5]),
+    ("greatest_common_divisor", {"first": 48, "second": 36}, 12),
+    ("least_common_multiple", {"first": 4, "second": 6}, 12),
+    ("factorial", {"number": 6}, 720),
+    ("fibonacci_number", {"position": 10}, 55),
+    ("to_roman_numeral", {"number": 1994}, "MCMXCIV"),
+    ("convert_number_base", {"digits": "ff", "from_base": 16, "to_base": 2}, "11111111"),
+    ("day_of_week", {"date": "2024-03-01"}, "Friday"),
+    ("days_between_dates", {"start_date": "2024-02-01", "end_date": "2024-03-01"}, 29),
+    ("add_days_to_date", {"date": "2024-03-01", "days": -1}, "2024-02-29"),
+    ("is_leap_year", {"year": 1900}, False),
+    ("age_on_date", {"birth_date": "1990-05-17", "date": "2024-05-16"}, 33),
+    ("convert_time_zone", {"time": "14:30", "from_city": "London", "to_city": "Tokyo"}, "23:30"),
+    ("convert_time_zone", {"time": "9:05", "from_city": "Europe/Paris", "to_city": "new york"}, "03:05"),
+    ("convert_time_zone", {"time": "2024-07-01 20:00", "from_city": "UTC", "to_city": "Mumbai"}, "2024-07-02 01:30"),
+    ("convert_unit", {"value": 5, "from_unit": "miles", "to_unit": "km"}, 8.04672),
+    ("convert_unit", {"value": 10, "from_unit": "Feet", "to_unit": "meters"}, 3.048),
+    ("convert_unit", {"value": 36, "from_unit": "kilometers per hour", "to_unit": "m/s"}, 10),
+    ("convert_unit", {"value": 2, "from_unit": "pounds", "to_unit": "ounces"}, 32),
+    ("convert_unit", {"value": 1, "from_unit": "square miles", "to_unit": "acres"}, 640),
+    ("convert_temperature", {"value": 212, "from_scale": "fahrenheit", "to_scale": "Celsius"}, 100),
+    ("count_words", {"text": "the quick brown fox"}, 4),
+    ("count_letter", {"text": "Mississippi", "letter": "S"}, 4),
+    ("text_length", {"text": "a b"}, 3),
+    ("reverse_text", {"text": "abc"}, "cba"),
+    ("change_case", {"text": "hello world", "case": "title"}, "Hello World"),
+    ("replace_text", {"text": "a cat", "old": "cat", "new": "dog"}, "a dog"),
+    ("is_palindrome", {"text": "A man, a plan, a canal: Panama"}, True),
+    ("sort_numbers", {"numbers": [3, 1.5, 2], "order": "descending"}, [3, 2, 1.5]),
+    ("sort_words", {"words": ["pear", "Apple", "fig"]}, ["Apple", "fig", "pear"]),
+    ("remove_duplicates", {"items": ["a", "b", "a"]}, ["a", "b"]),
+    ("common_items", {"first_list": ["a", "b", "c"], "second_list": ["c", "a"]}, ["a", "c"]),
+    ("get_json_field", {"json_text": '{"user": {"tags": ["x", "y"]}}', "field": "user.tags.1"}, "y"),
+    ("circle_area", {"radius": 2}, 12.566371),
+    ("circle_circumference", {"radius": 1}, 6.283185),
+    ("rectangle_area", {"width": 3, "height": 4.5}, 13.5),
+    ("triangle_area", {"base": 10, "height": 4}, 20),
+    ("hypotenuse", {"first_leg": 3, "second_leg": 4}, 5),
+    ("sphere_volume", {"radius": 3}, 113.097336),
+    ("cylinder_volume", {"radius": 1, "height": 2}, 6.283185),
+    ("encode_base64", {"text": "hello"}, "aGVsbG8="),
+    ("decode_base64", {"encoded": "aGVsbG8="}, "hello"),
+    ("hash_text", {"text": "abc", "algorithm": "sha1"}, "a9993e364706816aba3e25717850c26c9cd0d89d"),
+    ("encode_url", {"text": "a b&c"}, "a%20b%26c"),
+    ("to_morse_code", {"text": "SOS now"}, "... --- ... / -. --- .--"),
+    ("hex_to_rgb", {"hex_color": "#ff8800"}, [255, 136, 0]),
+    ("rgb_to_hex", {"red": 255, "green": 136, "blue": 0}, "#ff8800"),
+    ("discounted_price", {"price": 80, "discount_percent": 25}, 60.0),
+    ("add_sales_tax", {"price": 50, "tax_percent": 8}, 54.0),
+    ("split_bill", {"total": 90, "people": 4, "tip_percent": 20}, 27.0),
+    ("compound_interest", {"principal": 1000, "annual_rate": 5, "years": 10}, 1628.89),
+    ("monthly_loan_payment", {"amount": 200000, "annual_rate": 6, "years": 30}, 1199.1),
+]
+REFUSED: list[tuple[str, dict[str, Any], str]] = [
+    ("calculate", {"expression": "__import__('os')"}, "only numbers"),
+    ("calculate", {"expression": "2 ** 99999"}, "power is too large"),
+    ("calculate", {"expression": "(-8) ^ 0.5"}, "not real"),
+    ("calculate", {"expression": "1 / 0"}, "division by zero"),
+    ("calculate", {"expression": "two plus"}, "no arithmetic expression"),
+    ("calculate", {"expression": "1" * 300}, "split it"),
+    ("percentage_change", {"old_value": 0, "new_value": 1}, "old_value is 0"),
+    ("square_root", {"value": -1}, "negative"),
+    ("average", {"numbers": []}, "at least 1"),
+    ("standard_deviation", {"numbers": [1]}, "at least 2"),
+    ("prime_factors", {"number": 1}, "between 2"),
+    ("factorial", {"number": 100000}, "between 0 and 200"),
+    ("to_roman_numeral", {"number": 4000}, "between 1 and 3999"),
+    ("convert_number_base", {"digits": "12", "from_base": 2, "to_base": 10}, "no number in base 2"),
+    ("day_of_week", {"date": "March 1"}, "write year-month-day"),
+    ("add_days_to_date", {"date": "2024-03-01", "days": 10**9}, "fewer days"),
+    ("age_on_date", {"birth_date": "2024-03-01", "date": "2020-01-01"}, "swap"),
+    ("convert_time_zone", {"time": "14:30", "from_city": "Atlantis", "to_city": "Tokyo"}, "no city"),
+    ("convert_time_zone", {"time": "half two", "from_city": "Paris", "to_city": "Tokyo"}, "write 14:30"),
+    ("current_time", {"city": "../../etc/passwd"}, "no city"),
+    ("convert_unit", {"value": 1, "from_unit": "miles", "to_unit": "pounds"}, "two of one kind"),
+    ("convert_unit", {"value": 1, "from_unit": "parsnips", "to_unit": "km"}, "unknown unit 'parsnips'"),
+    ("convert_temperature", {"value": -300, "from_scale": "celsius", "to_scale": "kelvin"}, "absolute zero"),
+    ("count_letter", {"text": "abc", "letter": "ab"}, "single character"),
+    ("replace_text", {"text": "abc", "old": "", "new": "x"}, "say what to replace"),
+    ("is_palindrome", {"text": "?!"}, "no letters"),
+    ("get_json_field", {"json_text": "{", "field": "a"}, "no valid JSON"),
+    ("get_json_field", {"json_text": '{"a": 1}', "field": "b"}, "there is: a"),
+    ("circle_area", {"radius": 0}, "greater than 0"),
+    ("decode_base64", {"encoded": "???"}, "no Base64"),
+    ("to_morse_code", {"text": "a+b"}, "letters and digits"),
+    ("hex_to_rgb", {"hex_color": "orange"}, "six hex digits"),
+    ("rgb_to_hex", {"red": 256, "green": 0, "blue": 0}, "between 0 and 255"),
+    ("discounted_price", {"price": 80, "discount_percent": 120}, "between 0 and 100"),
+    ("split_bill", {"total": 90, "people": 0}, "1 or more"),
+    ("roll_dice", {"sides": 1, "count": 1}, "between 2"),
+    ("read_note", {"title": "nothing"}, "notes: none"),
+    ("save_note", {"title": "../..", "text": ""}, "title must be"),
+]
+
+
+def _call(name: str, arguments: dict[str, Any]) -> Any:
+    found = load_tools(ToolkitConfig()).get(name)
+    assert found is not None
+    return getattr(importlib.import_module(found.module), found.function)(**arguments)
+
+
+@pytest.mark.parametrize(("name", "arguments", "answer"), ANSWERS)
+def test_answers(name: str, arguments: dict[str, Any], answer: Any) -> None:
+    found = _call(name, arguments)
+    assert found == answer
+    assert type(found) is type(answer)
+
+
+@pytest.mark.parametrize(("name", "arguments", "message"), REFUSED)
+def test_refusals_tell_the_fix(name: str, arguments: dict[str, Any], message: str, tmp_path: Path) -> None:
+    with contextlib.chdir(tmp_path), pytest.raises(ValueError, match=message):
+        _call(name, arguments)
+
+
+def test_every_tool_is_tested() -> None:
+    tested = {name for name, *_ in ANSWERS} | {"current_time", "roll_dice"}
+    notes = {"save_note", "read_note", "list_notes", "delete_note"}
+    assert set(load_tools(ToolkitConfig()).names()) == tested | notes
+
+
+def test_notes(tmp_path: Path) -> None:
+    with contextlib.chdir(tmp_path):
+        assert _call("list_notes", {}) == []
+        _call("save_note", {"title": "Shopping List", "text": "milk"})
+        _call("save_note", {"title": "../escape", "text": "x"})
+        assert _call("list_notes", {}) == ["escape", "shopping_list"]
+        assert _call("read_note", {"title": "shopping list"}) == "milk"
+        _call("delete_note", {"title": "Escape"})
+        assert _call("list_notes", {}) == ["shopping_list"]
+    assert [path.name for path in tmp_path.iterdir()] == ["notes"]
+
+
+def test_chance_and_the_clock() -> None:
+    rolled = _call("roll_dice", {"sides": 6, "count": 50})
+    assert len(rolled) == 50
+    assert set(rolled) <= set(range(1, 7))
+    assert len(_call("current_time", {"city": "Paris"})) == len("2024-03-01 14:30")
