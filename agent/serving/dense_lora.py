@@ -28,7 +28,7 @@ class DenseLora(PunicaWrapperCPU):
         self._token_groups = group_rows(self.token_lora_indices)
         self._sampler_groups = group_rows(self.sampler_indices)
 
-    def add_lora_linear(
+    def add_lora_linear(  # noqa: PLR0917  vLLM's signature
         self,
         y: torch.Tensor,
         x: torch.Tensor,

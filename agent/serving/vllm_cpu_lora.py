@@ -6,6 +6,7 @@ answer, and A and B are copied once per token. See ``agent.serving.dense_lora``.
 
 import inspect
 import logging
+from typing import Any
 
 WRAPPER = "agent.serving.dense_lora.DenseLora"
 ANNOUNCEMENT = "Using DenseLora"
@@ -25,7 +26,7 @@ def register() -> None:
 
     if not current_platform.is_cpu():
         return
-    platform = type(current_platform)
+    platform: Any = type(current_platform)
     problem = _mismatch(platform)
     if problem:
         logger.warning("apprentice: LoRA on CPU is off: %s", problem)

@@ -1,0 +1,65 @@
+"""Loads, unloads and lists adapters in the running vLLM. An admin power: never reachable through the gateway."""
+
+from pathlib import Path
+
+import httpx
+
+from agent.errors import NO_SERVER, AdapterError, ModelUnavailable
+from agent.messages import BASE
+
+TIMEOUT_SECONDS = 60.0
+
+
+def load(url: str, key: str, name: str, folder: Path) -> None:
+    """Make the adapter in ``folder`` answer as model ``name``. A name that is loaded already is an error: vLLM keys its
+    prefix cache by name, so a name never changes its weights.
+
+    Raises AdapterError (vLLM refuses it, with its reason) or ModelUnavailable (no vLLM answers).
+    """
+    if name in loaded(url, key):
+        raise AdapterError(f"adapter {name} is loaded already; give the new version a new name")
+    body = {"lora_name": name, "lora_path": str(folder.resolve())}
+    response = _request("POST", url, key, "/v1/load_lora_adapter", body)
+    if response.status_code != httpx.codes.OK:
+        raise AdapterError(f"vLLM does not load {name} from {folder}: {_reason(response)}; look at the adapter's files")
+
+
+def unload(url: str, key: str, name: str) -> None:
+    """Forget the adapter ``name``. Raises AdapterError if it is not loaded, ModelUnavailable if no vLLM answers."""
+    response = _request("POST", url, key, "/v1/unload_lora_adapter", {"lora_name": name})
+    if response.status_code != httpx.codes.OK:
+        raise AdapterError(f"vLLM does not unload {name}: {_reason(response)}; see what is loaded: evolver adapters")
+
+
+def loaded(url: str, key: str) -> set[str]:
+    """The names of the loaded adapters, without the base model. Raises ModelUnavailable, AdapterError."""
+    response = _request("GET", url, key, "/v1/models", None)
+    if response.status_code != httpx.codes.OK:
+        raise AdapterError(f"vLLM does not list its models: {_reason(response)}; restart it with: agent serve")
+    return {model["id"] for model in response.json()["data"]} - {BASE}
+
+
+def _request(method: str, url: str, key: str, path: str, body: dict[str, str] | None) -> httpx.Response:
+    try:
+        return httpx.request(
+            method,
+            f"{url}{path}",
+            json=body,
+            headers={"Authorization": f"Bearer {key}"},
+            timeout=TIMEOUT_SECONDS,
+            trust_env=False,
+        )
+    except httpx.TransportError as error:
+        raise ModelUnavailable(NO_SERVER) from error
+
+
+def _reason(response: httpx.Response) -> str:
+    """vLLM's own words, in one line."""
+    try:
+        body = response.json()
+    except ValueError:
+        body = response.text
+    if isinstance(body, dict):
+        error = body.get("error", body)
+        body = error.get("message", error) if isinstance(error, dict) else error
+    return " ".join(str(body).split())[:300] or f"status {response.status_code}"

