@@ -1,0 +1,128 @@
+"""The texts that the makers let the model continue.
+
+The examples name no tool of the toolkit and no request of any suite (tests/unit/evolver/test_few_shots.py).
+"""
+
+import json
+from typing import Any
+
+import jinja2
+
+from agent.prompt import TEMPLATE
+from evolver.types import Call
+from toolkit.tool import Tool
+
+_ARGUMENTS = """\
+Example values for functions, as a person would say them.
+
+book_table(restaurant: string, people: integer): Book a table at a restaurant.
+{{"restaurant": "Luigi's", "people": 4}}
+
+translate(text: string, language: string): Translate a text into another language.
+{{"text": "Good morning, my friends", "language": "Spanish"}}
+
+set_alarm(time: string, label: string): Set an alarm.
+  time: HH:MM
+{{"time": "06:45", "label": "yoga"}}
+
+water_plants(plants: array[string], liters: number): Water some plants.
+{{"plants": ["fern", "basil", "ivy"], "liters": 1.5}}
+
+{signature}
+"""
+
+_REQUEST = """\
+What a person says to an assistant, so that it makes the call.
+
+Function: book_table(restaurant: string, people: integer): Book a table at a restaurant.
+Call: {{"restaurant": "Luigi's", "people": 4}}
+Person: Could you book a table for 4 people at Luigi's?
+
+Function: translate(text: string, language: string): Translate a text into another language.
+Call: {{"text": "Good morning, my friends", "language": "Spanish"}}
+Person: How do you say "Good morning, my friends" in Spanish?
+
+Function: track_package(number: string, carrier: string): Find where a package is.
+Call: {{"number": "ZX-4410", "carrier": "Postline"}}
+Person: Where is my Postline package with the number ZX-4410?
+
+Function: water_plants(plants: array[string], liters: number): Water some plants.
+Call: {{"plants": ["fern", "basil", "ivy"], "liters": 1.5}}
+Person: Please give the fern, basil and ivy 1.5 liters of water.
+
+Function: {signature}
+Call: {arguments}
+Person:"""
+
+_ANSWER = """\
+An assistant tells a person what a function returned, in one short sentence that states the result.
+
+Function: fuel_price(country: string): Find the price of a liter of fuel.
+Call: {{"country": "Portugal"}}
+Result: 1.72
+Assistant: A liter of fuel costs 1.72 in Portugal.
+
+Function: train_stops(line: string): List the stops of a train line.
+Call: {{"line": "S7"}}
+Result: ["Harbour", "Old Mill"]
+Assistant: The S7 stops at Harbour and Old Mill.
+
+Function: is_open(shop: string): Check whether a shop is open.
+Call: {{"shop": "Baker Lane"}}
+Result: true
+Assistant: Yes, Baker Lane is open.
+
+Function: {signature}
+Call: {arguments}
+Result: {result}
+Assistant:"""
+
+_SMALL_TALK = """\
+Things that people say to a chat assistant.
+
+- Why is the sky blue?
+- Write a short birthday message for my sister.
+- Thanks, that was really helpful!
+- Who painted the Mona Lisa?
+- I feel a bit tired today. Any advice?
+- What does the word "nostalgia" mean?
+- Give me an idea for dinner with mushrooms.
+-"""
+
+
+def arguments_prompt(tool: Tool) -> str:
+    """Continue with example arguments of ``tool``, one JSON object."""
+    return _ARGUMENTS.format(signature=signature(tool))
+
+
+def request_prompt(tool: Tool, call: Call) -> str:
+    """Continue with what a person says so that an assistant makes ``call``."""
+    return _REQUEST.format(signature=signature(tool), arguments=_json(call.arguments))
+
+
+def answer_prompt(tool: Tool, call: Call, result: Any) -> str:
+    """Continue with the sentence that tells ``result``."""
+    return _ANSWER.format(signature=signature(tool), arguments=_json(call.arguments), result=_json(result))
+
+
+def small_talk_prompt() -> str:
+    """Continue with something that a person says and that needs no tool."""
+    return _SMALL_TALK
+
+
+def signature(tool: Tool) -> str:
+    """``tool`` as the chat template shows it."""
+    return str(_TEMPLATE.signature(tool.schema()["function"]))  # pyright: ignore[reportAttributeAccessIssue]
+
+
+def _json(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False)
+
+
+def _load_template() -> jinja2.environment.TemplateModule:
+    environment = jinja2.Environment(trim_blocks=True, lstrip_blocks=True, autoescape=False)
+    environment.filters["tojson"] = _json
+    return environment.from_string(TEMPLATE.read_text(encoding="utf-8")).make_module({"messages": []})
+
+
+_TEMPLATE = _load_template()
