@@ -36,7 +36,8 @@ class InteractionLog:
         self._lock = threading.Lock()
         with self._explained():
             path.parent.mkdir(parents=True, exist_ok=True)
-            self._db = Database(_connect(f"{path.absolute().as_uri()}?mode=rwc"))
+            path.touch(mode=0o600)
+            self._db = Database(_connect(f"{path.absolute().as_uri()}?mode=rw"))
             self._db.enable_wal()
             self._db.execute("PRAGMA synchronous=FULL")
             self._db.execute("PRAGMA foreign_keys=ON")
