@@ -317,7 +317,8 @@ class TestLogging:
             ModelServer(script=lambda _: Says("yes")) as server,
             running_gateway(tmp_path, server, log) as (_, url),
         ):
-            log._db.execute(f"PRAGMA max_page_count={log._db.execute('PRAGMA page_count').fetchone()[0]}")
+            pages = log._db.raw.execute("PRAGMA page_count").fetchone()[0]
+            log._db.raw.execute(f"PRAGMA max_page_count={pages}")
             big = {**CHAT, "messages": [{"role": "user", "content": "x" * 100_000}]}
             for _ in range(3):
                 assert httpx.post(url + "/v1/chat/completions", json=big, trust_env=False).status_code == 200

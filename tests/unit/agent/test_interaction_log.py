@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 from sqlite_utils.utils import sqlite3
 
+from agent.database import check_sqlite_version
 from agent.errors import StorageError
-from agent.interaction_log import InteractionLog, check_sqlite_version
+from agent.interaction_log import InteractionLog
 from agent.messages import Feedback, Message, Sampling, Trajectory
 from toolkit.errors import PrerequisiteError, UserError
 from toolkit.tool import ToolCall, ToolError, ToolErrorKind, ToolResult
@@ -101,8 +102,8 @@ def test_many_writers_lose_and_double_nothing(path: Path) -> None:
 
 def test_settings_that_make_an_append_durable(path: Path) -> None:
     with InteractionLog(path) as log:
-        assert log._db.journal_mode == "wal"
-        assert log._db.execute("PRAGMA synchronous").fetchone()[0] == 2
+        assert log._db.raw.journal_mode == "wal"
+        assert log._db.raw.execute("PRAGMA synchronous").fetchone()[0] == 2
 
 
 def test_readers_cannot_write(path: Path) -> None:
@@ -124,12 +125,12 @@ def test_a_log_that_is_not_there_reads_as_empty_and_is_not_made(path: Path) -> N
 def test_full_disk_is_one_clear_line_and_loses_nothing_stored(path: Path) -> None:
     with InteractionLog(path) as log:
         log.append(turn(), session="", source="chat")
-        pages = log._db.execute("PRAGMA page_count").fetchone()[0]
-        log._db.execute(f"PRAGMA max_page_count={pages}")
+        pages = log._db.raw.execute("PRAGMA page_count").fetchone()[0]
+        log._db.raw.execute(f"PRAGMA max_page_count={pages}")
         with pytest.raises(StorageError) as raised:
             log.append(turn("x" * 100_000), session="", source="chat")
         assert str(raised.value) == f"{path}: the disk is full; free some space and try again"
-        log._db.execute("PRAGMA max_page_count=100000")
+        log._db.raw.execute("PRAGMA max_page_count=100000")
         log.append(turn("after"), session="", source="chat")
         assert [i.trajectory.messages[0].content for i in log.read()] == ["hi", "after"]
 
@@ -155,7 +156,7 @@ def test_a_migration_and_its_record_stand_or_fall_together(path: Path, monkeypat
         InteractionLog(path)
     monkeypatch.setattr(module.migrations, "_migrations", steps)
     with InteractionLog(path) as log:
-        assert "half" not in log._db.table_names()
+        assert "half" not in log._db.raw.table_names()
         log.append(turn(), session="", source="chat")
 
 

@@ -1,0 +1,107 @@
+"""Opening the project's SQLite databases: safe settings, migrations, explained errors. One writer process each.
+
+WAL with ``synchronous=FULL``: what a finished transaction wrote is on disk.
+"""
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from sqlite_utils import Database as SqliteUtilsDatabase
+from sqlite_utils import Migrations
+from sqlite_utils.utils import sqlite3  # pyright: ignore[reportPrivateImportUsage]  # pysqlite3 where there is one
+
+from agent.errors import StorageError
+from toolkit.errors import PrerequisiteError
+
+MINIMUM_SQLITE = (3, 51, 3)
+"""Older versions can corrupt a WAL database that two connections write (sqlite.org/wal.html, "the WAL-reset bug")."""
+
+_BUSY_SECONDS = 30.0
+
+
+class Database:
+    """An open database that threads may share. Every failure is a StorageError of one line, with the fix."""
+
+    def __init__(self, path: Path, db: SqliteUtilsDatabase) -> None:
+        self._path = path
+        self.raw = db
+        self._lock = threading.Lock()
+
+    @contextmanager
+    def transaction(self, begin: str = "BEGIN IMMEDIATE") -> Iterator[SqliteUtilsDatabase]:
+        """One transaction: committed when the block ends, undone when it raises."""
+        with _explained(self._path), self._lock:
+            self.raw.conn.execute(begin)
+            try:
+                yield self.raw
+                self.raw.conn.execute("COMMIT")
+            except BaseException:
+                self.raw.rollback()
+                raise
+
+    def close(self) -> None:
+        self.raw.close()
+
+
+def open_database(path: Path, migrations: Migrations) -> Database:
+    """Open ``path`` for writing, made if it does not exist. Raises StorageError, PrerequisiteError (SQLite too old)."""
+    check_sqlite_version()
+    with _explained(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        db = SqliteUtilsDatabase(_connect(f"{path.absolute().as_uri()}?mode=rwc"))
+        db.enable_wal()
+        db.execute("PRAGMA synchronous=FULL")
+        db.execute("PRAGMA foreign_keys=ON")
+    database = Database(path, db)
+    with database.transaction():
+        migrations.apply(db)
+    return database
+
+
+def open_readonly(path: Path, migrations: Migrations) -> Database:
+    """For readers that must not write, not even by mistake. A database that does not exist yet reads as empty."""
+    check_sqlite_version()
+    with _explained(path):
+        if path.exists():
+            db = SqliteUtilsDatabase(_connect(f"{path.absolute().as_uri()}?mode=ro"))
+        else:
+            db = SqliteUtilsDatabase(memory=True)
+            migrations.apply(db)
+        db.execute("PRAGMA query_only=ON")
+    return Database(path, db)
+
+
+def check_sqlite_version(version: str | None = None) -> None:
+    """Raises PrerequisiteError when the SQLite in use is older than MINIMUM_SQLITE."""
+    version = version or sqlite3.sqlite_version
+    if tuple(int(part) for part in version.split(".")) < MINIMUM_SQLITE:
+        needed = ".".join(map(str, MINIMUM_SQLITE))
+        raise PrerequisiteError(f"SQLite {version} is too old ({needed} or newer is needed): pip install -U pysqlite3")
+
+
+@contextmanager
+def _explained(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except (sqlite3.Error, OSError) as error:
+        raise StorageError(f"{path}: {_explain(error)}") from error
+
+
+def _connect(uri: str) -> Any:
+    return sqlite3.connect(uri, uri=True, timeout=_BUSY_SECONDS, check_same_thread=False)
+
+
+def _explain(error: Exception) -> str:
+    text = str(error)
+    if "disk is full" in text or getattr(error, "errno", None) == 28:
+        return "the disk is full; free some space and try again"
+    if "readonly" in text or "unable to open" in text or isinstance(error, PermissionError):
+        return "cannot be written; give yourself the right to write there, or set data_folder in config.toml"
+    if "malformed" in text or "not a database" in text:
+        return "is damaged; move it away or restore a backup"
+    if "locked" in text:
+        return "another program keeps it locked; end that program and try again"
+    return f"{text}; check that folder's disk and rights"
