@@ -51,7 +51,9 @@ def open_database(path: Path, migrations: Migrations) -> Database:
     check_sqlite_version()
     with _explained(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        db = SqliteUtilsDatabase(_connect(f"{path.absolute().as_uri()}?mode=rwc"))
+        path.touch(mode=0o600)  # what people said is its owner's
+        path.touch(mode=0o600)  # what people say is their own; the files beside it get the same mode
+        db = SqliteUtilsDatabase(_connect(f"{path.absolute().as_uri()}?mode=rw"))
         db.enable_wal()
         db.execute("PRAGMA synchronous=FULL")
         db.execute("PRAGMA foreign_keys=ON")
