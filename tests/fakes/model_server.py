@@ -38,7 +38,7 @@ class _Server(ThreadingHTTPServer):
 class ModelServer:
     """Answers with the replies in turn, or with what ``script`` makes of the request; keeps what it was asked."""
 
-    def __init__(self, *replies: Says, script: Script | None = None, key: str = "") -> None:
+    def __init__(self, *replies: Says, script: Script | None = None, key: str = "", port: int = 0) -> None:
         self.requests: list[dict[str, Any]] = []
         self.headers: list[dict[str, str]] = []
         self.paths: list[str] = []
@@ -47,7 +47,7 @@ class ModelServer:
         self.disconnected = threading.Event()
         self._replies = list(replies)
         self._script = script
-        self._server = _Server(("127.0.0.1", 0), self._handler())
+        self._server = _Server(("127.0.0.1", port), self._handler())
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.01,), daemon=True)
 
     @property
@@ -90,6 +90,10 @@ class ModelServer:
                 server.paths.append(self.path)
                 if server.key and self.headers.get("authorization") != f"Bearer {server.key}":
                     self._send(401, b'{"error": {"message": "wrong key"}}')
+                    return
+                if self.path == "/v1/load_lora_adapter":
+                    server.models.append(body["lora_name"])
+                    self._send(200, b"{}")
                     return
                 server.requests.append(body)
                 server.headers.append({name.lower(): value for name, value in self.headers.items()})

@@ -1,0 +1,57 @@
+"""A vLLM that takes no minute to start: the real command line, environment, log line and protocol, another model.
+
+``install`` makes a package named vllm of it, which ``python -m vllm.entrypoints.openai.api_server`` finds.
+"""
+
+import json
+import os
+import signal
+import sys
+import threading
+from pathlib import Path
+from typing import Any
+
+from agent.serving.vllm_cpu_lora import ANNOUNCEMENT
+from tests.fakes.model_server import ModelServer, Says
+
+ROOT = Path(__file__).parents[2]
+
+
+def install(folder: Path) -> dict[str, str]:
+    """Write the package to ``folder``; returns the environment in which it is found."""
+    package = folder / "vllm" / "entrypoints" / "openai"
+    package.mkdir(parents=True)
+    for parent in (package, package.parent, package.parent.parent):
+        (parent / "__init__.py").touch()
+    (package / "api_server.py").write_text("from tests.fakes.model_vllm import main\n\nmain()\n")
+    return {**os.environ, "PYTHONPATH": f"{folder}:{ROOT}"}
+
+
+def write_model(folder: Path) -> Path:
+    """A folder that looks like a model."""
+    folder.mkdir(parents=True)
+    for name in ("config.json", "tokenizer_config.json", "tokenizer.json"):
+        (folder / name).write_text("{}")
+    (folder / "model.safetensors").write_bytes(b"")
+    return folder
+
+
+def main() -> None:
+    if "FAKE_VLLM_DIES" in os.environ:
+        sys.exit("RuntimeError: the engine did not start")
+    port = int(sys.argv[sys.argv.index("--port") + 1])
+    ended = threading.Event()
+    signal.signal(signal.SIGTERM, lambda *_: ended.set())
+    with ModelServer(script=_script, key=os.environ["VLLM_API_KEY"], port=port):
+        print(ANNOUNCEMENT, flush=True)
+        ended.wait()
+
+
+def _script(request: dict[str, Any]) -> Says:
+    """Asked to calculate something, lets a tool do it; else says what it heard."""
+    last = request["messages"][-1]
+    if last["role"] == "tool":
+        return Says(f"It is {last['content']}.")
+    if last["content"].startswith("calculate "):
+        return Says(calls=[("calculate", json.dumps({"expression": last["content"].removeprefix("calculate ")}))])
+    return Says(f"You said: {last['content']}")

@@ -1,0 +1,192 @@
+"""``agent serve`` and what goes with it, as processes, on a vLLM that takes no minute to start."""
+
+import contextlib
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+
+from agent.serving import state
+from tests.fakes.model_vllm import install, write_model
+
+
+class House:
+    """A folder with a config.toml, and the agent command in it."""
+
+    def __init__(self, folder: Path, port: int = 0) -> None:
+        self.folder = folder
+        self.data = folder / "data"
+        self.environment = install(folder / "fake")
+        model = write_model(folder / "model")
+        self.config = folder / "config.toml"
+        self.config.write_text(
+            f'[agent.serving]\nmodel = "{model}"\n[agent.serving.gateway]\nport = {port}\n'
+            '[agent.serving.vllm_process]\ndevice = "cpu"\nstart_timeout_seconds = 30\n'
+        )
+
+    def command(self, *arguments: str) -> list[str]:
+        return [sys.executable, "-P", "-m", "agent.cli", *arguments, "--config", str(self.config)]
+
+    def agent(self, *arguments: str, **more: str) -> subprocess.CompletedProcess[str]:
+        environment = {**self.environment, **more}
+        return subprocess.run(
+            self.command(*arguments), env=environment, capture_output=True, text=True, timeout=60, check=False
+        )
+
+    @contextlib.contextmanager
+    def serving(self) -> Iterator[state.ServingState]:
+        """A server in the foreground; killed at the end if it still runs."""
+        with subprocess.Popen(self.command("serve"), env=self.environment, stderr=subprocess.PIPE, text=True) as server:
+            try:
+                wait_for(lambda: state.read(self.data) or server.poll() is not None)
+                running = state.read(self.data)
+                assert running is not None, server.communicate()
+                yield running
+            finally:
+                server.kill()
+
+
+def wait_for(condition: Callable[[], object], seconds: float = 20) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+def gone(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] in "ZX"
+    except OSError:
+        return True
+
+
+def health(url: str) -> dict[str, object]:
+    return httpx.get(f"{url}/health", trust_env=False).json()
+
+
+@pytest.fixture(scope="module")
+def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
+    """One server in the background for the tests that only use it."""
+    house = House(tmp_path_factory.mktemp("house"))
+    started = house.agent("serve", "--detach")
+    assert started.returncode == 0, started.stderr
+    house.folder.joinpath("url").write_text(started.stdout)
+    yield house
+    assert house.agent("stop").returncode == 0
+
+
+def test_detached_server_tells_its_url_and_its_progress(house: House) -> None:
+    running = state.read(house.data)
+    assert running is not None
+    assert house.folder.joinpath("url").read_text() == running.gateway_url + "\n"
+    assert health(running.gateway_url)["status"] == "ok"
+    assert f"ready at {running.gateway_url}" in (house.data / "logs" / "serve.log").read_text()
+    assert os.getsid(running.pid) == running.pid
+
+
+def test_a_second_server_says_where_the_first_is(house: House) -> None:
+    running = state.read(house.data)
+    assert running is not None
+    first, second = house.agent("serve"), house.agent("serve", "--detach")
+    assert (first.returncode, second.returncode) == (0, 0)
+    assert first.stderr == f"already serving at {running.gateway_url}\n"
+    assert second.stdout == running.gateway_url + "\n"
+    assert state.read(house.data) == running
+
+
+def test_one_turn_with_a_tool_in_the_sandbox(house: House) -> None:
+    shown = house.agent("chat", "--message", "calculate 6 * 7")
+    assert (shown.returncode, shown.stdout) == (0, "It is 42.\n"), shown.stderr
+    assert shown.stderr.startswith('→ calculate(expression="6 * 7")\n← 42\n')
+    entry = json.loads(house.agent("log", "--limit", "1", "--json").stdout)[0]
+    assert entry["trajectory"]["messages"][2]["tool_result"]["value"] == 42
+    assert "calculate" in [schema["function"]["name"] for schema in entry["tool_schemas"]]
+    assert house.agent("feedback", entry["id"], "good").returncode == 0
+
+
+def test_sessions_go_on_in_another_process(house: House) -> None:
+    house.agent("chat", "--session", "s1", "--message", "I am Ada")
+    shown = json.loads(house.agent("chat", "--session", "s1", "--message", "and now?", "--json").stdout)
+    assert (shown["answer"], shown["session"]) == ("You said: and now?", "s1")
+    entry = json.loads(house.agent("log", "--limit", "1", "--json").stdout)[0]
+    assert [m["content"] for m in entry["trajectory"]["history"]] == ["I am Ada", "You said: I am Ada"]
+
+
+def test_outside_clients_are_logged(house: House) -> None:
+    running = state.read(house.data)
+    assert running is not None
+    body = {"model": "agent", "messages": [{"role": "user", "content": "from outside"}]}
+    httpx.post(f"{running.gateway_url}/v1/chat/completions", json=body, trust_env=False).raise_for_status()
+    wait_for(lambda: "from outside" in house.agent("log").stdout)
+
+
+def test_the_key_of_vllm_is_its_owners(house: House) -> None:
+    assert state.path(house.data).stat().st_mode & 0o777 == 0o600
+    assert (house.data / "interactions.db").stat().st_mode & 0o077 == 0
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_stops_everything(tmp_path: Path, number: signal.Signals) -> None:
+    house = House(tmp_path)
+    with house.serving() as running:
+        os.kill(running.pid, number)
+        wait_for(lambda: gone(running.pid) and gone(running.vllm_pid))
+    assert state.read(house.data) is None
+    assert not state.path(house.data).exists()
+
+
+def test_a_killed_server_leaves_no_vllm_and_the_next_one_starts(tmp_path: Path) -> None:
+    house = House(tmp_path)
+    with house.serving() as running:
+        os.kill(running.pid, signal.SIGKILL)
+        wait_for(lambda: gone(running.vllm_pid))
+    assert house.agent("chat", "--message", "hi").returncode == 2
+    with house.serving() as again:
+        assert health(again.gateway_url)["status"] == "ok"
+
+
+def test_a_dead_vllm_is_replaced(tmp_path: Path) -> None:
+    house = House(tmp_path)
+    with house.serving() as running:
+        os.kill(running.vllm_pid, signal.SIGKILL)
+        wait_for(lambda: health(running.gateway_url)["vllm_pid"] not in (running.vllm_pid, None))
+        now = state.read(house.data)
+        assert now is not None
+        assert (now.pid, now.gateway_url) == (running.pid, running.gateway_url)
+        assert now.vllm_pid != running.vllm_pid
+        assert house.agent("chat", "--message", "hi").stdout == "You said: hi\n"
+        assert house.agent("stop").returncode == 0
+        assert gone(now.vllm_pid)
+
+
+def test_port_in_use(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = other.getsockname()[1]
+        house = House(tmp_path, port)
+        for arguments in (("serve",), ("serve", "--detach")):
+            done = house.agent(*arguments)
+            assert done.returncode == 2
+            assert done.stderr == (
+                f"agent: port {port} on 127.0.0.1 is in use; stop what uses it, or set another port in "
+                "[agent.serving.gateway] of config.toml\n"
+            )
+    assert state.read(house.data) is None
+
+
+def test_a_vllm_that_dies_at_start_shows_its_last_words(tmp_path: Path) -> None:
+    done = House(tmp_path).agent("serve", "--detach", FAKE_VLLM_DIES="1")
+    assert done.returncode == 2
+    assert "RuntimeError: the engine did not start" in done.stderr
+
+
+def test_stopping_what_does_not_run(tmp_path: Path) -> None:
+    done = House(tmp_path).agent("stop")
+    assert (done.returncode, done.stderr) == (0, "no server is running\n")
