@@ -1,0 +1,1 @@
+"""The inside of the training worker: may import torch, peft and transformers."""

@@ -1,0 +1,105 @@
+"""Dataset rows -> lessons: the serving template's text, with loss on the assistant's own tokens only."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Literal, Protocol
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from evolver.training.prefix_tree import Lesson
+
+
+class Row(BaseModel):
+    """One line of train.jsonl or valid.jsonl. ``targets`` are indices of the assistant messages that carry loss."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    id: str
+    messages: list[dict[str, Any]]
+    tools: list[dict[str, Any]] = []
+    targets: list[int]
+    decision: Literal["call", "no_call"] | None = None
+    weight: float = 1.0
+
+
+class Tokenizer(Protocol):
+    """What rendering needs of a transformers tokenizer."""
+
+    def apply_chat_template(self, conversation: Any, /, **options: Any) -> Any: ...
+    def encode(self, text: str, /, **options: Any) -> list[int]: ...
+
+
+class RowInvalid(ValueError):
+    """A row that cannot be a lesson; names the row."""
+
+
+def read_rows(path: Path) -> Iterator[Row]:
+    """The rows of a JSONL file. Raises RowInvalid naming the line."""
+    with path.open(encoding="utf-8") as file:
+        for number, line in enumerate(file, 1):
+            if line.strip():
+                try:
+                    row = Row.model_validate_json(line)
+                except ValidationError as error:
+                    first = error.errors()[0]
+                    raise RowInvalid(f"{path.name} line {number}: {first['loc']}: {first['msg']}") from None
+                _check(row)
+                yield row
+
+
+def _check(row: Row) -> None:
+    if not row.targets or not row.weight > 0:
+        raise RowInvalid(f"row {row.id}: no target message, or a weight that is not positive")
+    for index in row.targets:
+        if not 0 <= index < len(row.messages) or row.messages[index].get("role") != "assistant":
+            raise RowInvalid(f"row {row.id}: target {index} is no assistant message")
+
+
+def lessons(row: Row, tokenizer: Tokenizer, template: str) -> list[Lesson]:
+    """One lesson for each target message: the serving prompt's tokens, then the answer's through its end marker.
+
+    Prompt and answer are tokenised apart, as serving does: the model reads the prompt's tokens and writes its own. The
+    first lesson carries the row's decision.
+    """
+    messages = [_with_parsed_arguments(message) for message in row.messages]
+
+    def text(count: int, *, prompt: bool) -> str:
+        return tokenizer.apply_chat_template(
+            messages[:count],
+            tools=row.tools or None,
+            chat_template=template,
+            tokenize=False,
+            add_generation_prompt=prompt,
+        )
+
+    made = []
+    for index in sorted(set(row.targets)):
+        before, through = text(index, prompt=True), text(index + 1, prompt=False)
+        if not through.startswith(before):
+            raise RowInvalid(f"row {row.id}: message {index} does not continue its own prompt")
+        start = tokenizer.encode(before, add_special_tokens=False)
+        answer = tokenizer.encode(through[len(before) :].rstrip("\n"), add_special_tokens=False)
+        tokens = (*start, *answer)
+        targets = tuple(range(len(start), len(tokens)))
+        decision = row.decision if not made else None
+        made.append(Lesson(f"{row.id}:{index}", tokens, targets, row.weight, decision))
+    return made
+
+
+def _with_parsed_arguments(message: dict[str, Any]) -> dict[str, Any]:
+    """vLLM hands the template parsed arguments; rows carry them as JSON strings."""
+    calls = message.get("tool_calls")
+    if not calls:
+        return message
+    parsed = []
+    for call in calls:
+        function = call["function"]
+        arguments = function["arguments"]
+        if isinstance(arguments, str):
+            try:
+                arguments = json.loads(arguments)
+            except json.JSONDecodeError as error:
+                raise RowInvalid(f"arguments of {function['name']} are no JSON: {error}") from None
+        parsed.append({**call, "function": {**function, "arguments": arguments}})
+    return {**message, "tool_calls": parsed}

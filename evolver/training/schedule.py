@@ -1,0 +1,42 @@
+"""Which lessons meet in which step, and the learning rate. Pure."""
+
+import math
+from collections.abc import Sequence
+from statistics import median
+from typing import Literal
+
+from evolver.training.prefix_tree import Lesson, plan
+
+MEASURED_STEPS = 8
+"""A time budget is judged by the latest steps."""
+
+
+def packs_of_epochs(lessons: Sequence[Lesson], epochs: int, budget: int, seed: int) -> list[list[int]]:
+    """The packs of all epochs in order; every epoch meets every lesson once."""
+    members = range(len(lessons))
+    return [pack for epoch in range(epochs) for pack in plan(lessons, members, budget, seed * 1_000_003 + epoch)]
+
+
+def halve(packs: Sequence[list[int]], lessons: Sequence[Lesson]) -> list[list[int]]:
+    """Each pack in two, cut between lessons that share little; a pack of one lesson stays."""
+    halves = []
+    for members in packs:
+        order = sorted(members, key=lambda i: lessons[i].input)
+        middle = (len(order) + 1) // 2
+        halves.extend(part for part in (order[:middle], order[middle:]) if part)
+    return halves
+
+
+def affordable_steps(done: int, planned: int, seconds_left: float, latest: Sequence[float]) -> int:
+    """How many steps in all fit the time left, at most ``planned``. ``latest`` are the seconds of recent steps."""
+    if math.isinf(seconds_left) or len(latest) < MEASURED_STEPS // 2:
+        return planned
+    return min(planned, done + max(0, int(seconds_left / median(latest[-MEASURED_STEPS:]))))
+
+
+def learning_rate_factor(step: int, total: int, warmup: int, decay: Literal["linear", "cosine"]) -> float:
+    """The share of the peak learning rate in step ``step`` of ``total`` (from 0): up over ``warmup``, then down."""
+    if step < warmup:
+        return (step + 1) / (warmup + 1)
+    left = max(0.0, (total - step) / max(1, total - warmup))
+    return left if decay == "linear" else (1 - math.cos(math.pi * min(1.0, left))) / 2

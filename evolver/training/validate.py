@@ -1,0 +1,45 @@
+"""Loss on held-out lessons, and the margins from which the call bias is chosen."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import torch
+
+from evolver.training.model import Adapted
+from evolver.training.prefix_tree import Lesson, pack, plan
+from evolver.training.step import score
+
+
+@dataclass(slots=True)
+class Validation:
+    """``loss`` in nats per target token; ``margins`` by decision, of the lessons that have one."""
+
+    loss: float
+    margins: dict[str, list[float]] = field(default_factory=lambda: {"call": [], "no_call": []})
+
+
+@torch.no_grad()
+def validate(adapted: Adapted, lessons: Sequence[Lesson], budget: int, call_token: int) -> Validation | None:
+    """Run ``lessons`` without gradients; None if there are none. The adapter's dropout is off meanwhile."""
+    if not lessons:
+        return None
+    adapted.peft.eval()
+    result, weight = Validation(0.0), 0.0
+    for members in plan(lessons, range(len(lessons)), budget, seed=0):
+        part = pack(lessons, members)
+        scored = score(adapted.base, part)
+        result.loss += scored.loss.item()
+        weight += part.weight
+        for number, slot in part.first_slots.items():
+            decision = lessons[number].decision
+            if decision is not None:
+                result.margins[decision].append(_margin(scored.logits[slot].float(), call_token))
+    adapted.peft.train()
+    result.loss /= weight
+    return result
+
+
+def _margin(logits: torch.Tensor, token: int) -> float:
+    others = logits.clone()
+    others[token] = float("-inf")
+    return (logits[token] - others.max()).item()
