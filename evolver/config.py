@@ -16,7 +16,9 @@ Count = Annotated[int, Field(ge=0, le=1_000_000)]
 class MineConfig(Section):
     """``[evolver.mine]``."""
 
-    minimum_interactions: Annotated[Count, Field(description="a scheduled cycle starts only with as many new ones")] = 20
+    minimum_interactions: Annotated[Count, Field(description="a scheduled cycle starts only with as many new ones")] = (
+        20
+    )
     per_session: Annotated[Count, Field(description="at most so many tasks from one session")] = 200
 
 

@@ -154,9 +154,7 @@ def _text_row(identity: str, request: str, answer: str, tools: Sequence[Tool]) -
     return _row(identity, messages, tools, [1], "no_call")
 
 
-def _row(
-    identity: str, messages: Sequence[Message], tools: Sequence[Tool], targets: list[int], decision: str
-) -> Row:
+def _row(identity: str, messages: Sequence[Message], tools: Sequence[Tool], targets: list[int], decision: str) -> Row:
     return {
         "id": identity,
         "messages": to_openai(messages),

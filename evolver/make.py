@@ -102,9 +102,7 @@ def _jobs(config: MakeConfig, tools: list[Tool], seed: int) -> Iterator[_Job]:
 
 def _may_execute(tool: Tool, config: MakeConfig) -> bool:
     """The evolver causes no side effect in the world (docs/architecture.md)."""
-    return (
-        tool.effect is Effect.PURE or tool.sandbox_state or (tool.effect is Effect.READS and config.allow_reads)
-    )
+    return tool.effect is Effect.PURE or tool.sandbox_state or (tool.effect is Effect.READS and config.allow_reads)
 
 
 def _run(job: _Job, config: MakeConfig, executor: Executor, generator: Generator) -> tuple[list[Trace], Counter[str]]:
@@ -235,9 +233,7 @@ def bounded(schema: dict[str, JsonValue], chooser: random.Random) -> dict[str, J
     bound: Any = copy.deepcopy(schema)
     required = set(bound.get("required", ()))
     properties = {
-        name: field
-        for name, field in bound.get("properties", {}).items()
-        if name in required or chooser.random() < 0.5
+        name: field for name, field in bound.get("properties", {}).items() if name in required or chooser.random() < 0.5
     }
     for field in properties.values():
         _bound_field(field)
