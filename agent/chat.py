@@ -21,6 +21,9 @@ from toolkit.execute import open_executor
 from toolkit.registry import ToolRegistry
 from toolkit.search import ToolIndex
 
+_CHARACTERS_PER_TOKEN = 3
+"""At least that many in most text; what was said before may fill half of the model's context."""
+
 
 class Chat:
     """An agent, and the session that it talks in."""
@@ -62,7 +65,13 @@ def open_chat(config: Config, session: str | None) -> Iterator[Chat]:
         InteractionLog(log_path(config)) as log,
         HttpModelClient(serving.gateway_url) as client,
     ):
-        talk = Session(session or new_name(), log, config.data_folder, history_turns=config.agent.prompt.history_turns)
+        talk = Session(
+            session or new_name(),
+            log,
+            config.data_folder,
+            history_turns=config.agent.prompt.history_turns,
+            history_characters=config.agent.serving.vllm_process.max_model_len * _CHARACTERS_PER_TOKEN // 2,
+        )
         try:
             with open_executor(config.toolkit) as executor:
                 index = ToolIndex(executor.registry)

@@ -146,7 +146,7 @@ class ReplyBuilder:
 
     def _add(self, chunk: dict[str, Any]) -> str:
         if "error" in chunk:
-            raise ModelError(_error_text(chunk))
+            raise _error(chunk["error"].get("code"), _error_text(chunk))
         self.usage = chunk.get("usage") or self.usage
         if not chunk["choices"]:
             return ""
@@ -229,9 +229,11 @@ def _refused(response: httpx.Response) -> Exception:
         text = _error_text(response.json())
     except (ValueError, AttributeError):
         text = response.text[:500]
-    if response.status_code == 503:
-        return ModelUnavailable(text)
-    return ModelError(f"the server answered {response.status_code}: {text}")
+    return _error(response.status_code, text)
+
+
+def _error(status: object, text: str) -> Exception:
+    return ModelUnavailable(text) if status == 503 else ModelError(f"the server answered {status}: {text}")
 
 
 def _error_text(body: dict[str, Any]) -> str:

@@ -22,15 +22,27 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
 
 class Session:
-    """One conversation. Raises UserError for a name that could leave the folder of workspaces."""
+    """One conversation. Raises UserError for a name that could leave the folder of workspaces.
 
-    def __init__(self, name: str, log: InteractionLog, data_folder: Path, *, history_turns: int) -> None:
+    ``history_turns`` and ``history_characters``: how much of what was said before is gone on with.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        log: InteractionLog,
+        data_folder: Path,
+        *,
+        history_turns: int,
+        history_characters: int = 1_000_000,
+    ) -> None:
         if not _NAME.fullmatch(name):
             raise UserError(f"{name!r} is no session name; use letters, digits, '.', '_' and '-', 64 at most")
         self.name = name
         self.workspace = data_folder / "workspaces" / name
         self._log = log
         self._history_turns = history_turns
+        self._history_characters = history_characters
         try:
             self.workspace.mkdir(parents=True, exist_ok=True)
         except OSError as error:
@@ -40,9 +52,16 @@ class Session:
         """The messages of the last turns, oldest first; turns that failed are left out."""
         if self._history_turns == 0:
             return ()
-        turns = self._log.read_session(self.name, source=SOURCE, limit=self._history_turns)
-        kept = [turn.trajectory for turn in turns if turn.trajectory.stop_reason != "failed"]
-        return tuple(message for trajectory in kept for message in trajectory.messages)
+        kept: list[Message] = []
+        room = self._history_characters
+        for turn in reversed(self._log.read_session(self.name, source=SOURCE, limit=self._history_turns)):
+            if turn.trajectory.stop_reason == "failed":
+                continue
+            room -= sum(map(_length, turn.trajectory.messages))
+            if room < 0:
+                break
+            kept[:0] = turn.trajectory.messages
+        return tuple(kept)
 
     def record(self, trajectory: Trajectory, tools: Sequence[Tool]) -> str:
         """Log one turn of this session, with the schemas of those ``tools`` that it showed; returns its id."""
@@ -54,6 +73,10 @@ class Session:
         """Leave no empty folder behind."""
         with contextlib.suppress(OSError):
             self.workspace.rmdir()
+
+
+def _length(message: Message) -> int:
+    return len(message.content) + sum(len(call.name) + len(call.raw) for call in message.tool_calls)
 
 
 def new_name(now: float | None = None) -> str:

@@ -17,6 +17,7 @@ from agent.serving import state
 from agent.serving.lock import serve_lock
 from toolkit.errors import UserError
 
+_ERROR = "agent: "
 _LOOK_SECONDS = 0.2
 _STOP_SECONDS = 60.0
 _PREPARE_SECONDS = 600.0
@@ -26,7 +27,7 @@ _PREPARE_SECONDS = 600.0
 def start(config: Config, config_path: Path | None) -> str:
     """Start a server in the background; returns its URL once it is healthy. What it says goes to stderr meanwhile.
 
-    Raises UserError with the server's own last line when it does not start.
+    Raises UserError with the server's own words when it does not start.
     """
     running = state.read(config.data_folder)
     if running is not None:
@@ -51,9 +52,12 @@ def stop(config: Config) -> bool:
     """Stop the server of this data folder, also one that is starting. Returns False when there is none."""
     if not (config.data_folder / "serve.lock").exists():
         return False
-    with serve_lock(config.data_folder) as pid:
-        if pid is None:
-            return False
+    while True:
+        with serve_lock(config.data_folder) as pid:
+            if pid is None:
+                return False
+        if pid:
+            break
     with contextlib.suppress(ProcessLookupError):
         os.kill(pid, signal.SIGTERM)
     deadline = time.monotonic() + _STOP_SECONDS
@@ -66,18 +70,19 @@ def stop(config: Config) -> bool:
 
 
 def _wait_until_healthy(config: Config, server: "subprocess.Popen[bytes]", said: TextIO, deadline: float) -> str:
-    last = ""
+    problem: list[str] = []
     while time.monotonic() < deadline:
         ended = server.poll() is not None
         for line in said.read().splitlines():
-            last = line or last
-            if not line.startswith("agent: "):
+            if problem or line.startswith(_ERROR):
+                problem.append(line.removeprefix(_ERROR))
+            else:
                 print(line, file=sys.stderr, flush=True)
         running = state.read(config.data_folder)
         if running is not None and _healthy(running.gateway_url):
             return running.gateway_url
         if ended and server.returncode != 0:
-            raise UserError(last.removeprefix("agent: ") or "the server ended; see data/logs/serve.log")
+            raise UserError("\n".join(problem) or f"the server ended; see {said.name}")
         time.sleep(_LOOK_SECONDS)
     raise UserError("the server was not ready in time; see logs/serve.log and logs/vllm.log in the data folder")
 

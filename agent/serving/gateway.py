@@ -228,6 +228,8 @@ async def _bytes(answer: Answer, capture: _Capture | None) -> AsyncIterator[byte
             yield chunk
         if capture is not None:
             await capture.finish()
+    except httpx.TransportError:
+        yield _STREAM_BROKE
     finally:
         await answer.close()
 
@@ -254,4 +256,12 @@ def _may_call(body: dict[str, Any]) -> bool:
 
 
 def _error(status: int, message: str) -> JSONResponse:
-    return JSONResponse({"error": {"message": message, "type": "apprentice", "param": None, "code": status}}, status)
+    return JSONResponse(_error_body(status, message), status)
+
+
+def _error_body(status: int, message: str) -> dict[str, Any]:
+    return {"error": {"message": message, "type": "apprentice", "param": None, "code": status}}
+
+
+_STREAM_BROKE = f"\n\ndata: {json.dumps(_error_body(503, _UNAVAILABLE))}\n\n".encode()
+"""The empty line ends what may have been cut off."""

@@ -11,7 +11,7 @@ from agent.errors import StorageError
 
 @contextmanager
 def serve_lock(data_folder: Path) -> Iterator[int | None]:
-    """Take the lock. Yields None when this process has it, else the id of the process that has."""
+    """Take the lock. Yields None when this process has it, else the id of the process that has (0: not known yet)."""
     try:
         data_folder.mkdir(parents=True, exist_ok=True)
         file = os.open(data_folder / "serve.lock", os.O_RDWR | os.O_CREAT, 0o600)
@@ -26,5 +26,6 @@ def serve_lock(data_folder: Path) -> Iterator[int | None]:
         os.ftruncate(file, 0)
         os.pwrite(file, str(os.getpid()).encode(), 0)
         yield None
+        os.ftruncate(file, 0)
     finally:
         os.close(file)

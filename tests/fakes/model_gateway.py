@@ -1,4 +1,4 @@
-"""A gateway on a real socket, in front of a ModelServer."""
+"""A gateway on a real socket."""
 
 import socket
 import threading
@@ -19,14 +19,8 @@ KEY = "upstream-key"
 
 
 @contextmanager
-def running_gateway(
-    data: Path, server: ModelServer | None, log: InteractionLog | None = None
-) -> Iterator[tuple[Gateway, str]]:
-    """Yields the gateway and its URL; leaving stops it cleanly."""
-    gateway = Gateway(data, log=ExchangeLog(log) if log else None)
-    if server is not None:
-        server.key = KEY
-        gateway.upstream = Upstream(server.url, KEY, pid=4711)
+def running(gateway: Gateway) -> Iterator[str]:
+    """Yields the URL; leaving stops the gateway cleanly."""
     listener = socket.create_server(("127.0.0.1", 0))
     web = uvicorn.Server(uvicorn.Config(gateway.app, log_level="error", timeout_graceful_shutdown=5))
     thread = threading.Thread(target=web.run, args=([listener],))
@@ -34,8 +28,20 @@ def running_gateway(
     while not web.started and thread.is_alive():
         time.sleep(0.005)
     try:
-        yield gateway, f"http://127.0.0.1:{listener.getsockname()[1]}"
+        yield f"http://127.0.0.1:{listener.getsockname()[1]}"
     finally:
         web.should_exit = True
         thread.join()
         listener.close()
+
+
+@contextmanager
+def running_gateway(
+    data: Path, server: ModelServer, log: InteractionLog | None = None
+) -> Iterator[tuple[Gateway, str]]:
+    """A gateway in front of ``server``, and its URL."""
+    gateway = Gateway(data, log=ExchangeLog(log) if log else None)
+    server.key = KEY
+    gateway.upstream = Upstream(server.url, KEY, pid=4711)
+    with running(gateway) as url:
+        yield gateway, url

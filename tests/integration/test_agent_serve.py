@@ -182,9 +182,17 @@ def test_port_in_use(tmp_path: Path) -> None:
 
 
 def test_a_vllm_that_dies_at_start_shows_its_last_words(tmp_path: Path) -> None:
-    done = House(tmp_path).agent("serve", "--detach", FAKE_VLLM_DIES="1")
-    assert done.returncode == 2
-    assert "RuntimeError: the engine did not start" in done.stderr
+    house = House(tmp_path)
+    for arguments in (("serve",), ("serve", "--detach")):
+        done = house.agent(*arguments, FAKE_VLLM_DIES="1")
+        assert done.returncode == 2
+        first, *_, words, fix = done.stderr.partition("agent: ")[2].splitlines()
+        assert first == f"vLLM died at start; the end of {house.data}/logs/vllm.log:"
+        assert (words, fix) == (
+            "  RuntimeError: the engine did not start",
+            "look at the lines above the last in that file",
+        )
+        assert state.read(house.data) is None
 
 
 def test_stopping_what_does_not_run(tmp_path: Path) -> None:

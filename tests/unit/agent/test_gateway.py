@@ -9,6 +9,7 @@ from typing import Any
 import httpx
 import pytest
 
+from agent.errors import ModelUnavailable
 from agent.interaction_log import InteractionLog
 from agent.model_client import HttpModelClient
 from agent.serving import active_adapter
@@ -242,6 +243,17 @@ def test_a_dead_model_server_is_the_same(tmp_path: Path) -> None:
         server.__exit__()
         for body in (CHAT, {**CHAT, "stream": True}):
             assert httpx.post(url + "/v1/chat/completions", json=body, trust_env=False).status_code == 503
+
+
+def test_a_model_server_that_dies_in_the_middle_of_a_stream_is_said_in_the_stream(door: Door) -> None:
+    door.server._script = lambda _: Says("half an answer", break_off=True)
+    answer = door.chat({**CHAT, "stream": True})
+    assert answer.text.endswith('"code": 503}}\n\n')
+    with HttpModelClient(str(door.client.base_url)) as client:
+        with pytest.raises(ModelUnavailable, match="the model server is starting or has stopped"):
+            list(client.stream(CHAT))
+        with pytest.raises(ModelUnavailable, match="the model server is starting or has stopped"):
+            client.chat(CHAT)
 
 
 def test_a_page_with_its_own_name_for_this_machine_is_refused(door: Door) -> None:

@@ -52,6 +52,16 @@ def test_failed_turns_are_logged_but_not_gone_on_with(tmp_path: Path) -> None:
         assert len(log.read()) == 3
 
 
+def test_history_leaves_room_for_what_is_asked_now(tmp_path: Path) -> None:
+    with InteractionLog(tmp_path / "log.db") as log:
+        session = Session("work", log, tmp_path, history_turns=9, history_characters=20)
+        for text in ("x" * 50, "four", "5five"):
+            session.record(turn(text), TOOLS)
+        assert texts(session) == ["four", "5five"]
+        session.record(turn("y" * 50), TOOLS)
+        assert texts(session) == []
+
+
 def test_schemas_are_those_that_were_shown_in_their_order(tmp_path: Path) -> None:
     with InteractionLog(tmp_path / "log.db") as log:
         identity = Session("work", log, tmp_path, history_turns=1).record(turn("one"), TOOLS)
