@@ -11,6 +11,7 @@ from toolkit.config import ToolkitConfig
 from toolkit.declare import declaration_of
 from toolkit.describing import describe
 from toolkit.errors import ConfigError
+from toolkit.names import MAX_LENGTH, BadName, check_name, skeleton
 from toolkit.tool import Tool
 
 
@@ -19,15 +20,26 @@ class ToolRegistry:
 
     def __init__(self, tools: Iterable[Tool] = ()) -> None:
         self._tools: dict[str, Tool] = {}
+        self._skeletons: dict[str, Tool] = {}
         for tool in tools:
             self.add(tool)
 
     def add(self, tool: Tool) -> None:
-        """Raises ConfigError when the name is taken, naming both sources."""
-        other = self._tools.get(tool.name)
+        """Raises ConfigError for a name that no tool may have, or that equals or looks like another's."""
+        try:
+            check_name(tool.name)
+        except BadName as error:
+            shown = tool.name[:MAX_LENGTH].encode("ascii", "backslashreplace").decode()
+            raise ConfigError(f"{tool.source} has a tool named {shown!r}: {error}; rename it") from None
+        other = self._skeletons.get(skeleton(tool.name))
         if other is not None:
-            raise ConfigError(f"two tools are named {tool.name}: {other.source} and {tool.source}; rename one")
-        self._tools[tool.name] = tool
+            said = (
+                f"two tools are named {tool.name}"
+                if other.name == tool.name
+                else f"{other.name} and {tool.name} look alike"
+            )
+            raise ConfigError(f"{said}: {other.source} and {tool.source}; rename one")
+        self._tools[tool.name] = self._skeletons[skeleton(tool.name)] = tool
 
     def get(self, name: str) -> Tool | None:
         return self._tools.get(name)

@@ -2,6 +2,7 @@
 
 import importlib.machinery
 import os
+import shutil
 import sys
 import sysconfig
 from collections.abc import Iterable
@@ -41,8 +42,10 @@ def _installed() -> dict[Path, str]:
     return {path: f"{SITE_FOLDER}/{index}" for index, path in enumerate(path for path in paths if path.is_dir())}
 
 
-def bind_arguments(modules: Iterable[str]) -> list[str]:
-    """bwrap's arguments for the file system. Raises ConfigError for a module that cannot be found."""
+def bind_arguments(modules: Iterable[str], snapshot: Path) -> list[str]:
+    """bwrap's arguments for the file system. Users' modules are copied into ``snapshot`` and bound from there, so that
+    every worker of a sandbox runs the same code. Raises ConfigError for a module that cannot be found.
+    """
     arguments = ["--proc", "/proc", "--dir", "/dev", "--dir", "/scratch"]
     for device in _DEVICES:
         arguments += ["--dev-bind", device, device]
@@ -65,7 +68,7 @@ def bind_arguments(modules: Iterable[str]) -> list[str]:
     package = Path(__file__).resolve().parent.parent
     arguments += ["--ro-bind", str(package), f"{PACKAGE_FOLDER}/{package.name}"]
     for top in dict.fromkeys(name.partition(".")[0] for name in modules):
-        arguments += _module(top, package.name)
+        arguments += _module(top, package.name, snapshot)
     return [*_parents(arguments), *arguments, "--remount-ro", "/"]
 
 
@@ -89,7 +92,7 @@ def _covered(path: Path) -> bool:
     return any(path.is_relative_to(folder) for folder in _LIBRARY_FOLDERS)
 
 
-def _module(top: str, package: str) -> list[str]:
+def _module(top: str, package: str, snapshot: Path) -> list[str]:
     if top == package or top in sys.stdlib_module_names:
         return []
     spec = importlib.machinery.PathFinder.find_spec(top, [str(Path.cwd()), *sys.path])
@@ -99,4 +102,12 @@ def _module(top: str, package: str) -> list[str]:
     source = Path(next(iter(locations)) if locations else str(spec.origin)).resolve()
     if any(source.is_relative_to(path) for path in (*_standard_library(), *_installed())):
         return []
-    return ["--ro-bind", str(source), f"{MODULE_FOLDER}/{top}{'' if locations else source.suffix}"]
+    copy = snapshot / (top if locations else f"{top}{source.suffix}")
+    if locations:
+        shutil.copytree(source, copy, ignore=shutil.ignore_patterns("__pycache__", ".git"), symlinks=True)
+    else:
+        shutil.copyfile(source, copy)
+    for path in (copy, *copy.rglob("*")):
+        if not path.is_symlink():
+            path.chmod(0o755 if path.is_dir() else 0o644)
+    return ["--ro-bind", str(copy), f"{MODULE_FOLDER}/{copy.name}"]

@@ -51,7 +51,8 @@ class BubblewrapSandbox:
         self._idle: list[_Worker] = []
         self._lock = threading.Lock()
         self._closed = False
-        self._command = _command(config, self._modules)
+        self._snapshot = tempfile.TemporaryDirectory(prefix="apprentice-modules-")
+        self._command = _command(config, self._modules, Path(self._snapshot.name))
         # bwrap dies with the thread that started it (PR_SET_PDEATHSIG), so one thread that lives long starts all.
         self._starter = ThreadPoolExecutor(1, thread_name_prefix=f"sandbox-{name}")
 
@@ -97,6 +98,7 @@ class BubblewrapSandbox:
         for worker in idle:
             worker.kill()
         self._starter.shutdown(wait=False)
+        self._snapshot.cleanup()
 
     def _run(
         self, target: dict[str, Any], arguments: Mapping[str, Any], workspace: Path | None, timeout: float
@@ -259,7 +261,7 @@ _NAMESPACES_ADVICE = (
 )
 
 
-def _command(config: SandboxConfig, modules: tuple[str, ...]) -> list[str]:
+def _command(config: SandboxConfig, modules: tuple[str, ...], snapshot: Path) -> list[str]:
     program = shutil.which("bwrap")
     if program is None:
         raise PrerequisiteError("bubblewrap is missing; install it (Debian, Ubuntu: apt-get install bubblewrap)")
@@ -281,7 +283,7 @@ def _command(config: SandboxConfig, modules: tuple[str, ...]) -> list[str]:
         program,
         *isolation,
         *environment,
-        *binds.bind_arguments(modules),
+        *binds.bind_arguments(modules, snapshot),
         "--chdir",
         "/",
         "--",

@@ -1,6 +1,7 @@
 """Length-prefixed frames of strict JSON between the host and a worker. Standard library only."""
 
 import json
+import math
 import os
 import struct
 from typing import Any, NoReturn
@@ -56,7 +57,7 @@ def parse_strict(content: bytes, max_depth: int = MAX_DEPTH) -> Any:
         raise BadFrame(f"nested deeper than {max_depth}")
     try:
         text = content.decode("utf-8")
-        value = json.loads(text, parse_constant=_no_constant, object_pairs_hook=_unique)
+        value = json.loads(text, parse_constant=_no_constant, parse_float=_finite, object_pairs_hook=_unique)
         if "\\u" in text:
             json.dumps(value, ensure_ascii=False).encode("utf-8")
     except BadFrame:
@@ -92,6 +93,13 @@ def _depth(content: bytes) -> int:
 
 def _no_constant(name: str) -> NoReturn:
     raise BadFrame(f"{name} is no JSON")
+
+
+def _finite(text: str) -> float:
+    value = float(text)
+    if not math.isfinite(value):
+        raise BadFrame(f"{text[:20]} is too large a number")
+    return value
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

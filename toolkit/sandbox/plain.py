@@ -10,11 +10,12 @@ from fractions import Fraction
 from typing import Any
 
 _MAX_DEPTH = 48
+_encode = json.JSONEncoder(allow_nan=False).encode
 
 
 def encode_result(value: Any) -> bytes:
     """Strict JSON of ``value``. Raises ValueError or TypeError, saying what JSON cannot hold."""
-    return json.dumps(plain(value), allow_nan=False, ensure_ascii=True).encode()
+    return _encode(plain(value)).encode()
 
 
 def plain(value: Any, depth: int = 0) -> Any:  # noqa: PLR0911 - one return per JSON type
@@ -47,7 +48,7 @@ def plain(value: Any, depth: int = 0) -> Any:  # noqa: PLR0911 - one return per 
 
 def _key(key: Any) -> str:
     if isinstance(key, str):
-        return key
+        return str.__str__(key)
     if key is None or isinstance(key, (int, float, Decimal, Fraction, date)):
         return str(key)
     raise TypeError(f"the result has a key of type {type(key).__name__}")

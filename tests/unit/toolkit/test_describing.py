@@ -8,7 +8,7 @@ from toolkit.tool import describe as describe_through_tool
 
 
 @tool(effect="pure")
-def book(  # noqa: PLR0917
+def book(
     guest: str,
     nights: int,
     room: Literal["single", "double"],

@@ -1,0 +1,104 @@
+"""The real sandbox under attack. After each attack the next call must work and nothing of the attack may be left."""
+
+import contextlib
+import os
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from toolkit.config import SandboxConfig
+from toolkit.registry import builtin_modules
+from toolkit.sandbox import ExecResult, open_sandbox
+from toolkit.sandbox.bubblewrap import BubblewrapSandbox
+
+CALLS = """
+import ctypes, errno, os
+libc = ctypes.CDLL(None, use_errno=True)
+NUMBERS = {
+    "x86_64": dict(ptrace=101, process_vm_readv=310, pidfd_open=434, pidfd_getfd=438, keyctl=250, add_key=248,
+        request_key=249, bpf=321, perf_event_open=298, userfaultfd=323, io_uring_setup=425, memfd_create=319, shmget=29,
+        semget=64, msgget=68, mq_open=240, chroot=161, mount=165, umount2=166, pivot_root=155, unshare=272, setns=308,
+        open_by_handle_at=304, kexec_load=246, init_module=175, clone3=435, fsopen=430, open_tree=428, setxattr=188,
+        sched_setscheduler=144, ioprio_set=251, inotify_init1=294, fanotify_init=300, setuid=105, setsid=112,
+        personality=135, iopl=172, quotactl=179, swapon=167, reboot=169, settimeofday=164, execveat=322, vfork=58),
+    "aarch64": dict(ptrace=117, process_vm_readv=270, pidfd_open=434, pidfd_getfd=438, keyctl=219, add_key=217,
+        request_key=218, bpf=280, perf_event_open=241, userfaultfd=282, io_uring_setup=425, memfd_create=279,
+        shmget=194, semget=190, msgget=186, mq_open=180, chroot=51, mount=40, umount2=39, pivot_root=41, unshare=97,
+        setns=268, open_by_handle_at=265, kexec_load=104, init_module=105, clone3=435, fsopen=430, open_tree=428, setxattr=5,
+        sched_setscheduler=119, ioprio_set=30, inotify_init1=26, fanotify_init=262, setuid=146, setsid=157,
+        personality=92, quotactl=60, swapon=224, reboot=142, settimeofday=170, execveat=281),
+}[os.uname().machine]
+
+def call(name, *arguments):
+    ctypes.set_errno(0)
+    result = libc.syscall(NUMBERS[name], *(arguments or (0, 0, 0, 0, 0)))
+    return "succeeded" if result >= 0 else errno.errorcode[ctypes.get_errno()]
+"""
+"""Source that an attack starts with to make raw system calls; ``call(name)`` says how one ended."""
+
+
+class Target:
+    """The sandbox, as an attack sees it."""
+
+    def __init__(self, sandbox: BubblewrapSandbox) -> None:
+        self.sandbox = sandbox
+
+    def attack(
+        self,
+        body: str,
+        *,
+        seconds: float = 3.0,
+        calls: bool = False,
+        workspace: Path | None = None,
+        **arguments: object,
+    ) -> ExecResult:
+        """Run ``body``, the text of a function ``attack`` indented by nothing, with ``arguments`` as its parameters."""
+        head = f"def attack({', '.join(arguments)}):\n"
+        indented = "\n".join(f"    {line}" for line in body.strip("\n").splitlines())
+        source = (CALLS if calls else "") + head + indented
+        return self.sandbox.run_source(source, "attack", arguments, workspace=workspace, timeout_seconds=seconds)
+
+    def workers(self) -> list[int]:
+        return [worker._process.pid for worker in self.sandbox._idle]
+
+
+@pytest.fixture(scope="session")
+def _target() -> Iterator[Target]:
+    config = SandboxConfig(timeout_seconds=3, memory_mib=64, workspace_mib=4, output_kib=16)
+    with open_sandbox(config, builtin_modules()) as sandbox:
+        yield Target(sandbox)
+
+
+@pytest.fixture
+def target(_target: Target) -> Iterator[Target]:
+    before = _target.sandbox.run_source("def f(): return 1", "f", {})
+    assert before.value == 1
+    workers = _target.workers()
+    yield _target
+    after = _target.sandbox.run("toolkit.builtin.text", "count_words", {"text": "still here"})
+    assert (after.status, after.value) == ("ok", 2)
+    assert set(workers) <= set(_target.workers()), "the attack cost a worker"
+    for worker in workers:
+        assert settle(lambda worker=worker: len(descendants(worker)) <= 3), "the attack left a process"
+
+
+def descendants(pid: int) -> list[int]:
+    """The processes below ``pid``, as the host sees them."""
+    children: list[int] = []
+    with contextlib.suppress(OSError):
+        for thread in Path(f"/proc/{pid}/task").iterdir():
+            children += map(int, (thread / "children").read_text(encoding="ascii").split())
+    return children + [below for child in children for below in descendants(child)]
+
+
+def settle(condition: object, seconds: float = 3.0) -> bool:
+    """Whether ``condition()`` becomes true in time."""
+    end = time.monotonic() + seconds
+    while not condition():  # type: ignore[operator]
+        if time.monotonic() > end:
+            return False
+        os.sched_yield()
+        time.sleep(0.01)
+    return True
