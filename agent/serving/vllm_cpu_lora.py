@@ -37,6 +37,9 @@ def register() -> None:
         platform.get_punica_wrapper = classmethod(refuse)
         return
     platform.get_punica_wrapper = classmethod(lambda _: WRAPPER)
+    from agent.serving import cpu_seeds
+
+    cpu_seeds.install()
 
 
 def _mismatch(platform: type) -> str:
