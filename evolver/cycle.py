@@ -109,7 +109,7 @@ class _Run:
         data = self._stage("dataset", Dataset, lambda: self._dataset(verified))
         adapter = self._stage("train", Adapter, lambda: self._train(data))
         self._stage("load", Adapter, lambda: self._load(adapter, data))
-        incumbent = self._stage("incumbent", EvalReport, lambda: self._incumbent())
+        incumbent = self._stage("incumbent", EvalReport, self._incumbent)
         candidate = self._stage("evaluate", EvalReport, lambda: self._evaluate(adapter.name, "evaluate"))
         decision = self._stage("gate", GateDecision, lambda: gate.decide(self._evolver.gate, incumbent, candidate))
         self._finish(adapter, mined, candidate, decision)

@@ -23,7 +23,6 @@ class Prompt(Frozen):
     temperature: float = 0.7
     stop: tuple[str, ...] = ("\n",)
     json_schema: dict[str, JsonValue] | None = None
-    seed: int | None = None
 
 
 class Completion(Frozen):
@@ -65,8 +64,6 @@ class Generator:
             body["stop"] = list(prompt.stop)
         if prompt.json_schema is not None:
             body["structured_outputs"] = {"json": prompt.json_schema}
-        if prompt.seed is not None:
-            body["seed"] = prompt.seed
         choices = self._post("/v1/completions", body)["choices"]
         return [_completion(choice) for choice in choices]
 

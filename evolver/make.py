@@ -124,22 +124,21 @@ def _answer_first(
                 text=few_shots.request_prompt(tool, call),
                 n=config.requests_per_call,
                 max_tokens=_REQUEST_TOKENS,
-                seed=job.seed,
             )
         )
-        answer = _answer(tool, call, result.value, generator, job.seed)
-        for completion in _distinct(written):
-            made.append(
-                Trace(
-                    id="",
-                    maker="answer_first",
-                    request=completion.text.strip(),
-                    calls=(call,),
-                    results=(result.value,),
-                    answer=answer,
-                    likelihood=completion.likelihood,
-                )
+        answer = _answer(tool, call, result.value, generator)
+        made += [
+            Trace(
+                id="",
+                maker="answer_first",
+                request=completion.text.strip(),
+                calls=(call,),
+                results=(result.value,),
+                answer=answer,
+                likelihood=completion.likelihood,
             )
+            for completion in _distinct(written)
+        ]
     return made
 
 
@@ -155,7 +154,6 @@ def _working_calls(
             temperature=0.8,
             stop=(),
             json_schema=bounded(tool.parameters, random.Random(job.seed)),
-            seed=job.seed,
         )
     )
     seen: set[str] = set()
@@ -176,9 +174,9 @@ def _working_calls(
             yield Call(name=tool.name, arguments=arguments), result
 
 
-def _answer(tool: Tool, call: Call, result: JsonValue, generator: Generator, seed: int) -> str:
+def _answer(tool: Tool, call: Call, result: JsonValue, generator: Generator) -> str:
     prompt = Prompt(
-        text=few_shots.answer_prompt(tool, call, result), max_tokens=_ANSWER_TOKENS, temperature=0.3, seed=seed
+        text=few_shots.answer_prompt(tool, call, result), max_tokens=_ANSWER_TOKENS, temperature=0.3
     )
     completion = generator.complete(prompt)[0]
     return completion.text.strip() if completion.finished else ""
@@ -191,7 +189,6 @@ def _small_talk(job: _Job, config: MakeConfig, generator: Generator) -> list[Tra
         n=min(config.small_talk, config.requests_per_call * _BATCH),
         max_tokens=_REQUEST_TOKENS,
         temperature=0.9,
-        seed=job.seed,
     )
     made = []
     for completion in _distinct(generator.complete(prompt)):

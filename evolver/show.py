@@ -83,8 +83,8 @@ def cycle_text(report: CycleReport) -> str:
 def scores_text(before: EvalReport, after: EvalReport) -> str:
     """Two reports side by side, with 95 % intervals."""
     lines = [f"{'':14}{before.model:>24}   {after.model:>24}"]
-    for name in ("exact", "right_tool", "no_call", "malformed"):
-        lines.append(f"{_NAMES[name]:14}{_rate(getattr(before, name)):>24}   {_rate(getattr(after, name)):>24}")
+    rates = [(name, getattr(before, name), getattr(after, name)) for name in _NAMES]
+    lines += [f"{_NAMES[name]:14}{_rate(old):>24}   {_rate(new):>24}" for name, old, new in rates]
     return "\n".join(lines)
 
 

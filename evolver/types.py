@@ -6,7 +6,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, JsonValue
 
 Maker = Literal["answer_first", "small_talk", "log"]
-"""Who made a trace: from a sampled call back to the request; a request that needs no tool; a logged turn that worked."""
+"""Who made a trace: from a sampled call back to its request; a request that needs no tool; a logged turn."""
 
 
 class Frozen(BaseModel):
