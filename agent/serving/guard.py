@@ -125,6 +125,17 @@ def _descendants(root: int, *, direct: bool = False) -> list[int]:
     return found
 
 
+def kill_session(session: int) -> None:
+    """SIGKILL to every process of the session; for the parent of a guard that was killed itself."""
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            try:
+                if os.getsid(int(entry.name)) == session:
+                    _kill(int(entry.name))
+            except ProcessLookupError:
+                continue
+
+
 def _signal_group(group: int, number: int) -> None:
     try:
         os.killpg(group, number)

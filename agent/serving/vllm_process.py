@@ -111,6 +111,8 @@ class VllmServer:
     def stop(self) -> None:
         """End vLLM and all that it started; returns when they are gone. May be called again."""
         _stop(self._process)
+        if self._process.returncode < 0:
+            guard.kill_session(self.pid)
 
     def __enter__(self) -> Self:
         return self
