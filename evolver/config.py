@@ -27,7 +27,6 @@ class MakeConfig(Section):
 
     calls_per_tool: Annotated[int, Field(ge=1, le=1000)] = 12
     requests_per_call: Annotated[int, Field(ge=1, le=64)] = 8
-    kept_per_call: Annotated[int, Field(ge=1, le=8)] = 1
     small_talk: Annotated[Count, Field(description="requests sampled that need no tool")] = 120
     allow_reads: Annotated[bool, Field(description="execute tools declared `reads`")] = False
     concurrency: Annotated[int, Field(ge=1, le=256)] = 12
@@ -37,7 +36,7 @@ class MakeConfig(Section):
 class VerifyConfig(Section):
     """``[evolver.verify]``."""
 
-    round_trip: bool = False
+    round_trip: bool = True
     per_tool: Annotated[int, Field(ge=1, le=10_000, description="traces kept per tool, the likeliest first")] = 10
 
 

@@ -167,6 +167,7 @@ class _Run:
             read_lines(made.file, Trace),
             self._executor,
             self._folder,
+            index=ToolIndex(self._executor.registry),
             known={normalised(trace.request) for trace in self._earlier()},
             held_out=suites.Fingerprints(),
             on_progress=lambda share: self._say("verify", share, ""),

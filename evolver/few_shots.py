@@ -46,6 +46,10 @@ Function: track_package(number: string, carrier: string): Find where a package i
 Call: {{"number": "ZX-4410", "carrier": "Postline"}}
 Person: Where is my Postline package with the number ZX-4410?
 
+Function: draw_bars(heights: array[integer], color: string): Draw a bar chart.
+Call: {{"heights": [12, 7, 31, 18], "color": "blue"}}
+Person: Draw blue bars with the heights 12, 7, 31 and 18.
+
 Function: water_plants(plants: array[string], liters: number): Water some plants.
 Call: {{"plants": ["fern", "basil", "ivy"], "liters": 1.5}}
 Person: Please give the fern, basil and ivy 1.5 liters of water.

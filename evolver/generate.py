@@ -15,7 +15,8 @@ _TIMEOUT_SECONDS = 300.0
 
 
 class Prompt(Frozen):
-    """A text to continue, ``n`` times. ``json_schema`` constrains each continuation to JSON of that schema."""
+    """A text to continue, ``n`` times. ``json_schema`` constrains each continuation to JSON of that schema, ``regex``
+    to texts that match it whole."""
 
     text: str
     n: int = 1
@@ -23,6 +24,7 @@ class Prompt(Frozen):
     temperature: float = 0.7
     stop: tuple[str, ...] = ("\n",)
     json_schema: dict[str, JsonValue] | None = None
+    regex: str | None = None
 
 
 class Completion(Frozen):
@@ -64,6 +66,8 @@ class Generator:
             body["stop"] = list(prompt.stop)
         if prompt.json_schema is not None:
             body["structured_outputs"] = {"json": prompt.json_schema}
+        elif prompt.regex is not None:
+            body["structured_outputs"] = {"regex": prompt.regex}
         choices = self._post("/v1/completions", body)["choices"]
         return [_completion(choice) for choice in choices]
 

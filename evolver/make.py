@@ -22,12 +22,13 @@ from evolver.config import MakeConfig
 from evolver.generate import Completion, Generator, Prompt
 from evolver.jsonl import append_lines, read_lines
 from evolver.types import Call, Made, Mined, Trace
+from evolver.wording import stating
 from toolkit.execute import Executor
 from toolkit.tool import Effect, Tool, ToolCall, ToolResult
 
 _BATCH = 4
 """Calls that one tool gets before the next tool has its turn: a deadline then cuts all tools alike."""
-_ARGUMENT_TOKENS, _REQUEST_TOKENS, _ANSWER_TOKENS, _REPLY_TOKENS = 96, 48, 40, 48
+_ARGUMENT_TOKENS, _REQUEST_TOKENS, _ANSWER_TOKENS, _REPLY_TOKENS = 96, 64, 40, 48
 
 
 def make(
@@ -124,6 +125,7 @@ def _answer_first(
                 text=few_shots.request_prompt(tool, call),
                 n=config.requests_per_call,
                 max_tokens=_REQUEST_TOKENS,
+                regex=stating(call.arguments.values()),
             )
         )
         answer = _answer(tool, call, result.value, generator)

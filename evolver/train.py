@@ -40,7 +40,7 @@ class TrainConfig(Section):
     max_grad_norm: Annotated[float, Field(gt=0)] = 1.0
     epochs: Annotated[int, Field(ge=1, le=100)] = 2
     max_steps: Annotated[int, Field(ge=0, description="0: no limit")] = 0
-    max_minutes: Annotated[float, Field(ge=0, description="0: no limit; the schedule shrinks to fit")] = 0.0
+    max_minutes: Annotated[float, Field(ge=0, description="0: no limit; the schedule shrinks to fit")] = 6.0
     tokens_per_pack: Annotated[int, Field(ge=64, description="computed at once; halved when memory is short")] = 2048
     packs_per_step: Annotated[int, Field(ge=1, le=1024)] = 1
     max_lesson_tokens: Annotated[int, Field(ge=16, description="longer lessons are left out and counted")] = 2048
@@ -114,7 +114,7 @@ def _supervise(spec: Path, stall_seconds: float, on_progress: Callable[[Progress
         encoding="utf-8",
         errors="replace",
         start_new_session=True,
-        env={**os.environ, **_KEEP_MEMORY},
+        env={**os.environ, **_KEEP_MEMORY, "HF_HUB_OFFLINE": "1"},
     )
     assert process.stdin and process.stdout and process.stderr
     watchdog = _Watchdog(process, stall_seconds)

@@ -18,12 +18,14 @@ from evolver.jsonl import append_lines
 from evolver.text import normalised, numbers, states
 from evolver.types import Trace, Verdict, Verified
 from toolkit.execute import Executor
+from toolkit.search import ToolIndex
 from toolkit.tool import ToolCall, render_result
 
 _MARKERS = ("<tool", "</tool", "<|im_", "{", "}", "_")
 """What betrays a text that speaks about the call instead of asking for it."""
 _ENDS = re.compile(r"[.?!\"')]$|\w$")
 _SHORTEST, _LONGEST = 8, 300
+_FITTING = 3
 
 
 def verify(
@@ -32,6 +34,7 @@ def verify(
     executor: Executor,
     folder: Path,
     *,
+    index: ToolIndex,
     known: Collection[str] = (),
     held_out: Callable[[str], bool] = lambda request: False,
     on_progress: Callable[[float], None] = lambda share: None,
@@ -39,14 +42,19 @@ def verify(
     """Judge ``traces``; write kept.jsonl and verdicts.jsonl into ``folder``.
 
     ``known`` are normal forms of requests that earlier cycles learned from; ``held_out`` says whether a request stands
-    in a suite. A call that cannot be judged because isolation broke raises SandboxUnavailable: no verdict.
+    in a suite; ``index`` finds the tools that a request speaks of. A call that cannot be judged because isolation broke raises SandboxUnavailable: no verdict.
     """
     judged = list(traces)
     reasons: dict[str, str] = {}
     seen = set(known)
     passed: list[Trace] = []
     for done, trace in enumerate(sorted(judged, key=lambda trace: -trace.likelihood), 1):
-        reason = _wording(trace, seen, held_out) or _grounding(trace) or _execution(trace, executor)
+        reason = (
+            _wording(trace, seen, held_out)
+            or _grounding(trace)
+            or _meaning(trace, index)
+            or _execution(trace, executor)
+        )
         reasons[trace.id] = reason
         if not reason:
             seen.add(normalised(trace.request))
@@ -80,6 +88,12 @@ def _grounding(trace: Trace) -> str:
     if any(number not in stated for number in numbers(trace.request)):
         return "states_another_number"
     return "tells_the_result" if _tells_result(trace) else ""
+
+
+def _meaning(trace: Trace, index: ToolIndex) -> str:
+    """A request that speaks more of other tools than of its own asks for something else than its call does."""
+    fitting = {tool.name for tool in index.top(trace.request, _FITTING)}
+    return "" if all(call.name in fitting for call in trace.calls) else "speaks_of_another_tool"
 
 
 def _numbers_in(value: JsonValue) -> list[float]:

@@ -33,7 +33,7 @@ class Adapted:
     def save(self, folder: Path, model_id: str) -> None:
         """Write safetensors and adapter_config.json as PEFT does, with ``model_id`` in place of the base's path."""
         self.peft.peft_config["default"].base_model_name_or_path = model_id
-        self.peft.save_pretrained(str(folder), safe_serialization=True)
+        self.peft.save_pretrained(str(folder), safe_serialization=True, save_embedding_layers=False)
         for entry in folder.iterdir():
             if entry.name not in (WEIGHTS, PEFT_CONFIG):
                 shutil.rmtree(entry) if entry.is_dir() else entry.unlink()
