@@ -83,8 +83,15 @@ def _wait_until_healthy(config: Config, server: "subprocess.Popen[bytes]", said:
             return running.gateway_url
         if ended and server.returncode != 0:
             raise UserError("\n".join(problem) or f"the server ended; see {said.name}")
+        if ended and not _someone_serves(config.data_folder):
+            raise UserError("the server was stopped; start it again with: agent serve")
         time.sleep(_LOOK_SECONDS)
     raise UserError("the server was not ready in time; see logs/serve.log and logs/vllm.log in the data folder")
+
+
+def _someone_serves(data_folder: Path) -> bool:
+    with serve_lock(data_folder) as holder:
+        return holder is not None
 
 
 def _healthy(url: str) -> bool:

@@ -22,6 +22,7 @@ from starlette.middleware.trustedhost import TrustedHostMiddleware
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
+from starlette.types import Receive, Scope, Send
 
 from agent.errors import AdapterError
 from agent.messages import BASE
@@ -114,7 +115,7 @@ class Gateway:
             capture = _Capture(self._log, body, served, request.headers.get(SESSION_HEADER, ""), started)
         headers = {"content-type": answer.response.headers.get("content-type", "application/json"), **served.headers}
         if body.get("stream"):
-            return StreamingResponse(_bytes(answer, capture), status, headers)
+            return _Stream(answer, capture, status, headers)
         background = None
         if capture is not None:
             capture.received.append(answer.response.content)
@@ -220,18 +221,29 @@ class _Capture:
         await self._log.put(Exchange(self._request, content, served.name, served.sha256, self._session, latency_ms))
 
 
-async def _bytes(answer: Answer, capture: _Capture | None) -> AsyncIterator[bytes]:
-    try:
-        async for chunk in answer.response.aiter_raw():
+class _Stream(StreamingResponse):
+    """Passes an answer on as it comes. However this ends, nobody listens to vLLM any more afterwards."""
+
+    def __init__(self, answer: Answer, capture: _Capture | None, status: int, headers: dict[str, str]) -> None:
+        super().__init__(self._pass_on(capture), status, headers)
+        self._answer = answer
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            await super().__call__(scope, receive, send)
+        finally:
+            await self._answer.close()
+
+    async def _pass_on(self, capture: _Capture | None) -> AsyncIterator[bytes]:
+        try:
+            async for chunk in self._answer.response.aiter_raw():
+                if capture is not None:
+                    capture.received.append(chunk)
+                yield chunk
             if capture is not None:
-                capture.received.append(chunk)
-            yield chunk
-        if capture is not None:
-            await capture.finish()
-    except httpx.TransportError:
-        yield _STREAM_BROKE
-    finally:
-        await answer.close()
+                await capture.finish()
+        except httpx.TransportError:
+            yield _STREAM_BROKE
 
 
 async def _while_connected(request: Request, work: Awaitable[T]) -> T | None:

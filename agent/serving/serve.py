@@ -34,7 +34,7 @@ def serve(config: Config) -> None:
             running = state.read(config.data_folder)
             _say(f"already serving at {running.gateway_url}" if running else f"process {held_by} is starting a server")
             return
-        for number in _STOP_SIGNALS:
+        for number in _heeded():
             signal.signal(number, signal.default_int_handler)
         with contextlib.suppress(KeyboardInterrupt):
             _serve(config)
@@ -68,7 +68,7 @@ async def _run(
     web: "_Web", listener: socket.socket, watch: Coroutine[None, None, None], give_up: threading.Event
 ) -> None:
     loop = asyncio.get_running_loop()
-    for number in _STOP_SIGNALS:
+    for number in _heeded():
         loop.add_signal_handler(number, web.stop)
     watching = asyncio.create_task(watch)
     # A watch that ends has met a bug; nothing would start vLLM again.
@@ -78,6 +78,11 @@ async def _run(
     watching.cancel()
     with contextlib.suppress(asyncio.CancelledError):
         await watching
+
+
+def _heeded() -> list[signal.Signals]:
+    """The signals that stop the server, without those that its parent (nohup, for one) wants ignored."""
+    return [number for number in _STOP_SIGNALS if signal.getsignal(number) != signal.SIG_IGN]
 
 
 class _Web(uvicorn.Server):

@@ -65,6 +65,7 @@ class Answer:
         self.response = response
         self._transport = transport
         self._idle = idle
+        self._open = True
 
     async def read(self) -> None:
         """Get the whole body, in ``response.content``. Raises httpx.TransportError."""
@@ -74,5 +75,8 @@ class Answer:
             await self.close()
 
     async def close(self) -> None:
-        await self.response.aclose()
-        self._idle.append(self._transport)
+        """Stop listening, which also makes vLLM stop generating. May be called again."""
+        if self._open:
+            self._open = False
+            await self.response.aclose()
+            self._idle.append(self._transport)

@@ -12,7 +12,9 @@ from typing import Any
 
 @dataclass
 class Says:
-    """One reply. ``calls`` are (name, arguments as text). ``break_off``: the connection ends in the middle."""
+    """One reply. ``calls`` are (name, arguments as text). ``break_off``: the connection ends in the middle.
+    ``wait``: nothing comes before the event, ``pause``: only the first piece of a stream does.
+    """
 
     text: str = ""
     calls: list[tuple[str, str]] = field(default_factory=list)
@@ -21,6 +23,7 @@ class Says:
     break_off: bool = False
     headers: dict[str, str] = field(default_factory=dict)
     wait: threading.Event | None = None
+    pause: threading.Event | None = None
     raw: bytes | None = None
 
 
@@ -143,6 +146,8 @@ class ModelServer:
                     data = f"data: {event}\n\n".encode()
                     self.wfile.write(f"{len(data):x}\r\n".encode() + data + b"\r\n")
                     self.wfile.flush()
+                    if says.pause is not None:
+                        self._wait(says.pause)
                 if says.break_off:
                     self.close_connection = True
                 else:

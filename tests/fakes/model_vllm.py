@@ -39,6 +39,9 @@ def write_model(folder: Path) -> Path:
 def main() -> None:
     if "FAKE_VLLM_DIES" in os.environ:
         sys.exit("RuntimeError: the engine did not start")
+    if "FAKE_VLLM_STARTS_FOREVER" in os.environ:
+        Path(os.environ["FAKE_VLLM_STARTS_FOREVER"]).write_text(str(os.getpid()))
+        threading.Event().wait()
     port = int(sys.argv[sys.argv.index("--port") + 1])
     ended = threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: ended.set())

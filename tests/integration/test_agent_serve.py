@@ -195,6 +195,25 @@ def test_a_vllm_that_dies_at_start_shows_its_last_words(tmp_path: Path) -> None:
         assert state.read(house.data) is None
 
 
+@pytest.mark.parametrize("detach", [False, True])
+@pytest.mark.parametrize("how", ["signal", "stop"])
+def test_a_start_can_be_stopped(tmp_path: Path, detach: bool, how: str) -> None:
+    house = House(tmp_path)
+    pid_file = tmp_path / "pid"
+    environment = {**house.environment, "FAKE_VLLM_STARTS_FOREVER": str(pid_file)}
+    command = house.command("serve", *(["--detach"] if detach else []))
+    with subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True) as server:
+        wait_for(lambda: pid_file.exists() and pid_file.read_text())
+        if how == "signal":
+            server.send_signal(signal.SIGINT)
+        else:
+            assert house.agent("stop").stderr == "stopped\n"
+        wait_for(lambda: gone(int(pid_file.read_text())))
+        server.communicate(timeout=20)
+    assert state.read(house.data) is None
+    assert house.agent("stop").stderr == "no server is running\n"
+
+
 def test_stopping_what_does_not_run(tmp_path: Path) -> None:
     done = House(tmp_path).agent("stop")
     assert (done.returncode, done.stderr) == (0, "no server is running\n")

@@ -245,6 +245,15 @@ def test_a_dead_model_server_is_the_same(tmp_path: Path) -> None:
             assert httpx.post(url + "/v1/chat/completions", json=body, trust_env=False).status_code == 503
 
 
+def test_a_client_that_leaves_in_the_middle_of_a_stream_ends_the_generation(door: Door) -> None:
+    door.server.disconnected.clear()
+    door.server._script = lambda _: Says("half an answer", pause=threading.Event())
+    with door.client.stream("POST", "/v1/chat/completions", json={**CHAT, "stream": True}) as answer:
+        assert b"data: " in next(answer.iter_raw())
+        assert not door.server.disconnected.is_set()
+    assert door.server.disconnected.wait(5)
+
+
 def test_a_model_server_that_dies_in_the_middle_of_a_stream_is_said_in_the_stream(door: Door) -> None:
     door.server._script = lambda _: Says("half an answer", break_off=True)
     answer = door.chat({**CHAT, "stream": True})
