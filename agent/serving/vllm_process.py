@@ -57,7 +57,7 @@ class VllmServer:
         lines of its log are shown). No process is left when this raises.
         """
         gpu = uses_gpu(config)
-        port = _claim_port(config.port)
+        port = free_port(config.port)
         api_key = secrets.token_urlsafe(32)
         return cls.spawn(
             command(config, model_folder, port),
@@ -209,7 +209,7 @@ def _cpu_build() -> bool:
     return True
 
 
-def _claim_port(port: int) -> int:
+def free_port(port: int = 0) -> int:
     """A port that is free now; ``port`` 0 takes any."""
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

@@ -36,7 +36,7 @@ class Tree:
     def __init__(self, folder: Path, manner: str = "serves", **env: str) -> None:
         self.folder = folder / "pids"
         self.folder.mkdir()
-        port = vllm_process._claim_port(0)
+        port = vllm_process.free_port(0)
         command = [sys.executable, process_tree.__file__, str(port), str(self.folder), manner]
         self.parent = subprocess.Popen(
             [sys.executable, "-c", PARENT, *command, f"http://127.0.0.1:{port}", str(folder / "log")],

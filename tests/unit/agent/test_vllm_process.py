@@ -22,7 +22,7 @@ def _spawn(
     folder: Path, manner: str, *, seconds: float = 20, must_log: str = "", port: int | None = None
 ) -> VllmServer:
     (folder / "pids").mkdir()
-    port = vllm_process._claim_port(0) if port is None else port
+    port = vllm_process.free_port(0) if port is None else port
     return VllmServer.spawn(
         [sys.executable, process_tree.__file__, str(port), str(folder / "pids"), manner],
         vllm_process.environment(os.environ, CONFIG, "a key", gpu=False),

