@@ -17,12 +17,22 @@ JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
 @app.command("list")
-def list_tools(config: ConfigOption = None, as_json: JsonOption = False) -> None:
+def list_tools(
+    config: ConfigOption = None,
+    as_json: JsonOption = False,
+    left_out: Annotated[bool, typer.Option("--left-out", help="List what became no tool, and why.")] = False,
+) -> None:
     """List the tools: name, source, effect, parameters."""
     from toolkit.config import Config, load_config
     from toolkit.registry import load_tools
 
-    tools = list(load_tools(load_config(config, Config).toolkit))
+    registry = load_tools(load_config(config, Config).toolkit)
+    if left_out:
+        _print_left_out(registry.left_out, as_json)
+        return
+    tools = list(registry)
+    if registry.left_out:
+        typer.echo(f"{len(registry.left_out)} functions are no tools; see toolkit list --left-out", err=True)
     if as_json:
         _print_json([tool.model_dump(mode="json") for tool in tools])
         return
@@ -81,6 +91,14 @@ def check(config: ConfigOption = None, as_json: JsonOption = False) -> None:
         typer.echo(f"{held} of {len(findings)} attempts held", err=True)
     if not all(each.held for each in findings):
         raise typer.Exit(1)
+
+
+def _print_left_out(functions: list[Any], as_json: bool) -> None:
+    if as_json:
+        _print_json([{"source": each.source, "name": each.name, "reason": each.reason} for each in functions])
+        return
+    for each in functions:
+        typer.echo(f"{each.source}  {each.name}: {each.reason}")
 
 
 def _row(tool: Any) -> tuple[str, str, str, str]:

@@ -37,6 +37,9 @@ class ToolsConfig(Section):
 
     builtin: bool = True
     modules: tuple[str, ...] = ()
+    """Modules with ``@tool`` functions: a file beside config.toml, or installed."""
+    python_modules: tuple[str, ...] = ()
+    """Modules whose functions become tools, for example ``math``."""
 
 
 class ToolkitConfig(Section):

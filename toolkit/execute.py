@@ -1,12 +1,13 @@
 """One tool call, from what the model asked to what it gets back."""
 
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
 from toolkit.config import ToolkitConfig
+from toolkit.modules import CALLER
 from toolkit.registry import ToolRegistry, builtin_modules, load_tools
 from toolkit.sandbox import ExecResult, Sandbox, open_sandbox
 from toolkit.tool import Tool, ToolCall, ToolError, ToolErrorKind, ToolResult
@@ -18,9 +19,11 @@ _NEAR_NAMES = 3
 class Executor:
     """Validates a call, runs it in the sandbox, maps what went wrong to a ToolError. Thread-safe."""
 
-    def __init__(self, registry: ToolRegistry, sandbox: Sandbox) -> None:
+    def __init__(self, registry: ToolRegistry, sandbox: Sandbox, others: Mapping[str, Sandbox] | None = None) -> None:
+        """``others``: what runs the tools of other sources, by the kind of source (``module``, ``python``, ``mcp``)."""
         self.registry = registry
         self._sandbox = sandbox
+        self._others = dict(others or {})
         self._validators: dict[str, Any] = {}
 
     def execute(self, call: ToolCall, *, workspace: Path | None = None) -> ToolResult:
@@ -35,10 +38,14 @@ class Executor:
         problem = self.problem(tool, call.arguments)
         if problem is not None:
             return _failed(call, started, ToolErrorKind.INVALID_ARGUMENTS, problem)
-        result = self._sandbox.run(
-            tool.module, tool.function, call.arguments, workspace=workspace if tool.sandbox_state else None
-        )
-        return _to_tool_result(call, result)
+        return _to_tool_result(call, self._run(tool, call.arguments, workspace if tool.sandbox_state else None))
+
+    def _run(self, tool: Tool, arguments: dict[str, Any], workspace: Path | None) -> ExecResult:
+        sandbox = self._others.get(tool.source.partition(":")[0], self._sandbox)
+        if tool.binding is None:
+            return sandbox.run(tool.module, tool.function, arguments, workspace=workspace)
+        bound = {"module": tool.module, "function": tool.function, "binding": tool.binding, "arguments": arguments}
+        return sandbox.run(CALLER, "call", bound, workspace=workspace)
 
     def problem(self, tool: Tool, arguments: dict[str, Any]) -> str | None:
         """What is wrong with ``arguments`` and how to mend it; None when they fit the schema."""
@@ -64,8 +71,14 @@ def open_executor(config: ToolkitConfig) -> Iterator[Executor]:
     """The executor that ``config`` describes: its tools, in a checked sandbox. Raises as those two do."""
     registry = load_tools(config)
     modules = builtin_modules() if config.tools.builtin else []
-    with open_sandbox(config.sandbox, modules) as sandbox:
-        yield Executor(registry, sandbox)
+    own = (*config.tools.modules, *config.tools.python_modules)
+    with ExitStack() as stack:
+        sandbox = stack.enter_context(open_sandbox(config.sandbox, modules))
+        others: dict[str, Sandbox] = {}
+        if own:
+            users = stack.enter_context(open_sandbox(config.sandbox, (CALLER, *own), check=False, name="modules"))
+            others = {"module": users, "python": users}
+        yield Executor(registry, sandbox, others)
 
 
 def _explain(error: Any, tool: Tool) -> str:

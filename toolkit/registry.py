@@ -4,6 +4,7 @@ import importlib
 import inspect
 import pkgutil
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from types import ModuleType
 
 from toolkit import builtin
@@ -15,12 +16,22 @@ from toolkit.names import MAX_LENGTH, BadName, check_name, skeleton
 from toolkit.tool import Tool
 
 
+@dataclass(frozen=True, slots=True)
+class LeftOut:
+    """A function that a source has but that became no tool, and why."""
+
+    source: str
+    name: str
+    reason: str
+
+
 class ToolRegistry:
     """Tools by name, in the order in which they were added."""
 
     def __init__(self, tools: Iterable[Tool] = ()) -> None:
         self._tools: dict[str, Tool] = {}
         self._skeletons: dict[str, Tool] = {}
+        self.left_out: list[LeftOut] = []
         for tool in tools:
             self.add(tool)
 
@@ -55,12 +66,16 @@ class ToolRegistry:
 
 
 def load_tools(config: ToolkitConfig) -> ToolRegistry:
-    """The tools that ``config`` asks for. Raises ConfigError."""
+    """The tools that ``config`` asks for. Raises ConfigError, and like open_sandbox for users' modules."""
     registry = ToolRegistry()
     if config.tools.builtin:
         for name in builtin_modules():
             for tool in tools_of(importlib.import_module(name), source="builtin"):
                 registry.add(tool)
+    if config.tools.modules or config.tools.python_modules:
+        from toolkit.modules import add_modules
+
+        add_modules(registry, config)
     return registry
 
 

@@ -65,6 +65,8 @@ class Tool(_Frozen):
     source: str = "builtin"
     module: str = ""
     function: str = ""
+    binding: JsonValue = None
+    """How a Python function that is no tool by itself takes the arguments (toolkit.python_call); None: by name."""
 
     def schema(self) -> dict[str, Any]:  # pyright: ignore[reportIncompatibleMethodOverride]
         """The entry for ``tools`` in an OpenAI chat request."""

@@ -26,8 +26,8 @@ NUMBERS = {
     "aarch64": dict(ptrace=117, process_vm_readv=270, pidfd_open=434, pidfd_getfd=438, keyctl=219, add_key=217,
         request_key=218, bpf=280, perf_event_open=241, userfaultfd=282, io_uring_setup=425, memfd_create=279,
         shmget=194, semget=190, msgget=186, mq_open=180, chroot=51, mount=40, umount2=39, pivot_root=41, unshare=97,
-        setns=268, open_by_handle_at=265, kexec_load=104, init_module=105, clone3=435, fsopen=430, open_tree=428, setxattr=5,
-        sched_setscheduler=119, ioprio_set=30, inotify_init1=26, fanotify_init=262, setuid=146, setsid=157,
+        setns=268, open_by_handle_at=265, kexec_load=104, init_module=105, clone3=435, fsopen=430, open_tree=428,
+        setxattr=5, sched_setscheduler=119, ioprio_set=30, inotify_init1=26, fanotify_init=262, setuid=146, setsid=157,
         personality=92, quotactl=60, swapon=224, reboot=142, settimeofday=170, execveat=281),
 }[os.uname().machine]
 

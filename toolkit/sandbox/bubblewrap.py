@@ -52,7 +52,11 @@ class BubblewrapSandbox:
         self._lock = threading.Lock()
         self._closed = False
         self._snapshot = tempfile.TemporaryDirectory(prefix="apprentice-modules-")
-        self._command = _command(config, self._modules, Path(self._snapshot.name))
+        try:
+            self._command = _command(config, self._modules, Path(self._snapshot.name))
+        except BaseException:
+            self._snapshot.cleanup()
+            raise
         # bwrap dies with the thread that started it (PR_SET_PDEATHSIG), so one thread that lives long starts all.
         self._starter = ThreadPoolExecutor(1, thread_name_prefix=f"sandbox-{name}")
 

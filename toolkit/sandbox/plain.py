@@ -10,6 +10,7 @@ from fractions import Fraction
 from typing import Any
 
 _MAX_DEPTH = 48
+_TEXTUAL = frozenset(("ipaddress", "uuid"))
 _encode = json.JSONEncoder(allow_nan=False).encode
 
 
@@ -41,6 +42,8 @@ def plain(value: Any, depth: int = 0) -> Any:  # noqa: PLR0911 - one return per 
     for types, convert in _SCALARS:
         if isinstance(value, types):
             return convert(value)
+    if kind.__module__ in _TEXTUAL:
+        return str(value)
     if isinstance(value, Iterator):
         raise TypeError(f"the result is a {kind.__name__}; return a list")
     raise TypeError(f"the result is a {kind.__name__}, which is no JSON value")
