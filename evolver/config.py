@@ -25,8 +25,8 @@ class MineConfig(Section):
 class MakeConfig(Section):
     """``[evolver.make]``: how much the model makes per cycle."""
 
-    calls_per_tool: Annotated[int, Field(ge=1, le=1000)] = 12
-    requests_per_call: Annotated[int, Field(ge=1, le=64)] = 8
+    calls_per_tool: Annotated[int, Field(ge=1, le=1000)] = 8
+    requests_per_call: Annotated[int, Field(ge=1, le=64)] = 5
     small_talk: Annotated[Count, Field(description="requests sampled that need no tool")] = 120
     allow_reads: Annotated[bool, Field(description="execute tools declared `reads`")] = False
     concurrency: Annotated[int, Field(ge=1, le=256)] = 12
@@ -37,6 +37,7 @@ class VerifyConfig(Section):
     """``[evolver.verify]``."""
 
     round_trip: bool = True
+    round_trips_per_call: Annotated[int, Field(ge=1, le=64, description="requests tried per call")] = 2
     per_tool: Annotated[int, Field(ge=1, le=10_000, description="traces kept per tool, the likeliest first")] = 10
 
 

@@ -168,6 +168,7 @@ class _Run:
             self._executor,
             self._folder,
             index=ToolIndex(self._executor.registry),
+            generator=self._generator if self._evolver.verify.round_trip else None,
             known={normalised(trace.request) for trace in self._earlier()},
             held_out=suites.Fingerprints(),
             on_progress=lambda share: self._say("verify", share, ""),

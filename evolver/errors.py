@@ -7,7 +7,7 @@ StageError
 
 from typing import Literal
 
-TrainFailure = Literal["data", "model", "memory", "diverged", "disk", "stalled", "crashed"]
+TrainFailure = Literal["data", "model", "memory", "diverged", "disk", "stalled", "killed", "crashed"]
 
 
 class StageError(Exception):

@@ -58,6 +58,29 @@ Function: {signature}
 Call: {arguments}
 Person:"""
 
+_CALL = """\
+What a person says to an assistant, and the call that it makes.
+
+Function: book_table(restaurant: string, people: integer): Book a table at a restaurant.
+Person: Could you book a table for 4 people at Luigi's?
+Call: {{"restaurant": "Luigi's", "people": 4}}
+
+Function: translate(text: string, language: string): Translate a text into another language.
+Person: How do you say "Good morning, my friends" in Spanish?
+Call: {{"text": "Good morning, my friends", "language": "Spanish"}}
+
+Function: track_package(number: string, carrier: string): Find where a package is.
+Person: Where is my Postline package with the number ZX-4410?
+Call: {{"number": "ZX-4410", "carrier": "Postline"}}
+
+Function: draw_bars(heights: array[integer], color: string): Draw a bar chart.
+Person: Draw blue bars with the heights 12, 7, 31 and 18.
+Call: {{"heights": [12, 7, 31, 18], "color": "blue"}}
+
+Function: {signature}
+Person: {request}
+Call:"""
+
 _ANSWER = """\
 An assistant tells a person what a function returned, in one short sentence that states the result.
 
@@ -102,6 +125,11 @@ def arguments_prompt(tool: Tool) -> str:
 def request_prompt(tool: Tool, call: Call) -> str:
     """Continue with what a person says so that an assistant makes ``call``."""
     return _REQUEST.format(signature=signature(tool), arguments=_json(call.arguments))
+
+
+def call_prompt(tool: Tool, request: str) -> str:
+    """Continue with the arguments that ``request`` asks ``tool`` to be called with, one JSON object."""
+    return _CALL.format(signature=signature(tool), request=request)
 
 
 def answer_prompt(tool: Tool, call: Call, result: Any) -> str:

@@ -41,6 +41,7 @@ class Generator:
 
     def __init__(self, base_url: str, *, model: str = BASE, concurrency: int = 8) -> None:
         self._model = model
+        self.concurrency = concurrency
         limits = httpx.Limits(max_connections=concurrency)
         self._http = httpx.Client(
             base_url=base_url, headers={LOG_HEADER: "no"}, trust_env=False, limits=limits, timeout=_TIMEOUT_SECONDS

@@ -5,7 +5,6 @@ the model write the request that the call answers. Executing before writing keep
 work. What is made here is a claim; ``evolver.verify`` judges it.
 """
 
-import copy
 import json
 import random
 import time
@@ -21,6 +20,7 @@ from evolver import few_shots
 from evolver.config import MakeConfig
 from evolver.generate import Completion, Generator, Prompt
 from evolver.jsonl import append_lines, read_lines
+from evolver.schemas import bounded
 from evolver.types import Call, Made, Mined, Trace
 from evolver.wording import stating
 from toolkit.execute import Executor
@@ -177,9 +177,7 @@ def _working_calls(
 
 
 def _answer(tool: Tool, call: Call, result: JsonValue, generator: Generator) -> str:
-    prompt = Prompt(
-        text=few_shots.answer_prompt(tool, call, result), max_tokens=_ANSWER_TOKENS, temperature=0.3
-    )
+    prompt = Prompt(text=few_shots.answer_prompt(tool, call, result), max_tokens=_ANSWER_TOKENS, temperature=0.3)
     completion = generator.complete(prompt)[0]
     return completion.text.strip() if completion.finished else ""
 
@@ -222,30 +220,3 @@ def whole_sentences(text: str) -> str:
     first = text.strip().split("\n", 1)[0]
     end = max(first.rfind(mark) for mark in ".!?")
     return first[: end + 1] if end >= 0 else ""
-
-
-def bounded(schema: dict[str, JsonValue], chooser: random.Random) -> dict[str, JsonValue]:
-    """``schema`` with bounds that keep sampled values short; each optional parameter is in or out by a coin flip.
-
-    Lessons must show optional parameters both used and left out, or the model fills in everything.
-    """
-    bound: Any = copy.deepcopy(schema)
-    required = set(bound.get("required", ()))
-    properties = {
-        name: field for name, field in bound.get("properties", {}).items() if name in required or chooser.random() < 0.5
-    }
-    for field in properties.values():
-        _bound_field(field)
-    return {**bound, "properties": properties, "required": list(properties), "additionalProperties": False}
-
-
-def _bound_field(field: Any) -> None:
-    if not isinstance(field, dict):
-        return
-    if field.get("type") == "string" and "enum" not in field:
-        field.setdefault("minLength", 1)
-        field.setdefault("maxLength", 40)
-    if field.get("type") == "array":
-        field.setdefault("minItems", 2)
-        field.setdefault("maxItems", 6)
-        _bound_field(field.get("items"))

@@ -22,6 +22,7 @@ from toolkit.config import Section
 
 Progress = dict[str, Any]
 _REASON_LINES = 12
+_MOST_HALVINGS = 4
 _KEEP_MEMORY = {"MALLOC_MMAP_THRESHOLD_": "4294967296", "MALLOC_TRIM_THRESHOLD_": "17179869184"}
 """glibc keeps freed memory for the next step: returned, every step pays its page faults again."""
 
@@ -80,23 +81,40 @@ def train(
     spec = _spec(config, dataset_folder, model_folder, output_folder, name, parent)
     with tempfile.TemporaryDirectory(prefix="apprentice-train-") as folder:
         path = Path(folder) / "spec.json"
-        path.write_text(json.dumps(spec), encoding="utf-8")
-        manifest = _supervise(path, config.stall_minutes * 60, on_progress or (lambda _: None))
-    return TrainResult(folder=output_folder, manifest=manifest)
+        while True:
+            path.write_text(json.dumps(spec), encoding="utf-8")
+            kills = _kills_for_memory()
+            try:
+                manifest = _supervise(path, config.stall_minutes * 60, on_progress or (lambda _: None))
+            except TrainError as error:
+                if error.kind != "killed" or _kills_for_memory() == kills or spec["halvings"] >= _MOST_HALVINGS:
+                    raise
+                spec["halvings"] += 1
+            else:
+                return TrainResult(folder=output_folder, manifest=manifest)
+
+
+def _kills_for_memory() -> int:
+    """How often the kernel has killed a process for lack of memory."""
+    try:
+        counters = dict(line.split() for line in Path("/proc/vmstat").read_text(encoding="ascii").splitlines())
+    except OSError:
+        return 0
+    return int(counters.get("oom_kill", 0))
 
 
 def _spec(
     config: TrainConfig, dataset: Path, model: Path, output: Path, name: str, parent: Path | None
 ) -> dict[str, Any]:
     return {
-        "config": config.model_dump(mode="json", exclude={"stall_minutes", "checkpoint_seconds"})
-        | {"checkpoint_seconds": config.checkpoint_seconds},
+        "config": config.model_dump(mode="json", exclude={"stall_minutes"}),
         "dataset_folder": str(dataset.resolve()),
         "model_folder": str(model.resolve()),
         "model_id": model.resolve().name,
         "output_folder": str(output.resolve()),
         "work_folder": str(output.resolve().parent / f".{output.name}.work"),
         "name": name,
+        "halvings": 0,
         "parent": str(parent.resolve()) if parent else None,
         "parent_sha256": manifest_sha256(parent) if parent else None,
         "template": str(TEMPLATE),
@@ -143,7 +161,7 @@ def _supervise(spec: Path, stall_seconds: float, on_progress: Callable[[Progress
     if watchdog.fired:
         raise TrainError("stalled", f"no progress for {stall_seconds:.0f} s")
     if code == -9:
-        raise TrainError("memory", "the training process was killed, most likely for lack of memory")
+        raise TrainError("killed", "the training process was killed; the next run continues from its checkpoint")
     raise TrainError("crashed", f"exit code {code}: {' | '.join(last_words)[-1500:]}")
 
 

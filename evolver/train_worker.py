@@ -111,7 +111,7 @@ def run(spec: dict[str, Any], emit: Any) -> Manifest:
     dataset_sha256 = folder_sha256([dataset / "train.jsonl", dataset / "valid.jsonl"])
     fingerprint = json.dumps([config, base_sha256, dataset_sha256, spec["template_sha256"], spec["parent_sha256"]])
     work = Path(spec["work_folder"])
-    trainer = Trainer(adapted, taught, config, work, fingerprint, emit)
+    trainer = Trainer(adapted, taught, config, halvings=spec["halvings"], work=work, fingerprint=fingerprint, emit=emit)
     done = trainer.train()
     call_token = tokenizer.encode(CALL_OPENING, add_special_tokens=False)[0]
     validation = validate(adapted, held_out, config["tokens_per_pack"], call_token)

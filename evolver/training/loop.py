@@ -1,6 +1,5 @@
 """The steps of one training run: packs in, adapter weights changed, progress out."""
 
-import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
@@ -13,12 +12,17 @@ from evolver.errors import TrainError
 from evolver.training import checkpoint
 from evolver.training.model import Adapted
 from evolver.training.prefix_tree import Lesson, Pack, pack
-from evolver.training.schedule import MEASURED_STEPS, affordable_steps, halve, learning_rate_factor, packs_of_epochs
+from evolver.training.schedule import (
+    MEASURED_STEPS,
+    affordable_steps,
+    halve,
+    learning_rate_factor,
+    packs_of_epochs,
+    why_lost,
+)
 from evolver.training.step import score
 
 Emit = Callable[[dict[str, Any]], None]
-EXPLODED = 3.0
-"""Nats above the best running loss at which a run counts as diverged."""
 
 
 @dataclass(slots=True)
@@ -36,6 +40,7 @@ class Run:
     tokens_plain: int = 0
     target_tokens: int = 0
     lessons_seen: int = 0
+    halvings: int = 0
 
 
 class Trainer:
@@ -46,12 +51,14 @@ class Trainer:
         adapted: Adapted,
         lessons: Sequence[Lesson],
         config: dict[str, Any],
+        *,
+        halvings: int,
         work: Path,
         fingerprint: str,
         emit: Emit,
     ) -> None:
         self.adapted, self.lessons, self.config = adapted, lessons, config
-        self.work, self.fingerprint, self.emit = work, fingerprint, emit
+        self.halvings, self.work, self.fingerprint, self.emit = halvings, work, fingerprint, emit
         self.optimizer = torch.optim.AdamW(
             list(adapted.weights.values()), lr=config["learning_rate"], weight_decay=config["weight_decay"], fused=True
         )
@@ -63,6 +70,8 @@ class Trainer:
         """Run to the end of the plan or of the time budget. Raises TrainError when the loss is lost."""
         self._resume()
         run = self.run
+        while run.halvings < self.halvings:
+            self._halve("the process was killed")
         limit = self.config["max_minutes"] * 60 or float("inf")
         while run.packs_done < len(run.packs):
             planned = run.step - (-(len(run.packs) - run.packs_done) // run.packs_per_step)
@@ -74,7 +83,9 @@ class Trainer:
             loss = self._step(total)
             run.step_seconds = [*run.step_seconds, time.monotonic() - began][-MEASURED_STEPS:]
             run.seconds += time.monotonic() - began
-            self._check(loss)
+            reason = why_lost(run.losses)
+            if reason is not None:
+                raise TrainError("diverged", f"{reason} in step {run.step}")
             self._report(loss, total)
             if time.monotonic() - self._saved_at > self.config["checkpoint_seconds"]:
                 self.save()
@@ -98,7 +109,7 @@ class Trainer:
             group["lr"] = self.config["learning_rate"] * factor
         norm = torch.nn.utils.clip_grad_norm_(self.adapted.weights.values(), self.config["max_grad_norm"])
         if not torch.isfinite(norm):
-            raise TrainError("diverged", f"the gradient is no longer finite in step {run.step + 1}")
+            raise TrainError("diverged", f"loss {loss}, gradient {norm.item()} in step {run.step + 1}")
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
         run.packs_done += len(members)
@@ -126,19 +137,10 @@ class Trainer:
             raise TrainError("memory", f"one lesson alone does not fit: {reason.splitlines()[0]}")
         halves = halve(run.packs[run.packs_done :], self.lessons)
         run.packs, run.packs_done, run.packs_per_step = halves, 0, run.packs_per_step * 2
+        run.halvings += 1
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
         self.emit({"event": "out_of_memory", "step": run.step, "packs_per_step": run.packs_per_step})
-
-    def _check(self, loss: float) -> None:
-        losses = self.run.losses
-        if not math.isfinite(loss):
-            raise TrainError("diverged", f"the loss is {loss} in step {self.run.step}")
-        if len(losses) >= 10:
-            recent = sum(losses[-5:]) / 5
-            best = min(sum(losses[i : i + 5]) / 5 for i in range(len(losses) - 5))
-            if recent > best + EXPLODED:
-                raise TrainError("diverged", f"the loss rose from {best:.2f} to {recent:.2f} by step {self.run.step}")
 
     def _report(self, loss: float, total: int) -> None:
         run = self.run

@@ -9,6 +9,9 @@ from evolver.training.prefix_tree import Lesson, plan
 
 MEASURED_STEPS = 8
 """A time budget is judged by the latest steps."""
+EXPLODED = 3.0
+"""Nats that the mean of the latest steps may lie above the best mean before it."""
+_WINDOW = 5
 
 
 def packs_of_epochs(lessons: Sequence[Lesson], epochs: int, budget: int, seed: int) -> list[list[int]]:
@@ -40,3 +43,14 @@ def learning_rate_factor(step: int, total: int, warmup: int, decay: Literal["lin
         return (step + 1) / (warmup + 1)
     left = max(0.0, (total - step) / max(1, total - warmup))
     return left if decay == "linear" else (1 - math.cos(math.pi * min(1.0, left))) / 2
+
+
+def why_lost(losses: Sequence[float]) -> str | None:
+    """Why a run with these losses is not worth going on with; None while it is."""
+    if not math.isfinite(losses[-1]):
+        return f"the loss is {losses[-1]}"
+    if len(losses) < 2 * _WINDOW:
+        return None
+    recent = sum(losses[-_WINDOW:]) / _WINDOW
+    best = min(sum(losses[i : i + _WINDOW]) / _WINDOW for i in range(len(losses) - _WINDOW))
+    return f"the loss rose from {best:.2f} to {recent:.2f}" if recent > best + EXPLODED else None
