@@ -2,7 +2,7 @@
 
 import math
 import random
-from itertools import pairwise
+from itertools import chain, pairwise
 
 import pytest
 from hypothesis import given
@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from evolver.training.calibration import auc, calibrate
 from evolver.training.prefix_tree import Lesson, pack, plan, shared_length
-from evolver.training.schedule import affordable_steps, halve, learning_rate_factor, packs_of_epochs
+from evolver.training.schedule import affordable_steps, halve, learning_rate_factor, packs_of_epochs, why_lost
 
 TOKEN = st.integers(0, 3)
 SEQUENCES = st.lists(st.lists(TOKEN, min_size=2, max_size=30), min_size=1, max_size=12)
@@ -93,7 +93,7 @@ def test_epochs_differ_in_order_but_not_in_content() -> None:
     packs = packs_of_epochs(lessons, 2, 20, 0)
     first, second = packs[: len(packs) // 2], packs[len(packs) // 2 :]
     assert first != second
-    assert sorted(sum(first, [])) == sorted(sum(second, [])) == list(range(50))
+    assert sorted(chain(*first)) == sorted(chain(*second)) == list(range(50))
 
 
 def test_halving_keeps_every_lesson() -> None:
@@ -116,6 +116,15 @@ def test_a_time_budget_shortens_the_plan_only_when_it_must() -> None:
     assert affordable_steps(10, 100, 1000.0, [1.0] * 8) == 100
     assert affordable_steps(2, 100, 30.0, [40.0, 1.0]) == 100, "two steps say nothing yet"
     assert affordable_steps(10, 100, -5.0, [1.0] * 8) == 10
+
+
+def test_a_run_is_lost_when_the_loss_is_no_number_or_explodes() -> None:
+    falling = [5.0 - 0.1 * i for i in range(30)]
+    assert why_lost(falling) is None
+    assert why_lost([*falling, 9.0, 9.0]) is None, "two bad steps are noise"
+    assert why_lost([*falling, *[9.0] * 5]) == "the loss rose from 2.30 to 9.00"
+    assert why_lost([2.0, math.nan]) == "the loss is nan"
+    assert why_lost([math.inf]) == "the loss is inf"
 
 
 def test_calibration_finds_the_middle_of_the_best_interval() -> None:
