@@ -13,6 +13,7 @@ from agent.messages import Message
 from agent.model_client import HttpModelClient, ModelReply
 from agent.serving.gateway import Gateway
 from agent.serving.upstream import Upstream
+from agent.serving.vllm_process import VllmServer
 from agent.session import Session
 from tests.fakes.model_gateway import running
 from toolkit.config import ToolkitConfig
@@ -31,7 +32,7 @@ class Insistent(HttpModelClient):
 
 
 @pytest.fixture(scope="module")
-def url(vllm: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def url(vllm: VllmServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     gateway = Gateway(tmp_path_factory.mktemp("data"))
     gateway.upstream = Upstream(vllm.url, vllm.api_key, vllm.pid)
     with running(gateway) as address:

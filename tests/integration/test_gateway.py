@@ -20,6 +20,7 @@ from agent.serving.adapter_folder import folder_of, read_manifest
 from agent.serving.exchange_log import ExchangeLog
 from agent.serving.gateway import Gateway
 from agent.serving.upstream import Upstream
+from agent.serving.vllm_process import VllmServer
 from tests.fakes.model_gateway import running
 from tests.fakes.model_tools import ADD, SQUARE
 
@@ -37,7 +38,7 @@ class Door:
 
     url: str
     data: Path
-    vllm: Any
+    vllm: VllmServer
 
     def post(self, body: dict[str, Any], path: str = "/v1/chat/completions") -> httpx.Response:
         return httpx.post(self.url + path, json=body, trust_env=False, timeout=120)
@@ -71,13 +72,13 @@ def make_adapter(data: Path, model: Path, name: str, bias: dict[str, Any] | None
 
 
 @pytest.fixture(scope="module")
-def door(vllm: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Door]:
+def door(vllm: VllmServer, model_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Door]:
     data = tmp_path_factory.mktemp("data")
     names = ("gateway-0001", "gateway-0002", "gateway-0003")
     token = 30  # any token but the end of the text
     for name in names:
         bias = {"token_id": token, "bias": 100.0} if name == "gateway-0003" else None
-        vllm_admin.load(vllm.url, vllm.api_key, name, make_adapter(data, Path(vllm.model_folder), name, bias))
+        vllm_admin.load(vllm.url, vllm.api_key, name, make_adapter(data, model_folder, name, bias))
     with InteractionLog(data / "interactions.db") as log:
         gateway = Gateway(data, log=ExchangeLog(log))
         gateway.upstream = Upstream(vllm.url, vllm.api_key, vllm.pid)
