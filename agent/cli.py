@@ -3,6 +3,7 @@
 Everything that takes long to import is imported by the command that needs it.
 """
 
+import errno
 import json
 import sys
 from pathlib import Path
@@ -167,6 +168,11 @@ def main() -> None:
     except SandboxUnavailable as error:
         typer.echo(f"agent: {error}", err=True)
         sys.exit(1)
+    except OSError as error:
+        if error.errno != errno.ENOSPC:
+            raise
+        typer.echo("agent: the disk is full; free some space and try again", err=True)
+        sys.exit(2)
 
 
 if __name__ == "__main__":

@@ -112,6 +112,17 @@ def test_unknown_key_in_the_configuration(
     assert "unknown key agent.loop.max_step; allowed here: max_seconds, max_steps" in capsys.readouterr().err
 
 
+def test_a_full_disk_is_one_line(
+    config: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def full(_: Path) -> InteractionLog:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(InteractionLog, "open_readonly", full)
+    assert run(monkeypatch, "log", "--config", str(config)) == 2
+    assert capsys.readouterr().err == "agent: the disk is full; free some space and try again\n"
+
+
 def test_a_bug_is_a_traceback_and_exit_code_1(config: Path) -> None:
     code = "import agent.cli as c, agent.interaction_log as i; i.InteractionLog.open_readonly = 3; c.main()"
     done = subprocess.run(

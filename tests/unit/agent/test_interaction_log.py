@@ -1,6 +1,8 @@
 """The interaction log: what is appended is there, in order, once."""
 
 import sqlite3 as system_sqlite3
+import subprocess
+import sys
 import threading
 from pathlib import Path
 
@@ -98,6 +100,29 @@ def test_many_writers_lose_and_double_nothing(path: Path) -> None:
     with InteractionLog(path) as log:
         assert [i.id for i in log.read()] == sorted(stored)
     assert len(stored) == len(set(stored)) == 30
+
+
+def test_what_was_acknowledged_is_there_after_kill_9(path: Path) -> None:
+    code = (
+        "import sys\n"
+        "from pathlib import Path\n"
+        "from agent.interaction_log import InteractionLog\n"
+        "from tests.unit.agent.test_interaction_log import turn\n"
+        "log = InteractionLog(Path(sys.argv[1]))\n"
+        "while True: print(log.append(turn(), session='', source='chat'), flush=True)\n"
+    )
+    command = [sys.executable, "-c", code, str(path)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=Path(__file__).parents[3]) as writer:
+        assert writer.stdout is not None
+        acknowledged = [writer.stdout.readline().strip() for _ in range(20)]
+        writer.kill()
+        acknowledged += writer.stdout.read().split("\n")[:-1]
+    with InteractionLog(path) as log:
+        stored = [i.id for i in log.read()]
+        assert stored[: len(acknowledged)] == acknowledged
+        assert len(stored) <= len(acknowledged) + 1
+        assert log._db.raw.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+        assert log._db.raw.execute("PRAGMA foreign_key_check").fetchall() == []
 
 
 def test_settings_that_make_an_append_durable(path: Path) -> None:

@@ -137,7 +137,7 @@ def test_vllm_is_told_to_stay_offline_and_to_load_one_plugin() -> None:
 
 
 def test_the_command_line_says_what_the_configuration_says() -> None:
-    words = vllm_process.command(VllmConfig(max_loras=3, tool_parser="qwen3_xml"), Path("/models/m"), 99)
+    words = vllm_process.command(VllmConfig(max_loras=3, tool_parser="qwen3_xml"), Path("/models/m"), 99, gpu=False)
     pairs = dict(itertools.pairwise(words))
     assert pairs["--host"] == "127.0.0.1"
     assert pairs["--max-loras"] == "3"
