@@ -39,7 +39,7 @@ def measure(plugin: bool, model: Path, adapter: Path, tokens: int, repeats: int)
     port, key = vllm_process.free_port(), "benchmark"
     env = vllm_process.environment(os.environ, config, key, gpu=False)
     with VllmServer.spawn(
-        vllm_process.command(config, model, port),
+        vllm_process.command(config, model, port, gpu=False),
         env if plugin else env | {"VLLM_PLUGINS": ""},
         url=f"http://127.0.0.1:{port}",
         api_key=key,

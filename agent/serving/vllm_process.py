@@ -60,7 +60,7 @@ class VllmServer:
         port = free_port(config.port)
         api_key = secrets.token_urlsafe(32)
         return cls.spawn(
-            command(config, model_folder, port),
+            command(config, model_folder, port, gpu=gpu),
             environment(os.environ, config, api_key, gpu=gpu),
             url=f"http://{HOST}:{port}",
             api_key=api_key,
@@ -144,7 +144,7 @@ class VllmServer:
         progress("ready", time.monotonic() - began)
 
 
-def command(config: VllmConfig, model_folder: Path, port: int) -> list[str]:
+def command(config: VllmConfig, model_folder: Path, port: int, *, gpu: bool) -> list[str]:
     """vLLM's command line. The key is not in it: any user of the machine can read a command line."""
     settings = {
         "--model": str(model_folder),
@@ -162,7 +162,9 @@ def command(config: VllmConfig, model_folder: Path, port: int) -> list[str]:
         "--chat-template": str(TEMPLATE),
         "--gpu-memory-utilization": str(config.gpu_memory_share),
     }
-    switches = ["--enable-lora", "--enable-prefix-caching", "--enable-auto-tool-choice", "--enforce-eager"]
+    switches = ["--enable-lora", "--enable-prefix-caching", "--enable-auto-tool-choice"]
+    if not gpu:
+        switches.append("--enforce-eager")  # with LoRA, vLLM compiles nothing on CPU anyway
     module = ["-m", "vllm.entrypoints.openai.api_server"]
     return [sys.executable, *module, *(part for pair in settings.items() for part in pair), *switches]
 

@@ -39,8 +39,8 @@ def vllm(model_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterat
 @pytest.fixture(scope="session")
 def random_adapters(model_folder: Path) -> Path:
     """A folder with adapters a, b and c (rank 16, every linear layer, random, strong) and forward.json: PEFT's own
-    log-probabilities, as ``{"texts": {text: [token ids]}, "logprobs": {adapter or base: {text: [float]}}}``."""
-    folder = CACHE / "random-adapters-1"
+    log-probabilities, ``{"texts": {text: [token ids]}, "logprobs": {dtype: {adapter or base: {text: [float]}}}}``."""
+    folder = CACHE / "random-adapters-2"
     if not (folder / "forward.json").exists():
         script = Path(__file__).parent / "random_adapters.py"
         subprocess.run([sys.executable, str(script), str(model_folder), str(folder)], check=True)

@@ -1,5 +1,8 @@
 """Makes random LoRA adapters with PEFT and writes down its log-probabilities of a few texts; its own process.
 
+Each is computed twice with the same weights, in bfloat16 and in single precision: how far these two are apart is what
+rounding to bfloat16 amounts to.
+
 ``random_adapters.py MODEL_FOLDER OUT_FOLDER``
 """
 
@@ -29,21 +32,24 @@ def main(model_folder: str, out: Path) -> None:
     tokenizer = AutoTokenizer.from_pretrained(model_folder)
     texts = {text: tokenizer.encode(text, add_special_tokens=False) for text in TEXTS}
     model = AutoModelForCausalLM.from_pretrained(model_folder, dtype=torch.bfloat16)
-    found = {"base": {text: logprobs(model, ids) for text, ids in texts.items()}}
+    found: dict[str, dict[str, dict[str, list[float]]]] = {"bfloat16": {}, "float32": {}}
+
+    def write_down(name: str, forward: torch.nn.Module) -> None:
+        for dtype, of_dtype in found.items():
+            forward.to(getattr(torch, dtype))
+            of_dtype[name] = {text: logprobs(forward, ids) for text, ids in texts.items()}
+        forward.to(torch.bfloat16)
+
+    write_down("base", model.eval())
     config = LoraConfig(r=16, lora_alpha=32, lora_dropout=0.0, target_modules="all-linear")
-    adapted = get_peft_model(model, config)
+    adapted = get_peft_model(model, config, autocast_adapter_dtype=False).eval()
     for seed, name in enumerate("abc"):
         torch.manual_seed(seed)
         for parameter, weights in adapted.named_parameters():
             if "lora_" in parameter:
-                torch.nn.init.normal_(weights, std=0.04)
+                torch.nn.init.normal_(weights, std=0.045)
         adapted.save_pretrained(out / name)
-        # vLLM holds adapters in the model's precision
-        for parameter, weights in adapted.named_parameters():
-            if "lora_" in parameter:
-                weights.data = weights.data.bfloat16()
-        adapted.eval()
-        found[name] = {text: logprobs(adapted, ids) for text, ids in texts.items()}
+        write_down(name, adapted)
     (out / "forward.json").write_text(json.dumps({"texts": texts, "logprobs": found}))
 
 
