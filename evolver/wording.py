@@ -9,10 +9,10 @@ from collections.abc import Iterable
 
 from pydantic import JsonValue
 
-_CHARACTERS = "[A-Za-z ,'$%:&-]"
-_BEFORE = f"( [\"']?| [A-Z]{_CHARACTERS}{{0,70}}[ $][\"']?)"
-_BETWEEN = f"[\"'%,]{{0,2}} ({_CHARACTERS}{{0,40}}[ $])?[\"']?"
-_AFTER = f"[\"'%]{{0,2}}([ ,]{_CHARACTERS}{{0,35}}[a-z])?[.?!]"
+_WORD = "[A-Za-z',&-]{1,14}"
+_BEFORE = f"( [\"']?| [A-Z]({_WORD})?( {_WORD}){{0,12}} [\"'$]?)"
+_BETWEEN = f"[\"'%,]{{0,2}} ({_WORD} ){{0,7}}[\"'$]?"
+_AFTER = f"[\"'%]{{0,2}}( {_WORD}){{0,6}}[.?!]"
 _SEPARATOR = "(, | and |, and )"
 _MOST_ORDERS = 6
 _SPECIAL = frozenset("\\.^$*+?()[]{}|/-")
