@@ -29,7 +29,7 @@ class House:
         self.config = folder / "config.toml"
         self.config.write_text(
             f'[agent.serving]\nmodel = "{model}"\n[agent.serving.gateway]\nport = {port}\n'
-            '[agent.serving.vllm_process]\ndevice = "cpu"\nstart_timeout_seconds = 30\n'
+            '[agent.serving.vllm_process]\ndevice = "cpu"\nstart_timeout_seconds = 120\n'
         )
 
     def command(self, *arguments: str) -> list[str]:
@@ -38,7 +38,7 @@ class House:
     def agent(self, *arguments: str, **more: str) -> subprocess.CompletedProcess[str]:
         environment = {**self.environment, **more}
         return subprocess.run(
-            self.command(*arguments), env=environment, capture_output=True, text=True, timeout=60, check=False
+            self.command(*arguments), env=environment, capture_output=True, text=True, timeout=120, check=False
         )
 
     @contextlib.contextmanager
@@ -54,7 +54,7 @@ class House:
                 server.kill()
 
 
-def wait_for(condition: Callable[[], object], seconds: float = 20) -> None:
+def wait_for(condition: Callable[[], object], seconds: float = 90) -> None:
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline
@@ -69,7 +69,7 @@ def gone(pid: int) -> bool:
 
 
 def health(url: str) -> dict[str, object]:
-    return httpx.get(f"{url}/health", trust_env=False).json()
+    return httpx.get(f"{url}/health", trust_env=False, timeout=60).json()
 
 
 @pytest.fixture(scope="module")
@@ -124,7 +124,7 @@ def test_outside_clients_are_logged(house: House) -> None:
     running = state.read(house.data)
     assert running is not None
     body = {"model": "agent", "messages": [{"role": "user", "content": "from outside"}]}
-    httpx.post(f"{running.gateway_url}/v1/chat/completions", json=body, trust_env=False).raise_for_status()
+    httpx.post(f"{running.gateway_url}/v1/chat/completions", json=body, trust_env=False, timeout=60).raise_for_status()
     wait_for(lambda: "from outside" in house.agent("log").stdout)
 
 
@@ -209,7 +209,7 @@ def test_a_start_can_be_stopped(tmp_path: Path, detach: bool, how: str) -> None:
         else:
             assert house.agent("stop").stderr == "stopped\n"
         wait_for(lambda: gone(int(pid_file.read_text())))
-        server.communicate(timeout=20)
+        server.communicate(timeout=90)
     assert state.read(house.data) is None
     assert house.agent("stop").stderr == "no server is running\n"
 

@@ -178,7 +178,7 @@ def test_swaps_under_traffic_fail_nothing_and_mix_nothing(door: Door) -> None:
 
 def test_models_that_are_not_loaded_are_not_there(door: Door) -> None:
     assert door.post({**CHAT, "model": "gateway-0009"}).status_code == 404
-    names = [m["id"] for m in httpx.get(door.url + "/v1/models", trust_env=False).json()["data"]]
+    names = [m["id"] for m in httpx.get(door.url + "/v1/models", trust_env=False, timeout=60).json()["data"]]
     assert {"agent", "base", "gateway-0001"} <= set(names)
     assert "gateway-0009" not in names
 
@@ -188,7 +188,7 @@ def test_completions_and_health(door: Door) -> None:
         {"model": "agent", "prompt": "The capital of France is", "max_tokens": 3, "temperature": 0}, "/v1/completions"
     )
     assert "Paris" in answer.json()["choices"][0]["text"]
-    health = httpx.get(door.url + "/health", trust_env=False).json()
+    health = httpx.get(door.url + "/health", trust_env=False, timeout=60).json()
     assert health == {"status": "ok", "vllm_pid": door.vllm.pid, "adapter": "base", "log_failures": 0}
 
 
@@ -198,7 +198,7 @@ def test_completions_and_health(door: Door) -> None:
 def test_vllms_other_doors_stay_closed(door: Door, path: str) -> None:
     body = {"lora_name": "gateway-0001", "lora_path": "/"}
     assert door.post(body, path).status_code in (404, 405)
-    assert httpx.get(door.url + path, trust_env=False).status_code in (404, 405)
+    assert httpx.get(door.url + path, trust_env=False, timeout=60).status_code in (404, 405)
     assert "gateway-0001" in vllm_admin.loaded(door.vllm.url, door.vllm.api_key)
 
 
