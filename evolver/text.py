@@ -30,4 +30,6 @@ def states(text: str, value: Any) -> bool:
 
 def numbers(text: str) -> list[float]:
     """The numbers that stand in ``text``; commas between digits are thousands."""
-    return [float(found.replace(",", "")) for found in _NUMBER.findall(text)]
+    found = [digits.replace(",", "") for digits in _NUMBER.findall(text)]
+    # Whole numbers exactly: as floats, long ones that differ are equal. Python reads at most 4,300 digits as an int.
+    return [float(digits) if "." in digits or len(digits) > 1000 else int(digits) for digits in found]
