@@ -1,0 +1,89 @@
+"""Schemas for sampling: never looser than the tool's own, short values, optional parameters in and out."""
+
+import copy
+import random
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from jsonschema import Draft202012Validator
+from pydantic import JsonValue
+
+from evolver.schemas import bounded, restricted
+
+QUICK = settings(max_examples=40, deadline=None)
+
+SCHEMA: dict[str, JsonValue] = {
+    "type": "object",
+    "properties": {
+        "text": {"type": "string", "description": "What."},
+        "mode": {"type": "string", "enum": ["upper", "lower"]},
+        "words": {"type": "array", "items": {"type": "string"}},
+        "limit": {"type": "integer", "minimum": 1, "maximum": 9},
+        "short": {"type": "string", "maxLength": 3},
+    },
+    "required": ["text", "words"],
+    "additionalProperties": False,
+}
+SEEDS = st.integers(0, 2**31)
+
+
+@QUICK
+@given(SEEDS)
+def test_the_tool_accepts_whatever_fits_the_narrow_schema(seed: int) -> None:
+    narrow = bounded(SCHEMA, random.Random(seed))
+    Draft202012Validator.check_schema(narrow)
+    properties = narrow["properties"]
+    assert isinstance(properties, dict)
+    examples = {"text": "abc", "mode": "upper", "words": ["a", "b"], "limit": 3, "short": "x"}
+    value = {name: examples[name] for name in properties}
+    assert Draft202012Validator(narrow).is_valid(value)
+    assert Draft202012Validator(SCHEMA).is_valid(value)
+
+
+@QUICK
+@given(SEEDS)
+def test_every_parameter_is_required_or_absent_and_the_required_ones_stay(seed: int) -> None:
+    narrow = bounded(SCHEMA, random.Random(seed))
+    assert set(narrow["properties"]) == set(narrow["required"]) >= {"text", "words"}  # type: ignore[arg-type]
+    assert narrow["additionalProperties"] is False
+
+
+def test_optional_parameters_are_in_and_out() -> None:
+    shapes = {frozenset(bounded(SCHEMA, random.Random(seed))["properties"]) for seed in range(60)}  # type: ignore[arg-type]
+    assert {"limit" in shape for shape in shapes} == {True, False}
+    assert {"mode" in shape for shape in shapes} == {True, False}
+
+
+def test_texts_and_lists_are_bounded_and_own_bounds_stay() -> None:
+    narrow: dict[str, JsonValue] = next(
+        found
+        for seed in range(1000)
+        if set((found := bounded(SCHEMA, random.Random(seed)))["properties"]) == set(SCHEMA["properties"])  # type: ignore[arg-type]
+    )
+    schema = Draft202012Validator(narrow)
+    good = {"text": "abc", "mode": "upper", "words": ["a", "b"], "limit": 3, "short": "x"}
+    assert schema.is_valid(good)
+    for bad in (
+        {"text": ""},
+        {"text": "x" * 5000},
+        {"words": ["a"] * 500},
+        {"words": ["a", "x" * 5000]},
+        {"limit": 10},
+        {"short": "1234"},
+        {"mode": "title"},
+    ):
+        assert not schema.is_valid({**good, **bad}), bad
+
+
+@QUICK
+@given(SEEDS, st.sets(st.sampled_from(sorted(SCHEMA["properties"]))))  # type: ignore[arg-type]
+def test_the_schema_given_is_not_changed(seed: int, names: set[str]) -> None:
+    before = copy.deepcopy(SCHEMA)
+    bounded(SCHEMA, random.Random(seed))
+    assert set(restricted(SCHEMA, names)["properties"]) == names  # type: ignore[arg-type]
+    assert set(restricted(SCHEMA, names)["required"]) == names  # type: ignore[arg-type]
+    assert before == SCHEMA
+
+
+def test_a_tool_without_parameters() -> None:
+    assert bounded({"type": "object"}, random.Random(0))["properties"] == {}
