@@ -12,7 +12,8 @@ from evolver.types import Call, Mined, Task, Trace
 def mine(config: MineConfig, interactions: Sequence[Interaction]) -> Mined:
     """Tasks in the order of the log, each request once, at most ``per_session`` from a session.
 
-    A turn whose calls all ran without error, that was answered, and that nobody called bad, is also a trace.
+    A turn whose calls all ran without error, that was answered, and that nobody called bad, is also a trace; calls whose
+    results the log does not have (an outside client ran them) make none.
     """
     tasks: list[Task] = []
     worked: list[Trace] = []
@@ -27,7 +28,8 @@ def mine(config: MineConfig, interactions: Sequence[Interaction]) -> Mined:
         seen.add(key)
         per_session[session] += 1
         tasks.append(_task(interaction, request))
-        if tasks[-1].outcome == "called" and not interaction.trajectory.history:
+        turn = interaction.trajectory
+        if tasks[-1].outcome == "called" and not turn.history and len(turn.results) == len(turn.calls):
             worked.append(_trace(interaction, request))
     last = interactions[-1].id if interactions else ""
     return Mined(interactions=len(interactions), last_interaction_id=last, tasks=tuple(tasks), worked=tuple(worked))
