@@ -68,7 +68,9 @@ def _with_replay(
     old = list(replay)
     chooser.shuffle(old)
     wanted = max(round(len(kept) * config.replay_share / max(1 - config.replay_share, 0.01)), 0)
-    return [*kept, *old[:wanted]], min(wanted, len(old))
+    pool = [*kept, *old[:wanted]]
+    # Ids are unique within a cycle only.
+    return [trace.model_copy(update={"id": str(n)}) for n, trace in enumerate(pool)], min(wanted, len(old))
 
 
 class _RowMaker:
