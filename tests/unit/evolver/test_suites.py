@@ -1,0 +1,68 @@
+"""The held-out requests, and that other stages know of them only by fingerprints."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from evolver import suites
+from evolver.errors import StageError
+from evolver.suites import Fingerprints
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setattr(suites, "files", lambda _: tmp_path)
+    return tmp_path
+
+
+def write(folder: Path, *requests: str) -> None:
+    lines = [json.dumps({"id": str(n), "request": request}) for n, request in enumerate(requests)]
+    (folder / "mine.jsonl").write_text("\n".join(lines) + "\n\n")
+
+
+def test_the_shipped_suite() -> None:
+    suite = suites.load()
+    assert suites.HELD_OUT in suites.names()
+    assert len({item.id for item in suite.items}) == len(suite.items) >= 60
+    assert sum(not item.expected for item in suite.items) >= 15
+    assert sum(bool(item.expected) for item in suite.items) >= 40
+
+
+def test_an_unknown_suite_is_named_with_those_that_there_are(folder: Path) -> None:
+    write(folder, "hello")
+    with pytest.raises(StageError, match=r"'other'; there is: mine"):
+        suites.load("other")
+
+
+@pytest.mark.parametrize("line", ['{"id": "1"}', "{", '{"id": "1", "request": "r", "extra": 1}', "[]"])
+def test_a_damaged_suite_is_an_error(folder: Path, line: str) -> None:
+    (folder / "mine.jsonl").write_text(line)
+    with pytest.raises(StageError, match="mine is damaged"):
+        suites.load("mine")
+
+
+def test_the_hash_is_of_the_file(folder: Path) -> None:
+    write(folder, "hello")
+    first = suites.load("mine")
+    assert first == suites.load("mine")
+    write(folder, "hello", "you")
+    assert suites.load("mine").sha256 != first.sha256
+
+
+def test_fingerprints_know_requests_and_long_parts_of_them(folder: Path) -> None:
+    write(folder, "What is 3 plus 4?", "one two three four five six seven eight nine ten")
+    held_out = Fingerprints()
+    assert held_out("what is 3 plus 4")
+    assert held_out("WHAT is 3, plus 4!")
+    assert held_out("well: two three four five six seven eight nine, please")
+    assert not held_out("what is 3 plus 5")
+    assert not held_out("two three four five six seven eight")
+    assert not held_out("")
+
+
+def test_fingerprints_show_no_request(folder: Path) -> None:
+    write(folder, "secret words of the suite that nobody else may ever read here")
+    held_out = Fingerprints()
+    assert "secret" not in repr(vars(held_out))
+    assert held_out("secret words of the suite that nobody else may ever read here")
