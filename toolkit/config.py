@@ -9,7 +9,7 @@ import tomllib
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from toolkit.errors import ConfigError
 
@@ -42,11 +42,37 @@ class ToolsConfig(Section):
     """Modules whose functions become tools, for example ``math``."""
 
 
+class McpServerConfig(Section):
+    """``[toolkit.mcp.NAME]``: an MCP server, started here (``command``) or reached over HTTP (``url``)."""
+
+    command: tuple[str, ...] = ()
+    """Program and arguments; runs in a sandbox of its own. ``python`` is the interpreter of this installation."""
+    url: str = ""
+    """Address of a streamable HTTP endpoint."""
+    network: bool = False
+    """Whether a started server may use the network."""
+    bind: tuple[Path, ...] = ()
+    """Folders and files of this machine that a started server may read."""
+    environment: tuple[str, ...] = ()
+    """Names of environment variables that a started server gets."""
+    timeout_seconds: Annotated[float, Field(gt=0, le=600)] = 30.0
+    max_tools: Annotated[int, Field(ge=1, le=10_000)] = 200
+
+    @model_validator(mode="after")
+    def _one_way_to_reach_it(self) -> "McpServerConfig":
+        if bool(self.command) == bool(self.url):
+            raise ValueError("give either command or url")
+        if self.url and not self.url.startswith(("http://", "https://")):
+            raise ValueError("url must begin with http:// or https://")
+        return self
+
+
 class ToolkitConfig(Section):
     """``[toolkit]``."""
 
     sandbox: SandboxConfig = SandboxConfig()
     tools: ToolsConfig = ToolsConfig()
+    mcp: dict[Annotated[str, Field(pattern="^[a-z][a-z0-9_]{0,30}$")], McpServerConfig] = {}
 
 
 class Config(Section):

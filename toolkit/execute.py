@@ -8,8 +8,8 @@ from typing import Any
 
 from toolkit.config import ToolkitConfig
 from toolkit.modules import CALLER
-from toolkit.registry import ToolRegistry, builtin_modules, load_tools
-from toolkit.sandbox import ExecResult, Sandbox, open_sandbox
+from toolkit.registry import ToolRegistry, builtin_modules, load_local_tools, open_servers
+from toolkit.sandbox import ExecResult, Runner, Sandbox, open_sandbox
 from toolkit.tool import Tool, ToolCall, ToolError, ToolErrorKind, ToolResult
 
 _SHOWN = 60
@@ -19,7 +19,7 @@ _NEAR_NAMES = 3
 class Executor:
     """Validates a call, runs it in the sandbox, maps what went wrong to a ToolError. Thread-safe."""
 
-    def __init__(self, registry: ToolRegistry, sandbox: Sandbox, others: Mapping[str, Sandbox] | None = None) -> None:
+    def __init__(self, registry: ToolRegistry, sandbox: Sandbox, others: Mapping[str, Runner] | None = None) -> None:
         """``others``: what runs the tools of other sources, by the kind of source (``module``, ``python``, ``mcp``)."""
         self.registry = registry
         self._sandbox = sandbox
@@ -69,15 +69,19 @@ class Executor:
 @contextmanager
 def open_executor(config: ToolkitConfig) -> Iterator[Executor]:
     """The executor that ``config`` describes: its tools, in a checked sandbox. Raises as those two do."""
-    registry = load_tools(config)
+    registry = load_local_tools(config)
     modules = builtin_modules() if config.tools.builtin else []
     own = (*config.tools.modules, *config.tools.python_modules)
     with ExitStack() as stack:
         sandbox = stack.enter_context(open_sandbox(config.sandbox, modules))
-        others: dict[str, Sandbox] = {}
+        others: dict[str, Runner] = {}
         if own:
             users = stack.enter_context(open_sandbox(config.sandbox, (CALLER, *own), check=False, name="modules"))
             others = {"module": users, "python": users}
+        if config.mcp:
+            servers = stack.enter_context(open_servers(config))
+            servers.add_to(registry)
+            others["mcp"] = servers
         yield Executor(registry, sandbox, others)
 
 

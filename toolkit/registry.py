@@ -1,19 +1,24 @@
 """The tools that there are: by name, each name once."""
 
 import importlib
+import importlib.util
 import inspect
 import pkgutil
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from types import ModuleType
+from typing import TYPE_CHECKING
 
 from toolkit import builtin
 from toolkit.config import ToolkitConfig
 from toolkit.declare import declaration_of
 from toolkit.describing import describe
-from toolkit.errors import ConfigError
+from toolkit.errors import ConfigError, PrerequisiteError
 from toolkit.names import MAX_LENGTH, BadName, check_name, skeleton
 from toolkit.tool import Tool
+
+if TYPE_CHECKING:
+    from toolkit.mcp.servers import McpServers
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +71,28 @@ class ToolRegistry:
 
 
 def load_tools(config: ToolkitConfig) -> ToolRegistry:
-    """The tools that ``config`` asks for. Raises ConfigError, and like open_sandbox for users' modules."""
+    """The tools that ``config`` asks for, also those of MCP servers, which are started and ended for it.
+
+    Raises ConfigError, and like open_sandbox for users' modules.
+    """
+    registry = load_local_tools(config)
+    if config.mcp:
+        with open_servers(config) as servers:
+            servers.add_to(registry)
+    return registry
+
+
+def open_servers(config: ToolkitConfig) -> "McpServers":
+    """The MCP servers of ``config``, to be entered as a context. Raises PrerequisiteError without the package mcp."""
+    if importlib.util.find_spec("mcp") is None:
+        raise PrerequisiteError("toolkit.mcp needs the package mcp; install it: pip install 'apprentice[mcp]'")
+    from toolkit.mcp.servers import McpServers
+
+    return McpServers(config.mcp, output_kib=config.sandbox.output_kib)
+
+
+def load_local_tools(config: ToolkitConfig) -> ToolRegistry:
+    """The tools of ``config`` but for those of MCP servers."""
     registry = ToolRegistry()
     if config.tools.builtin:
         for name in builtin_modules():

@@ -151,7 +151,7 @@ import gc, sys
 frame, texts = sys._getframe(), []
 while frame:
     texts += [str(value)[:10000] for value in frame.f_locals.values() if isinstance(value, (str, bytes, int, list))]
-    if 'setup' in frame.f_locals: frame.f_locals['setup'].update(memory_bytes=1 << 40, output_bytes=1 << 40)
+    if 'bounds' in frame.f_locals: object.__setattr__(frame.f_locals['bounds'], 'memory_bytes', 1 << 40)
     frame = frame.f_back
 texts += [text for found in gc.get_objects() if type(found) is dict for text in found.values()]
 sys.settrace(lambda *a: None)

@@ -47,8 +47,8 @@ class ExecResult:
         return self.status is Status.OK
 
 
-class Sandbox(Protocol):
-    """Runs functions in isolation. Thread-safe. Raises SandboxUnavailable only where isolation itself is broken."""
+class Runner(Protocol):
+    """Runs functions somewhere else. Thread-safe. Raises SandboxUnavailable only where isolation itself is broken."""
 
     def run(
         self,
@@ -67,6 +67,14 @@ class Sandbox(Protocol):
         """
         ...
 
+    def close(self) -> None:
+        """End all workers. Closing twice is harmless."""
+        ...
+
+
+class Sandbox(Runner, Protocol):
+    """A Runner that also takes code that nobody has looked at."""
+
     def run_source(
         self,
         source: str,
@@ -77,10 +85,6 @@ class Sandbox(Protocol):
         timeout_seconds: float | None = None,
     ) -> ExecResult:
         """Execute the Python text ``source``, then call its ``function(**arguments)``."""
-        ...
-
-    def close(self) -> None:
-        """End all workers. Closing twice is harmless."""
         ...
 
 

@@ -69,11 +69,11 @@ def bind_arguments(modules: Iterable[str], snapshot: Path) -> list[str]:
     arguments += ["--ro-bind", str(package), f"{PACKAGE_FOLDER}/{package.name}"]
     for top in dict.fromkeys(name.partition(".")[0] for name in modules):
         arguments += _module(top, package.name, snapshot)
-    return [*_parents(arguments), *arguments, "--remount-ro", "/"]
+    return [*bwrap_parents(arguments), *arguments, "--remount-ro", "/"]
 
 
-def _parents(arguments: list[str]) -> list[str]:
-    """bwrap would make them 0700, unreadable for the user that calls run as."""
+def bwrap_parents(arguments: list[str]) -> list[str]:
+    """``--dir`` for the folders above all binds: bwrap would make them 0700, unreadable in a call."""
     targets = [
         Path(target) for flag, target in zip(arguments, arguments[2:], strict=False) if flag.startswith("--ro-bind")
     ]

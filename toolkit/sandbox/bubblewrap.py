@@ -274,9 +274,11 @@ def _command(config: SandboxConfig, modules: tuple[str, ...], snapshot: Path) ->
         "path": binds.import_path(),
         "modules": list(modules),
         "become": SANDBOX_USER if root else None,
-        "memory_bytes": config.memory_mib * _MIB,
-        "workspace_bytes": config.workspace_mib * _MIB,
-        "output_bytes": config.output_kib * 1024,
+        "bounds": {
+            "memory_bytes": config.memory_mib * _MIB,
+            "workspace_bytes": config.workspace_mib * _MIB,
+            "output_bytes": config.output_kib * 1024,
+        },
     }
     isolation = ["--unshare-pid", "--unshare-net", "--unshare-ipc", "--unshare-uts", "--unshare-cgroup-try"]
     isolation += ["--die-with-parent", "--new-session", "--hostname", "sandbox", "--cap-drop", "ALL"]

@@ -89,12 +89,16 @@ def drop_capabilities() -> None:
     _check(_libc.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0), "prctl(PR_SET_NO_NEW_PRIVS)")
 
 
-def limit_resources(*, memory_bytes: int, file_bytes: int, cpu_seconds: int, descriptors: int, threads: int) -> None:
-    """Limits of this process; ``memory_bytes`` come on top of the address space that it has already."""
-    with open("/proc/self/statm", "rb") as file:  # noqa: PTH123 - pathlib is not needed in the hot path
-        used = int(file.read().split()[0]) * resource.getpagesize()
+def address_space() -> int:
+    """The bytes of address space that this process has."""
+    with open("/proc/self/statm", "rb") as file:  # noqa: PTH123 - the worker does without pathlib
+        return int(file.read().split()[0]) * resource.getpagesize()
+
+
+def limit_resources(*, memory_bytes: int, file_bytes: int, descriptors: int, threads: int) -> None:
+    """Limits of this process; ``memory_bytes`` bounds its whole address space."""
     limits = {
-        resource.RLIMIT_AS: used + memory_bytes,
+        resource.RLIMIT_AS: memory_bytes,
         resource.RLIMIT_FSIZE: file_bytes,
         resource.RLIMIT_NOFILE: descriptors,
         resource.RLIMIT_NPROC: threads,
@@ -105,7 +109,6 @@ def limit_resources(*, memory_bytes: int, file_bytes: int, cpu_seconds: int, des
     }
     for limit, value in limits.items():
         resource.setrlimit(limit, (value, value))
-    resource.setrlimit(resource.RLIMIT_CPU, (cpu_seconds, cpu_seconds + 1))
     _check(_libc.prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0), "prctl(PR_SET_DUMPABLE)")
 
 

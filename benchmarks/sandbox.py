@@ -1,0 +1,147 @@
+"""How fast a tool call is through the full isolation, against starting a process for it; and whether anything leaks.
+
+Run with ``make bench-sandbox``, or ``python benchmarks/sandbox.py [--leak-calls N]``. All ratios come from one run, with
+the cases taken in turns, so that a busy machine slows all of them alike.
+"""
+
+import argparse
+import json
+import os
+import statistics
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from toolkit.config import SandboxConfig
+from toolkit.registry import builtin_modules
+from toolkit.sandbox import open_sandbox
+from toolkit.sandbox.bubblewrap import BubblewrapSandbox
+
+ROUNDS = 150
+CALL = ("toolkit.builtin.number_theory", "least_common_multiple", {"first": 4, "second": 6})
+
+
+def main() -> None:
+    options = argparse.ArgumentParser(description=__doc__)
+    options.add_argument("--leak-calls", type=int, default=20_000)
+    options.add_argument("--json", action="store_true")
+    chosen = options.parse_args()
+    with open_sandbox(SandboxConfig(), builtin_modules()) as sandbox:
+        report = {**_latency(sandbox), **_throughput(), **_leaks(sandbox, chosen.leak_calls)}
+    if chosen.json:
+        print(json.dumps(report, indent=2))
+    else:
+        for name, value in report.items():
+            print(f"{name:46} {value}")
+
+
+def _latency(sandbox: BubblewrapSandbox) -> dict[str, float]:
+    """Medians in ms of a warm call, a fresh ``bwrap ... python3`` with the same binds, and ``python3 -c pass``."""
+    fresh = [*sandbox._command[: sandbox._command.index("--") + 2], "-S", "-c", "pass"]
+    bare = [sandbox._command[sandbox._command.index("--") + 1], "-c", "pass"]
+    cases: dict[str, Callable[[], object]] = {
+        "warm": lambda: sandbox.run(*CALL),
+        "fresh": lambda: subprocess.run(fresh, env={}, check=True),
+        "bare": lambda: subprocess.run(bare, env={}, check=True),
+    }
+    taken: dict[str, list[float]] = {name: [] for name in cases}
+    for _ in range(ROUNDS):
+        for name, case in cases.items():
+            start = time.perf_counter()
+            case()
+            taken[name].append((time.perf_counter() - start) * 1000)
+    warm, fresh_ms, bare_ms = (statistics.median(taken[name]) for name in ("warm", "fresh", "bare"))
+    in_a_row = []
+    for _ in range(ROUNDS * 2):
+        start = time.perf_counter()
+        sandbox.run(*CALL)
+        in_a_row.append((time.perf_counter() - start) * 1000)
+    back_to_back = statistics.median(in_a_row)
+    return {
+        "warm call, median ms": round(warm, 2),
+        "warm calls back to back, median ms": round(back_to_back, 2),
+        "fresh bwrap + python, median ms": round(fresh_ms, 2),
+        "bare python -c pass, median ms": round(bare_ms, 2),
+        "fresh bwrap + python / warm call": round(fresh_ms / warm, 1),
+        "fresh bwrap + python / warm call back to back": round(fresh_ms / back_to_back, 1),
+        "bare python / warm call": round(bare_ms / warm, 1),
+        "bare python / warm call back to back": round(bare_ms / back_to_back, 1),
+    }
+
+
+def _throughput(seconds: float = 3.0) -> dict[str, float]:
+    """Calls per second with one worker and with one per core."""
+    cores = len(os.sched_getaffinity(0))
+    rates = {workers: _rate(workers, seconds) for workers in sorted({1, cores})}
+    report: dict[str, float] = {f"calls per second, {workers} workers": round(rate) for workers, rate in rates.items()}
+    return {**report, f"throughput, {cores} workers / 1": round(rates[cores] / rates[1], 2)}
+
+
+def _rate(workers: int, seconds: float) -> float:
+    counts = [0] * workers
+    with open_sandbox(SandboxConfig(workers=workers), builtin_modules(), check=False) as sandbox:
+        sandbox.run(*CALL)
+        end = time.monotonic() + seconds
+
+        def work(index: int) -> None:
+            while time.monotonic() < end:
+                sandbox.run(*CALL)
+                counts[index] += 1
+
+        threads = [threading.Thread(target=work, args=(index,)) for index in range(workers)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    return sum(counts) / seconds
+
+
+def _leaks(sandbox: BubblewrapSandbox, calls: int) -> dict[str, float | str]:
+    """Memory and descriptors of the host and of the worker, before and after ``calls`` calls."""
+    for _ in range(200):
+        sandbox.run(*CALL)
+    before = _resources(sandbox)
+    started = time.monotonic()
+    for _ in range(calls):
+        if not sandbox.run(*CALL).ok:
+            sys.exit("a call failed")
+    seconds = time.monotonic() - started
+    after = _resources(sandbox)
+    report: dict[str, float | str] = {f"{calls} calls, seconds": round(seconds, 1)}
+    for name in before:
+        report[f"{name}, before -> after"] = f"{before[name]} -> {after[name]}"
+    return report
+
+
+def _resources(sandbox: BubblewrapSandbox) -> dict[str, int]:
+    server = sorted(_descendants(sandbox._idle[-1]._process.pid), key=lambda pid: -_resident_kib(pid))[0]
+    return {
+        "host memory KiB": _resident_kib(os.getpid()),
+        "host descriptors": len(os.listdir("/proc/self/fd")),  # noqa: PTH208 - a count of names
+        "worker memory KiB": _resident_kib(server),
+        "worker processes": len(_descendants(sandbox._idle[-1]._process.pid)),
+    }
+
+
+def _resident_kib(pid: int) -> int:
+    try:
+        pages = int(Path(f"/proc/{pid}/statm").read_text(encoding="ascii").split()[1])
+    except OSError:
+        return 0
+    return pages * os.sysconf("SC_PAGESIZE") // 1024
+
+
+def _descendants(pid: int) -> list[int]:
+    try:
+        text = Path(f"/proc/{pid}/task/{pid}/children").read_text(encoding="ascii")
+    except OSError:
+        return []
+    children = [int(child) for child in text.split()]
+    return children + [below for child in children for below in _descendants(child)]
+
+
+if __name__ == "__main__":
+    main()

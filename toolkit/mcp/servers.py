@@ -1,0 +1,253 @@
+"""Connections to MCP servers: started or reached, listed, called, and ended, each with a deadline.
+
+A server that does not start, stalls, crashes, changes its tools or lists too many costs its own tools only; what went
+wrong is noted in the registry (``left_out``) or is the result of the call.
+"""
+
+import asyncio
+import contextlib
+import logging
+import tempfile
+import time
+from collections.abc import Mapping
+from concurrent.futures import CancelledError
+from concurrent.futures import TimeoutError as FutureTimeout
+from pathlib import Path
+from typing import IO, Any
+
+import anyio
+from anyio.from_thread import BlockingPortal, start_blocking_portal
+from mcp import Client, MCPError
+from mcp_types import Implementation, ToolListChangedNotification
+from mcp_types import Tool as ServerTool
+
+from toolkit.config import McpServerConfig
+from toolkit.errors import ConfigError, UserError
+from toolkit.mcp.profile import isolated
+from toolkit.mcp.translate import NotUsable, failed, fingerprint, to_result, translate
+from toolkit.mcp.transport import bounded_stdio
+from toolkit.registry import LeftOut, ToolRegistry
+from toolkit.sandbox import ExecResult, Status
+from toolkit.tool import neutral
+
+_LINE_LIMIT = 8 << 20
+_PAGES = 50
+_RELIST_SECONDS = 60.0
+_GRACE_SECONDS = 5.0
+
+
+class ServerFailed(Exception):
+    """The server cannot be used now; the message says why."""
+
+
+class McpServers:
+    """All configured servers. A Runner: ``run(server, tool, arguments)``. Thread-safe; use as a context manager."""
+
+    def __init__(self, servers: Mapping[str, McpServerConfig], *, output_kib: int) -> None:
+        self._connections = {name: _Connection(name, config) for name, config in servers.items()}
+        self._output_kib = output_kib
+        self._stack = contextlib.ExitStack()
+        self._portal: BlockingPortal | None = None
+
+    def __enter__(self) -> "McpServers":
+        logging.getLogger("mcp").setLevel(logging.CRITICAL)
+        self._portal = self._stack.enter_context(start_blocking_portal("asyncio"))
+        self._stack.callback(self._portal.call, self._close_all)
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        self._stack.close()
+
+    def add_to(self, registry: ToolRegistry) -> None:
+        """Connect to each server and add its tools; what cannot be used goes to ``registry.left_out``."""
+        assert self._portal is not None
+        futures = {name: self._portal.start_task_soon(each.listed) for name, each in self._connections.items()}
+        for name, future in futures.items():
+            source = f"mcp:{name}"
+            try:
+                tools = future.result()
+            except (ServerFailed, UserError) as error:
+                registry.left_out.append(LeftOut(source, "(server)", str(error)))
+                continue
+            if self._connections[name].more:
+                limit = self._connections[name].config.max_tools
+                registry.left_out.append(LeftOut(source, "(more)", f"the server lists more than {limit} tools"))
+            for tool in tools:
+                try:
+                    registry.add(translate(name, tool))
+                except (NotUsable, ConfigError) as error:
+                    registry.left_out.append(LeftOut(source, neutral(tool.name)[:80], str(error)))
+
+    def run(
+        self,
+        module: str,
+        function: str,
+        arguments: Mapping[str, Any],
+        *,
+        workspace: Path | None = None,
+        timeout_seconds: float | None = None,
+    ) -> ExecResult:
+        """Call the tool ``function`` of the server ``module``; a server has no part in the workspace."""
+        assert self._portal is not None
+        connection = self._connections[module]
+        limit = timeout_seconds or connection.config.timeout_seconds
+        started = time.monotonic()
+        future = self._portal.start_task_soon(connection.call, function, dict(arguments), limit)
+        try:
+            result = future.result(limit * 2 + _GRACE_SECONDS)
+            status, value, message = to_result(result, self._output_kib)
+        except (TimeoutError, FutureTimeout):
+            future.cancel()
+            return failed(Status.TIMEOUT, f"no answer within {limit:g} s", time.monotonic() - started)
+        except (ServerFailed, UserError, CancelledError) as error:
+            return failed(Status.CRASHED, str(error), time.monotonic() - started)
+        except MCPError as error:
+            return failed(Status.TOOL_FAILED, str(error)[:2000], time.monotonic() - started)
+        except (ValueError, RecursionError) as error:
+            return failed(Status.BAD_RESULT, f"the result is {error}"[:500], time.monotonic() - started)
+        return ExecResult(status, value, message=message, duration_ms=round((time.monotonic() - started) * 1000, 3))
+
+    async def _close_all(self) -> None:
+        for connection in self._connections.values():
+            await connection.close()
+
+
+class _Connection:
+    """One server. Lives in the event loop of the portal; connects when needed, again after it was lost."""
+
+    def __init__(self, name: str, config: McpServerConfig) -> None:
+        self.name = name
+        self.config = config
+        self.more = False
+        self._client: Client | None = None
+        self._holder: asyncio.Task[None] | None = None
+        self._errors: IO[bytes] | None = None
+        self._lock: asyncio.Lock | None = None
+        self._prints: dict[str, str] = {}
+        self._first: dict[str, str] = {}
+        self._listed_at = 0.0
+
+    async def listed(self) -> list[ServerTool]:
+        """Connect and list. Raises ServerFailed or UserError."""
+        client = await self._connected()
+        tools = await self._list(client)
+        self._first = dict(self._prints)
+        return tools
+
+    async def call(self, tool: str, arguments: dict[str, Any], seconds: float) -> Any:
+        """Raises TimeoutError, MCPError, ServerFailed."""
+        client = await self._connected()
+        if time.monotonic() - self._listed_at > _RELIST_SECONDS:
+            await self._list(client)
+        if self._prints.get(tool) != self._first.get(tool):
+            raise ServerFailed(f"server {self.name} changed its tool {neutral(tool)}; start again to use the new one")
+        try:
+            async with asyncio.timeout(seconds):
+                return await client.call_tool(tool, arguments)
+        except (anyio.ClosedResourceError, anyio.BrokenResourceError, anyio.EndOfStream):
+            raise ServerFailed(self._lost()) from None
+        except MCPError as error:
+            if self._holder is None or self._holder.done() or "closed" in str(error).lower():
+                await self.close()
+                raise ServerFailed(self._lost()) from None
+            raise
+
+    async def close(self) -> None:
+        holder, self._holder, self._client = self._holder, None, None
+        if holder is not None:
+            holder.cancel()
+            with contextlib.suppress(asyncio.CancelledError, Exception):  # the end of a broken server may be anything
+                await asyncio.wait_for(asyncio.shield(holder), _GRACE_SECONDS)
+        if self._errors is not None:
+            self._errors.close()
+            self._errors = None
+
+    async def _connected(self) -> Client:
+        if self._lock is None:
+            self._lock = asyncio.Lock()
+        async with self._lock:
+            if self._client is not None and self._holder is not None and not self._holder.done():
+                return self._client
+            await self.close()
+            ready: asyncio.Future[Client] = asyncio.get_running_loop().create_future()
+            self._holder = asyncio.create_task(self._hold(ready))
+            try:
+                client = await asyncio.wait_for(asyncio.shield(ready), self.config.timeout_seconds)
+            except TimeoutError:
+                await self.close()
+                raise ServerFailed(
+                    f"server {self.name} does not answer within {self.config.timeout_seconds:g} s"
+                ) from None
+            self._client, self._listed_at = client, 0.0
+            return client
+
+    async def _hold(self, ready: "asyncio.Future[Client]") -> None:
+        """Keep the connection open in one task, as the SDK's contexts want, until cancelled."""
+        try:
+            client = Client(
+                self._transport(),
+                read_timeout_seconds=self.config.timeout_seconds,
+                message_handler=self._on_message,
+                client_info=Implementation(name="apprentice", version="1"),
+                cache=None,
+            )
+            async with client:
+                ready.set_result(client)
+                await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            raise
+        except BaseException as error:  # noqa: BLE001 - a server's failure may be anything, also a group of them
+            if not ready.done():
+                shown = error if isinstance(error, UserError) else ServerFailed(self._lost(error))
+                ready.set_exception(shown)
+
+    def _transport(self) -> Any:
+        if self.config.url:
+            return self.config.url
+        self._errors = tempfile.TemporaryFile()  # noqa: SIM115 - closed in close()
+        return bounded_stdio(isolated(self.name, self.config), self._errors, _LINE_LIMIT)
+
+    async def _on_message(self, message: Any) -> None:
+        if isinstance(message, ToolListChangedNotification):
+            self._listed_at = 0.0
+
+    async def _list(self, client: Client) -> list[ServerTool]:
+        tools: list[ServerTool] = []
+        self.more = False
+        cursor: str | None = None
+        try:
+            async with asyncio.timeout(self.config.timeout_seconds):
+                for _ in range(_PAGES):
+                    page = await client.list_tools(cursor=cursor)
+                    tools += page.tools
+                    cursor = page.next_cursor
+                    if cursor is None or len(tools) > self.config.max_tools:
+                        break
+        except TimeoutError:
+            raise ServerFailed(f"server {self.name} does not list its tools in time") from None
+        except (MCPError, anyio.ClosedResourceError, anyio.BrokenResourceError) as error:
+            raise ServerFailed(self._lost(error)) from None
+        self.more = cursor is not None or len(tools) > self.config.max_tools
+        tools = tools[: self.config.max_tools]
+        self._prints = {tool.name: fingerprint(tool) for tool in tools}
+        self._listed_at = time.monotonic()
+        return tools
+
+    def _lost(self, error: BaseException | None = None) -> str:
+        while isinstance(error, BaseExceptionGroup):
+            error = error.exceptions[0]
+        said = self._complaint() or (str(error) if error is not None else "")
+        reached = "cannot be reached" if self.config.url else "ended"
+        return neutral(f"server {self.name} {reached}{': ' + said if said else ''}")[:500]
+
+    def _complaint(self) -> str:
+        """The last line that a started server wrote to its standard error."""
+        if self._errors is None or self._errors.closed:
+            return ""
+        size = self._errors.seek(0, 2)
+        self._errors.seek(max(0, size - 4096))
+        lines = self._errors.read().decode("utf-8", "replace").strip().splitlines()
+        return lines[-1] if lines else ""
