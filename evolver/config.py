@@ -37,18 +37,19 @@ class VerifyConfig(Section):
     """``[evolver.verify]``."""
 
     round_trip: bool = True
-    round_trips_per_call: Annotated[int, Field(ge=1, le=64, description="requests tried per call")] = 2
-    per_tool: Annotated[int, Field(ge=1, le=10_000, description="traces kept per tool, the likeliest first")] = 10
+    round_trips_per_call: Annotated[int, Field(ge=1, le=64, description="requests tried per call")] = 3
+    kept_per_call: Annotated[int, Field(ge=1, le=64, description="wordings of one call that are kept")] = 2
+    per_tool: Annotated[int, Field(ge=1, le=10_000, description="calls kept per tool, the likeliest first")] = 10
 
 
 class DatasetConfig(Section):
     """``[evolver.dataset]``."""
 
-    contexts_per_call: Annotated[int, Field(ge=1, le=16, description="tool contexts in which a trace appears")] = 2
+    contexts_per_call: Annotated[int, Field(ge=1, le=16, description="tool contexts in which a trace appears")] = 1
     branches: Annotated[int, Field(ge=2, le=256, description="lessons that share one tool context")] = 16
     no_call_share: Share = 0.4
     replay_share: Share = 0.2
-    validation_share: Annotated[float, Field(ge=0.02, le=0.5)] = 0.12
+    validation_share: Annotated[float, Field(ge=0.02, le=0.5)] = 0.15
 
 
 class EvaluateConfig(Section):

@@ -28,6 +28,8 @@ from toolkit.tool import Effect, Tool, ToolCall, ToolResult
 
 _BATCH = 4
 """Calls that one tool gets before the next tool has its turn: a deadline then cuts all tools alike."""
+_TALK = 8
+"""Requests without a tool in one job."""
 _ARGUMENT_TOKENS, _REQUEST_TOKENS, _ANSWER_TOKENS, _REPLY_TOKENS = 96, 64, 40, 48
 
 
@@ -90,15 +92,11 @@ class _Job:
 
 def _jobs(config: MakeConfig, tools: list[Tool], seed: int) -> Iterator[_Job]:
     chooser = random.Random(seed)
-    per_job = config.requests_per_call * _BATCH
-    talk = -(-config.small_talk // per_job)
-    batches = -(-config.calls_per_tool // _BATCH)
-    for batch in range(max(batches, talk)):
-        if batch < talk:
-            yield _Job(None, batch, chooser.getrandbits(31))
-        if batch < batches:
-            for tool in tools:
-                yield _Job(tool, batch, chooser.getrandbits(31))
+    for batch in range(-(-config.small_talk // _TALK)):
+        yield _Job(None, batch, chooser.getrandbits(31))
+    for batch in range(-(-config.calls_per_tool // _BATCH)):
+        for tool in tools:
+            yield _Job(tool, batch, chooser.getrandbits(31))
 
 
 def _may_execute(tool: Tool, config: MakeConfig) -> bool:
@@ -109,7 +107,7 @@ def _may_execute(tool: Tool, config: MakeConfig) -> bool:
 def _run(job: _Job, config: MakeConfig, executor: Executor, generator: Generator) -> tuple[list[Trace], Counter[str]]:
     dropped: Counter[str] = Counter()
     if job.tool is None:
-        traces = _small_talk(job, config, generator)
+        traces = _small_talk(generator)
     else:
         traces = _answer_first(job, job.tool, config, executor, generator, dropped)
     return [trace.model_copy(update={"id": f"{job.prefix}-{n}"}) for n, trace in enumerate(traces)], dropped
@@ -182,11 +180,11 @@ def _answer(tool: Tool, call: Call, result: JsonValue, generator: Generator) -> 
     return completion.text.strip() if completion.finished else ""
 
 
-def _small_talk(job: _Job, config: MakeConfig, generator: Generator) -> list[Trace]:
+def _small_talk(generator: Generator) -> list[Trace]:
     """Requests that need no tool, each with the model's own answer."""
     prompt = Prompt(
         text=few_shots.small_talk_prompt(),
-        n=min(config.small_talk, config.requests_per_call * _BATCH),
+        n=_TALK,
         max_tokens=_REQUEST_TOKENS,
         temperature=0.9,
     )

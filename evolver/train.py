@@ -34,7 +34,7 @@ class TrainConfig(Section):
     alpha: Annotated[int, Field(ge=1, le=1024)] = 32
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
     targets: tuple[str, ...] = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
-    learning_rate: Annotated[float, Field(gt=0, le=0.1)] = 5e-4
+    learning_rate: Annotated[float, Field(gt=0, le=0.1)] = 8e-4
     warmup_share: Annotated[float, Field(ge=0, le=0.5, description="of all steps")] = 0.06
     decay: Literal["linear", "cosine"] = "linear"
     weight_decay: Annotated[float, Field(ge=0, le=1)] = 0.0

@@ -193,23 +193,22 @@ def _key(calls: Iterable[Call]) -> str:
 
 
 def _likeliest(config: VerifyConfig, passed: list[Trace], reasons: dict[str, str]) -> list[Trace]:
-    """One request per call and at most ``per_tool`` calls per tool; ``passed`` comes likeliest first."""
-    taken: set[str] = set()
-    per_tool: Counter[str] = Counter()
+    """At most ``kept_per_call`` requests per call and ``per_tool`` calls per tool; ``passed`` comes likeliest first."""
+    wordings: Counter[str] = Counter()
+    calls_of: defaultdict[str, set[str]] = defaultdict(set)
     kept = []
     for trace in passed:
         if not trace.calls or trace.maker == "log":
             kept.append(trace)
             continue
-        tool = trace.calls[0].name
-        key = _key(trace.calls)
-        if key in taken:
+        key, calls = _key(trace.calls), calls_of[trace.calls[0].name]
+        if wordings[key] >= config.kept_per_call:
             reasons[trace.id] = "call_has_a_likelier_request"
-        elif per_tool[tool] >= config.per_tool:
+        elif key not in calls and len(calls) >= config.per_tool:
             reasons[trace.id] = "tool_has_enough"
         else:
-            taken.add(key)
-            per_tool[tool] += 1
+            wordings[key] += 1
+            calls.add(key)
             kept.append(trace)
     return kept
 

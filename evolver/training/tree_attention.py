@@ -5,6 +5,7 @@ shared by all its members) and causally to its own node, under one softmax, so t
 sequence alone. No mask of the whole pack is ever made.
 """
 
+import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -95,11 +96,10 @@ def _family(members: Sequence[Node], path: list[int], positions: Sequence[int], 
     return Family(len(members), length, torch.tensor(rows, device=device), above, later, distance)
 
 
-class TreeAttention:
-    """The attention function that the model calls; ``current`` is set before each forward pass."""
+class TreeAttention(threading.local):
+    """The attention function that the model calls; each thread sets ``current`` before its forward pass."""
 
-    def __init__(self) -> None:
-        self.current: Layout | None = None
+    current: Layout | None = None
 
     def __call__(
         self,
