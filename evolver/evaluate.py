@@ -31,11 +31,12 @@ def evaluate(
     file: Path | None = None,
     on_progress: Callable[[float], None] = lambda share: None,
 ) -> EvalReport:
-    """Score ``model`` on ``suite``. ``file`` keeps each score as it comes; a resumed run asks only what is missing.
+    """Score ``model`` on ``suite``. ``file`` keeps each score as it comes; a resumed run asks only what is missing
+    or could not be judged.
 
     Raises ModelUnavailable and SandboxUnavailable: what could not be asked has no score.
     """
-    done = {score.id: score for score in (read_lines(file, ItemScore) if file else [])}
+    done = {score.id: score for score in (read_lines(file, ItemScore) if file else []) if not score.failed}
     open_items = [item for item in suite.items if item.id not in done]
 
     def run(item: Item) -> ItemScore:
