@@ -47,7 +47,7 @@ class DatasetConfig(Section):
 
     contexts_per_call: Annotated[int, Field(ge=1, le=16, description="tool contexts in which a trace appears")] = 1
     branches: Annotated[int, Field(ge=2, le=256, description="lessons that share one tool context")] = 16
-    no_call_share: Share = 0.4
+    no_call_share: Annotated[float, Field(ge=0, le=0.9)] = 0.4
     replay_share: Share = 0.2
     validation_share: Annotated[float, Field(ge=0.02, le=0.5)] = 0.15
 
