@@ -43,9 +43,7 @@ def config(tmp_path_factory: pytest.TempPathFactory, model_folder: Path) -> Conf
     return Config(
         data_folder=tmp_path_factory.mktemp("data"),
         toolkit=ToolkitConfig(tools=ToolsConfig(builtin=False, modules=("tests.fakes.few_tools",))),
-        agent=AgentConfig(
-            serving=ServingConfig(model=str(model_folder)), loop=LoopConfig(max_tokens=16, max_steps=2)
-        ),
+        agent=AgentConfig(serving=ServingConfig(model=str(model_folder)), loop=LoopConfig(max_tokens=16, max_steps=2)),
         evolver=EvolverConfig(
             make=MakeConfig(calls_per_tool=8, requests_per_call=4, small_talk=12, max_minutes=4),
             verify=VerifyConfig(round_trip=True),
