@@ -1,0 +1,133 @@
+"""A model, at the wire: asked for text it writes calls and requests as a small model would; as ``base`` it never calls,
+as a trained adapter it calls as it was taught.
+
+It reads its prompts: the tool that stands last in a prompt is the one that it writes about.
+"""
+
+import json
+import re
+import threading
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from evolver import adapter_files
+from evolver.suites import Item
+from evolver.train import TrainConfig
+from tests.fakes.evolution import publish_adapter
+from tests.fakes.model_server import Says
+from tests.fakes.shop_tools import registry
+
+_NOUNS = ("foxes", "rivers", "bread", "clouds", "violins", "gardens", "mountains", "stamps", "bicycles", "owls")
+
+
+class Learner:
+    """``script`` of a ModelServer. ``items`` are what an adapter calls rightly; ``skill``: adapters that learned."""
+
+    def __init__(self, items: Sequence[Item] = (), *, talks_only: bool = False) -> None:
+        self.calls = {item.request: item.expected for item in items}
+        self.unskilled: set[str] = set()
+        self.talks_only = talks_only
+        self.loaded: Callable[[], list[str]] = lambda: []
+        self.completions = 0
+        self.chats: list[str] = []
+        self._lock = threading.Lock()
+        self._number = 10
+        self._asked: dict[str, dict[str, Any]] = {}
+        self._words = {tool.name: tool.description.rstrip(".") for tool in registry()}
+
+    def __call__(self, request: dict[str, Any]) -> Says:
+        with self._lock:
+            if "prompt" in request:
+                return self._complete(request)
+            return self._chat(request)
+
+    def _chat(self, request: dict[str, Any]) -> Says:
+        model, messages = request["model"], request["messages"]
+        if model not in ("base", *self.loaded()):
+            return Says(f"The model {model} does not exist.", status=404)
+        self.chats.append(model)
+        asked = messages[0]["content"]
+        if not request.get("tools"):
+            return Says(f"{asked} Certainly. And then")
+        if model == "base" or model in self.unskilled or messages[-1]["role"] == "tool":
+            return Says("As you wish.")
+        shown = {tool["function"]["name"] for tool in request["tools"]}
+        expected = [call for call in self.calls.get(asked, ()) if call.name in shown]
+        return Says("", calls=[(call.name, json.dumps(call.arguments)) for call in expected])
+
+    def _complete(self, request: dict[str, Any]) -> Says:
+        self.completions += 1
+        texts = [self._text(request, n) for n in range(request["n"])]
+        choices = [
+            {
+                "index": n,
+                "text": text,
+                "finish_reason": "stop",
+                "logprobs": {"token_logprobs": [None, -0.5 - 0.1 * n, -0.5 - 0.1 * n]},
+            }
+            for n, text in enumerate(texts)
+        ]
+        return Says(raw=json.dumps({"object": "text_completion", "choices": choices}).encode())
+
+    def _text(self, request: dict[str, Any], n: int) -> str:
+        prompt, wanted = request["prompt"], request.get("structured_outputs") or {}
+        self._number += 1
+        if "json" in wanted:
+            known = [asked for asked in self._asked if asked in prompt]
+            if known:
+                return json.dumps(self._asked[max(known, key=prompt.rfind)])
+            return json.dumps({} if self.talks_only else self._value(wanted["json"]))
+        tool = max(self._words, key=lambda name: prompt.rfind(f"{name}("))
+        if f"{tool}(" not in prompt:
+            return f" Tell me about {_NOUNS[self._number % 10]} and {_NOUNS[self._number // 10 % 10]}, please."
+        if request["n"] == 1 and "regex" not in wanted:
+            return " There it is."
+        arguments = json.loads(re.findall(r"\{.*\}", prompt)[-1])
+        values = [", ".join(map(str, value)) if isinstance(value, list) else str(value) for value in arguments.values()]
+        text = f" {self._words[tool]} {' and '.join(values)}{' now' * n}."
+        if "regex" in wanted and not re.fullmatch(wanted["regex"], text):
+            raise AssertionError(f"{text!r} does not match {wanted['regex']}")
+        self._asked[text.strip()] = arguments
+        return text
+
+    def _value(self, schema: dict[str, Any]) -> Any:
+        """Something that fits ``schema``."""
+        self._number += 1
+        match schema.get("type"):
+            case "object":
+                return {name: self._value(field) for name, field in schema["properties"].items()}
+            case "array":
+                return [self._value(schema["items"]) for _ in range(schema.get("minItems", 2))]
+            case "string":
+                return f"{_NOUNS[self._number % 10]} {_NOUNS[self._number // 10 % 10]}"
+            case _:
+                return self._number if "anyOf" not in schema else self._value(schema["anyOf"][0])
+
+
+class FakeTraining:
+    """Stands in for evolver.train.train: reads the dataset, publishes an adapter whose weights are zeros."""
+
+    def __init__(self) -> None:
+        self.trained: list[str] = []
+        self.fails: Exception | None = None
+
+    def __call__(
+        self,
+        config: TrainConfig,
+        dataset_folder: Path,
+        model_folder: Path,
+        output_folder: Path,
+        *,
+        name: str,
+        parent: Path | None = None,
+        on_progress: Callable[[dict[str, Any]], None] | None = None,
+    ) -> None:
+        rows = [json.loads(line) for line in (dataset_folder / "train.jsonl").read_text().splitlines()]
+        assert {row["decision"] for row in rows} == {"call", "no_call"}
+        if self.fails is not None:
+            raise self.fails
+        if on_progress is not None:
+            on_progress({"event": "step", "step": 1, "steps": 2, "loss": 1.5})
+        publish_adapter(output_folder.parent.parent, name, base_sha256=adapter_files.model_sha256(model_folder))
+        self.trained.append(name)

@@ -1,0 +1,140 @@
+"""evolution.db keeps what happened, over restarts."""
+
+import sqlite3
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from agent.errors import StorageError
+from evolver.ledger import Ledger
+from evolver.types import Adapter
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def __call__(self) -> float:
+        self.now += 1
+        return self.now
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "data" / "evolution.db"
+
+
+@pytest.fixture
+def ledger(path: Path) -> Iterator[Ledger]:
+    with Ledger(path, now=Clock()) as opened:
+        yield opened
+
+
+def adapter(name: str, sha256: str = "a" * 64) -> Adapter:
+    return Adapter(name=name, folder=Path("unused"), sha256=sha256)
+
+
+def test_a_new_ledger_is_empty_and_its_owners(ledger: Ledger, path: Path) -> None:
+    assert (ledger.cycles(), ledger.adapters(), ledger.releases(), ledger.mined_up_to()) == ([], [], [], "")
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+
+
+def test_the_cycle_that_was_cut_off_is_opened_again_also_by_another_process(ledger: Ledger, path: Path) -> None:
+    first = ledger.open_cycle()
+    ledger.stage_begins(first.number, "make")
+    with Ledger(path) as other:
+        again = other.open_cycle()
+    assert (again.number, again.started_at, again.status, again.stage) == (1, first.started_at, "running", "make")
+
+
+@pytest.mark.parametrize("status", ["promoted", "rejected", "failed", "nothing_to_do"])
+def test_after_an_end_comes_the_next_number(ledger: Ledger, status: str) -> None:
+    ledger.end_cycle(ledger.open_cycle().number, status, "because")  # type: ignore[arg-type]
+    following = ledger.open_cycle()
+    assert following.number == 2
+    second, first = ledger.cycles()
+    assert (second.number, first.number, first.status, first.reason) == (2, 1, status, "because")
+    assert first.ended_at is not None
+    assert first.ended_at > first.started_at
+    assert ledger.cycles(1) == [first]
+    assert ledger.cycles(3) == []
+
+
+def test_what_stages_note_is_kept_together(ledger: Ledger, path: Path) -> None:
+    number = ledger.open_cycle().number
+    ledger.note(number, "make", {"traces": 3})
+    ledger.note(number, "verify", {"kept": 1, "dropped": {"ü": 2}})
+    ledger.note(number, "make", {"traces": 4})
+    with Ledger(path) as other:
+        assert other.cycles(number)[0].summary == {
+            "make": {"traces": 4},
+            "verify": {"kept": 1, "dropped": {"ü": 2}},
+        }
+
+
+def test_only_a_cycle_that_was_judged_has_used_up_the_log(ledger: Ledger) -> None:
+    for status, last in (("promoted", "05"), ("failed", "09"), ("rejected", "07"), ("rejected", "")):
+        ledger.end_cycle(ledger.open_cycle().number, status, "", last)  # type: ignore[arg-type]
+    assert ledger.mined_up_to() == "07"
+
+
+def test_adapters_newest_first_with_their_lineage_and_scores(ledger: Ledger) -> None:
+    number = ledger.open_cycle().number
+    ledger.add_adapter(adapter("adapter-0001"), number, "base", "d1")
+    ledger.add_adapter(adapter("adapter-0002"), number, "adapter-0001", "d2")
+    ledger.judge_adapter("adapter-0001", "rejected", {"exact": {"hits": 1}})
+    ledger.judge_adapter("adapter-0001", "promoted")
+    second, first = ledger.adapters()
+    assert (first.name, first.parent, first.dataset_sha256, first.cycle) == ("adapter-0001", "base", "d1", 1)
+    assert (first.state, first.scores) == ("promoted", {"exact": {"hits": 1}})
+    assert (second.state, second.scores, second.parent) == ("candidate", {}, "adapter-0001")
+    assert ledger.adapter("adapter-0001") == first
+    assert ledger.adapter("adapter-0003") is None
+
+
+def test_registering_again_changes_nothing(ledger: Ledger) -> None:
+    number = ledger.open_cycle().number
+    ledger.add_adapter(adapter("adapter-0001"), number, "base", "d")
+    ledger.judge_adapter("adapter-0001", "promoted")
+    before = ledger.adapters()
+    ledger.add_adapter(adapter("adapter-0001", "b" * 64), number, "other", "e")
+    assert ledger.adapters() == before
+
+
+def test_an_unknown_state_or_cycle_is_refused_and_nothing_changes(ledger: Ledger) -> None:
+    number = ledger.open_cycle().number
+    ledger.add_adapter(adapter("adapter-0001"), number, "base", "d")
+    before = ledger.adapters()
+    with pytest.raises(StorageError):
+        ledger.judge_adapter("adapter-0001", "splendid", {"exact": 1})
+    with pytest.raises(StorageError):
+        ledger.add_adapter(adapter("adapter-0002"), number + 1, "base", "d")
+    assert ledger.adapters() == before
+
+
+def test_releases_newest_first(ledger: Ledger) -> None:
+    ledger.record_release("adapter-0001", "base", "cycle 1")
+    ledger.record_release("base", "adapter-0001", "evolver rollback")
+    assert [(r.adapter, r.previous, r.reason) for r in ledger.releases()] == [
+        ("base", "adapter-0001", "evolver rollback"),
+        ("adapter-0001", "base", "cycle 1"),
+    ]
+    assert ledger.releases()[0].at > ledger.releases()[1].at
+
+
+def test_what_a_method_wrote_is_there_for_others_at_once(ledger: Ledger, path: Path) -> None:
+    ledger.record_release("adapter-0001", "base", "cycle 1")
+    with sqlite3.connect(f"file:{path}?mode=ro", uri=True) as other:
+        assert other.execute("SELECT adapter FROM releases").fetchall() == [("adapter-0001",)]
+    other.close()
+
+
+def test_a_damaged_ledger_is_one_line_with_the_fix(tmp_path: Path) -> None:
+    path = tmp_path / "evolution.db"
+    path.write_bytes(b"no database at all" * 300)
+    with pytest.raises(StorageError) as raised:
+        Ledger(path)
+    assert str(path) in str(raised.value)
+    assert "\n" not in str(raised.value)

@@ -1,0 +1,215 @@
+"""What serves: the pointer and the ledger agree, going back works, a tampered adapter is never served."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from agent.errors import AdapterError
+from agent.serving import active_adapter
+from agent.serving.active_adapter import ActiveAdapter
+from agent.serving.state import ServingState
+from evolver import release
+from evolver.errors import AdapterInvalid
+from evolver.ledger import Ledger
+from evolver.types import Adapter
+from tests.fakes.evolution import publish_adapter, tamper, tamper_manifest
+from tests.fakes.model_server import ModelServer
+from toolkit.errors import UserError
+
+FIRST, SECOND = "adapter-0001", "adapter-0002"
+
+
+@pytest.fixture
+def ledger(tmp_path: Path) -> Iterator[Ledger]:
+    with Ledger(tmp_path / "evolution.db") as opened:
+        yield opened
+
+
+@pytest.fixture
+def adapters(tmp_path: Path, ledger: Ledger) -> dict[str, Adapter]:
+    """Two registered adapters, none of them serving."""
+    number = ledger.open_cycle().number
+    made = {name: publish_adapter(tmp_path, name) for name in (FIRST, SECOND)}
+    for adapter in made.values():
+        ledger.add_adapter(adapter, number, "base", "d" * 64)
+    return made
+
+
+@pytest.fixture
+def vllm() -> Iterator[ModelServer]:
+    with ModelServer(key="key") as server:
+        yield server
+
+
+def state_of(server: ModelServer) -> ServingState:
+    return ServingState(pid=1, gateway_url="", vllm_url=server.url, vllm_pid=1, vllm_key=server.key)
+
+
+def serving(data: Path) -> str:
+    return active_adapter.read(data).name
+
+
+def states(ledger: Ledger) -> dict[str, str]:
+    return {row.name: row.state for row in ledger.adapters()}
+
+
+def promote(name: str, data: Path, ledger: Ledger) -> str:
+    return release.promote(name, data, ledger, None, reason="test")
+
+
+def back(data: Path, ledger: Ledger, to: str | None = None) -> tuple[str, str]:
+    return release.rollback(data, ledger, None, to=to, reason="test")
+
+
+def test_promotion_changes_pointer_and_ledger(tmp_path: Path, ledger: Ledger, adapters: dict[str, Adapter]) -> None:
+    assert promote(FIRST, tmp_path, ledger) == "base"
+    assert active_adapter.read(tmp_path) == ActiveAdapter(name=FIRST, sha256=adapters[FIRST].sha256)
+    assert promote(SECOND, tmp_path, ledger) == FIRST
+    assert [(r.adapter, r.previous) for r in ledger.releases()] == [(SECOND, FIRST), (FIRST, "base")]
+    assert states(ledger) == {FIRST: "promoted", SECOND: "promoted"}
+
+
+@pytest.mark.usefixtures("adapters")
+def test_going_back_step_by_step_to_the_base_model(tmp_path: Path, ledger: Ledger) -> None:
+    promote(FIRST, tmp_path, ledger)
+    promote(SECOND, tmp_path, ledger)
+    assert back(tmp_path, ledger) == (SECOND, FIRST)
+    assert (serving(tmp_path), states(ledger)[SECOND]) == (FIRST, "withdrawn")
+    assert back(tmp_path, ledger) == (FIRST, "base")
+    assert active_adapter.read(tmp_path) == ActiveAdapter()
+    with pytest.raises(UserError, match="nothing to go back to"):
+        back(tmp_path, ledger)
+    assert states(ledger) == {FIRST: "withdrawn", SECOND: "withdrawn"}
+
+
+@pytest.mark.usefixtures("adapters")
+def test_going_back_to_a_named_adapter_and_to_base(tmp_path: Path, ledger: Ledger) -> None:
+    promote(FIRST, tmp_path, ledger)
+    promote(SECOND, tmp_path, ledger)
+    assert back(tmp_path, ledger, "base") == (SECOND, "base")
+    assert back(tmp_path, ledger, FIRST) == ("base", FIRST)
+    assert (serving(tmp_path), states(ledger)) == (FIRST, {FIRST: "promoted", SECOND: "withdrawn"})
+
+
+@pytest.mark.usefixtures("adapters")
+def test_an_adapter_that_was_withdrawn_is_passed_over_until_it_is_promoted_again(
+    tmp_path: Path, ledger: Ledger
+) -> None:
+    promote(FIRST, tmp_path, ledger)
+    back(tmp_path, ledger)
+    promote(SECOND, tmp_path, ledger)
+    assert back(tmp_path, ledger) == (SECOND, "base")
+    promote(FIRST, tmp_path, ledger)
+    promote(SECOND, tmp_path, ledger)
+    assert back(tmp_path, ledger) == (SECOND, FIRST)
+
+
+@pytest.mark.parametrize("harm", [tamper, tamper_manifest])
+def test_a_tampered_adapter_is_refused_and_what_serves_stays(
+    tmp_path: Path,
+    ledger: Ledger,
+    adapters: dict[str, Adapter],
+    vllm: ModelServer,
+    harm: object,
+) -> None:
+    promote(FIRST, tmp_path, ledger)
+    promote(SECOND, tmp_path, ledger)
+    before = (active_adapter.read(tmp_path), ledger.releases(), ledger.adapters())
+    harm(adapters[FIRST])  # type: ignore[operator]
+    with pytest.raises((AdapterInvalid, UserError), match=FIRST):
+        release.rollback(tmp_path, ledger, state_of(vllm), reason="test")
+    assert (active_adapter.read(tmp_path), ledger.releases(), ledger.adapters()) == before
+    assert vllm.models == ["base"]
+
+
+def test_an_adapter_that_nobody_registered_is_refused(tmp_path: Path, ledger: Ledger) -> None:
+    publish_adapter(tmp_path, "adapter-0009")
+    with pytest.raises(UserError, match=r"no adapter adapter-0009.*evolver adapters"):
+        promote("adapter-0009", tmp_path, ledger)
+    with pytest.raises(UserError, match=r"no adapter adapter-0009.*evolver adapters"):
+        back(tmp_path, ledger, "adapter-0009")
+    assert serving(tmp_path) == "base"
+
+
+@pytest.mark.usefixtures("adapters")
+def test_the_running_server_gets_the_adapter_before_the_pointer_names_it(
+    tmp_path: Path, ledger: Ledger, vllm: ModelServer
+) -> None:
+    release.promote(FIRST, tmp_path, ledger, state_of(vllm), reason="test")
+    assert vllm.models == ["base", FIRST]
+    release.rollback(tmp_path, ledger, state_of(vllm), reason="test")
+    release.promote(FIRST, tmp_path, ledger, state_of(vllm), reason="test")
+    assert vllm.models == ["base", FIRST]
+    wrong_key = state_of(vllm).model_copy(update={"vllm_key": "wrong"})
+    with pytest.raises(AdapterError):
+        release.promote(SECOND, tmp_path, ledger, wrong_key, reason="test")
+    assert serving(tmp_path) == FIRST
+
+
+def test_loading_checks_the_files_and_the_base_model(
+    tmp_path: Path, adapters: dict[str, Adapter], vllm: ModelServer
+) -> None:
+    for _ in range(2):
+        release.load(adapters[FIRST], state_of(vllm), base_sha256="b" * 64)
+    assert vllm.models == ["base", FIRST]
+    with pytest.raises(AdapterInvalid, match="another base model"):
+        release.load(adapters[SECOND], state_of(vllm), base_sha256="c" * 64)
+    tamper(adapters[SECOND])
+    with pytest.raises(AdapterInvalid, match="not the file"):
+        release.load(adapters[SECOND], state_of(vllm), base_sha256="b" * 64)
+    assert vllm.models == ["base", FIRST]
+    assert serving(tmp_path) == "base"
+
+
+@pytest.mark.usefixtures("adapters")
+def test_a_damaged_pointer_file_is_mended_by_going_back_to_base(tmp_path: Path, ledger: Ledger) -> None:
+    active_adapter.path(tmp_path).write_text("{half")
+    with pytest.raises(UserError, match="evolver rollback base"):
+        promote(FIRST, tmp_path, ledger)
+    back(tmp_path, ledger, "base")
+    assert active_adapter.read(tmp_path) == ActiveAdapter()
+
+
+def test_after_a_crash_between_pointer_and_ledger_the_pointer_is_believed(
+    tmp_path: Path, ledger: Ledger, adapters: dict[str, Adapter]
+) -> None:
+    release.reconcile(tmp_path, ledger)
+    assert ledger.releases() == []
+    active_adapter.write(tmp_path, ActiveAdapter(name=FIRST, sha256=adapters[FIRST].sha256))
+    for _ in range(2):
+        release.reconcile(tmp_path, ledger)
+    assert [(r.adapter, r.previous) for r in ledger.releases()] == [(FIRST, "base")]
+    assert states(ledger)[FIRST] == "promoted"
+    assert back(tmp_path, ledger) == (FIRST, "base")
+    active_adapter.path(tmp_path).unlink()
+    release.reconcile(tmp_path, ledger)
+    assert ledger.releases()[0].adapter == "base"
+
+
+STEPS = st.lists(st.sampled_from(["first", "second", "base", "back"]), max_size=6)
+
+
+@settings(max_examples=6, deadline=None)
+@given(STEPS)
+def test_pointer_and_ledger_agree_after_any_steps(tmp_path_factory: pytest.TempPathFactory, steps: list[str]) -> None:
+    data = tmp_path_factory.mktemp("data")
+    with Ledger(data / "evolution.db") as ledger:
+        number = ledger.open_cycle().number
+        for name in (FIRST, SECOND):
+            ledger.add_adapter(publish_adapter(data, name), number, "base", "d")
+        for step in steps:
+            before = serving(data)
+            try:
+                if step == "back":
+                    gone, now = back(data, ledger)
+                    assert gone == before != now
+                    assert states(ledger).get(gone, "withdrawn") == "withdrawn"
+                else:
+                    promote({"first": FIRST, "second": SECOND}.get(step, "base"), data, ledger)
+            except UserError:
+                assert (step, before, serving(data)) == ("back", "base", "base")
+            assert serving(data) == (ledger.releases()[0].adapter if ledger.releases() else "base")
+            assert states(ledger).get(serving(data), "promoted") == "promoted"
