@@ -4,30 +4,29 @@ A small model that is asked to mention six numbers forgets four; under this patt
 against the model's will shows as a low likelihood, by which ``evolver.verify`` chooses.
 """
 
-import itertools
 from collections.abc import Iterable
 
 from pydantic import JsonValue
 
-_WORD = "[A-Za-z',&-]{1,14}"
-_BEFORE = f"( [\"']?| [A-Z]({_WORD})?( {_WORD}){{0,12}} [\"'$]?)"
-_BETWEEN = f"[\"'%,]{{0,2}} ({_WORD} ){{0,7}}[\"'$]?"
-_AFTER = f"[\"'%]{{0,2}}( {_WORD}){{0,6}}[.?!]"
+# Repetitions are unbounded: counted ones make the grammar's masks a hundred times slower (xgrammar 0.2.8).
+_WORD = "[A-Za-z',&-]+"
+_BEFORE = f"( [\"']?| [A-Z]({_WORD})?( {_WORD})* [\"'$]?)"
+_BETWEEN = f"[\"'%,]? ({_WORD} )*[\"'$]?"
+_AFTER = f"[\"'%]?( {_WORD})*[.?!]"
 _SEPARATOR = "(, | and |, and )"
-_MOST_ORDERS = 6
 _SPECIAL = frozenset("\\.^$*+?()[]{}|/-")
 
 
 def stating(values: Iterable[JsonValue]) -> str | None:
-    """A regular expression for one sentence with every value, in any order; None where there is nothing to state.
+    """A regular expression for one sentence with every value; None where there is nothing to state.
 
-    Lists are stated element by element; booleans and objects cannot be stated and are left to the sentence.
+    The values stand in the call's order, backwards, or begun at the second. Lists are stated element by element; booleans and objects cannot be stated and are left to the sentence.
     """
     units = [unit for unit in (_unit(value) for value in values) if unit]
     if not units:
         return None
-    orders = itertools.islice(itertools.permutations(units), _MOST_ORDERS)
-    return _BEFORE + "(" + "|".join(_BETWEEN.join(order) for order in orders) + ")" + _AFTER
+    orders = dict.fromkeys(_BETWEEN.join(order) for order in (units, units[::-1], units[1:] + units[:1]))
+    return _BEFORE + "(" + "|".join(orders) + ")" + _AFTER
 
 
 def _unit(value: JsonValue) -> str:
