@@ -7,11 +7,13 @@ from typing import Any
 
 from pydantic import JsonValue
 
-_LONGEST_TEXT, _LONGEST_LIST = 40, 6
+_LONGEST_LIST = 6
 
 
 def bounded(schema: dict[str, JsonValue], chooser: random.Random) -> dict[str, JsonValue]:
-    """``schema`` with bounds that keep sampled values short; each optional parameter is in or out by a coin flip.
+    """``schema`` with bounds that keep sampled lists short; each optional parameter is in or out by a coin flip.
+
+    Texts have no bound: one would cut them off in the middle of a word, and make the grammar slow.
 
     Lessons must show optional parameters both used and left out, or the model fills in everything.
     """
@@ -36,7 +38,6 @@ def _bound_field(field: Any) -> None:
         return
     if field.get("type") == "string" and "enum" not in field:
         field.setdefault("minLength", 1)
-        field.setdefault("maxLength", _LONGEST_TEXT)
     if field.get("type") == "array":
         field.setdefault("minItems", 2)
         field.setdefault("maxItems", _LONGEST_LIST)

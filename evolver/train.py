@@ -39,7 +39,7 @@ class TrainConfig(Section):
     decay: Literal["linear", "cosine"] = "linear"
     weight_decay: Annotated[float, Field(ge=0, le=1)] = 0.0
     max_grad_norm: Annotated[float, Field(gt=0)] = 1.0
-    epochs: Annotated[int, Field(ge=1, le=100)] = 2
+    epochs: Annotated[int, Field(ge=1, le=100)] = 3
     max_steps: Annotated[int, Field(ge=0, description="0: no limit")] = 0
     max_minutes: Annotated[float, Field(ge=0, description="0: no limit; the schedule shrinks to fit")] = 6.0
     tokens_per_pack: Annotated[int, Field(ge=64, description="computed at once; halved when memory is short")] = 2048
