@@ -1,7 +1,7 @@
 """How fast a tool call is through the full isolation, against starting a process for it; and whether anything leaks.
 
-Run with ``make bench-sandbox``, or ``python benchmarks/sandbox.py [--leak-calls N]``. All ratios come from one run, with
-the cases taken in turns, so that a busy machine slows all of them alike.
+Run with ``make bench-sandbox``, or ``python benchmarks/sandbox.py [--leak-calls N]``. All ratios come from one run,
+with the cases taken in turns, so that a busy machine slows all alike.
 """
 
 import argparse
@@ -20,7 +20,7 @@ from toolkit.registry import builtin_modules
 from toolkit.sandbox import open_sandbox
 from toolkit.sandbox.bubblewrap import BubblewrapSandbox
 
-ROUNDS = 150
+ROUNDS = 100
 CALL = ("toolkit.builtin.number_theory", "least_common_multiple", {"first": 4, "second": 6})
 
 
@@ -29,19 +29,22 @@ def main() -> None:
     options.add_argument("--leak-calls", type=int, default=20_000)
     options.add_argument("--json", action="store_true")
     chosen = options.parse_args()
+    report: dict[str, float | str] = {}
     with open_sandbox(SandboxConfig(), builtin_modules()) as sandbox:
-        report = {**_latency(sandbox), **_throughput(), **_leaks(sandbox, chosen.leak_calls)}
+        for part in (lambda: _latency(sandbox), _throughput, lambda: _leaks(sandbox, chosen.leak_calls)):
+            found = part()
+            report.update(found)
+            if not chosen.json:
+                for name, value in found.items():
+                    print(f"{name:46} {value}", flush=True)
     if chosen.json:
         print(json.dumps(report, indent=2))
-    else:
-        for name, value in report.items():
-            print(f"{name:46} {value}")
 
 
 def _latency(sandbox: BubblewrapSandbox) -> dict[str, float]:
-    """Medians in ms of a warm call, a fresh ``bwrap ... python3`` with the same binds, and ``python3 -c pass``."""
+    """Medians in ms of a warm call, a fresh ``bwrap ... python3`` with the same binds, and ``python3 -S -c pass``."""
     fresh = [*sandbox._command[: sandbox._command.index("--") + 2], "-S", "-c", "pass"]
-    bare = [sandbox._command[sandbox._command.index("--") + 1], "-c", "pass"]
+    bare = [sandbox._command[sandbox._command.index("--") + 1], "-S", "-c", "pass"]
     cases: dict[str, Callable[[], object]] = {
         "warm": lambda: sandbox.run(*CALL),
         "fresh": lambda: subprocess.run(fresh, env={}, check=True),
@@ -64,7 +67,7 @@ def _latency(sandbox: BubblewrapSandbox) -> dict[str, float]:
         "warm call, median ms": round(warm, 2),
         "warm calls back to back, median ms": round(back_to_back, 2),
         "fresh bwrap + python, median ms": round(fresh_ms, 2),
-        "bare python -c pass, median ms": round(bare_ms, 2),
+        "bare python -S -c pass, median ms": round(bare_ms, 2),
         "fresh bwrap + python / warm call": round(fresh_ms / warm, 1),
         "fresh bwrap + python / warm call back to back": round(fresh_ms / back_to_back, 1),
         "bare python / warm call": round(bare_ms / warm, 1),

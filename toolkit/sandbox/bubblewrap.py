@@ -23,12 +23,12 @@ from toolkit.errors import ConfigError, PrerequisiteError, SandboxUnavailable
 from toolkit.sandbox import ExecResult, Status, binds
 from toolkit.sandbox import workspace as workspaces
 from toolkit.sandbox.frames import BadFrame, read_frame, write_frame
-from toolkit.sandbox.judge import judge, timed_out
+from toolkit.sandbox.judge import GRACE_SECONDS, judge, timed_out
 
 SANDBOX_USER = 64321
 """The uid of calls where the host runs as root: no account, so nothing on the host belongs to it."""
 _START_SECONDS = 30.0
-_GRACE_SECONDS = 2.0
+_GRACE_SECONDS = GRACE_SECONDS + 1.0
 _CALLS_PER_WORKER = 5000
 _ARGUMENTS_LIMIT = 1 << 20
 _REPLY_OVERHEAD = 1 << 16

@@ -6,6 +6,7 @@ It holds /dev/null, two pipes for what it prints, and one for the claim.
 
 import contextlib
 import fcntl
+import gc
 import importlib
 import json
 import os
@@ -62,6 +63,7 @@ def run_call(bounds: Bounds, program: bytes, request: int, printed: int, complai
     random.seed()
     kernel.filter_system_calls(program)
     os.write(_CLAIM, ISOLATED)
+    gc.enable()
     content = _answer(_read_request())
     for stream in (sys.stdout, sys.stderr):
         with contextlib.suppress(Exception):  # a tool may have closed or replaced it

@@ -9,6 +9,8 @@ from typing import Any
 from toolkit.sandbox import ExecResult, Status
 from toolkit.sandbox.frames import BadFrame, parse_strict
 
+GRACE_SECONDS = 4.0
+"""How much later than its deadline a call's end may reach the host, on a machine that is busy."""
 _OUT_OF = {
     errno.ENOSPC: "the scratch folder is full",
     errno.EDQUOT: "the scratch folder is full",
@@ -26,7 +28,7 @@ def judge(reply: dict[str, Any], *, timeout_seconds: float, elapsed_seconds: flo
         "stderr": reply["stderr"],
         "duration_ms": round(elapsed_seconds * 1000, 3),
     }
-    if reply["killed"] == "deadline" or elapsed_seconds > timeout_seconds + 1:
+    if reply["killed"] == "deadline" or elapsed_seconds > timeout_seconds + GRACE_SECONDS:
         return timed_out(timeout_seconds, elapsed_seconds, printed)
     claim = base64.b64decode(reply["claim"])
     if reply["killed"] == "claim" or len(claim) > output_kib * 1024 + 64:

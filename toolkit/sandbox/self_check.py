@@ -26,7 +26,8 @@ class _Attempt:
     name: str
     body: str
     holds: Callable[[ExecResult], bool]
-    seconds: float = 2.0
+    seconds: float = 20.0
+    """Long, for on a starved machine an attempt that is refused late must not look like one that got through."""
 
 
 def _refused(result: ExecResult) -> bool:

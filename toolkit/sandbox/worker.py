@@ -41,6 +41,7 @@ def main() -> NoReturn:
     program = kernel.prepare_filter()
     gc.collect()
     gc.freeze()
+    gc.disable()
     bounds = Bounds(base_bytes=kernel.address_space(), **setup["bounds"])
     answer({"ready": True})
     _serve(bounds, program)
