@@ -110,7 +110,7 @@ class _Run:
         adapter = self._stage("train", Adapter, lambda: self._train(data))
         self._stage("load", Adapter, lambda: self._load(adapter, data))
         incumbent = self._stage("incumbent", EvalReport, self._incumbent)
-        candidate = self._stage("evaluate", EvalReport, lambda: self._evaluate(adapter.name, "evaluate"))
+        candidate = self._stage("evaluate", EvalReport, lambda: self._evaluate(adapter, data))
         decision = self._stage("gate", GateDecision, lambda: gate.decide(self._evolver.gate, incumbent, candidate))
         self._finish(adapter, mined, candidate, decision)
 
@@ -209,8 +209,9 @@ class _Run:
         current = active_adapter.read(self._config.data_folder).name
         return score(self._config, current, self._client, self._executor, self._say)
 
-    def _evaluate(self, model: str, stage: str) -> EvalReport:
-        return score(self._config, model, self._client, self._executor, self._say, stage=stage)
+    def _evaluate(self, adapter: Adapter, data: Dataset) -> EvalReport:
+        self._load(adapter, data)  # the server may have been restarted since
+        return score(self._config, adapter.name, self._client, self._executor, self._say, stage="evaluate")
 
     def _finish(self, adapter: Adapter, mined: Mined, candidate: EvalReport, decision: GateDecision) -> None:
         self._say("promote", 0.0, "")
@@ -219,6 +220,7 @@ class _Run:
             if active_adapter.read(self._config.data_folder).name != adapter.name:
                 reason = f"cycle {self._number}"
                 release.promote(adapter.name, self._config.data_folder, self._ledger, self._serving, reason=reason)
+            self._ledger.judge_adapter(adapter.name, "promoted")
             self._end("promoted", "; ".join(decision.reasons), mined)
         else:
             self._ledger.judge_adapter(adapter.name, "rejected")
