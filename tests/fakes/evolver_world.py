@@ -1,0 +1,123 @@
+"""Everything that a cycle meets, small and quick: a model behind the real gateway, tools, a suite, a log."""
+
+import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from agent.config import AgentConfig, PromptConfig, ServingConfig
+from agent.interaction_log import InteractionLog
+from agent.serving import state
+from agent.serving.state import ServingState
+from evolver import cycle, suites
+from evolver.config import Config, DatasetConfig, EvaluateConfig, EvolverConfig, MakeConfig, MineConfig
+from evolver.cycle import CycleReport, run_cycle
+from evolver.ledger import Ledger
+from evolver.suites import Item
+from evolver.types import Call
+from tests.fakes.evolution import turn
+from tests.fakes.learner import FakeTraining, Learner
+from tests.fakes.model_gateway import KEY, running_gateway
+from tests.fakes.model_server import ModelServer
+from tests.fakes.model_vllm import write_model
+from tests.fakes.sandbox import InProcessSandbox
+from tests.fakes.shop_tools import add_prices, box_count, heaviest_parcel, shout_label
+from toolkit.config import ToolkitConfig
+from toolkit.describing import describe
+from toolkit.execute import Executor
+from toolkit.registry import ToolRegistry
+
+ITEMS = [
+    *(
+        Item(
+            id=f"add-{n}",
+            request=f"What do prices of {n} and 70 add up to?",
+            expected=(Call(name="add_prices", arguments={"first": n, "second": 70}),),
+        )
+        for n in range(41, 45)
+    ),
+    *(
+        Item(
+            id=f"box-{n}",
+            request=f"Into how many boxes of 6 do {n} eggs go?",
+            expected=(Call(name="box_count", arguments={"eggs": n, "box_size": 6}),),
+        )
+        for n in range(81, 84)
+    ),
+    *(Item(id=f"talk-{n}", request=text) for n, text in enumerate(("Good evening!", "Who wrote Faust?", "Sing to me"))),
+]
+
+
+class World:
+    """``data`` is the data folder; ``say`` collects (stage, share) as they are reported."""
+
+    def __init__(self, folder: Path) -> None:
+        self.data = folder / "data"
+        self.learner = Learner(ITEMS)
+        self.training = FakeTraining()
+        self.sandbox = InProcessSandbox()
+        self.server = ModelServer(script=self.learner)
+        self.learner.loaded = lambda: self.server.models
+        self.said: list[tuple[str, float]] = []
+        self.config = Config(
+            data_folder=self.data,
+            agent=AgentConfig(
+                serving=ServingConfig(model=str(write_model(folder / "model"))), prompt=PromptConfig(tools_in_prompt=2)
+            ),
+            evolver=EvolverConfig(
+                mine=MineConfig(minimum_interactions=1),
+                make=MakeConfig(calls_per_tool=4, requests_per_call=1, small_talk=8, concurrency=2),
+                dataset=DatasetConfig(contexts_per_call=1, replay_share=0.3),
+                evaluate=EvaluateConfig(concurrency=2),
+            ),
+        )
+        self.log("add 3 and 4 to prices, please", ("add_prices", {"first": 3, "second": 4}, 7))
+        self.log("good morning")
+
+    def log(self, request: str, *calls: Any, **rest: Any) -> None:
+        with InteractionLog(self.data / "interactions.db") as log:
+            log.append(turn(request, *calls, **rest), session="s", source="chat")
+
+    @contextmanager
+    def executor(self, _: ToolkitConfig) -> Iterator[Executor]:
+        tools = (describe(function) for function in (add_prices, box_count, heaviest_parcel, shout_label))
+        yield Executor(ToolRegistry(tools), self.sandbox)
+
+    def run(self, on_progress: Any = None) -> CycleReport:
+        def say(stage: str, share: float, remark: str) -> None:
+            self.said.append((stage, share))
+            if on_progress is not None:
+                on_progress(stage, share, remark)
+
+        with self.ledger() as ledger:
+            return run_cycle(self.config, ledger, on_progress=say)
+
+    def ledger(self) -> Ledger:
+        return Ledger(self.data / "evolution.db")
+
+    def begun(self) -> list[str]:
+        """The stages that were begun, in order."""
+        return list(dict.fromkeys(stage for stage, share in self.said if share == 0.0))
+
+
+@contextmanager
+def world(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
+    made = World(folder)
+    suite = folder / "suites"
+    suite.mkdir()
+    (suite / "heldout.jsonl").write_text("".join(item.model_dump_json() + "\n" for item in ITEMS))
+    monkeypatch.setattr(suites, "files", lambda _: suite)
+    monkeypatch.setattr(cycle, "train", made.training)
+    monkeypatch.setattr(cycle, "open_executor", made.executor)
+    with made.server, running_gateway(made.data, made.server) as (_, url):
+        serving = ServingState(pid=os.getpid(), gateway_url=url, vllm_url=made.server.url, vllm_pid=4711, vllm_key=KEY)
+        state.write(made.data, serving)
+        yield made
+
+
+def lines(path: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]

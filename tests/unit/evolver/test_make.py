@@ -1,0 +1,267 @@
+"""Making: calls that ran, requests that state them, nothing with a side effect, resumed without waste."""
+
+import json
+import re
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from agent.errors import ModelUnavailable
+from evolver.config import MakeConfig
+from evolver.errors import StageError
+from evolver.generate import Generator
+from evolver.jsonl import append_lines, read_lines
+from evolver.make import make, whole_sentences
+from evolver.text import states
+from evolver.types import Made, Mined, Trace
+from tests.fakes import shop_tools
+from tests.fakes.evolution import trace
+from tests.fakes.learner import Learner
+from tests.fakes.model_server import ModelServer, Says
+from tests.fakes.sandbox import InProcessSandbox
+from toolkit.errors import SandboxUnavailable
+from toolkit.execute import Executor
+from toolkit.sandbox import ExecResult
+
+CONFIG = MakeConfig(calls_per_tool=4, requests_per_call=2, small_talk=8, concurrency=3)
+NOTHING = Mined(interactions=0, last_interaction_id="")
+
+
+@dataclass
+class Workshop:
+    """What ``make`` needs; ``change`` may alter what the model says."""
+
+    folder: Path
+    learner: Learner
+    server: ModelServer
+    sandbox: InProcessSandbox = field(default_factory=InProcessSandbox)
+    change: Callable[[dict[str, Any], Says], Says] = lambda request, says: says
+
+    @property
+    def file(self) -> Path:
+        return self.folder / "traces.jsonl"
+
+    def make(self, config: MakeConfig = CONFIG, mined: Mined = NOTHING, **rest: Any) -> Made:
+        registry = shop_tools.registry()
+        executor = Executor(registry, self.sandbox)
+        with Generator(self.server.url, concurrency=3) as generator:
+            return make(config, registry, executor, generator, mined, self.file, seed=rest.pop("seed", 5), **rest)
+
+    def traces(self) -> list[Trace]:
+        return read_lines(self.file, Trace)
+
+
+@pytest.fixture
+def workshop(tmp_path: Path) -> Iterator[Workshop]:
+    learner = Learner()
+    learner.loaded = lambda: []
+    shop: list[Workshop] = []
+    with ModelServer(script=lambda request: shop[0].change(request, learner(request))) as server:
+        shop.append(Workshop(tmp_path, learner, server))
+        yield shop[0]
+
+
+def changed_texts(
+    change: Callable[[str, int], str], kind: str, **choice: Any
+) -> Callable[[dict[str, Any], Says], Says]:
+    """Changes the texts of completions constrained by ``kind`` (json or regex)."""
+
+    def apply(request: dict[str, Any], says: Says) -> Says:
+        if says.raw is None or kind not in (request.get("structured_outputs") or {}):
+            return says
+        body = json.loads(says.raw)
+        for n, entry in enumerate(body["choices"]):
+            entry.update(text=change(entry["text"], n), **choice)
+        return Says(raw=json.dumps(body).encode())
+
+    return apply
+
+
+def test_every_trace_states_a_call_that_ran(workshop: Workshop) -> None:
+    made = workshop.make()
+    traces = workshop.traces()
+    assert made.traces == len(traces) == sum(made.by_maker.values())
+    assert made.by_maker == Counter(trace.maker for trace in traces)
+    assert len({trace.id for trace in traces}) == len(traces)
+    again = shop_tools.executor()
+    for found in traces:
+        if found.maker == "small_talk":
+            assert (found.calls, found.results) == ((), ())
+            assert found.answer.endswith(("please.", "Certainly."))
+            continue
+        (call,), (result,) = found.calls, found.results
+        assert all(states(found.request, value) for value in call.arguments.values())
+        function = getattr(shop_tools, call.name)
+        if call.name != "keep_receipt":
+            assert function(**call.arguments) == result
+        assert again.registry.get(call.name) is not None
+        assert found.likelihood < 0
+
+
+def test_only_tools_without_effects_on_the_world_are_used(workshop: Workshop) -> None:
+    workshop.make()
+    used = {call.name for found in workshop.traces() for call in found.calls}
+    assert used == {"add_prices", "box_count", "shout_label", "heaviest_parcel", "keep_receipt"}
+    assert {name for _, name in workshop.sandbox.calls} == used
+
+
+def test_reading_tools_are_used_when_that_is_allowed(workshop: Workshop) -> None:
+    workshop.make(CONFIG.model_copy(update={"allow_reads": True}))
+    assert "look_outside" in {name for _, name in workshop.sandbox.calls}
+    assert "ring_bell" not in {name for _, name in workshop.sandbox.calls}
+
+
+def test_arguments_are_sampled_under_the_tools_schema_and_requests_under_a_pattern(workshop: Workshop) -> None:
+    workshop.make()
+    asked = [request for request in workshop.server.requests if "prompt" in request]
+    schemas = [r["structured_outputs"]["json"] for r in asked if "json" in r.get("structured_outputs", {})]
+    patterns = [r["structured_outputs"]["regex"] for r in asked if "regex" in r.get("structured_outputs", {})]
+    assert schemas
+    assert patterns
+    assert all(schema["required"] == list(schema["properties"]) for schema in schemas)
+    for found in workshop.traces():
+        if found.maker == "answer_first":
+            assert any(re.fullmatch(pattern, f" {found.request}") for pattern in patterns)
+    assert {request["model"] for request in asked} == {"base"}
+    assert not any(request.get("seed") for request in asked)
+
+
+def test_the_same_arguments_are_used_once(workshop: Workshop) -> None:
+    workshop.change = changed_texts(lambda text, n: '{"first": 1, "second": 2}', "json")
+    made = workshop.make()
+    calls = [t.calls[0].arguments for t in workshop.traces() if t.calls and t.calls[0].name == "add_prices"]
+    assert len({json.dumps(call) for call in calls}) == 1
+    assert made.dropped["same_arguments"] == 5 * 3
+    assert made.dropped["call_invalid_arguments"] == 4
+
+
+def test_arguments_that_were_cut_off_are_counted(workshop: Workshop) -> None:
+    workshop.change = changed_texts(lambda text, n: text[:-1], "json")
+    made = workshop.make()
+    assert made.dropped == {"arguments_cut_off": 5 * 4}
+    assert set(made.by_maker) == {"small_talk"}
+
+
+def test_calls_that_fail_are_counted_and_make_no_trace(workshop: Workshop) -> None:
+    def zero(text: str, n: int) -> str:
+        values = json.loads(text)
+        return json.dumps({**values, "box_size": 0} if "box_size" in values else values)
+
+    workshop.change = changed_texts(zero, "json")
+    made = workshop.make()
+    assert made.dropped["call_tool_failed"] == 4
+    assert "box_count" not in {call.name for found in workshop.traces() for call in found.calls}
+
+
+def test_requests_that_were_cut_off_make_no_trace_and_equal_ones_make_one(workshop: Workshop) -> None:
+    workshop.change = changed_texts(lambda text, n: text, "regex", finish_reason="length")
+    assert set(workshop.make().by_maker) == {"small_talk"}
+    workshop.file.unlink()
+    workshop.change = changed_texts(lambda text, n: re.sub("( now)+", "", text), "regex")
+    workshop.make()
+    requests = Counter((t.request, json.dumps(t.calls[0].arguments)) for t in workshop.traces() if t.calls)
+    assert requests
+    assert set(requests.values()) == {1}
+
+
+def test_of_equal_requests_the_likeliest_stays(workshop: Workshop) -> None:
+    workshop.change = changed_texts(lambda text, n: re.sub("( now)+", "", text), "regex")
+    workshop.make()
+    assert {round(t.likelihood, 3) for t in workshop.traces() if t.calls} == {-0.5}
+
+
+def test_a_resumed_run_makes_only_what_is_missing(workshop: Workshop) -> None:
+    whole = workshop.make()
+    asked = workshop.learner.completions
+    again = workshop.make()
+    assert workshop.learner.completions == asked
+    assert (again.traces, again.by_maker) == (whole.traces, whole.by_maker)
+    lines = workshop.file.read_bytes().splitlines(keepends=True)
+    lost = [line for line in lines if b'"id":"add_prices' in line]
+    workshop.file.write_bytes(b"".join(line for line in lines if line not in lost) + lost[0][:40])
+    resumed = workshop.make()
+    names = {t.calls[0].name for t in workshop.traces()[len(lines) - len(lost) :] if t.calls}
+    assert names == {"add_prices"}
+    assert resumed.by_maker == whole.by_maker
+
+
+def test_killed_in_the_middle_what_was_made_stays(workshop: Workshop) -> None:
+    def stop(share: float, traces: int) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        workshop.make(on_progress=stop)
+    before = workshop.traces()
+    assert before
+    made = workshop.make()
+    assert workshop.traces()[: len(before)] == before
+    assert made.traces == len({found.id for found in workshop.traces()}) == len(workshop.traces())
+
+
+def test_logged_turns_become_traces_once(workshop: Workshop) -> None:
+    logged = trace("add 1 and 2", "add_prices", {"first": 1, "second": 2}, 3, identity="log-1", maker="log")
+    mined = Mined(interactions=1, last_interaction_id="1", worked=(logged,))
+    for _ in range(2):
+        assert workshop.make(mined=mined).by_maker["log"] == 1
+    assert [found for found in workshop.traces() if found.maker == "log"] == [logged]
+
+
+def test_when_the_time_is_over_nothing_new_is_begun(workshop: Workshop) -> None:
+    times = iter([0.0, *[0.0] * 2, *[9e9] * 100])
+    one = CONFIG.model_copy(update={"concurrency": 1})
+    made = workshop.make(one, clock=lambda: next(times))
+    assert made.dropped["out_of_time"] > 0
+    assert 0 < made.traces == len(workshop.traces())
+    assert sum(name in ("out_of_time",) for name in made.dropped) == 1
+
+
+def test_progress_rises_to_the_end(workshop: Workshop) -> None:
+    seen: list[tuple[float, int]] = []
+    made = workshop.make(on_progress=lambda share, traces: seen.append((share, traces)))
+    assert seen == sorted(seen)
+    assert seen[-1] == (1.0, made.traces)
+
+
+def test_a_server_that_refuses_fails_the_stage_and_none_at_all_is_infrastructure(workshop: Workshop) -> None:
+    workshop.change = lambda request, says: Says("too long", status=400)
+    with pytest.raises(StageError, match="400"):
+        workshop.make()
+    with ModelServer() as gone:
+        pass
+    workshop.server = gone
+    with pytest.raises(ModelUnavailable):
+        workshop.make()
+
+
+def test_a_broken_sandbox_is_no_verdict_on_calls(workshop: Workshop) -> None:
+    class Broken(InProcessSandbox):
+        def run(self, *_: Any, **__: Any) -> ExecResult:
+            raise SandboxUnavailable("gone")
+
+    workshop.sandbox = Broken()
+    with pytest.raises(SandboxUnavailable):
+        workshop.make()
+
+
+@pytest.mark.parametrize(
+    ("text", "kept"),
+    [
+        ("One. Two! And th", "One. Two!"),
+        ("  Why? ", "Why?"),
+        ("no end", ""),
+        ("First\nSecond.", ""),
+        ("One.\n\nTwo.", "One."),
+        ("", ""),
+    ],
+)
+def test_whole_sentences(text: str, kept: str) -> None:
+    assert whole_sentences(text) == kept
+
+
+def test_lines_that_others_wrote_do_not_disturb(workshop: Workshop) -> None:
+    append_lines(workshop.file, [NOTHING])
+    assert workshop.make().traces == len(workshop.traces())

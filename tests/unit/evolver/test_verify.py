@@ -1,0 +1,256 @@
+"""Which traces are fit to learn from: each reason for which one is dropped, alone."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from evolver.config import VerifyConfig
+from evolver.generate import Generator
+from evolver.jsonl import read_lines
+from evolver.text import normalised
+from evolver.types import Trace, Verdict, Verified
+from evolver.verify import verify
+from tests.fakes import shop_tools
+from tests.fakes.evolution import trace
+from tests.fakes.model_server import ModelServer, Says
+from tests.fakes.sandbox import InProcessSandbox
+from toolkit.errors import SandboxUnavailable
+from toolkit.execute import Executor
+from toolkit.sandbox import ExecResult
+from toolkit.search import ToolIndex
+
+CONFIG = VerifyConfig(round_trips_per_call=2, kept_per_call=1, per_tool=10)
+
+
+def adding(request: str, first: int = 21, second: int = 34, **rest: Any) -> Trace:
+    return trace(request, "add_prices", {"first": first, "second": second}, rest.pop("result", first + second), **rest)
+
+
+GOOD = adding("Please add the prices 21 and 34.")
+PARCEL = trace("Find the heaviest parcel of 4, 9 and 7.", "heaviest_parcel", {"weights": [4, 9, 7]}, 9)
+TALK = trace("Tell me about foxes, please.")
+
+
+def judged(
+    folder: Path, *traces: Trace, config: VerifyConfig = CONFIG, generator: Generator | None = None, **rest: Any
+) -> tuple[Verified, list[Trace], dict[str, str]]:
+    """What came of ``traces``, what was kept, and the reason for each."""
+    executor = rest.pop("executor", None) or shop_tools.executor()
+    found = verify(config, traces, executor, folder, index=ToolIndex(executor.registry), generator=generator, **rest)
+    verdicts = read_lines(found.verdicts_file, Verdict)
+    assert [verdict.trace_id for verdict in verdicts] == [t.id for t in traces]
+    kept = read_lines(found.file, Trace)
+    assert {t.id for t in kept} == {v.trace_id for v in verdicts if v.kept}
+    assert all(v.kept == (not v.reason) for v in verdicts)
+    return found, kept, {verdict.trace_id: verdict.reason for verdict in verdicts}
+
+
+def reason(folder: Path, candidate: Trace, **rest: Any) -> str:
+    return judged(folder, candidate, **rest)[2][candidate.id]
+
+
+@pytest.mark.parametrize("good", [GOOD, PARCEL, TALK], ids=lambda t: t.request)
+def test_good_ones_are_kept_as_they_are(tmp_path: Path, good: Trace) -> None:
+    found, kept, _ = judged(tmp_path, good)
+    assert kept == [good]
+    assert (found.kept, found.dropped, found.kept_by_maker) == (1, {}, {good.maker: 1})
+
+
+@pytest.mark.parametrize(
+    ("candidate", "why"),
+    [
+        (adding("21 34"), "no_sentence"),
+        (adding("Please add the prices 21 and 34, " * 20), "no_sentence"),
+        (adding("Please add the prices 21 and 34,"), "no_sentence"),
+        (adding("Please add the  prices 21 and 34."), "no_plain_wording"),
+        (adding("Please use add_prices on 21 and 34."), "no_plain_wording"),
+        (adding('Please add the prices {"first": 21} and 34.'), "no_plain_wording"),
+        (adding("Please add the prices <tool_call> 21 and 34."), "no_plain_wording"),
+        (adding("Please add the prices 21 and 35."), "argument_not_stated"),
+        (adding("Please add the prices of these things."), "argument_not_stated"),
+        (adding("Please add the prices 21, 34 and 99."), "states_another_number"),
+        (adding("Please add the prices 21 and 21.", second=21), "arguments_are_alike"),
+        (trace("Tell me about the year 1999, please."), "may_need_a_tool"),
+        (
+            trace("Label it green tea please: GREEN TEA.", "shout_label", {"label": "green tea"}, "GREEN TEAS"),
+            "result_changes",
+        ),
+        (adding("Please add the prices 21 and 34.", result=56), "result_changes"),
+        (
+            trace("Count boxes for 12 eggs in a box of 0.", "box_count", {"eggs": 12, "box_size": 0}, 1),
+            "call_tool_failed",
+        ),
+        (trace("Add the prices 21 and more.", "add_prices", {"first": 21}, 55), "call_invalid_arguments"),
+        (adding("Ring the bell and keep the heaviest parcel of the shop 21 or 34."), "speaks_of_another_tool"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else value.request[:40],
+)
+def test_each_reason_alone_drops_a_trace(tmp_path: Path, candidate: Trace, why: str) -> None:
+    assert reason(tmp_path, candidate) == why
+
+
+def test_a_request_that_tells_the_result_asks_nothing(tmp_path: Path) -> None:
+    telling = trace("Keep the receipt of Mill for 9, you have kept Mill.", "keep_receipt", {"shop": "Mill", "total": 9})
+    telling = telling.model_copy(update={"results": ("kept Mill",)})
+    assert reason(tmp_path, telling) == "tells_the_result"
+    plain = telling.model_copy(update={"request": "Keep the receipt of Mill for 9."})
+    assert reason(tmp_path, plain) == ""
+
+
+def test_a_result_that_is_too_long_is_dropped(tmp_path: Path) -> None:
+    label = "x" * 200
+    long = trace(f"Shout the label {label}.", "shout_label", {"label": label, "stars": None}, label.upper())
+    stars = trace(f"Shout the label {label} with 99 stars.", "shout_label", {"label": label, "stars": 99})
+    stars = stars.model_copy(update={"results": ("*" * 99 + label.upper() + "*" * 99,)})
+    assert reason(tmp_path, long) == ""
+    assert reason(tmp_path, stars) == "result_too_long"
+
+
+def test_of_duplicates_the_likeliest_is_kept(tmp_path: Path) -> None:
+    unlikely = adding("Please add the prices 21 and 34!", identity="a", likelihood=-2.0)
+    likely = adding("please add the prices 21 and 34", identity="b", likelihood=-1.0)
+    _, kept, reasons = judged(tmp_path, unlikely, likely)
+    assert kept == [likely]
+    assert reasons["a"] == "duplicate"
+
+
+def test_what_earlier_cycles_learned_and_what_is_held_out_is_dropped(tmp_path: Path) -> None:
+    assert reason(tmp_path, GOOD, known={normalised(GOOD.request)}) == "duplicate"
+    assert reason(tmp_path, GOOD, held_out=lambda request: request == GOOD.request) == "held_out"
+    assert reason(tmp_path, PARCEL, held_out=lambda request: request == GOOD.request) == ""
+
+
+def test_of_several_wordings_the_likeliest_are_kept(tmp_path: Path) -> None:
+    wordings = [
+        adding(f"Please add the prices 21 and 34{' again' * n}.", identity=str(n), likelihood=-n - 1.0)
+        for n in range(4)
+    ]
+    for most in (1, 2):
+        config = CONFIG.model_copy(update={"kept_per_call": most})
+        _, kept, reasons = judged(tmp_path, *wordings[::-1], config=config)
+        assert kept == wordings[:most]
+        assert reasons["3"] == "call_has_a_likelier_request"
+
+
+def test_a_tool_has_enough_with_its_likeliest_calls_and_talk_is_not_counted(tmp_path: Path) -> None:
+    many = [adding(f"Please add the prices {n} and 50.", n, 50, identity=str(n), likelihood=-n) for n in range(10, 16)]
+    talk = [trace(f"Tell me about {noun} now, please.") for noun in ("foxes", "owls", "bread")]
+    _, kept, reasons = judged(tmp_path, *many, *talk, PARCEL, config=CONFIG.model_copy(update={"per_tool": 2}))
+    assert {t.id for t in kept} == {"10", "11", *(t.id for t in talk), PARCEL.id}
+    assert reasons["15"] == "tool_has_enough"
+
+
+def test_counts_of_what_was_dropped_are_sorted_and_complete(tmp_path: Path) -> None:
+    bad = [adding(f"Please add the prices of {word}.", identity=word) for word in ("milk", "bread", "eggs")]
+    found, _, _ = judged(tmp_path, GOOD, *bad, adding("21 34", identity="short"))
+    assert list(found.dropped.items()) == [("argument_not_stated", 3), ("no_sentence", 1)]
+    assert (found.kept, found.kept_by_maker) == (1, {"answer_first": 1})
+
+
+def test_judging_again_gives_the_same_files(tmp_path: Path) -> None:
+    first = judged(tmp_path, GOOD, TALK, adding("21 34"))
+    before = [first[0].file.read_bytes(), first[0].verdicts_file.read_bytes()]
+    again = judged(tmp_path, GOOD, TALK, adding("21 34"))
+    assert [again[0].file.read_bytes(), again[0].verdicts_file.read_bytes()] == before
+
+
+def test_nothing_to_judge(tmp_path: Path) -> None:
+    found, kept, _ = judged(tmp_path)
+    assert (found.kept, kept) == (0, [])
+
+
+def test_a_broken_sandbox_gives_no_verdict(tmp_path: Path) -> None:
+    class Broken(InProcessSandbox):
+        def run(self, *_: Any, **__: Any) -> ExecResult:
+            raise SandboxUnavailable("gone")
+
+    with pytest.raises(SandboxUnavailable):
+        judged(tmp_path, GOOD, executor=Executor(shop_tools.registry(), Broken()))
+    assert list(tmp_path.iterdir()) == []
+
+
+class Reader:
+    """A model that, shown a request, answers with the arguments that the test gave for it."""
+
+    def __init__(self, **arguments: Any) -> None:
+        self.arguments: dict[str, Any] = arguments
+        self.asked: list[dict[str, Any]] = []
+
+    def __call__(self, request: dict[str, Any]) -> Says:
+        self.asked.append(request)
+        known = [text for text in self.arguments if text in request["prompt"]]
+        said = self.arguments[max(known, key=request["prompt"].rfind)]
+        text = said if isinstance(said, str) else json.dumps(said)
+        choice = {"text": text, "finish_reason": "stop", "logprobs": None}
+        return Says(raw=json.dumps({"choices": [choice] * request["n"]}).encode())
+
+
+@pytest.fixture
+def reader() -> Reader:
+    return Reader()
+
+
+@pytest.fixture
+def generator(reader: Reader) -> Iterator[Generator]:
+    with ModelServer(script=reader) as server, Generator(server.url, concurrency=2) as opened:
+        yield opened
+
+
+@pytest.mark.parametrize(
+    ("said", "why"),
+    [
+        ({"first": 21, "second": 34}, ""),
+        ({"first": 34, "second": 21}, ""),
+        ({"first": 21, "second": 35}, "round_trip_differs"),
+        ({"first": 21}, "round_trip_differs"),
+        ('{"first": 21, "sec', "round_trip_differs"),
+    ],
+)
+def test_shown_the_request_the_model_must_arrive_at_the_same_result(
+    tmp_path: Path, reader: Reader, generator: Generator, said: object, why: str
+) -> None:
+    reader.arguments = {GOOD.request: said}
+    assert reason(tmp_path, GOOD, generator=generator) == why
+    (asked,) = reader.asked
+    assert asked["temperature"] == 0
+    assert asked["structured_outputs"]["json"]["required"] == ["first", "second"]
+
+
+def test_talk_and_logged_turns_make_no_round_trip(tmp_path: Path, reader: Reader, generator: Generator) -> None:
+    logged = GOOD.model_copy(update={"maker": "log"})
+    _, kept, _ = judged(tmp_path, logged, TALK, generator=generator)
+    assert kept == [logged, TALK]
+    assert reader.asked == []
+
+
+def test_only_the_likeliest_few_of_a_call_are_tried(tmp_path: Path, reader: Reader, generator: Generator) -> None:
+    wordings = [
+        adding(f"Please add the prices 21 and 34{' again' * n}.", identity=str(n), likelihood=-n - 1.0)
+        for n in range(4)
+    ]
+    reader.arguments = {w.request: {"first": 21, "second": 34} for w in wordings}
+    reader.arguments[wordings[0].request] = {"first": 0, "second": 0}
+    _, kept, reasons = judged(tmp_path, *wordings, generator=generator)
+    assert kept == [wordings[1]]
+    assert reasons == {
+        "0": "round_trip_differs",
+        "1": "",
+        "2": "call_has_a_likelier_request",
+        "3": "call_has_a_likelier_request",
+    }
+    assert len(reader.asked) == 2
+
+
+def test_progress_rises_to_the_end(tmp_path: Path, reader: Reader, generator: Generator) -> None:
+    reader.arguments = {
+        GOOD.request: {"first": 21, "second": 34},
+        PARCEL.request: {"weights": [9]},
+    }
+    shares: list[float] = []
+    judged(tmp_path, GOOD, PARCEL, TALK, generator=generator, on_progress=shares.append)
+    assert shares == sorted(shares)
+    assert shares[-1] == 1.0
+    assert len(set(shares)) > 3
