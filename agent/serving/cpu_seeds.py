@@ -17,8 +17,9 @@ class RewindableGenerator(torch.Generator):
     def get_offset(self) -> int:
         return 0
 
-    def set_offset(self, offset: int) -> None:
+    def set_offset(self, offset: int) -> "RewindableGenerator":
         self.manual_seed(self.initial_seed())
+        return self
 
 
 def install() -> None:
