@@ -3,12 +3,12 @@
 import time
 from collections.abc import Callable
 
-from agent.errors import ModelUnavailable
 from agent.interaction_log import InteractionLog
 from agent.serving import active_adapter, state
 from evolver import monitor, release
 from evolver.config import Config
 from evolver.cycle import run_cycle
+from evolver.errors import StageError
 from evolver.ledger import Ledger
 from toolkit.errors import UserError
 
@@ -76,5 +76,5 @@ def _guarded(work: Callable[[], None], say: Say) -> None:
     """The daemon outlives what a user or an operator can mend; anything else is a bug and ends it."""
     try:
         work()
-    except (UserError, ModelUnavailable) as error:
+    except (UserError, StageError) as error:
         say(str(error))
