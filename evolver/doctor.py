@@ -65,7 +65,9 @@ def _sandbox(config: Config) -> str:
     from toolkit.tool import ToolCall
 
     with open_executor(config.toolkit) as executor:
-        tool = next(iter(executor.registry))
+        tool = next(iter(executor.registry), None)
+        if tool is None:
+            raise UserError("there are no tools; name some in [toolkit.tools] of config.toml")
         executor.execute(ToolCall(id="doctor", name=tool.name, arguments={}))
         return f"isolates; {len(executor.registry)} tools"
 
