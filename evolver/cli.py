@@ -150,6 +150,7 @@ def evaluate(
 ) -> None:
     """Score a model on a suite, through the gateway."""
     from agent.errors import NO_SERVER, ModelUnavailable
+    from agent.messages import BASE
     from agent.model_client import HttpModelClient
     from agent.serving import active_adapter, state
     from evolver.cycle import score
@@ -161,6 +162,9 @@ def evaluate(
     if running is None:
         raise ModelUnavailable(NO_SERVER)
     model = active_adapter.read(loaded.data_folder).name if adapter == "agent" else adapter
+    with _ledger(loaded) as ledger:
+        if model != BASE and ledger.adapter(model) is None:
+            raise UserError(f"there is no adapter {model}; see: evolver adapters")
     with (
         open_executor(loaded.toolkit) as executor,
         HttpModelClient(running.gateway_url) as client,
