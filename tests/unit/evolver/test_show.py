@@ -1,0 +1,105 @@
+"""What a person reads of the evolver's values."""
+
+import pytest
+
+from evolver.cycle import CycleReport
+from evolver.evaluate import rate
+from evolver.ledger import AdapterRow, CycleRow, Release
+from evolver.show import ProgressBars, adapters_text, cycle_text, history_text, report_text, scores_text
+from evolver.types import GateDecision, Verified
+from tests.fakes.evolution import eval_report
+
+EVIL = "\x1b[2Jevil"
+
+
+def row(number: int = 1, *, reason: str = "", ended_at: float | None = 700.0) -> CycleRow:
+    return CycleRow(
+        number=number,
+        started_at=100.0,
+        ended_at=ended_at,
+        status="rejected",
+        stage="make",
+        reason=reason,
+        last_interaction_id="",
+        summary={"make": {"traces": 3, "note": EVIL}},
+    )
+
+
+def test_scores_side_by_side_with_their_intervals() -> None:
+    before, after = (
+        eval_report([False] * 10, [True] * 4),
+        eval_report([True] * 7 + [False] * 3, [True] * 4, model="new"),
+    )
+    heading, exact, *_ = scores_text(before, after).splitlines()
+    assert heading.split() == ["m", "new"]
+    interval = rate(7, 10)
+    assert exact.startswith("exact call")
+    assert "0.0% (0/10, 0–28)" in exact
+    assert f"70.0% (7/10, {100 * interval.low:.0f}–{100 * interval.high:.0f})" in exact
+    assert len(scores_text(before, after).splitlines()) == 5
+    assert "rightly none" in report_text(after)
+
+
+def test_a_report_without_requests_is_shown_too() -> None:
+    assert "(0/0, 0–100)" in report_text(eval_report())
+
+
+def test_a_cycle_on_one_screen(tmp_path: object) -> None:
+    verified = Verified.model_validate(
+        {
+            "file": "kept.jsonl",
+            "verdicts_file": "verdicts.jsonl",
+            "kept": 2,
+            "kept_by_maker": {"log": 2},
+            "dropped": {"no_sentence": 3, "held_out": 1},
+        }
+    )
+    decision = GateDecision(promote=False, reasons=("failed: exact calls", "passed: malformed"))
+    lines = cycle_text(CycleReport(cycle=row(), verified=verified, decision=decision)).splitlines()
+    assert lines[0] == "cycle 1: rejected"
+    assert "kept      2 (log 2)" in lines
+    assert "dropped   no sentence 3, held out 1" in lines
+    assert lines[-2:] == ["gate      failed: exact calls", "gate      passed: malformed"]
+
+
+def test_what_others_wrote_cannot_steer_the_terminal() -> None:
+    assert "\x1b" not in cycle_text(CycleReport(cycle=row(reason=EVIL)))
+    release = Release(at=1.0, adapter="adapter-0001", previous="base", reason=EVIL)
+    for detailed in (True, False):
+        assert "\x1b" not in history_text([row(reason=EVIL)], [release], detailed=detailed)
+    assert "evil" in history_text([row(reason=EVIL)], [release], detailed=False)
+
+
+def test_history_says_how_long_a_cycle_took_or_where_it_is() -> None:
+    shown = history_text([row(2, ended_at=None), row(1)], [], detailed=False).splitlines()
+    assert "at make" in shown[0]
+    assert "10 min" in shown[1]
+    assert "traces 3" in history_text([row()], [], detailed=True)
+
+
+def test_adapters_without_scores() -> None:
+    bare = AdapterRow(
+        name="adapter-0001",
+        cycle=1,
+        parent="base",
+        sha256="",
+        dataset_sha256="",
+        created_at=0.0,
+        state="candidate",
+        scores={},
+    )
+    empty = bare.model_copy(update={"scores": {"exact": {"hits": 0, "n": 0}}})
+    assert adapters_text([bare], "base").startswith("  adapter-0001  candidate")
+    assert adapters_text([bare], "adapter-0001").startswith("* adapter-0001")
+    assert "exact call –" in adapters_text([empty], "base")
+
+
+def test_without_a_terminal_a_stage_is_one_line_when_it_ends(capsys: pytest.CaptureFixture[str]) -> None:
+    with ProgressBars() as bars:
+        for share, remark in ((0.0, ""), (0.5, "12 traces"), (1.0, "24 traces"), (1.0, "")):
+            bars("make", share, remark)
+    shown = capsys.readouterr()
+    assert shown.out == ""
+    (line,) = shown.err.splitlines()
+    assert line.startswith("make ")
+    assert line.endswith(" s")
