@@ -42,7 +42,8 @@ class Generator:
     def __init__(self, base_url: str, *, model: str = BASE, concurrency: int = 8) -> None:
         self._model = model
         self.concurrency = concurrency
-        limits = httpx.Limits(max_connections=concurrency)
+        # The gateway closes idle connections after 5 s; one that it is closing must not be used again.
+        limits = httpx.Limits(max_connections=concurrency, keepalive_expiry=3)
         self._http = httpx.Client(
             base_url=base_url, headers={LOG_HEADER: "no"}, trust_env=False, limits=limits, timeout=_TIMEOUT_SECONDS
         )
