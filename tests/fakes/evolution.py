@@ -2,8 +2,9 @@
 
 import json
 import struct
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from pydantic import JsonValue
 
@@ -19,7 +20,7 @@ from toolkit.tool import ToolCall, ToolError, ToolErrorKind, ToolResult
 def trace(
     request: str,
     name: str = "",
-    arguments: dict[str, JsonValue] | None = None,
+    arguments: Mapping[str, Any] | None = None,
     result: JsonValue = None,
     *,
     identity: str = "",
@@ -32,7 +33,7 @@ def trace(
         id=identity or request,
         maker=maker or ("answer_first" if name else "small_talk"),
         request=request,
-        calls=(Call(name=name, arguments=arguments or {}),) if name else (),
+        calls=(Call(name=name, arguments=dict(arguments or {})),) if name else (),
         results=(result,) if name else (),
         answer=answer or ("" if name else "Well, well."),
         likelihood=likelihood,
@@ -41,7 +42,7 @@ def trace(
 
 def turn(
     request: str,
-    *calls: tuple[str, dict[str, JsonValue], JsonValue | ToolErrorKind],
+    *calls: tuple[str, Mapping[str, Any], Any],
     answer: str = "Here you are.",
     stop_reason: StopReason = "answered",
     adapter: str = "base",
@@ -50,7 +51,7 @@ def turn(
     """A turn that made ``calls`` (name, arguments, result or error), then answered."""
     messages = [Message(role="user", content=request)]
     for n, (name, arguments, result) in enumerate(calls):
-        call = ToolCall(id=f"c{n}", name=name, arguments=arguments)
+        call = ToolCall(id=f"c{n}", name=name, arguments=dict(arguments))
         failed = isinstance(result, ToolErrorKind)
         error = ToolError(kind=ToolErrorKind(result), message="no") if failed else None
         came = ToolResult(call_id=call.id, name=name, value=None if failed else result, error=error)
