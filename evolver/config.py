@@ -65,7 +65,7 @@ class GateConfig(Section):
     significance: Annotated[float, Field(gt=0, le=0.5)] = 0.05
     no_call_floor: Share = 0.6
     no_call_margin: Share = 0.1
-    malformed_margin: Share = 0.02
+    malformed_margin: Annotated[float, Field(ge=0, le=1, description="a model that never calls has none")] = 0.1
 
 
 class MonitorConfig(Section):

@@ -57,7 +57,7 @@ def build(
         train=len(train),
         valid=len(valid),
         calls=sum(row["decision"] == "call" for row in train),
-        no_calls=sum(row["decision"] == "no_call" for row in train),
+        no_calls=sum(row["decision"] != "call" for row in train),
         replayed=replayed,
     )
 
@@ -99,8 +99,8 @@ class _RowMaker:
             shuffled = self._chooser.sample(context, len(context))
             number = len(rows)
             rows += [_call_row(f"{number}-{n}", trace, shuffled) for n, trace in enumerate(branches)]
-            rows += [_text_row(f"{number}-d{n}", t.request, NO_TOOL, shuffled) for n, t in enumerate(declined)]
-            rows += [_text_row(f"{number}-s{n}", t.request, t.answer, shuffled) for n, t in enumerate(spoken)]
+            rows += [_declined_row(f"{number}-d{n}", trace, shuffled) for n, trace in enumerate(declined)]
+            rows += [_spoken_row(f"{number}-s{n}", trace, shuffled) for n, trace in enumerate(spoken)]
         return rows
 
     def _context(self, trace: Trace) -> list[Tool]:
@@ -151,12 +151,20 @@ def _told(answer: str, result: ToolResult) -> bool:
     return result.value is not None and states(answer, result.value)
 
 
-def _text_row(identity: str, request: str, answer: str, tools: Sequence[Tool]) -> Row:
-    messages = [Message(role="user", content=request), Message(role="assistant", content=answer)]
+def _declined_row(identity: str, trace: Trace, tools: Sequence[Tool]) -> Row:
+    """Carries no decision: serving seldom hides a tool, and a bias fitted on such rows makes the model shy."""
+    messages = [Message(role="user", content=trace.request), Message(role="assistant", content=NO_TOOL)]
+    return _row(identity, messages, tools, [1], None)
+
+
+def _spoken_row(identity: str, trace: Trace, tools: Sequence[Tool]) -> Row:
+    messages = [Message(role="user", content=trace.request), Message(role="assistant", content=trace.answer)]
     return _row(identity, messages, tools, [1], "no_call")
 
 
-def _row(identity: str, messages: Sequence[Message], tools: Sequence[Tool], targets: list[int], decision: str) -> Row:
+def _row(
+    identity: str, messages: Sequence[Message], tools: Sequence[Tool], targets: list[int], decision: str | None
+) -> Row:
     return {
         "id": identity,
         "messages": to_openai(messages),

@@ -27,7 +27,7 @@ from toolkit.execute import Executor, open_executor
 from toolkit.search import ToolIndex
 
 _CLIENTS = 8
-_PULSE_SECONDS = 2.0
+_PULSE_SECONDS = 5.0
 
 
 def main() -> None:
