@@ -8,6 +8,7 @@ sequence alone. No mask of the whole pack is ever made.
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -22,41 +23,40 @@ PADDING_SHARE = 0.15
 
 @dataclass(frozen=True, slots=True)
 class Family:
-    """``count`` nodes padded to ``length``. ``rows``: places (count * length); ``above``: places of the shared path."""
+    """``count`` nodes padded to ``length``; places are indices into the pack."""
 
     count: int
     length: int
     rows: Tensor
-    above: Tensor | None
+    """(count * length), the place of every padded row; padding repeats a node's last place."""
+    real: Tensor
+    """The indices into ``rows`` that are no padding."""
+    padding: Tensor
+    above: Tensor
+    """The places of the shared path."""
     later: Tensor
     """(length, 1, length), true where the key comes after the query."""
-    distance_above: Tensor | None
-    """(count * length, 1, path), positions of query minus key; None without a path."""
+    distance: Tensor
+    """(count * length, 1, path), position of the query minus position of the key above."""
 
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """A pack's tree as index tensors. ``order`` takes the rows of all families, one after another, to packed places."""
+    """A pack's tree as index tensors."""
 
     families: tuple[Family, ...]
-    order: Tensor
 
 
 def layout(pack: Pack, device: torch.device) -> Layout:
     siblings: dict[int, list[Node]] = {}
     for node in pack.nodes:
         siblings.setdefault(node.parent, []).append(node)
-    families, sources, offset = [], torch.empty(len(pack.tokens), dtype=torch.long), 0
-    for parent, nodes in siblings.items():
-        path = _path(pack.nodes, parent)
-        for members in _similar(nodes):
-            family = _family(members, path, pack.positions, device)
-            families.append(family)
-            for i, node in enumerate(members):
-                begin = offset + i * family.length
-                sources[node.start : node.end] = torch.arange(begin, begin + node.end - node.start)
-            offset += family.count * family.length
-    return Layout(tuple(families), sources.to(device))
+    families = [
+        _family(members, _path(pack.nodes, parent), pack.positions, device)
+        for parent, nodes in siblings.items()
+        for members in _similar(nodes)
+    ]
+    return Layout(tuple(families))
 
 
 def _path(nodes: Sequence[Node], index: int) -> list[int]:
@@ -86,14 +86,21 @@ def _similar(nodes: Sequence[Node]) -> list[list[Node]]:
 
 def _family(members: Sequence[Node], path: list[int], positions: Sequence[int], device: torch.device) -> Family:
     length = members[0].end - members[0].start
-    rows = [min(node.start + i, node.end - 1) for node in members for i in range(length)]
-    above = torch.tensor(path, device=device) if path else None
-    distance = None
-    if path:
-        place = torch.tensor(positions, device=device)
-        distance = place[torch.tensor(rows, device=device)][:, None, None] - place[above]
-    later = torch.ones(length, length, dtype=torch.bool, device=device).triu(1)[:, None, :]
-    return Family(len(members), length, torch.tensor(rows, device=device), above, later, distance)
+    padded = [(node.start + i, node.end) for node in members for i in range(length)]
+    rows = torch.tensor([min(place, end - 1) for place, end in padded], device=device)
+    real = torch.tensor([place < end for place, end in padded], device=device)
+    place = torch.tensor(positions, device=device)
+    above = torch.tensor(path, dtype=torch.long, device=device)
+    return Family(
+        count=len(members),
+        length=length,
+        rows=rows,
+        real=real.nonzero()[:, 0],
+        padding=(~real).nonzero()[:, 0],
+        above=above,
+        later=torch.ones(length, length, dtype=torch.bool, device=device).triu(1)[:, None, :],
+        distance=place[rows][:, None, None] - place[above],
+    )
 
 
 class TreeAttention(threading.local):
@@ -120,47 +127,120 @@ class TreeAttention(threading.local):
             raise RuntimeError("a forward pass without a layout")
         if unused.get("s_aux") is not None:
             raise NotImplementedError("attention sinks")
-        groups = query.shape[1] // key.shape[1]
-        query = query[0].unflatten(0, (key.shape[1], groups)).permute(2, 0, 1, 3)
-        query = query * (query.shape[-1] ** -0.5 if scaling is None else scaling)
-        key, value = key[0].transpose(0, 1), value[0].transpose(0, 1)
-        parts = [_attend(query, key, value, family, sliding_window, softcap) for family in self.current.families]
-        rows = parts[0] if len(parts) == 1 else torch.cat(parts)
-        return rows.index_select(0, self.current.order).flatten(1, 2)[None], None
+        scale = query.shape[-1] ** -0.5 if scaling is None else scaling
+        query = query[0].unflatten(0, (key.shape[1], -1)).transpose(1, 2) * scale
+        out = _Attend.apply(query, key[0], value[0], self.current, sliding_window, softcap)
+        return out.permute(1, 0, 2, 3).flatten(1, 2)[None], None
 
 
-def _attend(
-    query: Tensor, key: Tensor, value: Tensor, family: Family, window: int | None, softcap: float | None
-) -> Tensor:
-    """query (tokens, kv, groups, size), key, value (tokens, kv, size) -> (count * length, kv, groups, size)."""
-    kv, groups, size = query.shape[1:]
-    count, length = family.count, family.length
-    q = query.index_select(0, family.rows).transpose(0, 1).reshape(kv, count * length * groups, size)
-    k = key.index_select(0, family.rows).transpose(0, 1).reshape(kv * count, length, size)
-    v = value.index_select(0, family.rows).transpose(0, 1).reshape(kv * count, length, size)
-    own = _capped(q.view(kv * count, length * groups, size) @ k.transpose(1, 2), softcap)
-    later = family.later
-    if window is not None and length > window:
-        later = later | later.new_ones(length, length).tril(-window)[:, None, :]
-    own = own.view(kv * count, length, groups, length).masked_fill(later, float("-inf"))
-    scores = own.view(kv, count * length * groups, length)
-    if family.above is None or family.distance_above is None:
-        weights = torch.softmax(scores, -1).view(kv * count, length * groups, length)
-        out = (weights @ v).view(kv, count * length, groups, size)
-        return out.transpose(0, 1)
-    above = _capped(q @ key.index_select(0, family.above).permute(1, 2, 0), softcap)
+class _Attend(torch.autograd.Function):
+    """query (kv, tokens, groups, size), key and value (kv, tokens, size) -> as query; all families at once."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, query: Tensor, key: Tensor, value: Tensor, tree: Layout, window: int | None, softcap: float | None
+    ) -> Tensor:
+        query, key, value = query.contiguous(), key.contiguous(), value.contiguous()
+        out = torch.empty_like(query)
+        kept: list[Tensor] = []
+        for family in tree.families:
+            above, own, slopes = _weights(query, key, family, window, softcap)
+            v = _rows(value, family)
+            part = (own @ v).view(query.shape[0], -1, *query.shape[2:])
+            if len(family.above):
+                part += (above @ value.index_select(1, family.above)).view_as(part)
+            out.index_copy_(1, family.rows[family.real], part.index_select(1, family.real))
+            kept += [above, own, *slopes]
+        ctx.save_for_backward(query, key, value, out, *kept)
+        ctx.tree, ctx.capped = tree, softcap is not None
+        return out
+
+    @staticmethod
+    def backward(ctx: Any, *grad_outputs: Tensor) -> tuple[Tensor | None, ...]:
+        query, key, value, out, *kept = ctx.saved_tensors
+        grad_out = grad_outputs[0].contiguous()
+        mean = (grad_out.float() * out).sum(-1, keepdim=True)
+        grad_query = torch.empty_like(query)
+        grad_key, grad_value = (torch.zeros(x.shape, dtype=torch.float32, device=x.device) for x in (key, value))
+        size = 4 if ctx.capped else 2
+        for number, family in enumerate(ctx.tree.families):
+            above, own, *slopes = kept[number * size : (number + 1) * size]
+            q = query.index_select(1, family.rows)
+            g = grad_out.index_select(1, family.rows).index_fill_(1, family.padding, 0)
+            m = mean.index_select(1, family.rows).index_fill_(1, family.padding, 0)
+            k, v, each_q, each_g = _rows(key, family), _rows(value, family), _each(q, family), _each(g, family)
+            scores = _softmax_gradient(each_g @ v.transpose(1, 2), _each(m, family), own, slopes[1:])
+            grad_q = (scores @ k).view_as(q)
+            _add(grad_key, family, scores.transpose(1, 2) @ each_q)
+            _add(grad_value, family, own.transpose(1, 2) @ each_g)
+            if len(family.above):
+                k, v, flat_q, flat_g = *(x.index_select(1, family.above) for x in (key, value)), *_flat(q, g)
+                scores = _softmax_gradient(flat_g @ v.transpose(1, 2), m.flatten(1, 2), above, slopes[:1])
+                grad_q += (scores @ k).view_as(q)
+                grad_key.index_add_(1, family.above, (scores.transpose(1, 2) @ flat_q).float())
+                grad_value.index_add_(1, family.above, (above.transpose(1, 2) @ flat_g).float())
+            grad_query.index_copy_(1, family.rows[family.real], grad_q.index_select(1, family.real))
+        return grad_query, grad_key.to(key.dtype), grad_value.to(value.dtype), None, None, None
+
+
+def _softmax_gradient(grad: Tensor, mean: Tensor, weights: Tensor, slope: list[Tensor]) -> Tensor:
+    """In place of ``grad``, of the weights: the gradient of the scores. ``mean`` is its mean under the weights."""
+    grad.sub_(mean).mul_(weights)
+    return grad.mul_(slope[0]) if slope else grad
+
+
+def _add(total: Tensor, family: Family, part: Tensor) -> None:
+    """Add (kv * count, length, size) to the real places of the family in ``total`` (kv, tokens, size)."""
+    real = part.view(total.shape[0], -1, total.shape[2]).index_select(1, family.real)
+    total.index_add_(1, family.rows[family.real], real.float())
+
+
+def _flat(*tensors: Tensor) -> tuple[Tensor, ...]:
+    return tuple(x.flatten(1, 2) for x in tensors)
+
+
+def _rows(x: Tensor, family: Family) -> Tensor:
+    """(kv, tokens, size) -> (kv * count, length, size)."""
+    return x.index_select(1, family.rows).view(-1, family.length, x.shape[-1])
+
+
+def _each(x: Tensor, family: Family) -> Tensor:
+    """(kv, count * length, groups, size) -> (kv * count, length * groups, size)."""
+    return x.view(x.shape[0] * family.count, -1, x.shape[-1])
+
+
+def _weights(
+    query: Tensor, key: Tensor, family: Family, window: int | None, softcap: float | None
+) -> tuple[Tensor, Tensor, list[Tensor]]:
+    """One softmax over path and own node.
+
+    Returns the weights above (kv, count * length * groups, path), those of the own node (kv * count, length * groups,
+    length) and, with soft caps, the slope of each.
+    """
+    kv, _, groups, _ = query.shape
+    q = query.index_select(1, family.rows)
+    own = _each(q, family) @ _rows(key, family).transpose(1, 2)
+    above = q.flatten(1, 2) @ key.index_select(1, family.above).transpose(1, 2)
+    slopes: list[Tensor] = []
+    if softcap is not None:
+        (above, slope_above), (own, slope_own) = _capped(above, softcap), _capped(own, softcap)
+        slopes = [slope_above, slope_own]
+    later, length = family.later, family.length
     if window is not None:
-        hidden = family.distance_above >= window
-        above = above.view(kv, count * length, groups, -1).masked_fill(hidden, float("-inf")).view_as(above)
-    weights = torch.softmax(torch.cat((above, scores), -1), -1)
+        later = later | later.new_ones(length, length).tril(-window)[:, None, :]
+    if window is not None and above.shape[-1]:
+        above.view(kv, family.count * length, groups, -1).masked_fill_(family.distance >= window, float("-inf"))
+    own.view(-1, length, groups, length).masked_fill_(later, float("-inf"))
+    if above.shape[-1] == 0:
+        return above, torch.softmax(own, -1), slopes
+    both = torch.softmax(torch.cat((above, own.view(kv, -1, length)), -1), -1)
     path = above.shape[-1]
-    out = weights[..., :path] @ value.index_select(0, family.above).transpose(0, 1)
-    mine = weights[..., path:].reshape(kv * count, length * groups, length) @ v
-    return (out + mine.view_as(out)).view(kv, count * length, groups, size).transpose(0, 1)
+    return both[..., :path].contiguous(), both[..., path:].contiguous().view_as(own), slopes
 
 
-def _capped(scores: Tensor, softcap: float | None) -> Tensor:
-    return scores if softcap is None else softcap * torch.tanh(scores / softcap)
+def _capped(scores: Tensor, softcap: float) -> tuple[Tensor, Tensor]:
+    bounded = torch.tanh(scores / softcap)
+    return bounded * softcap, 1 - bounded * bounded
 
 
 TREE_ATTENTION = TreeAttention()

@@ -4,6 +4,7 @@ import pytest
 
 torch = pytest.importorskip("torch")
 pytest.importorskip("peft")
+torch.set_num_threads(1)
 
 from collections.abc import Callable  # noqa: E402
 
