@@ -12,6 +12,7 @@ from pathlib import Path
 
 import httpx
 
+from agent.config import Config as ServerConfig
 from agent.errors import NO_SERVER, ModelUnavailable
 from agent.interaction_log import InteractionLog
 from agent.loop import Agent
@@ -36,7 +37,7 @@ def main() -> None:
     config = load_config(path, Config)
     begun = time.monotonic()
     _say("1/3  starting the server")
-    background.start(config, path)
+    background.start(load_config(path, ServerConfig), path)
     serving = state.read(config.data_folder)
     if serving is None:
         raise ModelUnavailable(NO_SERVER)

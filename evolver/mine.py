@@ -12,8 +12,8 @@ from evolver.types import Call, Mined, Task, Trace
 def mine(config: MineConfig, interactions: Sequence[Interaction]) -> Mined:
     """Tasks in the order of the log, each request once, at most ``per_session`` from a session.
 
-    A turn whose calls all ran without error, that was answered, and that nobody called bad, is also a trace; calls whose
-    results the log does not have (an outside client ran them) make none.
+    A turn whose calls all ran without error, that was answered, and that nobody called bad, is also a trace; calls
+    whose results the log does not have (an outside client ran them) make none.
     """
     tasks: list[Task] = []
     worked: list[Trace] = []

@@ -52,8 +52,9 @@ class ProgressBars:
             return
         if stage not in self._tasks:
             self._tasks[stage] = self._progress.add_task(f"{stage:<{_STAGE_WIDTH}}", total=1.0, remark="")
-        fields = {"remark": remark} if remark else {}
-        self._progress.update(self._tasks[stage], completed=share, **fields)
+        self._progress.update(self._tasks[stage], completed=share)
+        if remark:
+            self._progress.update(self._tasks[stage], remark=remark)
 
 
 def cycle_text(report: CycleReport) -> str:

@@ -20,7 +20,8 @@ _SPECIAL = frozenset("\\.^$*+?()[]{}|/-")
 def stating(values: Iterable[JsonValue]) -> str | None:
     """A regular expression for one sentence with every value; None where there is nothing to state.
 
-    The values stand in the call's order, backwards, or begun at the second. Lists are stated element by element; booleans and objects cannot be stated and are left to the sentence.
+    The values stand in the call's order, backwards, or begun at the second. Lists are stated element by element;
+    booleans and objects cannot be stated and are left to the sentence.
     """
     units = [unit for unit in (_unit(value) for value in values) if unit]
     if not units:

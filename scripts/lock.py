@@ -13,7 +13,16 @@ from packaging.requirements import Requirement
 
 ROOT = "apprentice"
 EXTRAS = ("cpu", "dev", "")
-LEFT_OUT = {"torchvision", "torchaudio", "torchcodec", "triton", "triton-cpu", "llm", "llama-cpp-python", "intel-openmp"}
+LEFT_OUT = {
+    "torchvision",
+    "torchaudio",
+    "torchcodec",
+    "triton",
+    "triton-cpu",
+    "llm",
+    "llama-cpp-python",
+    "intel-openmp",
+}
 BUILD = ("pip", "setuptools", "wheel")
 
 

@@ -43,7 +43,9 @@ def load(name: str = HELD_OUT) -> Suite:
 
 
 def names() -> list[str]:
-    return sorted(file.name.removesuffix(".jsonl") for file in files(__name__).iterdir() if file.name.endswith(".jsonl"))
+    return sorted(
+        file.name.removesuffix(".jsonl") for file in files(__name__).iterdir() if file.name.endswith(".jsonl")
+    )
 
 
 class Fingerprints:

@@ -64,5 +64,6 @@ def test_loss_is_on_the_assistants_own_words_only(vllm: VllmServer, model_folder
         assert targets == list(range(targets[0], len(tokens)))
         body = {"model": "base", "tokens": tokens[targets[0] :]}
         said.append(served(vllm, "/detokenize", body)["prompt"])
-    call = f'<tool_call>\n{{"name": "shout_text", "arguments": {json.dumps(CALL.arguments, ensure_ascii=False)}}}\n</tool_call>'
+    arguments = json.dumps(CALL.arguments, ensure_ascii=False)
+    call = f'<tool_call>\n{{"name": "shout_text", "arguments": {arguments}}}\n</tool_call>'
     assert said == [f"{call}\n{call}<|im_end|>", "Done.<|im_end|>"]
