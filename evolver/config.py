@@ -30,7 +30,7 @@ class MakeConfig(Section):
     small_talk: Annotated[Count, Field(description="requests sampled that need no tool")] = 120
     allow_reads: Annotated[bool, Field(description="execute tools declared `reads`")] = False
     concurrency: Annotated[int, Field(ge=1, le=256)] = 12
-    max_minutes: Annotated[float, Field(gt=0, le=1440)] = 5.0
+    max_minutes: Annotated[float, Field(gt=0, le=1440)] = 4.0
 
 
 class VerifyConfig(Section):
