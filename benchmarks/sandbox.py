@@ -41,46 +41,56 @@ def main() -> None:
         print(json.dumps(report, indent=2))
 
 
-def _latency(sandbox: BubblewrapSandbox) -> dict[str, float]:
-    """Medians in ms of a warm call, a fresh ``bwrap ... python3`` with the same binds, and ``python3 -S -c pass``."""
-    fresh = [*sandbox._command[: sandbox._command.index("--") + 2], "-S", "-c", "pass"]
-    bare = [sandbox._command[sandbox._command.index("--") + 1], "-S", "-c", "pass"]
-    cases: dict[str, Callable[[], object]] = {
-        "warm": lambda: sandbox.run(*CALL),
-        "fresh": lambda: subprocess.run(fresh, env={}, check=True),
-        "bare": lambda: subprocess.run(bare, env={}, check=True),
+def _latency(sandbox: BubblewrapSandbox) -> dict[str, float | str]:
+    """Medians in ms of a warm call, of ``python3 -c pass`` in a fresh bwrap with the same binds, and of it alone.
+
+    ``-S`` leaves out looking for installed packages, as the worker does; without it is what a plain command does.
+    """
+    inside = sandbox._command[: sandbox._command.index("--") + 1]
+    python = sandbox._command[len(inside)]
+    commands = {
+        "bwrap + python": [*inside, python, "-c", "pass"],
+        "bwrap + python -S": [*inside, python, "-S", "-c", "pass"],
+        "python": [python, "-c", "pass"],
+        "python -S": [python, "-S", "-c", "pass"],
     }
+    cases: dict[str, Callable[[], object]] = {
+        name: lambda command=command: subprocess.run(command, env={}, check=True) for name, command in commands.items()
+    }
+    cases["warm call"] = lambda: sandbox.run(*CALL)
+    medians = _in_turns(cases, ROUNDS)
+    medians["warm call, back to back"] = _in_turns({"": cases["warm call"]}, ROUNDS * 3)[""]
+    report: dict[str, float | str] = {f"{name}, median ms": round(value, 2) for name, value in medians.items()}
+    for warm in ("warm call", "warm call, back to back"):
+        for name in commands:
+            report[f"{name} / {warm}"] = round(medians[name] / medians[warm], 1)
+    return report
+
+
+def _in_turns(cases: dict[str, Callable[[], object]], rounds: int) -> dict[str, float]:
     taken: dict[str, list[float]] = {name: [] for name in cases}
-    for _ in range(ROUNDS):
+    for _ in range(rounds):
         for name, case in cases.items():
             start = time.perf_counter()
             case()
             taken[name].append((time.perf_counter() - start) * 1000)
-    warm, fresh_ms, bare_ms = (statistics.median(taken[name]) for name in ("warm", "fresh", "bare"))
-    in_a_row = []
-    for _ in range(ROUNDS * 2):
-        start = time.perf_counter()
-        sandbox.run(*CALL)
-        in_a_row.append((time.perf_counter() - start) * 1000)
-    back_to_back = statistics.median(in_a_row)
-    return {
-        "warm call, median ms": round(warm, 2),
-        "warm calls back to back, median ms": round(back_to_back, 2),
-        "fresh bwrap + python, median ms": round(fresh_ms, 2),
-        "bare python -S -c pass, median ms": round(bare_ms, 2),
-        "fresh bwrap + python / warm call": round(fresh_ms / warm, 1),
-        "fresh bwrap + python / warm call back to back": round(fresh_ms / back_to_back, 1),
-        "bare python / warm call": round(bare_ms / warm, 1),
-        "bare python / warm call back to back": round(bare_ms / back_to_back, 1),
+    return {name: statistics.median(values) for name, values in taken.items()}
+
+
+def _throughput(seconds: float = 3.0) -> dict[str, float | str]:
+    """Calls per second on one core with one worker, and on all cores with one worker each."""
+    cores = sorted(os.sched_getaffinity(0))
+    rates: dict[int, float] = {}
+    for count in sorted({1, len(cores)}):
+        os.sched_setaffinity(0, cores[:count])
+        try:
+            rates[count] = _rate(count, seconds)
+        finally:
+            os.sched_setaffinity(0, cores)
+    report: dict[str, float | str] = {
+        f"calls per second on {count} cores": round(rate) for count, rate in rates.items()
     }
-
-
-def _throughput(seconds: float = 3.0) -> dict[str, float]:
-    """Calls per second with one worker and with one per core."""
-    cores = len(os.sched_getaffinity(0))
-    rates = {workers: _rate(workers, seconds) for workers in sorted({1, cores})}
-    report: dict[str, float] = {f"calls per second, {workers} workers": round(rate) for workers, rate in rates.items()}
-    return {**report, f"throughput, {cores} workers / 1": round(rates[cores] / rates[1], 2)}
+    return {**report, f"throughput on {len(cores)} cores / 1 core": round(rates[len(cores)] / rates[1], 2)}
 
 
 def _rate(workers: int, seconds: float) -> float:

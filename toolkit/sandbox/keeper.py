@@ -127,13 +127,13 @@ def _watch(
         for index, reader in enumerate(readers):
             if (ended or reader in events) and not _drain(reader, buffers[index], limits[index]) and not ended:
                 poller.unregister(reader)
-        if ended:
-            break
         if len(buffers[2]) > limits[2]:
             killed = "claim"
-        elif REQUESTS in events:
+        if ended:
+            break
+        if not killed and REQUESTS in events:
             killed = "host"
-        elif time.monotonic() >= deadline:
+        elif not killed and time.monotonic() >= deadline:
             killed = "deadline"
         if killed:
             os.kill(child, signal.SIGKILL)

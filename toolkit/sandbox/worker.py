@@ -7,6 +7,7 @@
 Standard library only, but for what the tool modules import.
 """
 
+import contextlib
 import gc
 import importlib
 import json
@@ -14,6 +15,9 @@ import os
 import signal
 import sys
 from typing import Any, NoReturn
+
+_MOST_ENDING = 50
+"""Keepers that may still be ending: taking namespaces down waits for the kernel, long where it is starved."""
 
 
 def main() -> NoReturn:
@@ -50,9 +54,20 @@ def main() -> NoReturn:
 def _serve(bounds: Any, program: bytes) -> NoReturn:
     from toolkit.sandbox.keeper import TAKEN, keep
 
-    signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+    forked = reaped = 0
+
+    def reap(*_: object) -> None:
+        nonlocal reaped
+        with contextlib.suppress(ChildProcessError):
+            while os.waitpid(-1, os.WNOHANG)[0]:
+                reaped += 1
+
+    signal.signal(signal.SIGCHLD, reap)
     while True:
+        while forked - reaped > _MOST_ENDING:
+            signal.sigtimedwait((), 0.01)
         taken, take = os.pipe()
+        forked += 1
         if os.fork() == 0:
             os.close(taken)
             signal.signal(signal.SIGCHLD, signal.SIG_DFL)
