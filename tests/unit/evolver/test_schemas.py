@@ -1,4 +1,4 @@
-"""Schemas for sampling: never looser than the tool's own, short values, optional parameters in and out."""
+"""Schemas for sampling: never looser than the tool's own, short lists, optional parameters in and out."""
 
 import copy
 import random
@@ -54,7 +54,7 @@ def test_optional_parameters_are_in_and_out() -> None:
     assert {"mode" in shape for shape in shapes} == {True, False}
 
 
-def test_texts_and_lists_are_bounded_and_own_bounds_stay() -> None:
+def test_no_empty_texts_and_no_long_lists_and_own_bounds_stay() -> None:
     narrow: dict[str, JsonValue] = next(
         found
         for seed in range(1000)
@@ -65,9 +65,8 @@ def test_texts_and_lists_are_bounded_and_own_bounds_stay() -> None:
     assert schema.is_valid(good)
     for bad in (
         {"text": ""},
-        {"text": "x" * 5000},
         {"words": ["a"] * 500},
-        {"words": ["a", "x" * 5000]},
+        {"words": ["a", ""]},
         {"limit": 10},
         {"short": "1234"},
         {"mode": "title"},
