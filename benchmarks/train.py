@@ -3,10 +3,10 @@
     python benchmarks/train.py [--seconds 60] [--data data] [--shapes i,ii,iii]
 
 Three shapes of data: (i) 256 lessons over 8 contexts of 400 tokens, (ii) 256 over one context of 3,000 tokens,
-(iii) 256 that share nothing. Every lesson adds 60 tokens of its own, half of them targets. The plain loop is what PEFT's examples
-do: rows padded to a batch of 4, labels masked, logits everywhere. Each measurement runs in its own process (so that its
-peak memory is its own), warms up with one step and then trains for ``--seconds`` or to the end of the data. Before it
-trains, each reports the loss on the same eight lessons: they must agree.
+(iii) 256 that share nothing. Every lesson adds 60 tokens of its own, half of them targets. The plain loop is what
+PEFT's examples do: rows padded to a batch of 4, labels masked, logits everywhere. Each measurement runs in its own
+process, so that its peak memory is its own, warms up with one step and then trains for ``--seconds`` or to the end of
+the data. Before it trains, each reports the loss on the same eight lessons: they must agree.
 """
 
 import argparse
