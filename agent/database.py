@@ -4,6 +4,7 @@ WAL with ``synchronous=FULL``: what a finished transaction wrote is on disk.
 """
 
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -20,6 +21,7 @@ MINIMUM_SQLITE = (3, 51, 3)
 """Older versions can corrupt a WAL database that two connections write (sqlite.org/wal.html, "the WAL-reset bug")."""
 
 _BUSY_SECONDS = 30.0
+_RETRY_SECONDS = 0.01
 
 
 class Database:
@@ -54,7 +56,7 @@ def open_database(path: Path, migrations: Migrations) -> Database:
         path.touch(mode=0o600)  # what people said is its owner's
         path.touch(mode=0o600)  # what people say is their own; the files beside it get the same mode
         db = SqliteUtilsDatabase(_connect(f"{path.absolute().as_uri()}?mode=rw"))
-        db.enable_wal()
+        _enable_wal(db)
         db.execute("PRAGMA synchronous=FULL")
         db.execute("PRAGMA foreign_keys=ON")
     database = Database(path, db)
@@ -90,6 +92,18 @@ def _explained(path: Path) -> Iterator[None]:
         yield
     except (sqlite3.Error, OSError) as error:
         raise StorageError(f"{path}: {_explain(error)}") from error
+
+
+def _enable_wal(db: SqliteUtilsDatabase) -> None:
+    """SQLite's busy timeout does not cover this change: of several who open a new database, all but one would fail."""
+    deadline = time.monotonic() + _BUSY_SECONDS
+    while True:
+        try:
+            return db.enable_wal()
+        except sqlite3.OperationalError as error:
+            if "locked" not in str(error) or time.monotonic() > deadline:
+                raise
+            time.sleep(_RETRY_SECONDS)
 
 
 def _connect(uri: str) -> Any:

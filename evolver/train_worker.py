@@ -45,6 +45,7 @@ def main() -> int:
         channel.write(json.dumps(event) + "\n")
         channel.flush()
 
+    _flush_denormals()
     try:
         spec = json.loads(Path(sys.argv[1]).read_text(encoding="utf-8"))
         manifest = run(spec, emit)
@@ -53,6 +54,13 @@ def main() -> int:
         return 1
     emit({"event": "done", "manifest": manifest.model_dump(mode="json")})
     return 0
+
+
+def _flush_denormals() -> None:
+    """For this process only: whoever else runs ``run`` keeps numbers as IEEE 754 has them."""
+    import torch
+
+    torch.set_flush_denormal(True)
 
 
 def _end_with_parent() -> None:
@@ -159,7 +167,6 @@ def _prepare_torch(threads: int) -> None:
     import torch
     from transformers.utils import logging
 
-    torch.set_flush_denormal(True)
     if threads:
         torch.set_num_threads(threads)
     logging.disable_progress_bar()
