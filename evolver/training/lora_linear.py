@@ -47,10 +47,12 @@ def _forward(self: LoraLayer, x: Tensor, *_: object, **__: object) -> Tensor:
 
 
 def speed_up(model: nn.Module) -> int:
-    """Give every plain LoRA layer of ``model`` the short way; returns how many there are."""
+    """Give every plain LoRA layer of ``model`` without dropout the short way; returns how many there are."""
     count = 0
     for layer in model.modules():
-        if type(layer) is LoraLayer and type(layer.base_layer) is nn.Linear:
+        if type(layer) is not LoraLayer or type(layer.base_layer) is not nn.Linear:
+            continue
+        if all(type(dropout) is nn.Identity for dropout in layer.lora_dropout.values()):
             layer.forward = MethodType(_forward, layer)
             count += 1
     return count
