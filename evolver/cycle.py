@@ -4,6 +4,8 @@ Each stage gets the values before it and returns a frozen value; it is stored in
 done, its marker. A cycle that was cut off goes on at the first stage without one.
 """
 
+import hashlib
+import json
 import os
 from collections.abc import Callable
 from contextlib import ExitStack
@@ -19,7 +21,9 @@ from agent.interaction_log import InteractionLog
 from agent.loop import Agent
 from agent.messages import BASE
 from agent.model_client import HttpModelClient
+from agent.prompt import PROMPT_VERSION
 from agent.serving import active_adapter, default_model, state
+from agent.serving.lock import EVOLVE, process_lock
 from agent.serving.state import ServingState
 from evolver import adapter_files, dataset, evaluate, gate, make, mine, release, suites, verify
 from evolver.config import Config
@@ -30,7 +34,7 @@ from evolver.ledger import CycleRow, Ledger
 from evolver.text import normalised
 from evolver.train import train
 from evolver.types import Adapter, Dataset, EvalReport, GateDecision, Made, Mined, Trace, Verified
-from toolkit.errors import SandboxUnavailable
+from toolkit.errors import SandboxUnavailable, UserError
 from toolkit.execute import Executor, open_executor
 from toolkit.search import ToolIndex
 
@@ -61,8 +65,16 @@ def run_cycle(
     """Run a cycle to its end, or go on with the one that was cut off.
 
     What goes wrong in a stage is recorded with its cause and ends the cycle as ``failed``; the report says so. Raises
-    ModelUnavailable when no server runs: then the cycle stays open, and the next call goes on with it.
+    ModelUnavailable when no server runs: then the cycle stays open, and the next call goes on with it. Raises UserError
+    when another process runs a cycle on this data folder.
     """
+    with process_lock(config.data_folder, EVOLVE) as held_by:
+        if held_by is not None:
+            raise UserError(f"process {held_by} runs a cycle; wait for its end, or stop it")
+        return _run_cycle(config, ledger, on_progress)
+
+
+def _run_cycle(config: Config, ledger: Ledger, on_progress: Progress) -> CycleReport:
     serving = state.read(config.data_folder)
     if serving is None:
         raise ModelUnavailable("no server is running; start it with: agent serve")
@@ -254,15 +266,16 @@ def score(
     suite: str = suites.HELD_OUT,
     stage: str = "incumbent",
 ) -> EvalReport:
-    """Score ``model`` on ``suite``; an answer on file for the same weights, suite and prompt is not asked again."""
-    from agent.prompt import PROMPT_VERSION
-
+    """Score ``model`` on ``suite``; an answer on file for the same model, prompt and tools is not asked again."""
     loaded = suites.load(suite)
     limits = LoopConfig(
         max_steps=config.agent.loop.max_steps, max_tokens=config.evolver.evaluate.max_tokens, temperature=0.0
     )
     agent = Agent(client, executor, ToolIndex(executor.registry), limits, config.agent.prompt)
-    key = f"{suite}-{loaded.sha256[:8]}-{PROMPT_VERSION[:8]}-{model}"
+    asked = [PROMPT_VERSION, config.agent.prompt.model_dump(), limits.model_dump(), config.agent.serving.model]
+    tools = [tool.schema() for tool in executor.registry]
+    setting = hashlib.sha256(json.dumps([loaded.sha256, asked, tools]).encode()).hexdigest()[:16]
+    key = f"{suite}-{setting}-{model}"
     return evaluate.evaluate(
         loaded,
         model,

@@ -14,7 +14,7 @@ import httpx
 from agent.config import Config
 from agent.errors import StorageError
 from agent.serving import state
-from agent.serving.lock import serve_lock
+from agent.serving.lock import SERVE, process_lock
 from toolkit.errors import UserError
 
 _ERROR = "agent: "
@@ -50,10 +50,10 @@ def start(config: Config, config_path: Path | None) -> str:
 
 def stop(config: Config) -> bool:
     """Stop the server of this data folder, also one that is starting. Returns False when there is none."""
-    if not (config.data_folder / "serve.lock").exists():
+    if not (config.data_folder / SERVE).exists():
         return False
     while True:
-        with serve_lock(config.data_folder) as pid:
+        with process_lock(config.data_folder, SERVE) as pid:
             if pid is None:
                 return False
         if pid:
@@ -62,7 +62,7 @@ def stop(config: Config) -> bool:
         os.kill(pid, signal.SIGTERM)
     deadline = time.monotonic() + _STOP_SECONDS
     while time.monotonic() < deadline:
-        with serve_lock(config.data_folder) as holder:
+        with process_lock(config.data_folder, SERVE) as holder:
             if holder != pid:
                 return True
         time.sleep(_LOOK_SECONDS)
@@ -90,7 +90,7 @@ def _wait_until_healthy(config: Config, server: "subprocess.Popen[bytes]", said:
 
 
 def _someone_serves(data_folder: Path) -> bool:
-    with serve_lock(data_folder) as holder:
+    with process_lock(data_folder, SERVE) as holder:
         return holder is not None
 
 

@@ -1,4 +1,4 @@
-"""data/serve.lock: one server per data folder. The lock is the process's own; it ends with it, however it dies."""
+"""One process of a kind per data folder. The lock is the process's own; it ends with it, however it dies."""
 
 import fcntl
 import os
@@ -8,13 +8,16 @@ from pathlib import Path
 
 from agent.errors import StorageError
 
+SERVE = "serve.lock"
+EVOLVE = "evolve.lock"
+
 
 @contextmanager
-def serve_lock(data_folder: Path) -> Iterator[int | None]:
-    """Take the lock. Yields None when this process has it, else the id of the process that has (0: not known yet)."""
+def process_lock(data_folder: Path, name: str) -> Iterator[int | None]:
+    """Take the lock ``name``. Yields None when this process has it, else the id of the one that has (0: not known)."""
     try:
         data_folder.mkdir(parents=True, exist_ok=True)
-        file = os.open(data_folder / "serve.lock", os.O_RDWR | os.O_CREAT, 0o600)
+        file = os.open(data_folder / name, os.O_RDWR | os.O_CREAT, 0o600)
     except OSError as error:
         raise StorageError(f"{data_folder}: {error.strerror}; check that folder's disk and rights") from error
     try:

@@ -17,7 +17,7 @@ from agent.interaction_log import InteractionLog
 from agent.serving import default_model, state
 from agent.serving.exchange_log import ExchangeLog
 from agent.serving.gateway import Gateway
-from agent.serving.lock import serve_lock
+from agent.serving.lock import SERVE, process_lock
 from agent.serving.supervisor import Supervisor
 from agent.serving.upstream import Upstream
 from agent.serving.vllm_process import VllmServer
@@ -29,7 +29,7 @@ _DRAIN_SECONDS = 10
 
 def serve(config: Config) -> None:
     """Serve until a signal to stop. Where a server of this data folder runs or starts already, only says so."""
-    with serve_lock(config.data_folder) as held_by:
+    with process_lock(config.data_folder, SERVE) as held_by:
         if held_by is not None:
             running = state.read(config.data_folder)
             _say(f"already serving at {running.gateway_url}" if running else f"process {held_by} is starting a server")

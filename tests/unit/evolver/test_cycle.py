@@ -8,6 +8,7 @@ import pytest
 
 from agent.errors import ModelUnavailable
 from agent.serving import active_adapter, state
+from agent.serving.lock import EVOLVE, process_lock
 from evolver import release
 from evolver.cycle import STAGES, CycleReport
 from evolver.errors import AdapterInvalid, TrainError
@@ -282,3 +283,11 @@ def test_going_back_after_a_promotion(here: World) -> None:
         with pytest.raises(AdapterInvalid):
             release.rollback(here.data, ledger, running, to=NAME, reason="test")
     assert serving(here) == "base"
+
+
+def test_one_cycle_at_a_time(here: World) -> None:
+    with process_lock(here.data, EVOLVE) as mine:
+        assert mine is None
+        with pytest.raises(UserError, match="runs a cycle; wait for its end"):
+            here.run()
+    assert here.run().cycle.status == "promoted"
