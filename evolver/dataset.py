@@ -49,7 +49,7 @@ def build(
     chooser.shuffle(pool)
     held = round(len(pool) * config.validation_share)
     maker = _RowMaker(config, tools, shown, chooser)
-    train, valid = maker.rows(pool[held:]), maker.rows(pool[:held])
+    train, valid = maker.rows(pool[held:]), maker.rows(pool[:held]) + maker.spoken(pool[:held])
     _publish(folder, {"train.jsonl": train, "valid.jsonl": valid})
     return Dataset(
         folder=folder,
@@ -102,6 +102,13 @@ class _RowMaker:
             rows += [_declined_row(f"{number}-d{n}", trace, shuffled) for n, trace in enumerate(declined)]
             rows += [_spoken_row(f"{number}-s{n}", trace, shuffled) for n, trace in enumerate(spoken)]
         return rows
+
+    def spoken(self, traces: Sequence[Trace]) -> list[Row]:
+        """Each request that needs no tool once, with the tools that serving would show: what the bias is fitted on."""
+        talk = [trace for trace in traces if not trace.calls]
+        return [
+            _spoken_row(f"talk-{n}", trace, self._index.top(trace.request, self._shown)) for n, trace in enumerate(talk)
+        ]
 
     def _context(self, trace: Trace) -> list[Tool]:
         """The tools that serving would show for ``trace``, its own among them."""
