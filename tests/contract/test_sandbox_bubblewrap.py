@@ -46,11 +46,19 @@ def _descendants(pid: int) -> list[int]:
     return children + [below for child in children for below in _descendants(child)]
 
 
+def _stop_all(pid: int) -> None:
+    """Stop every descendant, those too that are forked for the next call while the first are being stopped."""
+    stopped: set[int] = set()
+    while born := set(_descendants(pid)) - stopped:
+        for child in born:
+            os.kill(child, signal.SIGSTOP)
+        stopped |= born
+
+
 def test_a_wedged_worker_is_replaced_after_the_deadline() -> None:
     with open_sandbox(SandboxConfig(workers=1), check=False) as own:
         assert own.run_source("def f(): return 1", "f", {}).value == 1
-        for pid in _descendants(_worker_pids(own)[0]):
-            os.kill(pid, signal.SIGSTOP)
+        _stop_all(_worker_pids(own)[0])
         assert own.run_source("def f(): return 1", "f", {}, timeout_seconds=0.1).status is Status.TIMEOUT
         assert own.run_source("def f(): return 1", "f", {}).value == 1
 
