@@ -187,8 +187,6 @@ def environment(base: Mapping[str, str], config: VllmConfig, api_key: str, *, gp
     if not gpu:
         settings |= {
             "VLLM_CPU_KVCACHE_SPACE": str(config.cpu_kv_cache_gib),
-            # One core kept free is half of a small machine; what runs beside vLLM needs little.
-            "VLLM_CPU_NUM_OF_RESERVED_CPU": base.get("VLLM_CPU_NUM_OF_RESERVED_CPU", "0"),
             "TORCHDYNAMO_DISABLE": "1",  # vLLM compiles one function at the first logprobs request: 20 s, needs g++
         }
     return {**base, **settings}

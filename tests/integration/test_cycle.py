@@ -34,6 +34,8 @@ from toolkit.config import ToolkitConfig, ToolsConfig
 from toolkit.execute import open_executor
 from toolkit.search import ToolIndex
 
+pytestmark = pytest.mark.timeout(2400)
+
 REQUESTS = ("Please double 21 for me.", "Shout hello there", "Who was Napoleon?")
 
 
@@ -48,7 +50,7 @@ def config(tmp_path_factory: pytest.TempPathFactory, model_folder: Path) -> Conf
             make=MakeConfig(calls_per_tool=8, requests_per_call=4, small_talk=12, max_minutes=4),
             verify=VerifyConfig(round_trip=True),
             dataset=DatasetConfig(contexts_per_call=2, branches=8),
-            train=TrainConfig(max_steps=4, max_minutes=3, epochs=1),
+            train=TrainConfig(max_steps=3, max_minutes=3, epochs=1),
             evaluate=EvaluateConfig(max_tokens=16, concurrency=16),
         ),
     )
@@ -74,7 +76,7 @@ def serving(config: Config, vllm: VllmServer) -> Iterator[ServingState]:
 class Traffic:
     """People who ask without pause; counts who answered and what failed."""
 
-    def __init__(self, url: str, people: int = 3) -> None:
+    def __init__(self, url: str, people: int = 2) -> None:
         self.adapters: Counter[str] = Counter()
         self.failures: list[str] = []
         self._url = url
@@ -99,9 +101,9 @@ class Traffic:
         pytest.fail(f"nobody was answered by {adapter}")
 
     def _ask(self) -> None:
-        body = {"model": "agent", "messages": [{"role": "user", "content": "Hello"}], "max_tokens": 4}
+        body = {"model": "agent", "messages": [{"role": "user", "content": "Hello"}], "max_tokens": 2}
         with httpx.Client(base_url=self._url, trust_env=False, timeout=120) as client:
-            while not self._stop.wait(0.5):
+            while not self._stop.wait(2):
                 response = client.post("/v1/chat/completions", json=body)
                 if response.status_code == 200:
                     self.adapters[response.headers["x-apprentice-adapter"]] += 1
@@ -132,7 +134,6 @@ def outcome(config: Config, serving: ServingState) -> tuple[CycleReport, Traffic
     return report, traffic
 
 
-@pytest.mark.timeout(900)
 def test_the_cycle_goes_through_every_stage(outcome: tuple[CycleReport, Traffic]) -> None:
     report, _ = outcome
     assert report.cycle.status in ("promoted", "rejected"), report.cycle.reason
