@@ -4,7 +4,6 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from itertools import zip_longest
-from pathlib import Path
 from typing import Any
 
 from agent.config import Config
@@ -14,7 +13,7 @@ from agent.loop import Agent
 from agent.messages import Trajectory
 from agent.model_client import HttpModelClient
 from agent.serving import state
-from agent.session import Session, new_name
+from agent.session import Session, check_name, new_name
 from agent.terminal import Terminal, summary
 from toolkit.errors import UserError
 from toolkit.execute import open_executor
@@ -61,12 +60,14 @@ def open_chat(config: Config, session: str | None) -> Iterator[Chat]:
     serving = state.read(config.data_folder)
     if serving is None:
         raise UserError(NO_SERVER)
+    name = session or new_name()
+    check_name(name)
     with (
-        InteractionLog(log_path(config)) as log,
-        HttpModelClient(serving.gateway_url) as client,
+        InteractionLog.of(config) as log,
+        HttpModelClient(serving.gateway_url, serving.gateway_key, session=name) as client,
     ):
         talk = Session(
-            session or new_name(),
+            name,
             log,
             config.data_folder,
             history_turns=config.agent.prompt.history_turns,
@@ -116,10 +117,6 @@ def as_json(identity: str, session: str, trajectory: Trajectory) -> dict[str, An
         "usage": trajectory.usage.model_dump(),
         "latency_ms": round(trajectory.latency_ms, 1),
     }
-
-
-def log_path(config: Config) -> Path:
-    return config.data_folder / "interactions.db"
 
 
 def _lines() -> Iterator[str]:

@@ -3,15 +3,15 @@
 Everything that takes long to import is imported by the command that needs it.
 """
 
-import errno
-import json
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from toolkit.errors import SandboxUnavailable, UserError
+from toolkit.command import print_json as _print_json
+from toolkit.command import run_command
+from toolkit.errors import UserError
 
 if TYPE_CHECKING:
     from agent.config import Config
@@ -24,6 +24,8 @@ app = typer.Typer(
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )
+keys = typer.Typer(help="Who may ask over the network.", no_args_is_help=True, rich_markup_mode=None)
+app.add_typer(keys, name="keys")
 ConfigOption = Annotated[Path | None, typer.Option("--config", help="Path of config.toml.", show_default=False)]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
@@ -113,14 +115,58 @@ def feedback(
     config: ConfigOption = None,
 ) -> None:
     """Say whether an answer was good."""
-    from agent.interaction_log import InteractionLog
+    from agent.interaction_log import FILE, InteractionLog
 
-    path = _load(config).data_folder / "interactions.db"
-    if not path.exists():
+    settings = _load(config)
+    if not (settings.data_folder / FILE).exists():
         raise UserError("nothing was said yet; begin with: agent chat")
-    with InteractionLog(path) as opened:
-        opened.feedback(interaction, verdict, note)
-    typer.echo(f"noted: {interaction} was {verdict}", err=True)
+    with InteractionLog.of(settings) as opened:
+        identity = opened.feedback(interaction, verdict, note)
+    typer.echo(f"noted: {identity} was {verdict}", err=True)
+
+
+@keys.command("create")
+def create_key(
+    name: Annotated[str, typer.Argument(help="For people; the log names it.")],
+    scope: Annotated[
+        list[str] | None, typer.Option(help="chat, feedback or admin; may be given again.  [default: chat, feedback]")
+    ] = None,
+    tenant: Annotated[str, typer.Option(help="Kept with all that this key says.", show_default=False)] = "",
+    config: ConfigOption = None,
+) -> None:
+    """Make a key. It is shown once, on stdout, and kept nowhere."""
+    from agent.serving import api_keys
+
+    typer.echo(api_keys.create(_load(config).data_folder, name, scope or ["chat", "feedback"], tenant))
+
+
+@keys.command("list")
+def list_keys(config: ConfigOption = None, as_json: JsonOption = False) -> None:
+    """Show the keys, also those that are revoked."""
+    from agent.serving import api_keys
+
+    known = api_keys.read(_load(config).data_folder)
+    if as_json:
+        _print_json([key.model_dump(mode="json", exclude={"sha256"}) for key in known])
+        return
+    for key in known:
+        state = "revoked" if key.revoked_at else "good"
+        typer.echo(
+            "  ".join([key.name, state, ",".join(key.scopes), *([f"tenant {key.tenant}"] if key.tenant else [])])
+        )
+    if not known:
+        typer.echo("there is no key; make one with: agent keys create NAME", err=True)
+
+
+@keys.command("revoke")
+def revoke_key(
+    name: Annotated[str, typer.Argument(help="A name that `agent keys list` shows.")], config: ConfigOption = None
+) -> None:
+    """End a key, at once."""
+    from agent.serving import api_keys
+
+    api_keys.revoke(_load(config).data_folder, name)
+    typer.echo(f"revoked: {name}", err=True)
 
 
 def _load(path: Path | None) -> "Config":
@@ -154,25 +200,9 @@ def _print_interaction(interaction: "Interaction") -> None:
         typer.echo(neutral(line).replace("\n", "\n    "))
 
 
-def _print_json(value: Any) -> None:
-    typer.echo(json.dumps(value, indent=2, ensure_ascii=True))
-
-
 def main() -> None:
-    """Entry point: 0 done, 1 a failed run or a bug, 2 a user error (one line on stderr)."""
-    try:
-        app()
-    except UserError as error:
-        typer.echo(f"agent: {error}", err=True)
-        sys.exit(2)
-    except SandboxUnavailable as error:
-        typer.echo(f"agent: {error}", err=True)
-        sys.exit(1)
-    except OSError as error:
-        if error.errno != errno.ENOSPC:
-            raise
-        typer.echo("agent: the disk is full; free some space and try again", err=True)
-        sys.exit(2)
+    """Entry point; see toolkit.command."""
+    run_command(app, "agent")
 
 
 if __name__ == "__main__":

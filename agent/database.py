@@ -10,12 +10,14 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from sqlite_utils import Database as SqliteUtilsDatabase
-from sqlite_utils import Migrations
-from sqlite_utils.utils import sqlite3  # pyright: ignore[reportPrivateImportUsage]  # pysqlite3 where there is one
-
 from agent.errors import StorageError
 from toolkit.errors import PrerequisiteError
+from toolkit.lean_imports import absent
+
+with absent("numpy"):  # its column types, for those who store such values
+    from sqlite_utils import Database as SqliteUtilsDatabase
+    from sqlite_utils import Migrations
+    from sqlite_utils.utils import sqlite3  # pyright: ignore[reportPrivateImportUsage]  # pysqlite3 where there is one
 
 MINIMUM_SQLITE = (3, 51, 3)
 """Older versions can corrupt a WAL database that two connections write (sqlite.org/wal.html, "the WAL-reset bug")."""
@@ -53,7 +55,6 @@ def open_database(path: Path, migrations: Migrations) -> Database:
     check_sqlite_version()
     with _explained(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.touch(mode=0o600)  # what people said is its owner's
         path.touch(mode=0o600)  # what people say is their own; the files beside it get the same mode
         db = SqliteUtilsDatabase(_connect(f"{path.absolute().as_uri()}?mode=rw"))
         _enable_wal(db)
@@ -71,6 +72,10 @@ def open_readonly(path: Path, migrations: Migrations) -> Database:
     with _explained(path):
         if path.exists():
             db = SqliteUtilsDatabase(_connect(f"{path.absolute().as_uri()}?mode=ro"))
+            if migrations.pending(db):  # written by an older version
+                db.close()
+                open_database(path, migrations).close()
+                db = SqliteUtilsDatabase(_connect(f"{path.absolute().as_uri()}?mode=ro"))
         else:
             db = SqliteUtilsDatabase(memory=True)
             migrations.apply(db)

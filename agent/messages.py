@@ -86,7 +86,11 @@ class Feedback(_Frozen):
 
 
 class Interaction(_Frozen):
-    """A logged turn: a Trajectory with its identity. ``tool_schemas`` are the schemas as the model saw them."""
+    """A logged turn: a Trajectory with its identity. ``tool_schemas`` are the schemas as the model saw them.
+
+    ``owner`` is the name of the API key that asked, ``tenant`` that key's tenant, ``reference`` the answer's id at the
+    client, ``continues`` the interaction with the calls whose results this one brings; "" each where there is none.
+    """
 
     id: str
     session: str
@@ -95,3 +99,7 @@ class Interaction(_Frozen):
     trajectory: Trajectory
     tool_schemas: tuple[dict[str, Any], ...] = ()
     feedback: tuple[Feedback, ...] = ()
+    owner: str = ""
+    tenant: str = ""
+    reference: str = ""
+    continues: str = ""

@@ -18,6 +18,7 @@ from toolkit.tool import ToolCall
 
 ADAPTER_HEADER = "x-apprentice-adapter"
 ADAPTER_SHA256_HEADER = "x-apprentice-adapter-sha256"
+SESSION_HEADER = "x-apprentice-session"
 LOG_HEADER = "x-apprentice-log"
 """``no``: the sender logs the whole turn itself."""
 
@@ -47,16 +48,18 @@ class ModelClient(Protocol):
 
 
 class HttpModelClient:
-    """ModelClient for ``base_url`` (without ``/v1``); may be shared by threads. Close it, or use it in a ``with``."""
+    """ModelClient for ``base_url`` (without ``/v1``); may be shared by threads. Close it, or use it in a ``with``.
 
-    def __init__(self, base_url: str, api_key: str = "", *, transport: httpx.BaseTransport | None = None) -> None:
-        headers = {LOG_HEADER: "no"}
-        if api_key:
-            headers["authorization"] = f"Bearer {api_key}"
+    ``session``: the conversation that all requests belong to.
+    """
+
+    def __init__(
+        self, base_url: str, api_key: str = "", *, session: str = "", transport: httpx.BaseTransport | None = None
+    ) -> None:
         # trust_env: a proxy of the environment must not get what is meant for this machine.
         self._http = httpx.Client(
             base_url=base_url,
-            headers=headers,
+            headers=own_headers(api_key) | ({SESSION_HEADER: session} if session else {}),
             trust_env=False,
             verify=base_url.startswith("https:"),  # reading the certificates takes longer than a request
             transport=transport,
@@ -104,6 +107,11 @@ class HttpModelClient:
         except httpx.HTTPError as error:
             raise _lost(error) from error
         yield builder.reply(response.headers)
+
+
+def own_headers(api_key: str = "") -> dict[str, str]:
+    """What apprentice's own clients send to the gateway: they log for themselves, or not at all."""
+    return {LOG_HEADER: "no"} | ({"authorization": f"Bearer {api_key}"} if api_key else {})
 
 
 def reply_of(body: dict[str, Any], headers: Mapping[str, str]) -> ModelReply:

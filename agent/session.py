@@ -21,6 +21,12 @@ SOURCE = "chat"
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
 
+def check_name(name: str) -> None:
+    """Raise UserError unless ``name`` can be that of a session: of a folder, and in a header."""
+    if not _NAME.fullmatch(name):
+        raise UserError(f"{name!r} is no session name; use letters, digits, '.', '_' and '-', 64 at most")
+
+
 class Session:
     """One conversation. Raises UserError for a name that could leave the folder of workspaces.
 
@@ -36,8 +42,7 @@ class Session:
         history_turns: int,
         history_characters: int = 1_000_000,
     ) -> None:
-        if not _NAME.fullmatch(name):
-            raise UserError(f"{name!r} is no session name; use letters, digits, '.', '_' and '-', 64 at most")
+        check_name(name)
         self.name = name
         self.workspace = data_folder / "workspaces" / name
         self._log = log

@@ -1,7 +1,8 @@
 """How fast a tool call is through the full isolation, against starting a process for it; and whether anything leaks.
 
 Run with ``make bench-sandbox``, or ``python benchmarks/sandbox.py [--leak-calls N]``. All ratios come from one run,
-with the cases taken in turns, so that a busy machine slows all alike.
+with the cases taken in turns, so that a busy machine slows all alike. What is expected of them is said at the end;
+exit code 1 when one of them is not met.
 """
 
 import argparse
@@ -19,8 +20,15 @@ from toolkit.config import SandboxConfig
 from toolkit.registry import builtin_modules
 from toolkit.sandbox import open_sandbox
 from toolkit.sandbox.bubblewrap import BubblewrapSandbox
+from toolkit.sandbox.made_code import made_code_limits
 
 ROUNDS = 100
+SAMPLES = 20
+AT_REST = 4
+"""Processes below a worker between calls: bwrap's own, the server, and a keeper and a call that wait."""
+SETTLE_SECONDS = 2.0
+NOT_MET = "NOT MET"
+MADE = "def least_common_multiple(first, second):\n    import math\n    return math.lcm(first, second)\n"
 CALL = ("toolkit.builtin.number_theory", "least_common_multiple", {"first": 4, "second": 6})
 
 
@@ -30,8 +38,16 @@ def main() -> None:
     options.add_argument("--json", action="store_true")
     chosen = options.parse_args()
     report: dict[str, float | str] = {}
-    with open_sandbox(SandboxConfig(), builtin_modules()) as sandbox:
-        for part in (lambda: _latency(sandbox), _throughput, lambda: _leaks(sandbox, chosen.leak_calls)):
+    with (
+        open_sandbox(SandboxConfig(), builtin_modules()) as sandbox,
+        open_sandbox(made_code_limits(SandboxConfig()), name="model-made", strict=True) as strict,
+    ):
+        for part in (
+            lambda: _latency(sandbox, strict),
+            _throughput,
+            lambda: _leaks(sandbox, chosen.leak_calls),
+            lambda: _expected(report),
+        ):
             found = part()
             report.update(found)
             if not chosen.json:
@@ -39,10 +55,13 @@ def main() -> None:
                     print(f"{name:46} {value}", flush=True)
     if chosen.json:
         print(json.dumps(report, indent=2))
+    if NOT_MET in report.values():
+        sys.exit(1)
 
 
-def _latency(sandbox: BubblewrapSandbox) -> dict[str, float | str]:
-    """Medians in ms of a warm call, of ``python3 -c pass`` in a fresh bwrap with the same binds, and of it alone.
+def _latency(sandbox: BubblewrapSandbox, strict: BubblewrapSandbox) -> dict[str, float | str]:
+    """Medians in ms of a warm call (also of code that a model wrote), of ``python3 -c pass`` in a fresh bwrap with the
+    same binds, and of it alone.
 
     ``-S`` leaves out looking for installed packages, as the worker does; without it is what a plain command does.
     """
@@ -58,6 +77,7 @@ def _latency(sandbox: BubblewrapSandbox) -> dict[str, float | str]:
         name: lambda command=command: subprocess.run(command, env={}, check=True) for name, command in commands.items()
     }
     cases["warm call"] = lambda: sandbox.run(*CALL)
+    cases["warm call, model-made code"] = lambda: strict.run_source(MADE, CALL[1], CALL[2])
     medians = _in_turns(cases, ROUNDS)
     medians["warm call, back to back"] = _in_turns({"": cases["warm call"]}, ROUNDS * 3)[""]
     report: dict[str, float | str] = {f"{name}, median ms": round(value, 2) for name, value in medians.items()}
@@ -113,30 +133,88 @@ def _rate(workers: int, seconds: float) -> float:
 
 
 def _leaks(sandbox: BubblewrapSandbox, calls: int) -> dict[str, float | str]:
-    """Memory and descriptors of the host and of the worker, before and after ``calls`` calls."""
+    """Memory and descriptors of the host and of the worker's server, and the processes of the worker, before ``calls``
+    calls, and the most that was seen at ``SAMPLES`` moments from the first twentieth of them to the last. A worker is
+    replaced every 5,000 calls."""
     for _ in range(200):
         sandbox.run(*CALL)
     before = _resources(sandbox)
     started = time.monotonic()
-    for _ in range(calls):
+    seen: list[dict[str, int]] = []
+    for number in range(1, calls + 1):
         if not sandbox.run(*CALL).ok:
             sys.exit("a call failed")
+        if number % max(1, calls // SAMPLES) == 0:
+            seen.append(_resources(sandbox))
     seconds = time.monotonic() - started
-    after = _resources(sandbox)
     report: dict[str, float | str] = {f"{calls} calls, seconds": round(seconds, 1)}
     for name in before:
-        report[f"{name}, before -> after"] = f"{before[name]} -> {after[name]}"
+        report[f"{name}, before"] = before[name]
+        report[f"{name}, first and last sample"] = f"{seen[0][name]} -> {seen[-1][name]}"
+        report[f"{name}, most"] = max(each[name] for each in seen)
     return report
 
 
+def _expected(report: dict[str, float | str]) -> dict[str, float | str]:
+    """Whether the figures are what the sandbox is meant to reach."""
+
+    def figure(name: str) -> float:
+        return float(report[name])
+
+    def flat(name: str, share: float = 1.0) -> bool:
+        return figure(f"{name}, most") <= share * figure(f"{name}, before")
+
+    cores = len(os.sched_getaffinity(0))
+    least = max(1, 0.75 * cores)
+    met = {
+        "8 times below bwrap + python": figure("bwrap + python / warm call") >= 8,
+        "below python": figure("python / warm call") > 1,
+        f"{cores} cores make {least:g} times one": figure(f"throughput on {cores} cores / 1 core") >= least,
+        "host memory within 5 %": flat("host memory KiB", 1.05),
+        "worker memory within 5 %": flat("worker memory KiB", 1.05),
+        "no descriptor more": flat("host descriptors"),
+        "no descriptor more in the worker": flat("worker descriptors"),
+        "no process more in the worker": flat("worker processes"),
+    }
+    return {f"expected: {name}": "met" if holds else NOT_MET for name, holds in met.items()}
+
+
 def _resources(sandbox: BubblewrapSandbox) -> dict[str, int]:
-    server = sorted(_descendants(sandbox._idle[-1]._process.pid), key=lambda pid: -_resident_kib(pid))[0]
+    if not sandbox._idle:  # it was just due to be replaced
+        sandbox.run(*CALL)
+    worker = sandbox._idle[-1]._process.pid
+    processes, descriptors = _at_rest(worker)
     return {
         "host memory KiB": _resident_kib(os.getpid()),
-        "host descriptors": len(os.listdir("/proc/self/fd")),  # noqa: PTH208 - a count of names
-        "worker memory KiB": _resident_kib(server),
-        "worker processes": len(_descendants(sandbox._idle[-1]._process.pid)),
+        "host descriptors": _open_descriptors(os.getpid()),
+        "worker memory KiB": _resident_kib(_server(worker)),
+        "worker descriptors": descriptors,
+        "worker processes": processes,
     }
+
+
+def _at_rest(worker: int) -> tuple[int, int]:
+    """The fewest processes below ``worker`` and descriptors of its server that are seen until it has come to rest:
+    after a call it makes ready for the next one, and the last one's namespaces are taken down."""
+    processes, descriptors = [len(_descendants(worker))], [_open_descriptors(_server(worker))]
+    end = time.monotonic() + SETTLE_SECONDS
+    while (min(processes) > AT_REST or len(processes) < 3) and time.monotonic() < end:
+        time.sleep(0.02)
+        processes.append(len(_descendants(worker)))
+        descriptors.append(_open_descriptors(_server(worker)))
+    return min(processes), min(descriptors)
+
+
+def _server(worker: int) -> int:
+    """The first process below ``worker`` that is not bwrap."""
+    for pid in _descendants(worker):
+        if Path(f"/proc/{pid}/comm").read_text(encoding="utf-8").strip() != "bwrap":
+            return pid
+    raise SystemExit("the worker has no server")
+
+
+def _open_descriptors(pid: int) -> int:
+    return len(os.listdir(f"/proc/{pid}/fd"))  # noqa: PTH208 - a count of names
 
 
 def _resident_kib(pid: int) -> int:

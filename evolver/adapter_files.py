@@ -4,7 +4,6 @@ A folder holds ``adapter_model.safetensors`` and ``adapter_config.json``, as PEF
 ``manifest.json``, which names the two with their hashes. Nothing else is accepted.
 """
 
-import hashlib
 import json
 import os
 import re
@@ -14,6 +13,8 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+# Serving identifies files and models by the same hashes; the evolver finds them here.
+from agent.serving.adapter_folder import file_sha256, folder_sha256, model_files, model_sha256  # noqa: F401
 from evolver.errors import AdapterInvalid
 
 WEIGHTS = "adapter_model.safetensors"
@@ -46,12 +47,41 @@ class Metrics(_Frozen):
     loss_last: float
     loss_valid: float | None = None
     steps: int
+    best_step: int | None = None
+    """Whose weights these are: those with the lowest loss in validation during training."""
+    stopped_early: bool = False
     lessons: int
     lessons_too_long: int = 0
     epochs_done: float
     tokens_computed: int
     tokens_saved: int
     target_tokens: int
+
+
+class Environment(_Frozen):
+    """What else the bytes of an adapter depend on.
+
+    ``deterministic``: the same seed, threads and processes give the same bytes; on a GPU they need not, nor where the
+    time budget cut the plan.
+    ``unshared``: why no prefixes were shared, if none were.
+    """
+
+    device: str
+    threads: int
+    processes: int
+    deterministic: bool
+    unshared: str | None = None
+    halvings: int = 0
+    recomputes: bool = False
+
+
+class Probe(_Frozen):
+    """How the trainer's model saw a fixed text: the log-probability (nats) of each token but the first, given those
+    before it, with the adapter and without."""
+
+    tokens: tuple[int, ...]
+    logprobs: tuple[float, ...]
+    base_logprobs: tuple[float, ...]
 
 
 class Manifest(_Frozen):
@@ -69,27 +99,11 @@ class Manifest(_Frozen):
     seed: int
     metrics: Metrics
     calibration: Calibration | None = None
+    environment: Environment | None = None
+    probe: Probe | None = None
     wall_seconds: float
     created_at: float = Field(description="seconds since the epoch, UTC")
     versions: dict[str, str]
-
-
-def file_sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def folder_sha256(paths: list[Path]) -> str:
-    """One hash for several files: their names and contents, in the order of the names."""
-    total = hashlib.sha256()
-    for path in sorted(paths, key=lambda p: p.name):
-        total.update(f"{path.name}\0{file_sha256(path)}\n".encode())
-    return total.hexdigest()
-
-
-def model_sha256(folder: Path) -> str:
-    """Identifies a base model: its configuration and weights."""
-    return folder_sha256([folder / "config.json", *folder.glob("*.safetensors")])
 
 
 def manifest_sha256(folder: Path) -> str:
@@ -114,13 +128,14 @@ def publish(draft: Path, target: Path, manifest: Manifest) -> None:
     (draft / MANIFEST).write_text(manifest.model_dump_json(indent=2) + "\n", encoding="utf-8")
     verify(draft)
     for name in (WEIGHTS, PEFT_CONFIG, MANIFEST):
-        _flush(draft / name)
-    _flush(draft)
+        flush(draft / name)
+    flush(draft)
     draft.rename(target)
-    _flush(target.parent)
+    flush(target.parent)
 
 
-def _flush(path: Path) -> None:
+def flush(path: Path) -> None:
+    """Wait until a file, or a folder's list of names, is on disk."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
@@ -133,7 +148,7 @@ def verify(folder: Path, *, base_sha256: str | None = None) -> Manifest:
 
     ``base_sha256``: the model that will serve it (``model_sha256``). Raises AdapterInvalid.
     """
-    manifest = _read_manifest(folder)
+    manifest = read_manifest(folder)
     check_name(manifest.name)
     if set(manifest.files) != {WEIGHTS, PEFT_CONFIG}:
         raise AdapterInvalid(f"{folder.name}: the manifest must name {WEIGHTS} and {PEFT_CONFIG}, nothing else")
@@ -148,13 +163,17 @@ def verify(folder: Path, *, base_sha256: str | None = None) -> Manifest:
         if file_sha256(path) != expected:
             raise AdapterInvalid(f"{folder.name}: {name} is not the file that the manifest names")
     if base_sha256 is not None and manifest.base_sha256 != base_sha256:
-        raise AdapterInvalid(f"{folder.name}: made for another base model ({manifest.base_model})")
+        raise AdapterInvalid(
+            f"{folder.name}: made for another base model ({manifest.base_model}); let one of this model serve, or set "
+            "[agent.serving] model back"
+        )
     rank = _check_peft_config(folder)
     _check_weights(folder, rank)
     return manifest
 
 
-def _read_manifest(folder: Path) -> Manifest:
+def read_manifest(folder: Path) -> Manifest:
+    """The manifest of an adapter folder, its files unseen. Raises AdapterInvalid."""
     path = folder / MANIFEST
     try:
         if path.is_symlink():

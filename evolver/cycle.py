@@ -4,45 +4,59 @@ Each stage gets the values before it and returns a frozen value; it is stored in
 done, its marker. A cycle that was cut off goes on at the first stage without one.
 """
 
-import hashlib
-import json
-import os
-from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
+from typing import Any
 
-from pydantic import BaseModel
-
-from agent.config import LoopConfig
 from agent.errors import AdapterError, ModelUnavailable
 from agent.interaction_log import InteractionLog
-from agent.loop import Agent
 from agent.messages import BASE
 from agent.model_client import HttpModelClient
-from agent.prompt import PROMPT_VERSION
 from agent.serving import active_adapter, default_model, state
-from agent.serving.lock import EVOLVE, process_lock
+from agent.serving.gateway import ALIAS
 from agent.serving.state import ServingState
-from evolver import adapter_files, dataset, evaluate, gate, make, mine, release, suites, verify
+from evolver import (
+    adapter_files,
+    base_model,
+    dataset,
+    gate,
+    lease,
+    make,
+    mine,
+    proof,
+    release,
+    request_log,
+    retention,
+    suites,
+    tool_makers,
+    vary,
+    verify,
+)
 from evolver.config import Config
-from evolver.errors import StageError
+from evolver.effects import harmless
+from evolver.errors import DiskFull, StageError, disk_is_full
 from evolver.generate import Generator
 from evolver.jsonl import read_lines
 from evolver.ledger import CycleRow, Ledger
+from evolver.markers import cycle_folder
+from evolver.probe import probe
+from evolver.proof import Proved
+from evolver.request_log import RequestLog
+from evolver.scoring import score_requests
+from evolver.stages import Progress, Stages, summary
 from evolver.text import normalised
-from evolver.train import train
-from evolver.types import Adapter, Dataset, EvalReport, GateDecision, Made, Mined, Trace, Verified
-from toolkit.errors import SandboxUnavailable, UserError
+from evolver.tool_pool import ToolPool
+from evolver.train import progress_remark, train
+from evolver.types import Adapter, Dataset, EvalReport, GateDecision, Made, Mined, ToolsMade, Trace, Varied, Verified
+from toolkit.errors import SandboxUnavailable
 from toolkit.execute import Executor, open_executor
 from toolkit.search import ToolIndex
 
-V = TypeVar("V", bound=BaseModel)
-Progress = Callable[[str, float, str], None]
-"""Called with the stage, the share of it that is done, and a remark."""
+_REPAIRABLE = 200
+"""Interactions before the new ones that a new turn may repair."""
 
-STAGES = ("mine", "make", "verify", "dataset", "train", "load", "evaluate", "gate", "promote")
+STAGES = ("mine", "make", "verify", "vary", "dataset", "train", "load", "evaluate", "gate", "promote")
 
 
 @dataclass(frozen=True)
@@ -50,8 +64,10 @@ class CycleReport:
     """How a cycle ended, with the values of its stages as far as it came."""
 
     cycle: CycleRow
+    tools: ToolsMade | None = None
     made: Made | None = None
     verified: Verified | None = None
+    varied: Varied | None = None
     dataset: Dataset | None = None
     adapter: Adapter | None = None
     incumbent: EvalReport | None = None
@@ -65,13 +81,16 @@ def run_cycle(
     """Run a cycle to its end, or go on with the one that was cut off.
 
     What goes wrong in a stage is recorded with its cause and ends the cycle as ``failed``; the report says so. Raises
-    ModelUnavailable when no server runs: then the cycle stays open, and the next call goes on with it. Raises UserError
-    when another process runs a cycle on this data folder.
+    ModelUnavailable when no server runs, DiskFull when there is no room: then the cycle stays open, and the next call
+    goes on with it. Raises UserError when another process runs a cycle on this data folder, or has taken this one over.
     """
-    with process_lock(config.data_folder, EVOLVE) as held_by:
-        if held_by is not None:
-            raise UserError(f"process {held_by} runs a cycle; wait for its end, or stop it")
-        return _run_cycle(config, ledger, on_progress)
+    with lease.held(ledger, config.evolver.daemon.lease_seconds) as check:
+
+        def say(stage: str, share: float, remark: str) -> None:
+            check()
+            on_progress(stage, share, remark)
+
+        return _run_cycle(config, ledger, say)
 
 
 def _run_cycle(config: Config, ledger: Ledger, on_progress: Progress) -> CycleReport:
@@ -79,6 +98,7 @@ def _run_cycle(config: Config, ledger: Ledger, on_progress: Progress) -> CycleRe
     if serving is None:
         raise ModelUnavailable("no server is running; start it with: agent serve")
     release.reconcile(config.data_folder, ledger)
+    retention.sweep(config.data_folder, ledger)
     cycle = ledger.open_cycle()
     run = _Run(config, ledger, serving, cycle, on_progress)
     try:
@@ -86,7 +106,10 @@ def _run_cycle(config: Config, ledger: Ledger, on_progress: Progress) -> CycleRe
             run.open(stack)
             run.all_stages()
     except (StageError, SandboxUnavailable, AdapterError, OSError) as error:
+        if disk_is_full(error):
+            raise DiskFull from error
         ledger.end_cycle(cycle.number, "failed", f"{type(error).__name__}: {error}")
+        retention.sweep(config.data_folder, ledger)
     return run.report()
 
 
@@ -101,40 +124,52 @@ class _Run:
         self._ledger = ledger
         self._serving = serving
         self._number = cycle.number
-        self._folder = cycles_folder(config.data_folder) / f"{cycle.number:04d}"
+        self._pool = ToolPool(config.data_folder, ledger)
+        self._folder = cycle_folder(config.data_folder, cycle.number)
         self._say = on_progress
-        self._values: dict[str, BaseModel] = {}
+        self._stages = Stages(cycle.number, self._folder, ledger, on_progress)
 
     def open(self, stack: ExitStack) -> None:
-        self._executor: Executor = stack.enter_context(open_executor(self._config.toolkit))
-        url = self._serving.gateway_url
-        self._client = stack.enter_context(HttpModelClient(url))
-        self._generator = stack.enter_context(Generator(url, concurrency=self._evolver.make.concurrency))
+        self._executor: Executor = stack.enter_context(
+            open_executor(self._config.toolkit, allows=harmless, insist=True)
+        )
+        self._servers = proof.servers(self._config.agent.serving, self._serving)
+        url, key = self._serving.gateway_url, self._serving.gateway_key
+        self._client = stack.enter_context(HttpModelClient(url, key))
+        record = RequestLog(self._folder / request_log.NAME)
+        make = self._evolver.make
+        model = BASE if make.maker == "base" else active_adapter.read(self._config.data_folder).name
+        self._generator = stack.enter_context(
+            Generator(url, api_key=key, model=model, concurrency=make.concurrency, record=record)
+        )
 
     def all_stages(self) -> None:
-        mined = self._stage("mine", Mined, self._mine)
-        made = self._stage("make", Made, lambda: self._make(mined))
-        verified = self._stage("verify", Verified, lambda: self._verify(made))
+        mined = self._stages.run("mine", Mined, self._mine)
+        if tool_makers.wanted(self._evolver.make):
+            self._stages.run("tools", ToolsMade, lambda: self._make_tools(mined))
+        self._lessons = tool_makers.lesson_executor(self._executor, self._pool)
+        made = self._stages.run("make", Made, lambda: self._make(mined))
+        verified = self._stages.run("verify", Verified, lambda: self._verify(made))
         if not any(maker != "small_talk" for maker in verified.kept_by_maker):
             self._end("nothing_to_do", "no trace with a call was kept", mined)
             return
-        data = self._stage("dataset", Dataset, lambda: self._dataset(verified))
-        adapter = self._stage("train", Adapter, lambda: self._train(data))
-        self._stage("load", Adapter, lambda: self._load(adapter, data))
-        incumbent = self._stage("incumbent", EvalReport, self._incumbent)
-        candidate = self._stage("evaluate", EvalReport, lambda: self._evaluate(adapter, data))
-        decision = self._stage("gate", GateDecision, lambda: gate.decide(self._evolver.gate, incumbent, candidate))
-        self._finish(adapter, mined, candidate, decision)
+        varied = self._stages.run("vary", Varied, lambda: self._vary(made, verified))
+        data = self._stages.run("dataset", Dataset, lambda: self._dataset(verified, varied))
+        adapter = self._stages.run("train", Adapter, lambda: self._train(data))
+        proved = self._stages.run("load", Proved, lambda: self._load(adapter, data))
+        incumbent = self._stages.run("incumbent", EvalReport, self._incumbent)
+        candidate = self._stages.run("evaluate", EvalReport, lambda: self._evaluate(adapter, data))
+        decision = self._stages.run("gate", GateDecision, lambda: self._decide(proved, incumbent, candidate))
+        self._finish(adapter, mined, incumbent.model, candidate, decision)
 
     def report(self) -> CycleReport:
-        def value(stage: str, model: type[V]) -> V | None:
-            found = self._values.get(stage)
-            return found if isinstance(found, model) else None
-
+        value = self._stages.value
         return CycleReport(
             cycle=self._ledger.cycles(self._number)[0],
+            tools=value("tools", ToolsMade),
             made=value("make", Made),
             verified=value("verify", Verified),
+            varied=value("vary", Varied),
             dataset=value("dataset", Dataset),
             adapter=value("train", Adapter),
             incumbent=value("incumbent", EvalReport),
@@ -142,30 +177,36 @@ class _Run:
             decision=value("gate", GateDecision),
         )
 
-    def _stage(self, name: str, model: type[V], work: Callable[[], V]) -> V:
-        """The stage's stored value, or ``work``'s, which is stored when it is whole."""
-        marker = self._folder / f"{name}.json"
-        value = _read_marker(marker, model)
-        if value is None:
-            self._ledger.stage_begins(self._number, name)
-            self._say(name, 0.0, "")
-            value = work()
-            _write_marker(marker, value)
-            self._ledger.note(self._number, name, _summary(value))
-        self._values[name] = value
-        self._say(name, 1.0, "")
-        return value
-
     def _mine(self) -> Mined:
         with InteractionLog.open_readonly(self._config.data_folder / "interactions.db") as log:
             new = log.read(since_id=self._ledger.mined_up_to() or None)
-        return mine.mine(self._evolver.mine, new)
+            newest = log.read(limit=len(new) + _REPAIRABLE)
+        earlier = [interaction for interaction in newest if new and interaction.id < new[0].id]
+        config = self._evolver.mine
+        return mine.mine(config, new, context=earlier, probe=self._probe() if config.probed else None)
+
+    def _probe(self) -> mine.Probe:
+        index, shown = ToolIndex(self._executor.registry), self._config.agent.prompt.tools_in_prompt
+        max_tokens = self._evolver.evaluate.max_tokens
+        return lambda text: probe(text, ALIAS, self._client, index, shown=shown, max_tokens=max_tokens)
+
+    def _make_tools(self, mined: Mined) -> ToolsMade:
+        return tool_makers.make_tools(
+            self._evolver.make,
+            mined,
+            self._executor,
+            self._generator,
+            self._pool,
+            cycle=self._number,
+            seed=self._evolver.seed + self._number,
+            held_out=suites.Fingerprints(),
+        )
 
     def _make(self, mined: Mined) -> Made:
         return make.make(
             self._evolver.make,
-            self._executor.registry,
-            self._executor,
+            self._lessons.registry,
+            self._lessons,
             self._generator,
             mined,
             self._folder / "traces.jsonl",
@@ -177,25 +218,50 @@ class _Run:
         return verify.verify(
             self._evolver.verify,
             read_lines(made.file, Trace),
-            self._executor,
+            self._lessons,
             self._folder,
-            index=ToolIndex(self._executor.registry),
+            index=ToolIndex(self._lessons.registry),
             generator=self._generator if self._evolver.verify.round_trip else None,
             known={normalised(trace.request) for trace in self._earlier()},
             held_out=suites.Fingerprints(),
+            allow_reads=self._evolver.make.allow_reads,
             on_progress=lambda share: self._say("verify", share, ""),
         )
 
-    def _dataset(self, verified: Verified) -> Dataset:
+    def _vary(self, made: Made, verified: Verified) -> Varied:
+        return vary.vary(
+            self._evolver.vary,
+            list(read_lines(verified.file, Trace)),
+            read_lines(made.file, Trace),
+            self._lessons,
+            self._folder / "varied.jsonl",
+            known={normalised(trace.request) for trace in self._earlier()},
+            held_out=suites.Fingerprints(),
+            seed=self._evolver.seed + self._number,
+            on_progress=lambda share: self._say("vary", share, ""),
+        )
+
+    def _dataset(self, verified: Verified, varied: Varied) -> Dataset:
         return dataset.build(
             self._evolver.dataset,
-            read_lines(verified.file, Trace),
+            [*read_lines(verified.file, Trace), *read_lines(varied.file, Trace)],
             self._earlier(),
-            list(self._executor.registry),
+            list(self._lessons.registry),
             self._folder / "dataset",
             shown=self._config.agent.prompt.tools_in_prompt,
             seed=self._evolver.seed + self._number,
+            executor=self._executor,
         )
+
+    def _note_tenants(self) -> None:
+        """Whose logged turns the lessons, and those of earlier cycles that they may replay, come from; if anybody's."""
+        origins: set[str] = set()
+        for trace in [*self._earlier(), *read_lines(self._folder / "kept.jsonl", Trace)]:
+            origins |= {trace.origin, *trace.also_from} - {""}
+        with InteractionLog.open_readonly(self._config.data_folder / "interactions.db") as log:
+            tenants = log.tenants(origins)
+        if set(tenants) - {""}:
+            self._ledger.note(self._number, "tenants", tenants)
 
     def _train(self, data: Dataset) -> Adapter:
         name = f"adapter-{self._number:04d}"
@@ -207,44 +273,97 @@ class _Run:
                 self._model_folder(),
                 folder,
                 name=name,
-                on_progress=lambda event: self._say("train", *_train_progress(event)),
+                parent=self._parent(),
+                on_progress=self._say_training,
             )
         return Adapter(name=name, folder=folder, sha256=adapter_files.manifest_sha256(folder))
 
-    def _load(self, adapter: Adapter, data: Dataset) -> Adapter:
-        self._ledger.add_adapter(adapter, self._number, BASE, data.sha256)
-        release.load(adapter, self._serving, base_sha256=adapter_files.model_sha256(self._model_folder()))
-        return adapter
+    def _parent(self) -> Path | None:
+        """The folder of what serves, where training goes on from that."""
+        serving = active_adapter.read(self._config.data_folder).name
+        if self._evolver.train.start == "base" or serving == BASE:
+            return None
+        return release.adapters_folder(self._config.data_folder) / serving
+
+    def _say_training(self, event: dict[str, Any]) -> None:
+        if event["event"] == "loaded":
+            self._say("train", 0.0, event["unshared"] or "")
+        elif event["event"] == "step":
+            self._say("train", event["step"] / event["steps"], progress_remark(event))
+
+    def _load(self, adapter: Adapter, data: Dataset) -> Proved:
+        self._note_tenants()
+        parent = adapter_files.read_manifest(adapter.folder).parent or BASE
+        self._ledger.add_adapter(adapter, self._number, parent, data.sha256)
+        return release.load(adapter, self._serving, self._servers, base_sha256=self._base_sha256())
 
     def _incumbent(self) -> EvalReport:
         """The scores of what serves now, taken once per adapter and suite."""
-        current = active_adapter.read(self._config.data_folder).name
-        return score(self._config, current, self._client, self._executor, self._say)
+        return self._score(active_adapter.read(self._config.data_folder).name, "incumbent")
 
     def _evaluate(self, adapter: Adapter, data: Dataset) -> EvalReport:
         self._load(adapter, data)  # the server may have been restarted since
-        return score(self._config, adapter.name, self._client, self._executor, self._say, stage="evaluate")
+        return self._score(adapter.name, "evaluate")
 
-    def _finish(self, adapter: Adapter, mined: Mined, candidate: EvalReport, decision: GateDecision) -> None:
+    def _score(self, model: str, stage: str, suite: str = suites.HELD_OUT) -> EvalReport:
+        """An answer on file for the same model, prompt and tools is not asked again."""
+        return score_requests(
+            self._config,
+            suites.load(suite),
+            model,
+            client=self._client,
+            executor=self._executor,
+            on_progress=lambda share: self._say(stage, share, model),
+        )
+
+    def _decide(self, proved: Proved, incumbent: EvalReport, candidate: EvalReport) -> GateDecision:
+        guards = [
+            (self._score(incumbent.model, "gate", suite), self._score(candidate.model, "gate", suite))
+            for suite in self._evolver.gate.guard_suites
+        ]
+        return gate.decide(self._evolver.gate, incumbent, candidate, guards, unproved=proved.missing)
+
+    def _finish(
+        self, adapter: Adapter, mined: Mined, incumbent: str, candidate: EvalReport, decision: GateDecision
+    ) -> None:
         self._say("promote", 0.0, "")
-        self._ledger.judge_adapter(adapter.name, "candidate", _summary(candidate))
-        if decision.promote:
-            if active_adapter.read(self._config.data_folder).name != adapter.name:
-                reason = f"cycle {self._number}"
-                release.promote(adapter.name, self._config.data_folder, self._ledger, self._serving, reason=reason)
-            self._ledger.judge_adapter(adapter.name, "promoted")
-            self._end("promoted", "; ".join(decision.reasons), mined)
+        changes = [change for change in self._ledger.releases() if change.cycle == self._number]
+        if changes:
+            # It was cut off after its promotion. Whoever changed what serves since then is not overruled.
+            promoted = any(change.adapter == adapter.name for change in changes)
+            self._end("promoted" if promoted else "waiting", "; ".join(decision.reasons), mined)
+            return
+        self._ledger.judge_adapter(adapter.name, "candidate", summary(candidate))
+        place = (self._config.data_folder, self._ledger)
+        waits = release.why_it_waits(self._evolver.release, *place, better_than=incumbent)
+        if not decision.promote:
+            self._judged("rejected", adapter, mined, decision.reasons)
+        elif waits:
+            self._judged("waiting", adapter, mined, (waits, *decision.reasons))
+        elif share := self._evolver.release.canary_share:
+            release.begin_trial(
+                adapter.name, *place, self._serving, share=share, cycle=self._number, base_sha256=self._base_sha256()
+            )
+            self._end("waiting", "; ".join((f"on trial with {share:.0%} of the sessions", *decision.reasons)), mined)
         else:
-            self._ledger.judge_adapter(adapter.name, "rejected")
-            self._end("rejected", "; ".join(decision.reasons), mined)
+            reason = f"cycle {self._number}"
+            release.promote(
+                adapter.name, *place, self._serving, reason=reason, cycle=self._number, base_sha256=self._base_sha256()
+            )
+            self._end("promoted", "; ".join(decision.reasons), mined)
         self._say("promote", 1.0, "")
+
+    def _judged(self, state: str, adapter: Adapter, mined: Mined, reasons: tuple[str, ...]) -> None:
+        with self._ledger.together():
+            self._ledger.judge_adapter(adapter.name, state)
+            self._end(state, "; ".join(reasons), mined)
 
     def _end(self, status: str, reason: str, mined: Mined) -> None:
         self._ledger.end_cycle(self._number, status, reason, mined.last_interaction_id)  # type: ignore[arg-type]
 
     def _earlier(self) -> list[Trace]:
         """The traces that earlier cycles kept."""
-        folders = sorted(cycles_folder(self._config.data_folder).glob("[0-9]*"))
+        folders = sorted(self._folder.parent.glob("[0-9]*"))
         return [
             trace
             for folder in folders
@@ -255,72 +374,5 @@ class _Run:
     def _model_folder(self) -> Path:
         return default_model.resolve(self._config.agent.serving.model, self._config.data_folder)
 
-
-def score(
-    config: Config,
-    model: str,
-    client: HttpModelClient,
-    executor: Executor,
-    on_progress: Progress,
-    *,
-    suite: str = suites.HELD_OUT,
-    stage: str = "incumbent",
-) -> EvalReport:
-    """Score ``model`` on ``suite``; an answer on file for the same model, prompt and tools is not asked again."""
-    loaded = suites.load(suite)
-    limits = LoopConfig(
-        max_steps=config.agent.loop.max_steps, max_tokens=config.evolver.evaluate.max_tokens, temperature=0.0
-    )
-    agent = Agent(client, executor, ToolIndex(executor.registry), limits, config.agent.prompt)
-    asked = [PROMPT_VERSION, config.agent.prompt.model_dump(), limits.model_dump(), config.agent.serving.model]
-    tools = [tool.schema() for tool in executor.registry]
-    setting = hashlib.sha256(json.dumps([loaded.sha256, asked, tools]).encode()).hexdigest()[:16]
-    key = f"{suite}-{setting}-{model}"
-    return evaluate.evaluate(
-        loaded,
-        model,
-        agent,
-        executor,
-        concurrency=config.evolver.evaluate.concurrency,
-        file=config.data_folder / "evaluations" / f"{key}.jsonl",
-        on_progress=lambda share: on_progress(stage, share, model),
-    )
-
-
-def cycles_folder(data_folder: Path) -> Path:
-    return data_folder / "cycles"
-
-
-def _train_progress(event: dict[str, object]) -> tuple[float, str]:
-    steps = event.get("steps")
-    step = event.get("step")
-    if not isinstance(steps, int) or not isinstance(step, int) or not steps:
-        return 0.0, str(event.get("event", ""))
-    return step / steps, f"loss {event.get('loss', 0.0):.3f}"
-
-
-def _summary(value: BaseModel) -> dict[str, object]:
-    """What of a stage's value goes into the ledger: all but the long lists."""
-    return value.model_dump(mode="json", exclude={"tasks": True, "worked": True, "items": True})
-
-
-def _read_marker(path: Path, model: type[V]) -> V | None:
-    try:
-        return model.model_validate_json(path.read_bytes())
-    except FileNotFoundError:
-        return None
-
-
-def _write_marker(path: Path, value: BaseModel) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    draft = path.with_suffix(".draft")
-    with draft.open("w", encoding="utf-8") as file:
-        file.write(value.model_dump_json())
-        file.flush()
-        os.fsync(file.fileno())
-    draft.rename(path)
-    folder = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
+    def _base_sha256(self) -> str:
+        return base_model.sha256(self._model_folder(), self._ledger)

@@ -1,75 +1,145 @@
-"""The clock of the evolver: APScheduler triggers, the ledger says what is due."""
+"""The clock of the evolver: APScheduler triggers the watch, the ledger says whether a cycle is due.
 
+A cycle takes long. It runs in the daemon's own thread, which Ctrl-C ends at once; what serves is watched meanwhile.
+"""
+
+import queue
 import time
 from collections.abc import Callable
+from contextlib import suppress
 
-from agent.interaction_log import InteractionLog
+from agent.interaction_log import InteractionLog, first_id
+from agent.messages import BASE
 from agent.serving import active_adapter, state
-from evolver import monitor, release
+from evolver import canary, monitor, release, retention
+from evolver.base_model import configured_sha256
 from evolver.config import Config
 from evolver.cycle import run_cycle
-from evolver.errors import StageError
+from evolver.due import cools_until, why_not_due
+from evolver.errors import AdapterInvalid, StageError
 from evolver.ledger import Ledger
+from evolver.served import before, serves_since
 from toolkit.errors import UserError
 
 Say = Callable[[str], None]
+_SEEN = 5000
+"""The newest interactions of each of the two adapters that the monitor compares."""
 
 
 def run(config: Config, say: Say) -> None:
     """Run cycles when they are due and watch what serves, until interrupted."""
-    from apscheduler.schedulers.blocking import BlockingScheduler
+    from apscheduler.schedulers.background import BackgroundScheduler
 
-    once = {"coalesce": True, "max_instances": 1, "misfire_grace_time": None}
-    scheduler = BlockingScheduler(timezone="UTC")
     minutes = config.evolver.monitor.every_minutes
-    scheduler.add_job(lambda: _guarded(lambda: tick(config, say), say), "interval", minutes=minutes, **once)
-    say(f"looking every {minutes:g} minutes; a cycle every {config.evolver.daemon.every_hours:g} hours at most")
-    _guarded(lambda: tick(config, say), say)
+    bugs: queue.SimpleQueue[Exception] = queue.SimpleQueue()
+
+    def watch_again() -> None:
+        try:
+            _guarded(lambda: watch(config, say), say)
+        except Exception as error:  # noqa: BLE001  # a bug ends the daemon, whichever thread meets it
+            bugs.put(error)
+
+    scheduler = BackgroundScheduler(timezone="UTC")
+    once = {"coalesce": True, "max_instances": 1, "misfire_grace_time": None}
+    scheduler.add_job(watch_again, "interval", minutes=minutes, **once)
+    daemon = config.evolver.daemon
+    often = f"at {daemon.cron!r}" if daemon.cron else f"every {daemon.every_hours:g} hours at most"
+    say(f"looking every {minutes:g} minutes; a cycle {often}")
+    _guarded(lambda: watch(config, say), say)
     scheduler.start()
+    try:
+        while True:
+            _guarded(lambda: evolve(config, say), say)
+            with suppress(queue.Empty):
+                raise bugs.get(timeout=minutes * 60)
+    finally:
+        scheduler.shutdown(wait=False)
 
 
-def tick(config: Config, say: Say, *, now: Callable[[], float] = time.time) -> None:
-    """Do what is due at this moment: go back if the monitor finds trouble, else run a cycle."""
+def watch(config: Config, say: Say, *, now: Callable[[], float] = time.time) -> None:
+    """Go back if the monitor finds trouble; else end a trial whose figures say how."""
     with Ledger(config.data_folder / "evolution.db", now=now) as ledger:
         release.reconcile(config.data_folder, ledger)
-        finding = check(config, ledger)
-        if finding is not None:
-            gone, back = release.rollback(
-                config.data_folder, ledger, state.read(config.data_folder), reason=finding.reason
-            )
-            say(f"went back from {gone} to {back}: {finding.reason}")
-            return
-        reason = why_not_due(config, ledger, now())
-        if reason:
+        if not _went_back(config, ledger, say, now()):
+            _end_of_trial(config, ledger, say, now())
+
+
+def evolve(config: Config, say: Say, *, now: Callable[[], float] = time.time) -> None:
+    """Run a cycle if one is due at this moment, and remove what nothing refers to after it."""
+    with Ledger(config.data_folder / "evolution.db", now=now) as ledger:
+        if why_not_due(config, ledger, now()):
             return
         say("a cycle begins")
         report = run_cycle(config, ledger)
         say(f"cycle {report.cycle.number}: {report.cycle.status}: {report.cycle.reason}")
-
-
-def why_not_due(config: Config, ledger: Ledger, now: float) -> str:
-    """Why no cycle is due; "" when one is. An interrupted cycle is due at once."""
-    cycles = ledger.cycles()
-    if cycles and cycles[0].status == "running":
-        return ""
-    wait = config.evolver.daemon.every_hours * 3600
-    if cycles and now - cycles[0].started_at < wait:
-        return f"the last cycle began less than {config.evolver.daemon.every_hours:g} hours ago"
-    with InteractionLog.open_readonly(config.data_folder / "interactions.db") as log:
-        new = len(log.read(since_id=ledger.mined_up_to() or None))
-    needed = config.evolver.mine.minimum_interactions
-    return f"{new} new interactions, {needed} needed" if new < needed else ""
+        gone = retention.retire(
+            config.evolver.release, config.data_folder, ledger, state.read(config.data_folder), now()
+        )
+        if gone:
+            say(f"removed what nothing refers to: {', '.join(gone)}")
 
 
 def check(config: Config, ledger: Ledger) -> monitor.Finding | None:
-    """What the monitor finds about the adapter that serves."""
+    """What the monitor finds about the adapter that serves, since it does, against all that is known of the one before,
+    however long ago that served."""
     current = active_adapter.read(config.data_folder).name
-    release_of = next((r for r in ledger.releases() if r.adapter == current), None)
-    if release_of is None:
+    row = ledger.adapter(current)
+    if current == BASE or (row is not None and row.pinned):
         return None
+    previous = before(current, ledger)
     with InteractionLog.open_readonly(config.data_folder / "interactions.db") as log:
-        interactions = log.read(limit=5000)
-    return monitor.watch(config.evolver.monitor, interactions, current=current, previous=release_of.previous)
+        old = log.of_adapter(previous, _SEEN)
+        new = log.of_adapter(current, _SEEN, since_id=first_id(serves_since(current, ledger)))
+    interactions = sorted([*old, *new], key=lambda interaction: interaction.id)
+    return monitor.watch(config.evolver.monitor, interactions, current=current, previous=previous)
+
+
+def _end_of_trial(config: Config, ledger: Ledger, say: Say, now: float) -> None:
+    """Promote what is on trial, or withdraw it, when the figures say which."""
+    trial = canary.standing(config, ledger, now)
+    if trial is None or trial.verdict == "undecided":
+        return
+    name, found = trial.adapter, str(trial)
+    serves = ledger.adapter(active_adapter.read(config.data_folder).name)
+    if trial.verdict == "no worse":
+        if serves is not None and serves.pinned:
+            return
+        try:
+            release.promote_from_trial(
+                name,
+                config.data_folder,
+                ledger,
+                state.read(config.data_folder),
+                reason=found,
+                base_sha256=configured_sha256(config, ledger),
+            )
+        except AdapterInvalid as error:
+            found = str(error)
+        else:
+            say(f"{name} serves all sessions now: {found}")
+            return
+    if release.end_trial(name, config.data_folder, ledger, reason=found, by="monitor"):
+        say(f"withdrew {name} from its trial: {found}")
+
+
+def _went_back(config: Config, ledger: Ledger, say: Say, now: float) -> bool:
+    """Once: within the cool-down after it the monitor does not go back again."""
+    finding = None if cools_until(config, ledger, now) else check(config, ledger)
+    if finding is None:
+        return False
+    gone, back = release.rollback(
+        config.data_folder,
+        ledger,
+        state.read(config.data_folder),
+        reason=finding.reason,
+        only_from=finding.adapter,
+        by="monitor",
+        base_sha256=configured_sha256(config, ledger),
+    )
+    if gone == back:
+        return False
+    say(f"went back from {gone} to {back}: {finding.reason}")
+    return True
 
 
 def _guarded(work: Callable[[], None], say: Say) -> None:

@@ -10,23 +10,22 @@ import json
 import os
 import random
 import shutil
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
-from agent.messages import Message
-from agent.prompt import to_openai
+from evolver.adapter_files import flush
+from evolver.ask import ask
+from evolver.chain import chain
+from evolver.compose import compose
 from evolver.config import DatasetConfig
-from evolver.text import states
-from evolver.types import Dataset, Trace
+from evolver.definitions import definition_rows
+from evolver.disguise import disguised, retold
+from evolver.rows import Row, call_row, declined_row, repaired_row, spoken_row
+from evolver.types import Composed, Dataset, Trace
+from toolkit.execute import Executor
 from toolkit.search import ToolIndex
-from toolkit.tool import Tool, ToolCall, ToolResult, render_result
-
-NO_TOOL = "I have no tool for that."
-"""The one way to decline: a small model that must choose among several openings ends up calling instead (FunctionGemma
-and our own first rounds; docs/decisions/0004)."""
-
-Row = dict[str, Any]
+from toolkit.tool import Tool
 
 
 def build(
@@ -38,28 +37,52 @@ def build(
     *,
     shown: int,
     seed: int,
+    executor: Executor | None = None,
 ) -> Dataset:
-    """Write train.jsonl and valid.jsonl into ``folder``. ``shown`` tools make a context, as in serving.
+    """Write train.jsonl and valid.jsonl into ``folder``. ``shown`` tools make a context, as in serving; ``executor``
+    runs what is chained (None: nothing is). Raises SandboxUnavailable.
 
-    The split is by trace, before any row is made: no request stands on both sides. ``replay`` are traces of earlier
-    cycles; at least ``replay_share`` of what is learned from comes from them, as far as there are enough.
+    The split is made before any row is, and a trace stands on the side of its variants and of other wordings of its
+    call: no call is learned and validated. Variants are learned from only. ``replay`` are traces of earlier cycles; at
+    least ``replay_share`` of what is learned from comes from them, as far as there are enough.
     """
     chooser = random.Random(seed)
     pool, replayed = _with_replay(config, kept, replay, chooser)
-    chooser.shuffle(pool)
-    held = round(len(pool) * config.validation_share)
+    learned, held = _split(config, pool, chooser)
     maker = _RowMaker(config, tools, shown, chooser)
-    train, valid = maker.rows(pool[held:]), maker.rows(pool[:held]) + maker.spoken(pool[:held])
+    composed = _composed(config, learned, tools, chooser, executor)
+    train = maker.rows([*learned, *composed.traces], renamed_share=config.renamed_share)
+    defining = round(config.definition_share * sum(row["decision"] == "call" for row in train))
+    train += definition_rows(tools, defining, seed=seed)
+    valid = maker.rows([trace for trace in held if not trace.source]) + maker.spoken(held)
     _publish(folder, {"train.jsonl": train, "valid.jsonl": valid})
     return Dataset(
         folder=folder,
-        sha256=_sha256(folder),
+        sha256=folder_sha256(folder),
         train=len(train),
         valid=len(valid),
         calls=sum(row["decision"] == "call" for row in train),
         no_calls=sum(row["decision"] != "call" for row in train),
         replayed=replayed,
+        composed=dict(Counter(trace.maker for trace in composed.traces)),
+        dropped=composed.dropped,
     )
+
+
+def _composed(
+    config: DatasetConfig,
+    learned: Sequence[Trace],
+    tools: Sequence[Tool],
+    chooser: random.Random,
+    executor: Executor | None,
+) -> Composed:
+    """What is made of the traces that are learned, after the split: so nothing of the others is in it."""
+    pairs = compose(learned, config.composed_share, chooser)
+    chained = chain(learned, config.chained_share, chooser, executor) if executor else Composed()
+    asking = ask(learned, tools, config.asking_share, chooser)
+    dropped = {f"chained: {reason}": count for reason, count in chained.dropped.items()}
+    dropped |= {f"asking: {reason}": count for reason, count in asking.dropped.items()}
+    return Composed(traces=(*pairs, *chained.traces, *asking.traces), dropped=dropped)
 
 
 def _with_replay(
@@ -68,9 +91,28 @@ def _with_replay(
     old = list(replay)
     chooser.shuffle(old)
     wanted = max(round(len(kept) * config.replay_share / max(1 - config.replay_share, 0.01)), 0)
-    pool = [*kept, *old[:wanted]]
     # Ids are unique within a cycle only.
-    return [trace.model_copy(update={"id": str(n)}) for n, trace in enumerate(pool)], min(wanted, len(old))
+    again = [
+        trace.model_copy(update={"id": f"old-{n}", "source": trace.source and f"old-{trace.source}"})
+        for n, trace in enumerate(old[:wanted])
+    ]
+    return [*kept, *again], len(again)
+
+
+def _split(config: DatasetConfig, pool: Sequence[Trace], chooser: random.Random) -> tuple[list[Trace], list[Trace]]:
+    """What is learned, and what is held back for validation: whole families of traces."""
+    family_of: dict[str, str] = {}
+    for trace in pool:
+        root = trace.source or trace.id
+        calls = json.dumps([call.model_dump() for call in trace.calls], sort_keys=True) if trace.calls else root
+        family_of[root] = family_of.get(root) or (calls if not trace.source else root)
+    families = list(dict.fromkeys(family_of.values()))
+    chooser.shuffle(families)
+    held = set(families[: round(len(families) * config.validation_share)])
+    sides: tuple[list[Trace], list[Trace]] = [], []
+    for trace in chooser.sample(list(pool), len(pool)):
+        sides[family_of[trace.source or trace.id] in held].append(trace)
+    return sides
 
 
 class _RowMaker:
@@ -81,7 +123,8 @@ class _RowMaker:
         self._shown = min(shown, len(self._tools))
         self._chooser = chooser
 
-    def rows(self, traces: Sequence[Trace]) -> list[Row]:
+    def rows(self, traces: Sequence[Trace], *, renamed_share: float = 0.0) -> list[Row]:
+        """Lessons of ``traces``; in ``renamed_share`` of their contexts every tool and parameter has another name."""
         calls = [t for t in traces if t.calls and all(call.name in self._tools for call in t.calls)]
         talk = [t for t in traces if not t.calls]
         remaining = {trace.id: self._config.contexts_per_call for trace in calls}
@@ -94,33 +137,58 @@ class _RowMaker:
             wanted = round(len(branches) * self._config.no_call_share / (1 - self._config.no_call_share))
             if len(talk_order) < wanted:
                 talk_order += self._chooser.sample(talk, len(talk))
-            spoken, talk_order = talk_order[: wanted // 2], talk_order[wanted // 2 :]
+            speaking = wanted - round(wanted * self._config.declined_share)
+            spoken, talk_order = talk_order[:speaking], talk_order[speaking:]
             declined = self._declining(context, calls, wanted - len(spoken))
-            shuffled = self._chooser.sample(context, len(context))
+            if self._chooser.random() >= self._config.ranked_share:
+                self._chooser.shuffle(context)
             number = len(rows)
-            rows += [_call_row(f"{number}-{n}", trace, shuffled) for n, trace in enumerate(branches)]
-            rows += [_declined_row(f"{number}-d{n}", trace, shuffled) for n, trace in enumerate(declined)]
-            rows += [_spoken_row(f"{number}-s{n}", trace, shuffled) for n, trace in enumerate(spoken)]
+            if self._chooser.random() < renamed_share:
+                context, branches = self._renamed(context, branches)
+            rows += [call_row(f"{number}-{n}", self._answered(trace), context) for n, trace in enumerate(branches)]
+            rows += [
+                repaired_row(f"{number}-r{n}", trace, context) for n, trace in enumerate(branches) if trace.failures
+            ]
+            rows += [declined_row(f"{number}-d{n}", trace, context) for n, trace in enumerate(declined)]
+            rows += [spoken_row(f"{number}-s{n}", trace, context) for n, trace in enumerate(spoken)]
         return rows
+
+    def _renamed(self, context: list[Tool], branches: list[Trace]) -> tuple[list[Tool], list[Trace]]:
+        found = disguised(context, self._chooser)
+        known = {disguise.own: disguise for disguise in found}
+        return [disguise.shown for disguise in found], [retold(trace, known) for trace in branches]
+
+    def _answered(self, trace: Trace) -> Trace:
+        """``trace`` with its answer for a share of the lessons: stopping after a result is learned from fewer."""
+        kept = trace.maker in ("log", "asking") or self._chooser.random() < self._config.answer_share
+        return trace if kept else trace.model_copy(update={"answer": ""})
 
     def spoken(self, traces: Sequence[Trace]) -> list[Row]:
         """Each request that needs no tool once, with the tools that serving would show: what the bias is fitted on."""
         talk = [trace for trace in traces if not trace.calls]
         return [
-            _spoken_row(f"talk-{n}", trace, self._index.top(trace.request, self._shown)) for n, trace in enumerate(talk)
+            spoken_row(f"talk-{n}", trace, self._index.top(trace.request, self._shown)) for n, trace in enumerate(talk)
         ]
 
     def _context(self, trace: Trace) -> list[Tool]:
-        """The tools that serving would show for ``trace``, its own among them."""
-        own = [self._tools[name] for name in dict.fromkeys(call.name for call in trace.calls)]
-        others = [tool for tool in self._index.top(trace.request, self._shown) if tool not in own]
-        return [*own, *others][: max(self._shown, len(own))]
+        """The tools that serving would show for ``trace``, best first; its own in place of the last where missing."""
+        own = {call.name for call in trace.calls}
+        found = self._index.top(trace.request, self._shown)
+        missing = [self._tools[name] for name in sorted(own - {tool.name for tool in found})]
+        others = [tool.name for tool in found if tool.name not in own]
+        dropped = others[max(0, len(others) - len(missing)) :] if missing else []
+        return [*(tool for tool in found if tool.name not in dropped), *missing]
 
     def _calling(self, context: list[Tool], seed: Trace, calls: list[Trace], remaining: dict[str, int]) -> list[Trace]:
         names = {tool.name for tool in context}
         most = max(1, round(self._config.branches * (1 - self._config.no_call_share)))
         fitting = [t for t in calls if remaining[t.id] and t is not seed and all(c.name in names for c in t.calls)]
-        branches = [seed, *self._chooser.sample(fitting, min(len(fitting), most - 1))]
+        self._chooser.shuffle(fitting)
+        # Most are calls of the seed's own tool, which mostly stands first: as in serving, where the best match is right
+        # for three of four requests whose tool is shown (docs/decisions/0002).
+        own = [t for t in fitting if t.calls[0].name == seed.calls[0].name][: most * 3 // 4]
+        others = [t for t in fitting if t.calls[0].name != seed.calls[0].name]
+        branches = [seed, *[*own, *others][: most - 1]]
         for trace in branches:
             remaining[trace.id] -= 1
         return branches
@@ -136,52 +204,6 @@ class _RowMaker:
         return [*chosen, *(t for t in missing if t.id not in taken)][:count]
 
 
-def _call_row(identity: str, trace: Trace, tools: Sequence[Tool]) -> Row:
-    calls = tuple(ToolCall(id=f"call-{n}", name=c.name, arguments=c.arguments) for n, c in enumerate(trace.calls))
-    messages = [Message(role="user", content=trace.request), Message(role="assistant", tool_calls=calls)]
-    targets = [1]
-    results = [
-        ToolResult(call_id=call.id, name=call.name, value=value)
-        for call, value in zip(calls, trace.results, strict=False)
-    ]
-    if trace.answer and all(_told(trace.answer, result) for result in results):
-        messages += [Message(role="tool", content=render_result(result), tool_result=result) for result in results]
-        targets.append(len(messages))
-        messages.append(Message(role="assistant", content=trace.answer))
-    return _row(identity, messages, tools, targets, "call")
-
-
-def _told(answer: str, result: ToolResult) -> bool:
-    """Whether ``answer`` states the result; yes and no stand for booleans."""
-    if isinstance(result.value, bool):
-        return answer.lower().startswith("yes" if result.value else "no")
-    return result.value is not None and states(answer, result.value)
-
-
-def _declined_row(identity: str, trace: Trace, tools: Sequence[Tool]) -> Row:
-    """Carries no decision: serving seldom hides a tool, and a bias fitted on such rows makes the model shy."""
-    messages = [Message(role="user", content=trace.request), Message(role="assistant", content=NO_TOOL)]
-    return _row(identity, messages, tools, [1], None)
-
-
-def _spoken_row(identity: str, trace: Trace, tools: Sequence[Tool]) -> Row:
-    messages = [Message(role="user", content=trace.request), Message(role="assistant", content=trace.answer)]
-    return _row(identity, messages, tools, [1], "no_call")
-
-
-def _row(
-    identity: str, messages: Sequence[Message], tools: Sequence[Tool], targets: list[int], decision: str | None
-) -> Row:
-    return {
-        "id": identity,
-        "messages": to_openai(messages),
-        "tools": [tool.schema() for tool in tools],
-        "targets": targets,
-        "decision": decision,
-        "weight": 1.0,
-    }
-
-
 def _publish(folder: Path, files: dict[str, list[Row]]) -> None:
     draft = folder.with_name(f".{folder.name}.draft")
     shutil.rmtree(draft, ignore_errors=True)
@@ -191,11 +213,13 @@ def _publish(folder: Path, files: dict[str, list[Row]]) -> None:
             file.writelines(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
             file.flush()
             os.fsync(file.fileno())
+    flush(draft)
     shutil.rmtree(folder, ignore_errors=True)
     draft.rename(folder)
 
 
-def _sha256(folder: Path) -> str:
+def folder_sha256(folder: Path) -> str:
+    """The hash by which a dataset folder is known."""
     total = hashlib.sha256()
     for path in sorted(folder.glob("*.jsonl")):
         total.update(path.read_bytes())

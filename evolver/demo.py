@@ -16,41 +16,75 @@ from agent.config import Config as ServerConfig
 from agent.errors import NO_SERVER, ModelUnavailable
 from agent.interaction_log import InteractionLog
 from agent.loop import Agent
-from agent.model_client import LOG_HEADER, HttpModelClient
+from agent.messages import BASE
+from agent.model_client import HttpModelClient, own_headers
 from agent.serving import background, state
 from agent.serving.state import ServingState
+from evolver import suites
 from evolver.config import Config
 from evolver.cycle import CycleReport, run_cycle
 from evolver.ledger import Ledger
+from evolver.scoring import score_requests
 from evolver.show import ProgressBars, cycle_text
+from evolver.types import EvalReport
+from toolkit.command import run_command
 from toolkit.config import load_config
 from toolkit.execute import Executor, open_executor
 from toolkit.search import ToolIndex
 
 _CLIENTS = 8
 _PULSE_SECONDS = 5.0
+_GO_ON = "the server goes on (stop it with: agent stop), and make demo goes on where this ended"
 
 
 def main() -> None:
-    """Serve, answer the shipped requests, run one cycle, say what changed. The server stays up afterwards."""
+    """Serve, answer the shipped requests, score the base, run one cycle, say what changed. The server stays up
+    afterwards, also when this ends early: what is done stands, and the next call goes on with it."""
     path = Path("config.toml") if Path("config.toml").exists() else None
     config = load_config(path, Config)
     begun = time.monotonic()
-    _say("1/3  starting the server")
+    _say("1/4  starting the server")
     background.start(load_config(path, ServerConfig), path)
     serving = state.read(config.data_folder)
     if serving is None:
         raise ModelUnavailable(NO_SERVER)
-    with ProgressBars() as bars, Ledger(config.data_folder / "evolution.db") as ledger:
-        _say("2/3  answering the shipped requests")
-        with open_executor(config.toolkit) as executor:
-            answered = answer_requests(config, serving, executor, bars)
-        _say("3/3  one evolution cycle")
-        with pulse(serving) as beats:
-            report = run_cycle(config, ledger, on_progress=bars)
-    _result(report, answered, beats, serving, state.read(config.data_folder), time.monotonic() - begun)
+    try:
+        report, answered, beats = the_job(config, serving)
+    except BaseException as error:
+        _say(f"demo: {'interrupted' if isinstance(error, KeyboardInterrupt) else 'ended early'}; {_GO_ON}")
+        raise
+    after = state.read(config.data_folder)
+    print(result_text(report, answered, beats, serving, after, time.monotonic() - begun), flush=True)
     if report.cycle.status == "failed":
         sys.exit(1)
+
+
+def the_job(config: Config, serving: ServingState) -> "tuple[CycleReport, int, Beats]":
+    """What the server is asked to do: the cycle's report, how many requests were answered before it, and what the
+    pulse saw meanwhile."""
+    with ProgressBars() as bars, Ledger(config.data_folder / "evolution.db") as ledger:
+        with open_executor(config.toolkit) as executor:
+            _say("2/4  answering the shipped requests")
+            answered = answer_requests(config, serving, executor, bars)
+            _say("3/4  scoring the base model on held-out requests")
+            score_base(config, serving, executor, bars)
+        _say("4/4  one evolution cycle")
+        with pulse(serving) as beats:
+            report = run_cycle(config, ledger, on_progress=bars)
+    return report, answered, beats
+
+
+def score_base(config: Config, serving: ServingState, executor: Executor, bars: ProgressBars) -> EvalReport:
+    """The scores before; the cycle finds the answers on file and does not ask again."""
+    with HttpModelClient(serving.gateway_url, serving.gateway_key) as client:
+        return score_requests(
+            config,
+            suites.load(suites.HELD_OUT),
+            BASE,
+            client=client,
+            executor=executor,
+            on_progress=lambda share: bars("incumbent", share, BASE),
+        )
 
 
 def answer_requests(config: Config, serving: ServingState, executor: Executor, bars: ProgressBars) -> int:
@@ -59,7 +93,7 @@ def answer_requests(config: Config, serving: ServingState, executor: Executor, b
     requests = [json.loads(line)["request"] for line in lines if line.strip()]
     done = 0
     with (
-        HttpModelClient(serving.gateway_url) as client,
+        HttpModelClient(serving.gateway_url, serving.gateway_key) as client,
         InteractionLog(config.data_folder / "interactions.db") as log,
         ThreadPoolExecutor(_CLIENTS) as pool,
     ):
@@ -98,7 +132,7 @@ def pulse(serving: ServingState) -> Iterator[Beats]:
     def beat() -> None:
         body = {"model": "agent", "messages": [{"role": "user", "content": "Hello!"}], "max_tokens": 4}
         with httpx.Client(
-            base_url=serving.gateway_url, headers={LOG_HEADER: "no"}, trust_env=False, timeout=300
+            base_url=serving.gateway_url, headers=own_headers(serving.gateway_key), trust_env=False, timeout=300
         ) as client:
             while not stop.wait(_PULSE_SECONDS):
                 try:
@@ -120,14 +154,17 @@ def pulse(serving: ServingState) -> Iterator[Beats]:
         thread.join()
 
 
-def _result(
+def result_text(
     report: CycleReport,
     answered: int,
     beats: Beats,
     before: ServingState,
     after: ServingState | None,
     seconds: float,
-) -> None:
+) -> str:
+    """The one screen: what the cycle did, that the server stayed, and what to do next."""
+    promoted = report.cycle.status == "promoted"
+    tried = f"try it    evolver promote {report.adapter.name}" if report.adapter else ""
     same = after is not None and after.vllm_pid == before.vllm_pid
     lines = [
         "",
@@ -139,10 +176,10 @@ def _result(
         f"requests  {answered} answered and logged; the whole run took {seconds / 60:.1f} minutes",
         "",
         "chat      agent chat              look back   agent log",
-        "undo      evolver rollback        stop        agent stop",
+        f"{'undo      evolver rollback' if promoted else tried:34}stop        agent stop",
         "          (first: source .venv/bin/activate)",
     ]
-    print("\n".join(lines), flush=True)
+    return "\n".join(lines)
 
 
 def _say(text: str) -> None:
@@ -150,10 +187,4 @@ def _say(text: str) -> None:
 
 
 if __name__ == "__main__":
-    from toolkit.errors import UserError
-
-    try:
-        main()
-    except UserError as error:
-        _say(f"demo: {error}")
-        sys.exit(2)
+    run_command(main, "demo")

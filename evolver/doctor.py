@@ -3,10 +3,14 @@
 import importlib.util
 import shutil
 from collections.abc import Callable
+from contextlib import closing
 
-from agent.database import check_sqlite_version
-from agent.serving import state
+from agent.database import Migrations, check_sqlite_version, open_readonly
+from agent.messages import BASE
+from agent.serving import active_adapter, state
+from evolver import adapter_files, release
 from evolver.config import Config
+from evolver.errors import StageError
 from evolver.types import Frozen
 from toolkit.errors import SandboxUnavailable, UserError
 
@@ -29,6 +33,7 @@ def examine(config: Config) -> list[Check]:
         _check("packages", _packages),
         _check("disk", lambda: _disk(config)),
         _check("sandbox", lambda: _sandbox(config)),
+        _check("ledger", lambda: _ledger(config)),
         _check("server", lambda: _server(config)),
     ]
 
@@ -48,7 +53,7 @@ def _sqlite() -> str:
 def _packages() -> str:
     missing = [name for name in _PACKAGES if importlib.util.find_spec(name) is None]
     if missing:
-        raise UserError(f"missing: {', '.join(missing)}; install them with: make setup")
+        raise UserError(f"missing: {', '.join(missing)}; install them with: make -B setup")
     return ", ".join(_PACKAGES)
 
 
@@ -70,6 +75,29 @@ def _sandbox(config: Config) -> str:
             raise UserError("there are no tools; name some in [toolkit.tools] of config.toml")
         executor.execute(ToolCall(id="doctor", name=tool.name, arguments={}))
         return f"isolates; {len(executor.registry)} tools"
+
+
+def _ledger(config: Config) -> str:
+    """The databases are whole, and what serves is what was registered."""
+    for name in ("evolution.db", "interactions.db"):
+        with (
+            closing(open_readonly(config.data_folder / name, Migrations("none"))) as db,
+            db.transaction("BEGIN") as raw,
+        ):
+            problems = [row[0] for row in raw.execute("PRAGMA integrity_check").fetchall() if row[0] != "ok"]
+            if problems or raw.execute("PRAGMA foreign_key_check").fetchall():
+                raise UserError(f"{name} is damaged; restore a backup (evolver backup makes them)")
+    pointer = active_adapter.read(config.data_folder)
+    if pointer.name != BASE:
+        folder = release.adapters_folder(config.data_folder) / pointer.name
+        try:
+            adapter_files.verify(folder)
+            found = adapter_files.manifest_sha256(folder)
+        except StageError as error:
+            raise UserError(f"{error}; serve another one with: evolver rollback") from error
+        if found != pointer.sha256:
+            raise UserError(f"{pointer.name} is not what was promoted; serve another one with: evolver rollback")
+    return f"whole; {pointer.name} serves"
 
 
 def _server(config: Config) -> str:

@@ -3,9 +3,19 @@
 StageError
 ├── TrainError        training failed; ``kind`` says how
 └── AdapterInvalid    an adapter folder is not what its manifest says
+UserError (toolkit.errors)
+├── Busy              another process runs a cycle
+├── DiskFull          a stage found no room; the cycle stays open
+└── Fenced            another process has taken over this one's cycle; nothing more is written
 """
 
+import errno
+import os
 from typing import Literal
+
+from toolkit.errors import UserError
+
+_FULL = (errno.ENOSPC, errno.EDQUOT)
 
 TrainFailure = Literal["data", "model", "memory", "diverged", "disk", "stalled", "killed", "crashed"]
 
@@ -15,13 +25,36 @@ class StageError(Exception):
 
 
 class TrainError(StageError):
-    """Training failed; nothing was published."""
+    """Training failed; nothing was published. ``final``: memory is short, and no smaller packs would change that."""
 
-    def __init__(self, kind: TrainFailure, reason: str) -> None:
+    def __init__(self, kind: TrainFailure, reason: str, *, final: bool = False) -> None:
         super().__init__(f"training failed ({kind}): {reason}")
         self.kind: TrainFailure = kind
         self.reason = reason
+        self.final = final
 
 
 class AdapterInvalid(StageError):
     """An adapter folder must not be used; the message says why."""
+
+
+class Busy(UserError):
+    """Another process runs a cycle on this data folder."""
+
+
+class DiskFull(UserError):
+    """A stage found no room on the disk; the next call goes on with the cycle."""
+
+    def __init__(self) -> None:
+        super().__init__("the disk is full; free some space, then go on with: evolver cycle")
+
+
+class Fenced(UserError):
+    """This process was silent past its lease, and another has taken over its cycle."""
+
+
+def disk_is_full(error: BaseException) -> bool:
+    """Whether it was for lack of room, here or in the training process, of whose error only its words are left."""
+    if isinstance(error, TrainError):
+        return error.kind == "disk" and any(os.strerror(number) in error.reason for number in _FULL)
+    return isinstance(error, OSError) and error.errno in _FULL

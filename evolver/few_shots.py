@@ -4,6 +4,7 @@ The examples name no tool of the toolkit and no request of any suite (tests/unit
 """
 
 import json
+import re
 from typing import Any
 
 import jinja2
@@ -11,6 +12,8 @@ import jinja2
 from agent.prompt import TEMPLATE
 from evolver.types import Call
 from toolkit.tool import Tool
+
+_EXAMPLE = re.compile(r",? for example (?:[^.\n]|\.(?=\d))*")
 
 _ARGUMENTS = """\
 Example values for functions, as a person would say them.
@@ -117,9 +120,10 @@ Things that people say to a chat assistant.
 -"""
 
 
-def arguments_prompt(tool: Tool) -> str:
-    """Continue with example arguments of ``tool``, one JSON object."""
-    return _ARGUMENTS.format(signature=signature(tool))
+def arguments_prompt(tool: Tool, *, examples: bool = False) -> str:
+    """Continue with arguments of ``tool``, one JSON object; ``examples`` in its own descriptions are shown or not."""
+    shown = signature(tool)
+    return _ARGUMENTS.format(signature=shown if examples else _EXAMPLE.sub("", shown))
 
 
 def request_prompt(tool: Tool, call: Call) -> str:

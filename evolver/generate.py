@@ -1,5 +1,7 @@
 """Asking the served model to continue a text: how the makers make."""
 
+import json
+from collections.abc import Callable
 from typing import Any
 
 import httpx
@@ -7,8 +9,9 @@ from pydantic import JsonValue
 
 from agent.errors import NO_SERVER, ModelUnavailable
 from agent.messages import BASE
-from agent.model_client import LOG_HEADER
+from agent.model_client import own_headers
 from evolver.errors import StageError
+from evolver.schemas import json_pattern
 from evolver.types import Frozen
 
 _TIMEOUT_SECONDS = 300.0
@@ -39,13 +42,23 @@ class Generator:
     """Completions of ``model`` from the gateway at ``base_url``. Thread-safe: ``concurrency`` callers at once keep the
     engine full. Use it in a ``with``."""
 
-    def __init__(self, base_url: str, *, model: str = BASE, concurrency: int = 8) -> None:
-        self._model = model
+    def __init__(
+        self,
+        base_url: str,
+        *,
+        api_key: str = "",
+        model: str = BASE,
+        concurrency: int = 8,
+        record: Callable[..., None] | None = None,
+    ) -> None:
+        """``record`` gets route, body and answer of every request; evolver.request_log."""
+        self.model = model
+        self._record = record
         self.concurrency = concurrency
         # The gateway closes idle connections after 5 s; one that it is closing must not be used again.
         limits = httpx.Limits(max_connections=concurrency, keepalive_expiry=3)
         self._http = httpx.Client(
-            base_url=base_url, headers={LOG_HEADER: "no"}, trust_env=False, limits=limits, timeout=_TIMEOUT_SECONDS
+            base_url=base_url, headers=own_headers(api_key), trust_env=False, limits=limits, timeout=_TIMEOUT_SECONDS
         )
 
     def __enter__(self) -> "Generator":
@@ -57,7 +70,7 @@ class Generator:
     def complete(self, prompt: Prompt) -> list[Completion]:
         """The ``n`` completions of one prompt. Raises ModelUnavailable, and StageError when the server refuses."""
         body: dict[str, Any] = {
-            "model": self._model,
+            "model": self.model,
             "prompt": prompt.text,
             "n": prompt.n,
             "max_tokens": prompt.max_tokens,
@@ -66,17 +79,21 @@ class Generator:
         }
         if prompt.stop:
             body["stop"] = list(prompt.stop)
-        if prompt.json_schema is not None:
+        pattern = prompt.regex or (json_pattern(prompt.json_schema) if prompt.json_schema else None)
+        if pattern is not None:
+            body["structured_outputs"] = {"regex": pattern}
+        elif prompt.json_schema is not None:
             body["structured_outputs"] = {"json": prompt.json_schema}
-        elif prompt.regex is not None:
-            body["structured_outputs"] = {"regex": prompt.regex}
         choices = self._post("/v1/completions", body)["choices"]
         return [_completion(choice) for choice in choices]
 
     def reply(self, request: str, *, max_tokens: int) -> Completion:
-        """The model's own answer to ``request``, asked without tools, greedily. Raises as ``complete`` does."""
+        """The base model's own answer to ``request``, asked without tools, greedily: what an adapter shall not unlearn.
+
+        Raises as ``complete`` does.
+        """
         body = {
-            "model": self._model,
+            "model": BASE,
             "messages": [{"role": "user", "content": request}],
             "max_tokens": max_tokens,
             "temperature": 0.0,
@@ -94,7 +111,25 @@ class Generator:
             raise ModelUnavailable(f"the server went away while answering ({type(error).__name__})") from error
         if response.status_code != 200:
             raise StageError(f"the server refused a request: {response.status_code} {response.text[:300]}")
-        return response.json()
+        answer = response.json()
+        if self._record is not None:
+            self._record(route, body, answer)
+        return answer
+
+
+def distinct(completions: list[Completion]) -> list[Completion]:
+    """The finished ones, each text once, the likeliest first."""
+    finished = sorted((c for c in completions if c.finished), key=lambda c: -c.likelihood)
+    return list({completion.text.strip(): completion for completion in reversed(finished)}.values())[::-1]
+
+
+def json_object(text: str) -> dict[str, Any] | None:
+    """The JSON object that ``text`` is; None where it is none, as when it was cut off."""
+    try:
+        value = json.loads(text)
+    except ValueError:
+        return None
+    return value if isinstance(value, dict) else None
 
 
 def _completion(choice: dict[str, Any]) -> Completion:

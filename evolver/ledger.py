@@ -1,17 +1,22 @@
 """evolution.db: cycles, adapters with their lineage and scores, and every change of what serves.
 
-The evolver is its only writer. Each method is one transaction that is on disk when it returns.
+The evolver is its only writer. Each method is one transaction that is on disk when it returns; those called inside
+``together`` are one transaction all together.
 """
 
 import json
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from agent.database import open_database
+from agent.database import SqliteUtilsDatabase, open_database
 from evolver.migrations import migrations
-from evolver.types import Adapter, CycleStatus, Frozen
+from evolver.types import Adapter, ChatReport, CycleStatus, EvalReport, Frozen
+
+_FINISHED = "('promoted', 'rejected', 'waiting')"
 
 
 class CycleRow(Frozen):
@@ -38,23 +43,42 @@ class AdapterRow(Frozen):
     created_at: float
     state: str
     scores: dict[str, Any]
+    pinned: bool = False
+
+
+class Evaluation(Frozen):
+    """One run of a suite; ``scores`` is its report without the single requests."""
+
+    at: float
+    model: str
+    suite: str
+    suite_sha256: str
+    scores: dict[str, Any]
 
 
 class Release(Frozen):
-    """One change of what serves."""
+    """One change of what serves. ``by``: person, cycle, monitor or start; ``cycle``: the one that promoted, else 0."""
 
+    number: int
     at: float
     adapter: str
     previous: str
     reason: str
+    by: str
+    cycle: int = 0
 
 
 class Ledger:
-    """An open ledger; use it in a ``with``. Raises agent.errors.StorageError."""
+    """An open ledger that threads may share; use it in a ``with``. Raises agent.errors.StorageError.
+
+    ``fence`` is asked at the beginning of every writing transaction; what it raises undoes the transaction.
+    """
 
     def __init__(self, path: Path, *, now: Callable[[], float] = time.time) -> None:
-        self._now = now
+        self.now = now
         self._db = open_database(path, migrations)
+        self._mine = threading.local()
+        self.fence: Callable[[SqliteUtilsDatabase], None] = lambda db: None
 
     def __enter__(self) -> "Ledger":
         return self
@@ -62,41 +86,57 @@ class Ledger:
     def __exit__(self, *exc: object) -> None:
         self._db.close()
 
+    @contextmanager
+    def together(self, *, fenced: bool = True) -> Iterator[SqliteUtilsDatabase]:
+        """All writes of the block are one transaction; no other process writes to the ledger meanwhile."""
+        db = getattr(self._mine, "db", None)
+        if db is not None:
+            yield db
+            return
+        with self._db.transaction() as db:
+            if fenced:
+                self.fence(db)
+            self._mine.db = db
+            try:
+                yield db
+            finally:
+                self._mine.db = None
+
     def open_cycle(self) -> CycleRow:
         """The cycle that was interrupted, or a new one."""
-        with self._db.transaction() as db:
+        with self.together() as db:
             row = db.execute("SELECT max(number) FROM cycles WHERE status = 'running'").fetchone()
             number = row[0]
             if number is None:
                 number = 1 + (db.execute("SELECT max(number) FROM cycles").fetchone()[0] or 0)
                 db.execute(
-                    "INSERT INTO cycles (number, started_at, status) VALUES (?, ?, 'running')", (number, self._now())
+                    "INSERT INTO cycles (number, started_at, status) VALUES (?, ?, 'running')", (number, self.now())
                 )
         return self.cycles(number)[0]
 
     def stage_begins(self, cycle: int, stage: str) -> None:
-        with self._db.transaction() as db:
+        with self.together() as db:
             db.execute("UPDATE cycles SET stage = ? WHERE number = ?", (stage, cycle))
 
     def note(self, cycle: int, key: str, value: Any) -> None:
         """Put ``value`` (JSON) into the cycle's summary under ``key``."""
-        with self._db.transaction() as db:
+        with self.together() as db:
             summary = json.loads(db.execute("SELECT summary FROM cycles WHERE number = ?", (cycle,)).fetchone()[0])
             summary[key] = value
             db.execute("UPDATE cycles SET summary = ? WHERE number = ?", (json.dumps(summary), cycle))
 
     def end_cycle(self, cycle: int, status: CycleStatus, reason: str, last_interaction_id: str = "") -> None:
-        with self._db.transaction() as db:
+        with self.together() as db:
             db.execute(
                 "UPDATE cycles SET status = ?, reason = ?, ended_at = ?, last_interaction_id = ? WHERE number = ?",
-                (status, reason, self._now(), last_interaction_id, cycle),
+                (status, reason, self.now(), last_interaction_id, cycle),
             )
 
     def cycles(self, number: int | None = None) -> list[CycleRow]:
         """All cycles, the newest first; or the one with ``number``."""
         where, values = ("WHERE number = ?", (number,)) if number is not None else ("", ())
         columns = "number, started_at, ended_at, status, stage, reason, last_interaction_id, summary"
-        with self._db.transaction() as db:
+        with self.reading() as db:
             rows = db.execute(f"SELECT {columns} FROM cycles {where} ORDER BY number DESC", values).fetchall()
         names = columns.split(", ")
         return [
@@ -106,29 +146,33 @@ class Ledger:
 
     def mined_up_to(self) -> str:
         """The last interaction that a finished cycle has seen; "" before the first."""
-        with self._db.transaction() as db:
-            done = "status IN ('promoted', 'rejected')"
-            return db.execute(f"SELECT max(last_interaction_id) FROM cycles WHERE {done}").fetchone()[0] or ""
+        with self.reading() as db:
+            query = f"SELECT max(last_interaction_id) FROM cycles WHERE status IN {_FINISHED}"
+            return db.execute(query).fetchone()[0] or ""
 
     def add_adapter(self, adapter: Adapter, cycle: int, parent: str, dataset_sha256: str) -> None:
         """Register a candidate; again for the same adapter changes nothing."""
-        with self._db.transaction() as db:
+        with self.together() as db:
             db.execute(
                 "INSERT OR IGNORE INTO adapters (name, cycle, parent, sha256, dataset_sha256, created_at, state) "
                 "VALUES (?, ?, ?, ?, ?, ?, 'candidate')",
-                (adapter.name, cycle, parent, adapter.sha256, dataset_sha256, self._now()),
+                (adapter.name, cycle, parent, adapter.sha256, dataset_sha256, self.now()),
             )
 
     def judge_adapter(self, name: str, state: str, scores: dict[str, Any] | None = None) -> None:
-        with self._db.transaction() as db:
+        with self.together() as db:
             db.execute("UPDATE adapters SET state = ? WHERE name = ?", (state, name))
             if scores is not None:
                 db.execute("UPDATE adapters SET scores = ? WHERE name = ?", (json.dumps(scores), name))
 
+    def pin(self, name: str, pinned: bool) -> None:
+        with self.together() as db:
+            db.execute("UPDATE adapters SET pinned = ? WHERE name = ?", (int(pinned), name))
+
     def adapters(self) -> list[AdapterRow]:
         """All adapters, the newest first."""
-        columns = "name, cycle, parent, sha256, dataset_sha256, created_at, state, scores"
-        with self._db.transaction() as db:
+        columns = "name, cycle, parent, sha256, dataset_sha256, created_at, state, pinned, scores"
+        with self.reading() as db:
             rows = db.execute(f"SELECT {columns} FROM adapters ORDER BY name DESC").fetchall()
         names = columns.split(", ")
         return [
@@ -139,17 +183,76 @@ class Ledger:
     def adapter(self, name: str) -> AdapterRow | None:
         return next((row for row in self.adapters() if row.name == name), None)
 
-    def record_release(self, adapter: str, previous: str, reason: str) -> None:
-        with self._db.transaction() as db:
+    def record_evaluation(self, report: EvalReport | ChatReport) -> None:
+        scores = report.model_dump(mode="json", exclude={"items", "model", "suite", "suite_sha256"})
+        with self.together() as db:
             db.execute(
-                "INSERT INTO releases (at, adapter, previous, reason) VALUES (?, ?, ?, ?)",
-                (self._now(), adapter, previous, reason),
+                "INSERT INTO evaluations (at, model, suite, suite_sha256, scores) VALUES (?, ?, ?, ?, ?)",
+                (self.now(), report.model, report.suite, report.suite_sha256, json.dumps(scores)),
+            )
+
+    def evaluations(self, model: str | None = None) -> list[Evaluation]:
+        """What was measured, the newest first; of ``model`` alone, where it is named."""
+        columns = "at, model, suite, suite_sha256, scores"
+        query = f"SELECT {columns} FROM evaluations WHERE ? IN (model, '') ORDER BY number DESC"
+        with self.reading() as db:
+            rows = db.execute(query, (model or "",)).fetchall()
+        names = columns.split(", ")
+        return [
+            Evaluation.model_validate({**dict(zip(names, row, strict=True)), "scores": json.loads(row[-1])})
+            for row in rows
+        ]
+
+    def mark_adapter(self, name: str, reason: str) -> None:
+        """Say something of an adapter that stays with it; the same again changes nothing."""
+        with self.together() as db:
+            db.execute("INSERT OR IGNORE INTO adapter_marks VALUES (?, ?, ?)", (name, self.now(), reason))
+
+    def marks(self) -> dict[str, list[str]]:
+        """What was said of each adapter, the oldest first."""
+        with self.reading() as db:
+            rows = db.execute("SELECT adapter, reason FROM adapter_marks ORDER BY at, reason").fetchall()
+        found: dict[str, list[str]] = {}
+        for name, reason in rows:
+            found.setdefault(name, []).append(reason)
+        return found
+
+    def record_release(
+        self, adapter: str, previous: str, reason: str, *, by: str = "", cycle: int = 0, number: int | None = None
+    ) -> None:
+        """``number`` None: the next one."""
+        with self.together() as db:
+            db.execute(
+                "INSERT INTO releases (number, at, adapter, previous, reason, changed_by, cycle) "
+                "VALUES (?, ?, ?, ?, ?, ?, ?)",
+                (number, self.now(), adapter, previous, reason, by, cycle),
             )
 
     def releases(self) -> list[Release]:
         """Every change of what serves, the newest first."""
-        with self._db.transaction() as db:
-            rows = db.execute("SELECT at, adapter, previous, reason FROM releases ORDER BY number DESC").fetchall()
-        return [
-            Release(at=at, adapter=adapter, previous=previous, reason=reason) for at, adapter, previous, reason in rows
-        ]
+        names = ("number", "at", "adapter", "previous", "reason", "by", "cycle")
+        columns = "number, at, adapter, previous, reason, changed_by, cycle"
+        with self.reading() as db:
+            rows = db.execute(f"SELECT {columns} FROM releases ORDER BY number DESC").fetchall()
+        return [Release.model_validate(dict(zip(names, row, strict=True))) for row in rows]
+
+    def setting(self, name: str) -> str:
+        """What was kept under ``name``; "" where nothing was."""
+        with self.reading() as db:
+            row = db.execute("SELECT value FROM settings WHERE name = ?", (name,)).fetchone()
+        return row[0] if row else ""
+
+    def put_setting(self, name: str, value: str) -> None:
+        """Keep ``value`` under ``name``."""
+        with self.together() as db:
+            db.execute("INSERT OR REPLACE INTO settings VALUES (?, ?)", (name, value))
+
+    @contextmanager
+    def reading(self) -> Iterator[SqliteUtilsDatabase]:
+        """All reads of the block see one state."""
+        db = getattr(self._mine, "db", None)
+        if db is not None:
+            yield db
+            return
+        with self._db.transaction("BEGIN") as db:
+            yield db

@@ -1,93 +1,293 @@
 """What serves: loading a candidate into the running server, promoting it, going back.
 
 The order keeps every moment consistent: an adapter is verified, then loaded, then the pointer names it, then the ledger
-says so. The pointer file is the truth; start-up and ``reconcile`` bring the ledger in line with it.
+says so. The pointer file is the truth and says itself how it came about; ``reconcile`` brings the ledger in line with
+it. Both change inside one transaction of the ledger, so that two commands at once come one after the other.
 """
 
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Literal
 
+from agent.errors import ModelUnavailable
 from agent.messages import BASE
 from agent.serving import active_adapter, vllm_admin
-from agent.serving.active_adapter import ActiveAdapter
+from agent.serving.active_adapter import ActiveAdapter, Canary, Change
 from agent.serving.state import ServingState
 from evolver import adapter_files
+from evolver.config import ReleaseConfig
+from evolver.errors import AdapterInvalid
 from evolver.ledger import Ledger
+from evolver.proof import Proved, Server, prove
+from evolver.served import before
 from evolver.types import Adapter
 from toolkit.errors import UserError
+
+By = Literal["person", "cycle", "monitor", "start"]
+_TRIAL = "on_trial"
+"""What the ledger remembers as on trial: a pointer that names none any more does not say which one it was."""
+
+_LISTED_SECONDS, _LOADED_SECONDS = 0.5, 5.0
+"""How long going back waits for vLLM to say what is loaded, and to load what is not."""
 
 
 def adapters_folder(data_folder: Path) -> Path:
     return data_folder / "adapters"
 
 
-def load(adapter: Adapter, serving: ServingState, *, base_sha256: str) -> None:
-    """Load ``adapter`` into the running vLLM, after checking its files. Loaded already: nothing happens.
+def load(adapter: Adapter, serving: ServingState, servers: Sequence[Server], *, base_sha256: str) -> Proved:
+    """Load ``adapter`` on all servers that lack it, after checking its files; then prove that it answers on each.
 
     Raises AdapterInvalid, AdapterError, ModelUnavailable.
     """
-    adapter_files.verify(adapter.folder, base_sha256=base_sha256)
-    if adapter.name not in vllm_admin.loaded(serving.vllm_url, serving.vllm_key):
-        vllm_admin.load(serving.vllm_url, serving.vllm_key, adapter.name, adapter.folder)
+    manifest = adapter_files.verify(adapter.folder, base_sha256=base_sha256)
+    _load(adapter.name, adapter.folder, serving)
+    try:
+        return prove(manifest, servers)
+    except AdapterInvalid:
+        vllm_admin.unload(serving.vllm_url, serving.vllm_key, adapter.name)
+        raise
 
 
-def promote(name: str, data_folder: Path, ledger: Ledger, serving: ServingState | None, *, reason: str) -> str:
-    """Let ``name`` (an adapter, or ``base``) serve; returns what served before.
+def load_registered(
+    name: str,
+    data_folder: Path,
+    ledger: Ledger,
+    serving: ServingState | None,
+    *,
+    base_sha256: str | None,
+    hurry: bool = False,
+) -> str:
+    """Load the adapter ``name`` as it was registered, if it is not loaded; returns the hash of its manifest.
 
-    Raises UserError when there is no such adapter, AdapterInvalid when its files are not what was registered.
+    Without a server: only check its files. ``base_sha256``: the model that serves it; None: there is none yet.
+    ``hurry``: a server that does not answer soon is taken for one that does not at all. Raises UserError when there is
+    no such adapter, AdapterInvalid when its files are not what was registered or are of another model,
+    ModelUnavailable.
     """
-    previous = active_adapter.read(data_folder).name if name != BASE else _current_or_base(data_folder)
-    if name == BASE:
-        target = ActiveAdapter()
-    else:
-        row = ledger.adapter(name)
-        if row is None:
-            raise UserError(f"there is no adapter {name}; see: evolver adapters")
-        folder = adapters_folder(data_folder) / name
-        adapter_files.verify(folder)
-        if adapter_files.manifest_sha256(folder) != row.sha256:
-            raise UserError(f"{name} is not the adapter that was registered; restore its folder or choose another")
-        if serving is not None and name not in vllm_admin.loaded(serving.vllm_url, serving.vllm_key):
-            vllm_admin.load(serving.vllm_url, serving.vllm_key, name, folder)
-        target = ActiveAdapter(name=name, sha256=row.sha256)
-    active_adapter.write(data_folder, target)
-    ledger.record_release(name, previous, reason)
+    row = ledger.adapter(name)
+    if row is None:
+        raise UserError(f"there is no adapter {name}; see: evolver adapters")
+    if row.state == "removed":
+        raise UserError(f"{name} is no longer kept on disk; see what is: evolver adapters")
+    folder = adapters_folder(data_folder) / name
+    adapter_files.verify(folder, base_sha256=base_sha256)
+    if adapter_files.manifest_sha256(folder) != row.sha256:
+        raise UserError(f"{name} is not the adapter that was registered; restore its folder or choose another")
+    if serving is not None:
+        _load(name, folder, serving, hurry=hurry)
+    return row.sha256
+
+
+def promote(
+    name: str,
+    data_folder: Path,
+    ledger: Ledger,
+    serving: ServingState | None,
+    *,
+    reason: str,
+    cycle: int = 0,
+    base_sha256: str | None = None,
+) -> str:
+    """Let ``name`` (an adapter, or ``base``) serve; returns what served before. ``cycle``: the one that promotes.
+
+    ``base_sha256``, and what is raised: as ``load_registered``.
+    """
+    sha256 = ""
     if name != BASE:
-        ledger.judge_adapter(name, "promoted")
+        sha256 = load_registered(name, data_folder, ledger, serving, base_sha256=base_sha256)
+    if name != BASE:
+        active_adapter.read(data_folder)
+    with ledger.together():
+        previous = _settled(data_folder, ledger)
+        _switch(
+            name, sha256, previous, data_folder, ledger, reason=reason, by="cycle" if cycle else "person", cycle=cycle
+        )
     return previous
 
 
+def begin_trial(
+    name: str,
+    data_folder: Path,
+    ledger: Ledger,
+    serving: ServingState | None,
+    *,
+    share: float,
+    cycle: int,
+    base_sha256: str | None = None,
+) -> None:
+    """Let ``name`` answer a ``share`` of the sessions, and what serves go on with the others. Raises as ``promote``."""
+    registered = load_registered(name, data_folder, ledger, serving, base_sha256=base_sha256)
+    canary = Canary(name=name, sha256=registered, share=share)
+    with ledger.together():
+        current = _settled(data_folder, ledger)
+        sha256 = active_adapter.read(data_folder).sha256
+        reason = f"{name} answers {share:.0%} of the sessions, on trial"
+        _switch(current, sha256, current, data_folder, ledger, reason=reason, by="cycle", cycle=cycle, canary=canary)
+
+
+def promote_from_trial(
+    name: str,
+    data_folder: Path,
+    ledger: Ledger,
+    serving: ServingState | None,
+    *,
+    reason: str,
+    base_sha256: str | None = None,
+) -> None:
+    """Let ``name`` answer all sessions, unless its trial has ended meanwhile. Raises as ``promote``."""
+    sha256 = load_registered(name, data_folder, ledger, serving, base_sha256=base_sha256)
+    with ledger.together():
+        previous, row = _settled(data_folder, ledger), ledger.adapter(name)
+        if row is not None and name == on_trial(data_folder):
+            _switch(name, sha256, previous, data_folder, ledger, reason=reason, by="cycle", cycle=row.cycle)
+
+
+def end_trial(name: str, data_folder: Path, ledger: Ledger, *, reason: str, by: By) -> bool:
+    """Withdraw ``name``, which was on trial; False, and nothing changes, if it is not any more."""
+    with ledger.together():
+        current = _settled(data_folder, ledger)
+        if name != on_trial(data_folder):
+            return False
+        sha256 = active_adapter.read(data_folder).sha256
+        _switch(current, sha256, name, data_folder, ledger, reason=reason, by=by, withdraws=True)
+    return True
+
+
+def on_trial(data_folder: Path) -> str:
+    """The adapter that answers a share of the sessions; "" where none does, or the pointer is damaged."""
+    try:
+        canary = active_adapter.read(data_folder).canary
+    except UserError:
+        return ""
+    return canary.name if canary is not None else ""
+
+
 def rollback(
-    data_folder: Path, ledger: Ledger, serving: ServingState | None, *, to: str | None = None, reason: str
+    data_folder: Path,
+    ledger: Ledger,
+    serving: ServingState | None,
+    *,
+    to: str | None = None,
+    reason: str,
+    by: By = "person",
+    only_from: str | None = None,
+    base_sha256: str | None = None,
 ) -> tuple[str, str]:
-    """Go back to ``to``; None: to what served before the present adapter. Returns (what served, what serves now)."""
+    """Go back to ``to``; None: to what served before the present adapter. Returns (what served, what serves now).
+
+    While an adapter is on trial, None ends the trial: what serves goes on with all sessions. ``only_from``: go back
+    only if this still serves when it comes to it; else nothing changes. Where vLLM does not answer, or not soon, the
+    pointer changes all the same: what it names is loaded as soon as vLLM answers. ``base_sha256`` as in
+    ``load_registered``. Raises UserError, AdapterInvalid.
+    """
     current = _current_or_base(data_folder)
-    target = to or _before(current, ledger)
-    promote(target, data_folder, ledger, serving, reason=reason)
-    if current not in (BASE, target):
-        ledger.judge_adapter(current, "withdrawn")
+    candidate = on_trial(data_folder) if to is None and only_from is None else ""
+    if candidate and end_trial(candidate, data_folder, ledger, reason=reason, by=by):
+        return candidate, current
+    if only_from not in (None, current):
+        return current, current
+    target = to or before(current, ledger)
+    sha256 = ""
+    if target != BASE:
+        try:
+            sha256 = load_registered(target, data_folder, ledger, serving, base_sha256=base_sha256, hurry=True)
+        except ModelUnavailable:
+            sha256 = load_registered(target, data_folder, ledger, None, base_sha256=base_sha256)
+    with ledger.together():
+        current = _settled(data_folder, ledger)
+        if only_from not in (None, current):
+            return current, current
+        withdraws = current not in (BASE, target)
+        _switch(target, sha256, current, data_folder, ledger, reason=reason, by=by, withdraws=withdraws)
     return current, target
 
 
+def why_it_waits(config: ReleaseConfig, data_folder: Path, ledger: Ledger, *, better_than: str | None = None) -> str:
+    """Why no cycle may promote by itself now; "" when one may. ``better_than``: what it was compared with."""
+    if config.approval:
+        return "waits for: evolver approve"
+    pointer = active_adapter.read(data_folder)
+    if pointer.canary is not None:
+        return f"waits: {pointer.canary.name} is on trial"
+    if better_than not in (None, pointer.name):
+        return f"waits: it was compared with {better_than}, and {pointer.name} serves now"
+    row = ledger.adapter(pointer.name)
+    return f"waits: {row.name} is pinned" if row is not None and row.pinned else ""
+
+
 def reconcile(data_folder: Path, ledger: Ledger) -> None:
-    """After a crash between the pointer and the ledger: record what the pointer says."""
-    current = active_adapter.read(data_folder).name
-    releases = ledger.releases()
-    recorded = releases[0].adapter if releases else BASE
-    if current != recorded:
-        ledger.record_release(current, recorded, "found serving at start")
-        if current != BASE:
-            ledger.judge_adapter(current, "promoted")
+    """After a crash between the pointer and the ledger: record what the pointer says. Raises AdapterError."""
+    active_adapter.read(data_folder)
+    with ledger.together():
+        _settled(data_folder, ledger)
 
 
-def _before(current: str, ledger: Ledger) -> str:
-    """What served before ``current`` was promoted; adapters withdrawn since are passed over."""
-    withdrawn = {row.name for row in ledger.adapters() if row.state == "withdrawn"}
-    for release in ledger.releases():
-        if release.adapter == current and release.previous not in withdrawn | {current}:
-            return release.previous
-    if current == BASE:
-        raise UserError("the base model serves already; nothing to go back to")
-    return BASE
+def _load(name: str, folder: Path, serving: ServingState, *, hurry: bool = False) -> None:
+    whole = vllm_admin.TIMEOUT_SECONDS
+    listed, loaded = (_LISTED_SECONDS, _LOADED_SECONDS) if hurry else (whole, whole)
+    if name not in vllm_admin.loaded(serving.vllm_url, serving.vllm_key, seconds=listed):
+        vllm_admin.load(serving.vllm_url, serving.vllm_key, name, folder, seconds=loaded)
+
+
+def _switch(
+    name: str,
+    sha256: str,
+    previous: str,
+    data_folder: Path,
+    ledger: Ledger,
+    *,
+    reason: str,
+    by: By,
+    cycle: int = 0,
+    withdraws: bool = False,
+    canary: Canary | None = None,
+) -> None:
+    """The one place where the pointer changes; inside a transaction of the ledger."""
+    newest = next(iter(ledger.releases()), None)
+    change = Change(
+        serial=newest.number + 1 if newest else 1,
+        previous=previous,
+        reason=reason,
+        by=by,
+        cycle=cycle,
+        withdraws=withdraws,
+    )
+    pointer = ActiveAdapter(name=name, sha256=sha256, change=change, canary=canary)
+    active_adapter.write(data_folder, pointer)
+    _record(pointer, change, ledger)
+
+
+def _settled(data_folder: Path, ledger: Ledger) -> str:
+    """What serves by the pointer, once the ledger says the same. A damaged pointer counts as the base model."""
+    try:
+        pointer = active_adapter.read(data_folder)
+    except UserError:
+        return BASE
+    newest = next(iter(ledger.releases()), None)
+    number, recorded = (newest.number, newest.adapter) if newest else (0, BASE)
+    if pointer.change is not None and pointer.change.serial > number:
+        _record(pointer, pointer.change, ledger)
+    elif pointer.name != recorded:
+        found = Change(serial=number + 1, previous=recorded, reason="found serving at start", by="start")
+        _record(pointer, found, ledger)
+    return pointer.name
+
+
+def _record(pointer: ActiveAdapter, change: Change, ledger: Ledger) -> None:
+    name = pointer.name
+    ledger.record_release(name, change.previous, change.reason, by=change.by, cycle=change.cycle, number=change.serial)
+    if name != BASE:
+        ledger.judge_adapter(name, "promoted")
+    if change.withdraws:
+        ledger.judge_adapter(change.previous, "withdrawn")
+    candidate = pointer.canary.name if pointer.canary is not None else ""
+    given_up = ledger.setting(_TRIAL)
+    if given_up not in ("", candidate, name):
+        ledger.judge_adapter(given_up, "withdrawn")
+    if candidate:
+        ledger.judge_adapter(candidate, "waiting")
+    ledger.put_setting(_TRIAL, candidate)
 
 
 def _current_or_base(data_folder: Path) -> str:

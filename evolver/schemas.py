@@ -1,7 +1,9 @@
 """Parameter schemas, narrowed for sampling."""
 
 import copy
+import json
 import random
+import re
 from collections.abc import Collection
 from typing import Any
 
@@ -42,3 +44,50 @@ def _bound_field(field: Any) -> None:
         field.setdefault("minItems", 2)
         field.setdefault("maxItems", _LONGEST_LIST)
         _bound_field(field.get("items"))
+
+
+def json_pattern(schema: dict[str, JsonValue]) -> str | None:
+    """A regular expression for objects of a flat ``schema`` as ``json.dumps`` writes them; None for another schema.
+
+    Under a JSON grammar a small model spends its tokens on line breaks and strange characters.
+    """
+    properties: Any = schema.get("properties", {})
+    fields = [(name, _value_pattern(field)) for name, field in properties.items()]
+    if any(pattern is None for _, pattern in fields):
+        return None
+    inside = ", ".join(f"{_literal(name)}: {pattern}" for name, pattern in fields)
+    return r" ?\{" + inside + r"\}"
+
+
+def _value_pattern(field: Any) -> str | None:
+    if not isinstance(field, dict):
+        return None
+    if "enum" in field or "const" in field:
+        return "(" + "|".join(_literal(value) for value in field.get("enum", [field.get("const")])) + ")"
+    if "anyOf" in field:
+        choices = [_value_pattern(choice) for choice in field["anyOf"]]
+        return None if None in choices else "(" + "|".join(filter(None, choices)) + ")"
+    kind = field.get("type")
+    if kind == "array":
+        item = _value_pattern(field.get("items"))
+        least, most = field.get("minItems", 0), field.get("maxItems", _LONGEST_LIST)
+        if item is None or not 0 < least <= most <= 2 * _LONGEST_LIST:
+            return None
+        optional = ""
+        for _ in range(most - least):
+            optional = f"(, {item}{optional})?"
+        return r"\[" + ", ".join([item] * least) + optional + r"\]"
+    return _PLAIN.get(kind) if isinstance(kind, str) else None
+
+
+_PLAIN = {
+    "string": r'"[^"\\\x00-\x1f]+"',
+    "integer": "-?(0|[1-9][0-9]*)",
+    "number": r"-?(0|[1-9][0-9]*)(\.[0-9]+)?",
+    "boolean": "(true|false)",
+    "null": "null",
+}
+
+
+def _literal(value: Any) -> str:
+    return re.sub(r"([\\.^$*+?()\[\]{}|/-])", r"\\\1", json.dumps(value))

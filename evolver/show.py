@@ -1,18 +1,27 @@
 """How the evolver's values look to a person."""
 
+import json
 import time
-from collections.abc import Iterable, Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import zip_longest
+from pathlib import Path
 from types import TracebackType
+from typing import Any
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from agent.terminal import neutral
+from evolver.audit import Judged, read_judged
 from evolver.cycle import CycleReport
-from evolver.ledger import AdapterRow, CycleRow, Release
-from evolver.types import EvalReport, Rate
+from evolver.forget import Forgotten
+from evolver.ledger import AdapterRow, CycleRow, Evaluation, Release
+from evolver.request_log import read_requests
+from evolver.types import ChatReport, EvalReport, Rate, ToolsMade
 
 _STAGE_WIDTH = 10
+_MOST_REASONS = 12
 
 
 class ProgressBars:
@@ -23,6 +32,7 @@ class ProgressBars:
         self._plain = not console.is_terminal
         self._console = console
         self._started: dict[str, float] = {}
+        self._said: set[str] = set()
         self._tasks: dict[str, TaskID] = {}
         self._progress = Progress(
             TextColumn("{task.description}"),
@@ -47,7 +57,8 @@ class ProgressBars:
     def __call__(self, stage: str, share: float, remark: str) -> None:
         begun = self._started.setdefault(stage, time.monotonic())
         if self._plain:
-            if share >= 1.0 and not remark:
+            if share >= 1.0 and not remark and stage not in self._said:
+                self._said.add(stage)
                 self._console.print(f"{stage:<{_STAGE_WIDTH}} {time.monotonic() - begun:6.1f} s", highlight=False)
             return
         if stage not in self._tasks:
@@ -60,6 +71,8 @@ class ProgressBars:
 def cycle_text(report: CycleReport) -> str:
     """What a cycle did, on one screen."""
     lines = [f"cycle {report.cycle.number}: {report.cycle.status}"]
+    if report.tools is not None:
+        lines += tools_text(report.tools)
     if report.made is not None:
         makers = ", ".join(f"{name} {count}" for name, count in sorted(report.made.by_maker.items()))
         lines.append(f"made      {report.made.traces} traces ({makers})")
@@ -67,11 +80,14 @@ def cycle_text(report: CycleReport) -> str:
         kept = ", ".join(f"{name} {count}" for name, count in sorted(report.verified.kept_by_maker.items()))
         lines.append(f"kept      {report.verified.kept} ({kept})")
         lines.append("dropped   " + _counts(report.verified.dropped.items()))
+    if report.varied is not None:
+        lines.append(f"varied    {report.varied.traces} more: kept wordings with other values, each executed")
     if report.dataset is not None:
         lines.append(
             f"lessons   {report.dataset.train} ({report.dataset.calls} call, {report.dataset.no_calls} do not), "
             f"{report.dataset.valid} for validation"
         )
+        lines += ["composed  " + _counts(report.dataset.composed.items())] if report.dataset.composed else []
     if report.incumbent is not None and report.candidate is not None:
         lines += ["", scores_text(report.incumbent, report.candidate), ""]
     if report.decision is not None:
@@ -79,6 +95,20 @@ def cycle_text(report: CycleReport) -> str:
     else:
         lines.append(f"reason    {neutral(report.cycle.reason)}")
     return "\n".join(lines)
+
+
+def tools_text(tools: ToolsMade) -> list[str]:
+    """How many tools the model defined and wrote, and how far the others came."""
+    defined, invented = tools.defined, tools.invented
+    lines = []
+    if defined.tried:
+        lines.append(f"defined   {defined.right} of {defined.tried} rightly ({_counts(defined.dropped.items())})")
+    if invented.tried:
+        steps = f"{invented.defined} defined, {invented.written} written, {invented.ran} ran, {invented.kept} kept"
+        lines.append(f"new tools {invented.tried} tried: {steps} ({_counts(invented.dropped.items())})")
+    if invented.kept:
+        lines.append("          they wait for your word: evolver tools list")
+    return lines
 
 
 def scores_text(before: EvalReport, after: EvalReport) -> str:
@@ -89,9 +119,35 @@ def scores_text(before: EvalReport, after: EvalReport) -> str:
     return "\n".join(lines)
 
 
-def report_text(report: EvalReport) -> str:
+def report_text(report: EvalReport | ChatReport) -> str:
+    """The scores with their 95 % intervals; a rate over no request is left out."""
+    if isinstance(report, ChatReport):
+        return "\n".join(
+            [
+                f"{report.model} on {report.suite}: {report.prompts} requests, {report.tokens} tokens",
+                f"{'KL to base':14}  {report.kl:.3f} nats per token or more ({report.kl_low:.3f}–{report.kl_high:.3f})",
+                f"{'same word':14}{_rate(report.same_first):>24}",
+            ]
+        )
     lines = [f"{report.model} on {report.suite}: {len(report.items)} requests, {report.failed} could not be judged"]
-    return "\n".join([*lines, *(f"{_NAMES[name]:14}{_rate(getattr(report, name)):>24}" for name in _NAMES)])
+    rates = {name: getattr(report, name) for name in _NAMES}
+    lines += [f"{_NAMES[name]:14}{_rate(rate):>24}" for name, rate in rates.items() if rate.n]
+    reasons = Counter(item.reason for item in report.items if item.reason)
+    return "\n".join([*lines, *(f"  {count:4}  {reason}" for reason, count in reasons.most_common(_MOST_REASONS))])
+
+
+def evaluations_text(found: Sequence[Evaluation]) -> str:
+    lines = []
+    for one in found:
+        rates = [
+            f"{_NAMES[name]} {_rate(Rate.model_validate(one.scores[name])).strip()}"
+            for name in _NAMES
+            if one.scores.get(name, {}).get("n")
+        ]
+        if "kl" in one.scores:
+            rates = [f"KL to base {one.scores['kl']:.3f}"]
+        lines.append(f"{_moment(one.at)}  {one.model:<14}  {one.suite:<24}  {'  '.join(rates)}")
+    return "\n".join(lines) or "nothing measured yet; for example: evolver eval heldout"
 
 
 def history_text(cycles: Sequence[CycleRow], releases: Sequence[Release], *, detailed: bool) -> str:
@@ -108,7 +164,72 @@ def history_text(cycles: Sequence[CycleRow], releases: Sequence[Release], *, det
     return "\n".join(lines) or "nothing yet; begin with: evolver cycle"
 
 
-def adapters_text(rows: Sequence[AdapterRow], current: str) -> str:
+def cycle_details_text(folder: Path) -> str:
+    """What of a cycle can be read back one by one, and the reasons for which traces were dropped, by maker."""
+    judged = read_judged(folder)
+    asked = sum(1 for _ in read_requests(folder))
+    reasons = Counter((one.trace.maker, one.verdict.reason) for one in judged if not one.verdict.kept)
+    lines = [f"  dropped    {maker} {reason}: {count}" for (maker, reason), count in reasons.most_common()]
+    kept = sum(one.verdict.kept for one in judged)
+    lines.append(f"  to read    --show requests ({asked}), kept ({kept}), dropped ({len(judged) - kept})")
+    return "\n".join(lines)
+
+
+def judged_text(judged: Judged) -> str:
+    """A trace and its verdict."""
+    trace, verdict = judged.trace, judged.verdict
+    lines = [f"{'kept' if verdict.kept else f'dropped: {verdict.reason}'}  ({trace.maker} {trace.id})"]
+    lines.append(f"  request  {neutral(trace.request)}")
+    for call, result in zip_longest(trace.calls, trace.results):
+        name, arguments = (call.name, call.arguments) if call else ("", {})
+        lines.append(f"  call     {neutral(f'{name} {_json(arguments)}')} -> {neutral(_json(result))}")
+    if trace.answer:
+        lines.append(f"  answer   {neutral(trace.answer)}")
+    return "\n".join(lines)
+
+
+def request_text(request: Mapping[str, Any]) -> str:
+    """A request that was put to the model while a cycle ran, and its answers."""
+    asked = request.get("prompt") or _json(request.get("messages"))
+    told = {key: request[key] for key in ("model", "n", "temperature", "max_tokens") if key in request}
+    answers = [answer if isinstance(answer, str) else _json(answer) for answer in request.get("answers") or ()]
+    return "\n".join(
+        [f"asked {neutral(_json(told))}", neutral(str(asked)), *(f"  -> {neutral(answer)}" for answer in answers)]
+    )
+
+
+def forgotten_text(found: Forgotten) -> str:
+    lines = [f"{found.interaction_id} is deleted, and {found.values} values that were made from it"]
+    lines += [
+        f"{name} may have learned from it and is marked; go back with: evolver rollback" for name in found.adapters
+    ]
+    lines += [f"{name}, a tool that was made for it, is gone" for name in found.tools]
+    return "\n".join(lines)
+
+
+def folder_bytes(folder: Path) -> int:
+    """What the files of an adapter take on disk; 0 when they are gone."""
+    return sum(file.stat().st_size for file in folder.glob("*"))
+
+
+def lessons_of(cycle: CycleRow) -> dict[str, object]:
+    """What the adapter of a cycle was trained on: the counts of its dataset, and how many logged turns of each tenant
+    ("" without one) its lessons were made from."""
+    tenants = cycle.summary.get("tenants", {})
+    return {**cycle.summary.get("dataset", {}), **({"tenants": tenants} if tenants else {})}
+
+
+def adapters_text(
+    rows: Sequence[AdapterRow],
+    current: str,
+    sizes: Mapping[str, int],
+    lessons: Mapping[int, Mapping[str, object]],
+    marks: Mapping[str, Sequence[str]],
+    *,
+    candidate: str = "",
+) -> str:
+    """``sizes`` in bytes by name; ``lessons``: ``lessons_of`` each cycle, by its number; ``marks``: what was said of an
+    adapter, by name; ``candidate``: the one on trial."""
     if not rows:
         return "no adapter yet; make one with: evolver cycle"
     lines = []
@@ -117,7 +238,18 @@ def adapters_text(rows: Sequence[AdapterRow], current: str) -> str:
         scores = "  ".join(
             f"{_NAMES[name]} {_share(row.scores[name])}" for name in ("exact", "no_call") if name in row.scores
         )
-        lines.append(f"{mark} {row.name}  {row.state:<9}  {_moment(row.created_at)}  from {row.parent}  {scores}")
+        taught = lessons.get(row.cycle, {})
+        state = f"{'on trial' if row.name == candidate else row.state}{', pinned' if row.pinned else ''}"
+        lines.append(
+            f"{mark} {row.name}  {state:<9}  {_moment(row.created_at)}  from {row.parent}  "
+            f"{sizes.get(row.name, 0) / 2**20:.1f} MiB  {row.sha256[:12]}  "
+            f"{taught.get('train', '?')} lessons ({taught.get('calls', '?')} call)  {scores}"
+        )
+        tenants = taught.get("tenants")
+        if isinstance(tenants, dict) and tenants:
+            counts = ", ".join(f"{tenant or '(none)'} {count}" for tenant, count in sorted(tenants.items()))
+            lines.append(f"    turns by tenant: {neutral(counts)}")
+        lines += [f"    {neutral(reason)}" for reason in marks.get(row.name, ())]
     return "\n".join(lines)
 
 
@@ -126,6 +258,10 @@ _NAMES = {"exact": "exact call", "right_tool": "right tool", "no_call": "rightly
 
 def _rate(rate: Rate) -> str:
     return f"{rate.value:6.1%} ({rate.hits}/{rate.n}, {100 * rate.low:.0f}–{100 * rate.high:.0f})"
+
+
+def _json(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False)
 
 
 def _share(rate: dict[str, float]) -> str:

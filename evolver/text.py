@@ -6,6 +6,16 @@ from typing import Any
 _WORD = re.compile(r"[^\W_]+")
 _NUMBER = re.compile(r"(?<![\w.])-?(?:\d{1,3}(?:,\d{3})+|\d+)(?:\.\d+)?")
 
+_ONES = (
+    "two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen eighteen"
+)
+_TENS = "twenty thirty forty fifty sixty seventy eighty ninety"
+SMALL_NUMBERS: dict[float, str] = {
+    **dict(enumerate([*_ONES.split(), "nineteen"], 2)),
+    **{10 * n: word for n, word in enumerate(_TENS.split(), 2)},
+}
+"""Numbers that people write as one word; not one, which also means a thing or a person."""
+
 
 def normalised(text: str) -> str:
     """Lower-case words only: two texts with the same normal form are duplicates."""
@@ -13,14 +23,15 @@ def normalised(text: str) -> str:
 
 
 def states(text: str, value: Any) -> bool:
-    """Whether ``text`` states ``value`` literally: numbers as digits, strings as written, lists element by element.
+    """Whether ``text`` states ``value``: numbers as digits or one word, strings as written, lists element by element.
 
     A boolean counts as stated: no text says ``true``.
     """
     if isinstance(value, bool) or value is None:
         return True
     if isinstance(value, int | float):
-        return any(number == value for number in numbers(text))
+        word = SMALL_NUMBERS.get(value)
+        return any(number == value for number in numbers(text)) or (word is not None and word in _WORD.findall(text))
     if isinstance(value, str):
         return bool(value.strip()) and re.search(rf"(?<!\w){re.escape(value.strip())}(?!\w)", text, re.I) is not None
     if isinstance(value, list):

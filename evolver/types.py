@@ -5,8 +5,17 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, JsonValue
 
-Maker = Literal["answer_first", "small_talk", "log"]
-"""Who made a trace: from a sampled call back to its request; a request that needs no tool; a logged turn."""
+from toolkit.tool import ToolError
+
+Maker = Literal["answer_first", "question_first", "small_talk", "log", "repaired", "composed", "chained", "asking"]
+"""Who made a trace: from a sampled call back to its request; from a logged request to the call that most samples agree
+on; a request that needs no tool; a logged turn; a logged request that failed, with the call that worked later; two kept
+requests in one; two, of which the second asks about the first one's result; a request without a value that its tool
+needs, which is asked for."""
+
+TaskKind = Literal["worked", "repaired", "failed", "missed", "uncertain", "unserved", "talk"]
+"""What a logged request can teach: its calls worked; they failed and were repaired later; they failed; no tool was
+called although one fits; the model hesitates between calls; no tool fits; it needs none."""
 
 
 class Frozen(BaseModel):
@@ -14,13 +23,20 @@ class Frozen(BaseModel):
 
 
 class Task(Frozen):
-    """A request that somebody made, mined from the log."""
+    """A request that somebody made, mined from the log, and where it comes from."""
 
     interaction_id: str
     session: str
     source: str
+    owner: str = ""
+    """The name of the API key that asked, and its tenant; "" where none was needed."""
+    tenant: str = ""
     request: str
     outcome: Literal["called", "answered", "failed"]
+    kind: TaskKind = "talk"
+    calls: tuple["Call", ...] = ()
+    """For ``missed`` and ``uncertain``: what the model would call when it is asked several times, the likeliest first;
+    a claim that nothing has checked."""
 
 
 class Call(Frozen):
@@ -30,13 +46,33 @@ class Call(Frozen):
     arguments: dict[str, JsonValue]
 
 
+class Failure(Frozen):
+    """A call that failed, and the error that the model read."""
+
+    call: Call
+    error: ToolError
+
+
+class Probed(Frozen):
+    """What the model did with a request asked several times: its calls, the most frequent first, each with the share of
+    the replies that made it. What is missing to 1 are replies without a call."""
+
+    calls: tuple[tuple[Call, float], ...] = ()
+
+
 class Mined(Frozen):
-    """What ``mine`` found. ``worked`` are turns whose calls can serve as lessons as they are."""
+    """What ``mine`` found. ``worked`` are turns whose calls can serve as lessons as they are, repaired ones among them;
+    ``by_kind``, ``by_source`` and ``by_user`` (``tenant/owner``) count the tasks, ``over_quota`` what was left out for
+    coming from one place."""
 
     interactions: int
     last_interaction_id: str
     tasks: tuple[Task, ...] = ()
     worked: tuple["Trace", ...] = ()
+    by_kind: dict[str, int] = {}
+    by_source: dict[str, int] = {}
+    by_user: dict[str, int] = {}
+    over_quota: int = 0
 
 
 class Trace(Frozen):
@@ -48,10 +84,65 @@ class Trace(Frozen):
     calls: tuple[Call, ...] = ()
     results: tuple[JsonValue, ...] = ()
     answer: str = ""
+    open_end: bool = False
+    """Whether ``answer`` is the beginning of one only, and teaches nothing of where it ends."""
     likelihood: float = 0.0
     """Mean log-probability per token with which the model wrote the request; nats."""
     origin: str = ""
     """The interaction that it comes from, where there is one."""
+    source: str = ""
+    """The id of the trace that it is a variant of, where it is one."""
+    also_from: tuple[str, ...] = ()
+    """Further interactions without which it would not be: for a repaired call, the turn that repaired it."""
+    sequential: bool = False
+    """Each call is made when the result of the one before it is there; otherwise all at once."""
+    failures: tuple[Failure, ...] = ()
+    """What was called in vain before ``calls``, in the same turn."""
+    missing: str = ""
+    """The parameter that the request leaves out: ``answer`` asks for it, ``calls`` has the call as far as it is known,
+    and nothing is called."""
+
+    @property
+    def single(self) -> bool:
+        """Whether it is one call with its result, of which larger lessons can be made. A call that found nothing in an
+        empty workspace has none."""
+        return len(self.calls) == len(self.results) == 1 and not self.origin
+
+
+class ToolExample(Frozen):
+    """A call of a made tool, and what its code gave."""
+
+    arguments: dict[str, JsonValue]
+    result: JsonValue
+
+
+class Invented(Frozen):
+    """What became of requests for which the model wrote tools: how many were ``tried``, gave a usable definition
+    (``defined``), code that passed the static check (``written``), code that ran on examples (``ran``), and were put
+    into the pool (``kept``). ``dropped`` counts tries by reason."""
+
+    tried: int = 0
+    defined: int = 0
+    written: int = 0
+    ran: int = 0
+    kept: int = 0
+    dropped: dict[str, int] = {}
+
+
+class Defined(Frozen):
+    """How many definitions the model wrote from descriptions of tools that exist, and how many were right in names,
+    types and what is required."""
+
+    tried: int = 0
+    right: int = 0
+    dropped: dict[str, int] = {}
+
+
+class ToolsMade(Frozen):
+    """What the makers of definitions and of tools did."""
+
+    defined: Defined
+    invented: Invented
 
 
 class Made(Frozen):
@@ -81,8 +172,24 @@ class Verified(Frozen):
     dropped: dict[str, int]
 
 
+class Varied(Frozen):
+    """What ``vary`` made of kept traces, one Trace per line of ``file``."""
+
+    file: Path
+    traces: int
+    dropped: dict[str, int]
+
+
+class Composed(Frozen):
+    """Traces made of kept ones without asking the model, and why others were not."""
+
+    traces: tuple[Trace, ...] = ()
+    dropped: dict[str, int] = {}
+
+
 class Dataset(Frozen):
-    """A frozen dataset folder with train.jsonl and valid.jsonl; counts are rows."""
+    """A frozen dataset folder with train.jsonl and valid.jsonl; counts are rows. ``composed`` counts the traces that
+    were composed of others, by maker; ``dropped`` those that were not, by reason."""
 
     folder: Path
     sha256: str
@@ -91,6 +198,8 @@ class Dataset(Frozen):
     calls: int
     no_calls: int
     replayed: int
+    composed: dict[str, int] = {}
+    dropped: dict[str, int] = {}
 
 
 class Adapter(Frozen):
@@ -111,6 +220,8 @@ class ItemScore(Frozen):
     called: bool
     malformed: bool
     failed: bool = False
+    reason: str = ""
+    """Why a benchmark's checker says that it is wrong, in the checker's words."""
     seen: str = ""
     """What the model did, for a person to read."""
 
@@ -143,6 +254,21 @@ class EvalReport(Frozen):
     items: tuple[ItemScore, ...]
 
 
+class ChatReport(Frozen):
+    """How far a model is from the base model on requests without tools: a lower bound of KL(model ‖ base) in nats per
+    token with its 95 % interval over the prompts, and at how many tokens both have the same likeliest one."""
+
+    model: str
+    suite: str
+    suite_sha256: str
+    prompts: int
+    tokens: int
+    kl: float
+    kl_low: float
+    kl_high: float
+    same_first: Rate
+
+
 class GateDecision(Frozen):
     """Whether the candidate may serve, with every check and its figures."""
 
@@ -150,4 +276,5 @@ class GateDecision(Frozen):
     reasons: tuple[str, ...]
 
 
-CycleStatus = Literal["running", "promoted", "rejected", "failed", "nothing_to_do"]
+CycleStatus = Literal["running", "promoted", "rejected", "waiting", "failed", "nothing_to_do"]
+"""How a cycle ended. ``waiting``: the gate passed its adapter, a person has the last word."""

@@ -6,30 +6,23 @@ requests whose call executes and is still not what they ask for (30 % in APIGen,
 """
 
 import json
-import re
 from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from pydantic import JsonValue
-
-from evolver import few_shots
+from evolver import checks, few_shots, safety
 from evolver.config import VerifyConfig
+from evolver.effects import for_lessons
 from evolver.generate import Generator, Prompt
 from evolver.jsonl import append_lines
 from evolver.schemas import restricted
-from evolver.text import normalised, numbers, states
+from evolver.text import normalised
 from evolver.types import Call, Trace, Verdict, Verified
 from toolkit.execute import Executor
 from toolkit.search import ToolIndex
-from toolkit.tool import ToolCall, render_result
+from toolkit.tool import Effect, ToolCall, render_result
 
-_MARKERS = ("<tool", "</tool", "<|im_", "{", "}", "_")
-"""What betrays a text that is no plain sentence."""
-_ENDS = re.compile(r"[.?!\"')]$|\w$")
-_SHORTEST, _LONGEST = 8, 300
-_FITTING = 3
 _CALL_TOKENS = 96
 _LOCAL_SHARE = 0.5
 
@@ -44,12 +37,14 @@ def verify(
     generator: Generator | None,
     known: Collection[str] = (),
     held_out: Callable[[str], bool] = lambda request: False,
+    allow_reads: bool = False,
     on_progress: Callable[[float], None] = lambda share: None,
 ) -> Verified:
     """Judge ``traces``; write kept.jsonl and verdicts.jsonl into ``folder``.
 
     ``known`` are normal forms of requests that earlier cycles learned from; ``held_out`` says whether a request stands
-    in a suite; ``index`` finds the tools that a request speaks of; ``generator`` asks the model for the round trip
+    in a suite; ``index`` finds the tools that a request speaks of; tools that read are run where ``allow_reads``, and
+    logged calls of tools that may not run are taken as logged; ``generator`` asks the model for the round trip
     (None: no round trip). A call that cannot be judged because isolation broke raises SandboxUnavailable: no verdict.
     """
     judged = list(traces)
@@ -58,10 +53,11 @@ def verify(
     passed: list[Trace] = []
     for done, trace in enumerate(sorted(judged, key=lambda trace: -trace.likelihood), 1):
         reason = (
-            _wording(trace, seen, held_out)
-            or _grounding(trace)
-            or _meaning(trace, index)
-            or _execution(trace, executor)
+            checks.wording(trace, seen, held_out)
+            or safety.unsafe(trace, personal_data=config.drop_personal_data)
+            or checks.grounding(trace)
+            or checks.meaning(trace, index)
+            or _execution(trace, executor, allow_reads=allow_reads)
         )
         reasons[trace.id] = reason
         if not reason:
@@ -76,59 +72,23 @@ def verify(
     return _write(folder, kept, verdicts)
 
 
-def _wording(trace: Trace, seen: set[str], held_out: Callable[[str], bool]) -> str:
-    request = trace.request
-    if not _SHORTEST <= len(request) <= _LONGEST or not _ENDS.search(request):
-        return "no_sentence"
-    if "  " in request or any(marker in request for marker in _MARKERS):
-        return "no_plain_wording"
-    if normalised(request) in seen:
-        return "duplicate"
-    if held_out(request):
-        return "held_out"
-    return ""
-
-
-def _grounding(trace: Trace) -> str:
-    if not trace.calls:
-        return "may_need_a_tool" if numbers(trace.request) else ""
-    values = [value for call in trace.calls for value in call.arguments.values()]
-    if not all(states(trace.request, value) for value in values):
-        return "argument_not_stated"
-    if any(len({repr(v) for v in call.arguments.values()}) < len(call.arguments) for call in trace.calls):
-        return "arguments_are_alike"
-    stated = {number for value in values for number in _numbers_in(value)}
-    if any(number not in stated for number in numbers(trace.request)):
-        return "states_another_number"
-    return "tells_the_result" if _tells_result(trace) else ""
-
-
-def _meaning(trace: Trace, index: ToolIndex) -> str:
-    """A request that speaks more of other tools than of its own asks for something else than its call does."""
-    fitting = {tool.name for tool in index.top(trace.request, _FITTING)}
-    return "" if all(call.name in fitting for call in trace.calls) else "speaks_of_another_tool"
-
-
-def _numbers_in(value: JsonValue) -> list[float]:
-    return numbers(json.dumps(value, ensure_ascii=False)) if not isinstance(value, str) else numbers(value)
-
-
-def _tells_result(trace: Trace) -> bool:
-    """A request that already holds the answer asks nothing."""
-    for result in trace.results:
-        if isinstance(result, str) and len(result) > 3 and states(trace.request, result):
-            return not any(states(json.dumps(call.arguments, ensure_ascii=False), result) for call in trace.calls)
-    return False
-
-
-def _execution(trace: Trace, executor: Executor) -> str:
-    for call, expected in zip(trace.calls, trace.results, strict=False):
+def _execution(trace: Trace, executor: Executor, *, allow_reads: bool) -> str:
+    """Calls run again and must return the same, or fail again; of tools that may not run, what the log has stands."""
+    for failure in trace.failures:
+        tool = executor.registry.get(failure.call.name)
+        runs = tool is None or for_lessons(tool, allow_reads=allow_reads)
+        if runs and executor.execute(ToolCall(id="verify", **failure.call.model_dump())).ok:
+            return "failure_is_gone"
+    for number, call in enumerate(trace.calls):
+        tool = executor.registry.get(call.name)
+        if trace.origin and tool is not None and not for_lessons(tool, allow_reads=allow_reads):
+            continue
         result = executor.execute(ToolCall(id="verify", name=call.name, arguments=call.arguments))
-        if result.error is not None:
+        if result.error is not None and not (tool and checks.worked(tool, result)):
             return f"call_{result.error.kind.value}"
-        if result.value != expected:
+        if tool and tool.effect is Effect.PURE and trace.results[number : number + 1] != (result.value,):
             return "result_changes"
-        if len(render_result(result)) > _LONGEST:
+        if len(render_result(result)) > checks.LONGEST:
             return "result_too_long"
     return ""
 
@@ -141,14 +101,15 @@ def _round_trips(
     generator: Generator,
     on_progress: Callable[[float], None],
 ) -> list[Trace]:
-    """Those whose request leads the model to the same results; only the likeliest few of each call are tried."""
+    """Those whose request leads the model to the same results; only the likeliest few of each call are tried, and only
+    calls whose values could be mistaken for one another."""
     tries: Counter[str] = Counter()
     chosen: list[Trace] = []
     returned: list[Trace] = []
     for trace in passed:
         key = _key(trace.calls)
         tries[key] += 1
-        if trace.maker != "answer_first":
+        if trace.maker != "answer_first" or not any(_mistakable(call, executor) for call in trace.calls):
             returned.append(trace)
         elif tries[key] <= config.round_trips_per_call:
             chosen.append(trace)
@@ -165,25 +126,33 @@ def _round_trips(
     return sorted(returned, key=lambda trace: -trace.likelihood)
 
 
+def _mistakable(call: Call, executor: Executor) -> bool:
+    tool = executor.registry.get(call.name)
+    return tool is None or checks.mistakable(tool, call)
+
+
 def _arrives(trace: Trace, executor: Executor, generator: Generator) -> bool:
-    for call, expected in zip(trace.calls, trace.results, strict=True):
+    for number, call in enumerate(trace.calls):
         tool = executor.registry.get(call.name)
         if tool is None:
             return False
-        schema = restricted(tool.parameters, set(call.arguments))
         prompt = Prompt(
             text=few_shots.call_prompt(tool, trace.request),
             max_tokens=_CALL_TOKENS,
             temperature=0.0,
             stop=(),
-            json_schema=schema,
+            json_schema=restricted(tool.parameters, set(call.arguments)),
         )
         try:
             arguments = json.loads(generator.complete(prompt)[0].text)
         except ValueError:
             return False
+        if tool.effect is not Effect.PURE:
+            if arguments != call.arguments:
+                return False
+            continue
         result = executor.execute(ToolCall(id="verify", name=call.name, arguments=arguments))
-        if result.error is not None or result.value != expected:
+        if result.error is not None or trace.results[number : number + 1] != (result.value,):
             return False
     return True
 

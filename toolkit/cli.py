@@ -1,13 +1,13 @@
 """The ``toolkit`` command: list the tools, call one, check the sandbox."""
 
 import json
-import sys
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from toolkit.errors import SandboxUnavailable, UserError
+from toolkit.command import print_json, run_command
+from toolkit.errors import UserError
 
 app = typer.Typer(
     help="Tools, and the sandbox that runs them.", no_args_is_help=True, add_completion=False, rich_markup_mode=None
@@ -25,21 +25,25 @@ def list_tools(
     """List the tools: name, source, effect, parameters."""
     from toolkit.config import Config, load_config
     from toolkit.registry import load_tools
+    from toolkit.tool import neutral
 
     registry = load_tools(load_config(config, Config).toolkit)
     if left_out:
         _print_left_out(registry.left_out, as_json)
         return
     tools = list(registry)
-    if registry.left_out:
-        typer.echo(f"{len(registry.left_out)} functions are no tools; see toolkit list --left-out", err=True)
+    _show_lost_servers(registry)
+    others = len(registry.left_out) - len(registry.lost_servers())
+    if others:
+        typer.echo(f"{others} functions are no tools; see toolkit list --left-out", err=True)
     if as_json:
-        _print_json([tool.model_dump(mode="json") for tool in tools])
+        print_json([tool.model_dump(mode="json") for tool in tools])
         return
     widths = [max((len(text) for text in column), default=0) for column in zip(*map(_row, tools), strict=True)]
     for tool in tools:
         cells = _row(tool)
-        typer.echo("  ".join(cell.ljust(width) for cell, width in zip(cells, widths, strict=True)).rstrip())
+        line = "  ".join(cell.ljust(width) for cell, width in zip(cells, widths, strict=True)).rstrip()
+        typer.echo(neutral(line))
 
 
 @app.command()
@@ -53,7 +57,7 @@ def call(
     """Call one tool in the sandbox; exit code 1 when the call fails."""
     from toolkit.config import Config, load_config
     from toolkit.execute import open_executor
-    from toolkit.tool import ToolCall, render_result
+    from toolkit.tool import ToolCall, neutral, render_result
 
     try:
         parsed = json.loads(arguments)
@@ -63,10 +67,11 @@ def call(
         raise UserError("the arguments must be a JSON object; write for example '{\"value\": 3}'")
     with open_executor(load_config(config, Config).toolkit) as executor:
         if executor.registry.get(name) is None:
-            raise UserError(f"there is no tool named {name}; see `toolkit list`")
+            _show_lost_servers(executor.registry)
+            raise UserError(f"there is no tool named {neutral(name)}; see `toolkit list`")
         result = executor.execute(ToolCall(id="call", name=name, arguments=parsed), workspace=workspace)
     if as_json:
-        _print_json(result.model_dump(mode="json"))
+        print_json(result.model_dump(mode="json"))
     else:
         typer.echo(render_result(result), err=not result.ok)
     if not result.ok:
@@ -77,28 +82,88 @@ def call(
 def check(config: ConfigOption = None, as_json: JsonOption = False) -> None:
     """Try to escape from the sandbox, and say how each attempt ended; exit code 1 when one succeeds."""
     from toolkit.config import Config, load_config
+    from toolkit.modules import open_modules
     from toolkit.sandbox import open_sandbox
+    from toolkit.sandbox.kernel import landlock_version
+    from toolkit.sandbox.made_code import made_code_limits
     from toolkit.sandbox.self_check import attempt_all
 
-    with open_sandbox(load_config(config, Config).toolkit.sandbox, check=False) as sandbox:
-        findings = attempt_all(sandbox)
+    loaded = load_config(config, Config).toolkit
+    with open_sandbox(loaded.sandbox, check=False) as sandbox:
+        found = [("tools", each) for each in attempt_all(sandbox)]
+        groups = sandbox.groups.note
+    if loaded.tools.modules or loaded.tools.python_modules:
+        with open_modules(loaded, check=False) as sandbox:
+            found += [("modules", each) for each in attempt_all(sandbox)]
+    with open_sandbox(made_code_limits(loaded.sandbox), check=False, strict=True) as sandbox:
+        found += [("model-made", each) for each in attempt_all(sandbox)]
+    report = {
+        "attempts": [
+            {"code": code, "attempt": each.attempt, "held": each.held, "outcome": each.outcome} for code, each in found
+        ],
+        "landlock": landlock_version(),
+        "control_groups": groups,
+        "servers": _servers(loaded) if loaded.mcp else [],
+    }
     if as_json:
-        _print_json([{"attempt": each.attempt, "held": each.held, "outcome": each.outcome} for each in findings])
+        print_json(report)
     else:
-        for each in findings:
-            typer.echo(f"{'held' if each.held else 'ESCAPED':8}{each.attempt}: {each.outcome}")
-        held = sum(each.held for each in findings)
-        typer.echo(f"{held} of {len(findings)} attempts held", err=True)
-    if not all(each.held for each in findings):
+        _print_check(report)
+    if not all(each.held for _, each in found):
         raise typer.Exit(1)
+
+
+def _print_check(report: dict[str, Any]) -> None:
+    """The attempts on stdout; how the rest stands is a diagnostic, for a server that is down is no hole."""
+    from toolkit.tool import neutral
+
+    landlock = f"version {report['landlock']}" if report["landlock"] else "this kernel has none"
+    typer.echo(f"Landlock: {landlock}", err=True)
+    typer.echo(f"control groups: {report['control_groups']}", err=True)
+    for server in report["servers"]:
+        stands = server["reason"] or f"{server['tools']} tools, {server['left_out']} left out"
+        typer.echo(neutral(f"{server['source']}: {stands}"), err=True)
+    for each in report["attempts"]:
+        held = "held" if each["held"] else "ESCAPED"
+        typer.echo(neutral(f"{held:8}{each['code']:12}{each['attempt']}: {each['outcome']}"))
+    held = sum(each["held"] for each in report["attempts"])
+    typer.echo(f"{held} of {len(report['attempts'])} attempts held", err=True)
+
+
+def _servers(config: Any) -> list[dict[str, Any]]:
+    """How each MCP server stands; ``reason`` is why one cannot be used, or ""."""
+    from toolkit.registry import ToolRegistry, open_servers
+
+    registry = ToolRegistry()
+    with open_servers(config) as servers:
+        servers.add_to(registry)
+    lost = {each.source: each.reason for each in registry.lost_servers()}
+    return [
+        {
+            "source": source,
+            "tools": sum(tool.source == source for tool in registry),
+            "left_out": sum(each.source == source for each in registry.left_out) - (source in lost),
+            "reason": lost.get(source, ""),
+        }
+        for source in (f"mcp:{name}" for name in config.mcp)
+    ]
+
+
+def _show_lost_servers(registry: Any) -> None:
+    from toolkit.tool import neutral
+
+    for each in registry.lost_servers():
+        typer.echo(neutral(f"{each.source}: {each.reason}"), err=True)
 
 
 def _print_left_out(functions: list[Any], as_json: bool) -> None:
     if as_json:
-        _print_json([{"source": each.source, "name": each.name, "reason": each.reason} for each in functions])
+        print_json([{"source": each.source, "name": each.name, "reason": each.reason} for each in functions])
         return
+    from toolkit.tool import neutral
+
     for each in functions:
-        typer.echo(f"{each.source}  {each.name}: {each.reason}")
+        typer.echo(neutral(f"{each.source}  {each.name}: {each.reason}"))
 
 
 def _row(tool: Any) -> tuple[str, str, str, str]:
@@ -116,20 +181,9 @@ def _type(field: dict[str, Any]) -> str:
     return f"{kind}[{_type(field['items'])}]" if kind == "array" and field.get("items") else str(kind)
 
 
-def _print_json(value: Any) -> None:
-    typer.echo(json.dumps(value, indent=2, ensure_ascii=False))
-
-
 def main() -> None:
-    """Entry point: 0 done, 1 a failed run or a bug, 2 a user error (one line on stderr)."""
-    try:
-        app()
-    except UserError as error:
-        typer.echo(f"toolkit: {error}", err=True)
-        sys.exit(2)
-    except SandboxUnavailable as error:
-        typer.echo(f"toolkit: {error}", err=True)
-        sys.exit(1)
+    """Entry point; see toolkit.command."""
+    run_command(app, "toolkit")
 
 
 if __name__ == "__main__":

@@ -7,13 +7,31 @@ keys; values reach the code as arguments, nothing reads configuration from deep 
 
 import tomllib
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, TypeVar, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
+from pydantic_core import PydanticCustomError
 
 from toolkit.errors import ConfigError
 
 DEFAULT_PATH = Path("config.toml")
+APPROVED_FOLDER = "approved_tools"
+"""In the data folder: one file for each tool that a model made and a person approved."""
+_KINDS: dict[Any, tuple[tuple[type, ...], str]] = {
+    bool: ((bool,), "true or false"),
+    int: ((int, float), "a whole number"),
+    float: ((int, float), "a number"),
+}
+"""Of TOML: what pydantic would make of a text or of true is not what the file says."""
 
 
 class Section(BaseModel):
@@ -21,15 +39,43 @@ class Section(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True)
 
+    @field_validator("*", mode="before")
+    @classmethod
+    def _is_of_its_kind(cls, value: Any, info: ValidationInfo) -> Any:
+        annotation = cls.model_fields[info.field_name or ""].annotation
+        kinds, words = _KINDS.get(annotation, ((), ""))
+        if kinds and (not isinstance(value, kinds) or (isinstance(value, bool) and annotation is not bool)):
+            raise PydanticCustomError("wrong_type", "input should be {words}", {"words": words})
+        return value
+
+
+class MadeCodeConfig(Section):
+    """``[toolkit.sandbox.made_code]``: the limits of one call of code that a model wrote."""
+
+    timeout_seconds: Annotated[float, Field(gt=0, le=60)] = 2.0
+    memory_mib: Annotated[int, Field(ge=32, le=4096)] = 128
+    output_kib: Annotated[int, Field(ge=1, le=1024)] = 16
+    workers: Annotated[int, Field(ge=0, le=256, description="0: one per core")] = 0
+
 
 class SandboxConfig(Section):
     """``[toolkit.sandbox]``: the limits of one tool call."""
 
     timeout_seconds: Annotated[float, Field(gt=0, le=300)] = 5.0
     memory_mib: Annotated[int, Field(ge=32, le=16384)] = 256
-    workspace_mib: Annotated[int, Field(ge=1, le=4096)] = 16
+    workspace_mib: Annotated[int, Field(ge=1, le=1024)] = 16
     output_kib: Annotated[int, Field(ge=1, le=16384)] = 64
     workers: Annotated[int, Field(ge=0, le=256, description="0: one per core")] = 0
+    made_code: MadeCodeConfig = MadeCodeConfig()
+
+
+def _beside_config(path: Path, info: ValidationInfo) -> Path:
+    folder = (info.context or {}).get("folder")
+    return path if folder is None else folder / path.expanduser()
+
+
+PathFromConfig = Annotated[Path, AfterValidator(_beside_config)]
+"""A path that, where relative, is taken from the folder of config.toml."""
 
 
 class ToolsConfig(Section):
@@ -37,9 +83,20 @@ class ToolsConfig(Section):
 
     builtin: bool = True
     modules: tuple[str, ...] = ()
-    """Modules with ``@tool`` functions: a file beside config.toml, or installed."""
+    """Modules with ``@tool`` functions: in ``folder``, or installed."""
+    folder: PathFromConfig = Path()
     python_modules: tuple[str, ...] = ()
     """Modules whose functions become tools, for example ``math``."""
+    approved: Annotated[Path | None, Field(exclude=True)] = None
+    """No key of the file: where the approved tools that a model made are. load_config says it."""
+
+    @field_validator("modules", "python_modules")
+    @classmethod
+    def _each_once(cls, names: tuple[str, ...]) -> tuple[str, ...]:
+        twice = next((name for name in names if names.count(name) > 1), None)
+        if twice is not None:
+            raise ValueError(f"{twice} is named twice; name it once")
+        return names
 
 
 class McpServerConfig(Section):
@@ -51,7 +108,7 @@ class McpServerConfig(Section):
     """Address of a streamable HTTP endpoint."""
     network: bool = False
     """Whether a started server may use the network."""
-    bind: tuple[Path, ...] = ()
+    bind: tuple[PathFromConfig, ...] = ()
     """Folders and files of this machine that a started server may read."""
     environment: tuple[str, ...] = ()
     """Names of environment variables that a started server gets."""
@@ -108,26 +165,43 @@ def load_config(path: Path | None, model: type[C]) -> C:
     folder = Path(values.get("data_folder", "data")) if isinstance(values.get("data_folder", "data"), str) else None
     if folder is not None:
         values["data_folder"] = str((path.resolve().parent / folder.expanduser()).resolve())
+    _say_where_approved_tools_are(path, values)
     try:
-        return model.model_validate(values)
+        return model.model_validate(values, context={"folder": path.resolve().parent})
     except ValidationError as error:
         raise ConfigError(f"{path}: {_first_problem(error, model)}") from None
 
 
+def _say_where_approved_tools_are(path: Path, values: dict[str, Any]) -> None:
+    """A table of a wrong type is left to the validation."""
+    toolkit = values.setdefault("toolkit", {})
+    tools = toolkit.setdefault("tools", {}) if isinstance(toolkit, dict) else None
+    if isinstance(tools, dict) and isinstance(values.get("data_folder"), str):
+        if "approved" in tools:
+            raise ConfigError(f"{path}: unknown key toolkit.tools.approved; it follows from data_folder: leave it out")
+        tools["approved"] = str(Path(values["data_folder"]) / APPROVED_FOLDER)
+
+
 def _first_problem(error: ValidationError, model: type[BaseModel]) -> str:
-    first = error.errors()[0]
+    problems = error.errors()
+    # A key that is spelt wrongly is the cause where another one is missing.
+    first = next((problem for problem in problems if problem["type"] == "extra_forbidden"), problems[0])
     key = ".".join(str(part) for part in first["loc"])
     if first["type"] == "extra_forbidden":
         allowed = ", ".join(_keys_beside(model, first["loc"]))
         return f"unknown key {key}; allowed here: {allowed}"
+    if first["type"] == "value_error":  # a rule about several keys, in its own words
+        rule = first["msg"].removeprefix("Value error, ")
+        return f"{key}: {rule}" if key else rule
     return f"{key} = {first['input']!r}: {first['msg'][0].lower()}{first['msg'][1:]}; correct the value"
 
 
 def _keys_beside(model: type[BaseModel], location: tuple[int | str, ...]) -> list[str]:
-    section: Any = model
+    """The keys of the table at ``location``; names of a dict's entries and places of a list lead to its last type."""
+    kind: Any = model
     for part in location[:-1]:
-        field = section.model_fields.get(part)
-        if field is None or not isinstance(field.annotation, type) or not issubclass(field.annotation, BaseModel):
-            return []
-        section = field.annotation
-    return sorted(section.model_fields)
+        if isinstance(kind, type) and issubclass(kind, BaseModel):
+            kind = kind.model_fields[str(part)].annotation
+        else:
+            kind = next(of for of in reversed(get_args(kind)) if of is not Ellipsis)
+    return sorted(name for name, field in kind.model_fields.items() if not field.exclude)

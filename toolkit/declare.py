@@ -37,8 +37,11 @@ def tool(*, effect: str = "writes", sandbox_state: bool = False) -> Callable[[F]
 def tool(function: F | None = None, /, *, effect: str = "writes", sandbox_state: bool = False) -> F | Callable[[F], F]:
     """Mark a typed function as a tool; an undeclared effect is ``writes``.
 
-    ``sandbox_state=True`` says that all it writes lives in the workspace. Raises ValueError for an unknown effect.
+    ``sandbox_state=True`` says that all it writes or reads is the sandbox's own: its workspace, clock and chance.
+    Raises ValueError for an unknown effect.
     """
+    if effect not in set(Effect):
+        raise ValueError(f"effect {effect!r} is none of {', '.join(Effect)}")
     declaration = Declaration(effect=Effect(effect), sandbox_state=sandbox_state)
 
     def mark(marked: F) -> F:

@@ -1,15 +1,19 @@
 """One tool call, from what the model asked to what it gets back."""
 
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import ExitStack, closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 from toolkit.config import ToolkitConfig
-from toolkit.modules import CALLER
+from toolkit.errors import ConfigError, SandboxUnavailable
+from toolkit.made import APPROVED, MadeCode, MadeTool, read_approved
+from toolkit.modules import CALLER, open_modules
 from toolkit.registry import ToolRegistry, builtin_modules, load_local_tools, open_servers
-from toolkit.sandbox import ExecResult, Runner, Sandbox, open_sandbox
+from toolkit.sandbox import CodeRunner, ExecResult, Runner, Sandbox, open_sandbox
+from toolkit.sandbox.insistent import Insistent
+from toolkit.sandbox.made_code import ModelMadePool
 from toolkit.tool import Tool, ToolCall, ToolError, ToolErrorKind, ToolResult
 
 _SHOWN = 60
@@ -19,12 +23,37 @@ _NEAR_NAMES = 3
 class Executor:
     """Validates a call, runs it in the sandbox, maps what went wrong to a ToolError. Thread-safe."""
 
-    def __init__(self, registry: ToolRegistry, sandbox: Sandbox, others: Mapping[str, Runner] | None = None) -> None:
-        """``others``: what runs the tools of other sources, by the kind of source (``module``, ``python``, ``mcp``)."""
+    def __init__(
+        self,
+        registry: ToolRegistry,
+        sandbox: Sandbox,
+        others: Mapping[str, Runner] | None = None,
+        made_code: CodeRunner | None = None,
+        *,
+        allows: Callable[[Tool], bool] = lambda tool: True,
+    ) -> None:
+        """``others``: what runs the tools of other sources, by the kind of source (``module``, ``python``, ``mcp``).
+        ``made_code``: what runs code that a model wrote; None: nothing does. Calls of tools that ``allows`` refuses
+        fail, and nothing runs."""
         self.registry = registry
+        self.allows = allows
+        self.made_code = made_code or _NoMadeCode()
         self._sandbox = sandbox
         self._others = dict(others or {})
         self._validators: dict[str, Any] = {}
+
+    def also(self, made: Iterable[MadeTool], kind: str) -> "Executor":
+        """An executor of these tools and of ``made``, whose source will be of ``kind``; closed with this one.
+
+        A made tool whose name is taken is left out.
+        """
+        tools = list(made)
+        registry = ToolRegistry(self.registry)
+        for tool in tools:
+            with suppress(ConfigError):
+                registry.add(tool.tool(kind))
+        others = {**self._others, kind: MadeCode(tools, self.made_code)}
+        return Executor(registry, self._sandbox, others, self.made_code, allows=self.allows)
 
     def execute(self, call: ToolCall, *, workspace: Path | None = None) -> ToolResult:
         """Never raises for anything that a call can cause; SandboxUnavailable where isolation is broken."""
@@ -38,7 +67,21 @@ class Executor:
         problem = self.problem(tool, call.arguments)
         if problem is not None:
             return _failed(call, started, ToolErrorKind.INVALID_ARGUMENTS, problem)
+        if not self.allows(tool):
+            return _failed(call, started, ToolErrorKind.TOOL_FAILED, "it would change something outside: it is not run")
         return _to_tool_result(call, self._run(tool, call.arguments, workspace if tool.sandbox_state else None))
+
+    def run_source(
+        self, source: str, function: str, arguments: Mapping[str, Any], *, timeout_seconds: float | None = None
+    ) -> ToolResult:
+        """Execute the Python text ``source`` in the pool for code that a model wrote, then ``function(**arguments)``.
+
+        ``timeout_seconds`` replaces the configured deadline. Raises as ``execute`` does.
+        """
+        call = ToolCall(id="made", name=function, arguments=dict(arguments))
+        return _to_tool_result(
+            call, self.made_code.run_source(source, function, arguments, timeout_seconds=timeout_seconds)
+        )
 
     def _run(self, tool: Tool, arguments: dict[str, Any], workspace: Path | None) -> ExecResult:
         sandbox = self._others.get(tool.source.partition(":")[0], self._sandbox)
@@ -67,22 +110,40 @@ class Executor:
 
 
 @contextmanager
-def open_executor(config: ToolkitConfig) -> Iterator[Executor]:
-    """The executor that ``config`` describes: its tools, in a checked sandbox. Raises as those two do."""
+def open_executor(
+    config: ToolkitConfig, *, allows: Callable[[Tool], bool] = lambda tool: True, insist: bool = False
+) -> Iterator[Executor]:
+    """The executor that ``config`` describes: its tools, in checked sandboxes. Raises as those two do.
+
+    With ``insist`` no result is of the kind LOST (toolkit.sandbox.insistent), for callers to whom each is a verdict.
+    """
     registry = load_local_tools(config)
     modules = builtin_modules() if config.tools.builtin else []
-    own = (*config.tools.modules, *config.tools.python_modules)
     with ExitStack() as stack:
-        sandbox = stack.enter_context(open_sandbox(config.sandbox, modules))
+
+        def opened(sandbox: Sandbox) -> Sandbox:
+            return stack.enter_context(Insistent(sandbox) if insist else sandbox)
+
+        sandbox = opened(open_sandbox(config.sandbox, modules))
         others: dict[str, Runner] = {}
-        if own:
-            users = stack.enter_context(open_sandbox(config.sandbox, (CALLER, *own), check=False, name="modules"))
+        if config.tools.modules or config.tools.python_modules:
+            users = opened(open_modules(config))
             others = {"module": users, "python": users}
         if config.mcp:
             servers = stack.enter_context(open_servers(config))
             servers.add_to(registry)
             others["mcp"] = servers
-        yield Executor(registry, sandbox, others)
+        made_code = stack.enter_context(closing(ModelMadePool(config.sandbox, insist=insist)))
+        others[APPROVED] = MadeCode(read_approved(config.tools.approved), made_code)
+        yield Executor(registry, sandbox, others, made_code, allows=allows)
+
+
+class _NoMadeCode(CodeRunner):
+    def run_source(self, *_: Any, **__: Any) -> ExecResult:
+        raise SandboxUnavailable("there is no pool for code that a model wrote; open the executor with one")
+
+    def close(self) -> None:
+        """Nothing to end."""
 
 
 def _explain(error: Any, tool: Tool) -> str:

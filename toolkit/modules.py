@@ -1,7 +1,7 @@
 """Users' modules as tools: described inside the sandbox, for the host never imports them."""
 
 import importlib.util
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
@@ -10,6 +10,9 @@ from toolkit.errors import ConfigError
 from toolkit.registry import LeftOut, ToolRegistry
 from toolkit.sandbox import Sandbox, open_sandbox
 from toolkit.tool import Tool
+
+if TYPE_CHECKING:
+    from toolkit.sandbox.bubblewrap import BubblewrapSandbox
 
 _LIMITS = SandboxConfig(timeout_seconds=60, memory_mib=1024, workspace_mib=1, output_kib=16384, workers=1)
 INSPECTOR = "toolkit.inspecting"
@@ -25,7 +28,8 @@ def add_modules(registry: ToolRegistry, config: ToolkitConfig) -> None:
     modules, python_modules = config.tools.modules, config.tools.python_modules
     if python_modules and importlib.util.find_spec("typeshed_client") is None:
         raise ConfigError("toolkit.tools.python_modules needs the package typeshed-client; install it")
-    with open_sandbox(_LIMITS, (INSPECTOR, *modules, *python_modules), check=False, name="inspection") as sandbox:
+    wanted, folder = (INSPECTOR, *modules, *python_modules), config.tools.folder
+    with open_sandbox(_LIMITS, wanted, check=False, name="inspection", folder=folder) as sandbox:
         for module in modules:
             tools = _inspect(sandbox, "marked", module)
             if not tools:
@@ -35,7 +39,14 @@ def add_modules(registry: ToolRegistry, config: ToolkitConfig) -> None:
         for module in python_modules:
             found = _inspect(sandbox, "offered", module)
             registry.left_out += [LeftOut(f"python:{module}", name, reason) for name, reason in found["left_out"]]
-            _add_each(registry, _tools(found["tools"], module))
+            for tool in _tools(found["tools"], module):
+                registry.add_usable(tool)
+
+
+def open_modules(config: ToolkitConfig, *, check: bool = True) -> "BubblewrapSandbox":
+    """The sandbox in which the functions of ``modules`` and ``python_modules`` run. Raises like open_sandbox."""
+    own = (*config.tools.modules, *config.tools.python_modules)
+    return open_sandbox(config.sandbox, (CALLER, *own), check=check, name="modules", folder=config.tools.folder)
 
 
 def _inspect(sandbox: Sandbox, what: str, module: str) -> Any:
@@ -50,11 +61,3 @@ def _tools(described: list[dict[str, Any]], module: str) -> list[Tool]:
         return [Tool.model_validate(each) for each in described]
     except ValidationError as error:
         raise ConfigError(f"module {module} describes a tool wrongly: {error.errors()[0]['msg']}; correct it") from None
-
-
-def _add_each(registry: ToolRegistry, tools: list[Tool]) -> None:
-    for tool in tools:
-        try:
-            registry.add(tool)
-        except ConfigError as error:
-            registry.left_out.append(LeftOut(tool.source, tool.function, str(error)))

@@ -14,11 +14,18 @@ from toolkit.config import ToolkitConfig
 from toolkit.declare import declaration_of
 from toolkit.describing import describe
 from toolkit.errors import ConfigError, PrerequisiteError
+from toolkit.made import read_approved
 from toolkit.names import MAX_LENGTH, BadName, check_name, skeleton
-from toolkit.tool import Tool
+from toolkit.tool import Tool, neutral
 
 if TYPE_CHECKING:
     from toolkit.mcp.servers import McpServers
+
+_SHOWN = 80
+
+
+class NameTaken(ConfigError):
+    """Two sources have a tool of one name; the message names both."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +35,10 @@ class LeftOut:
     source: str
     name: str
     reason: str
+
+
+SERVER = "(server)"
+"""The name in a LeftOut for a server of which nothing could be had."""
 
 
 class ToolRegistry:
@@ -41,21 +52,36 @@ class ToolRegistry:
             self.add(tool)
 
     def add(self, tool: Tool) -> None:
-        """Raises ConfigError for a name that no tool may have, or that equals or looks like another's."""
+        """Raises ConfigError for a name that no tool may have or that equals or looks like another's, and of these
+        NameTaken where it equals one of another source."""
         try:
             check_name(tool.name)
         except BadName as error:
-            shown = tool.name[:MAX_LENGTH].encode("ascii", "backslashreplace").decode()
-            raise ConfigError(f"{tool.source} has a tool named {shown!r}: {error}; rename it") from None
+            shown = ascii(tool.name[:MAX_LENGTH])
+            raise ConfigError(f"{tool.source} has a tool named {shown}: {error}; rename it") from None
         other = self._skeletons.get(skeleton(tool.name))
         if other is not None:
-            said = (
-                f"two tools are named {tool.name}"
-                if other.name == tool.name
-                else f"{other.name} and {tool.name} look alike"
+            both = f"{other.source} and {tool.source}; rename one, or leave a source out of config.toml"
+            if other.name != tool.name:
+                raise ConfigError(f"{other.name} and {tool.name} look alike: {both}")
+            raise (NameTaken if other.source != tool.source else ConfigError)(
+                f"two tools are named {tool.name}: {both}"
             )
-            raise ConfigError(f"{said}: {other.source} and {tool.source}; rename one")
         self._tools[tool.name] = self._skeletons[skeleton(tool.name)] = tool
+
+    def add_usable(self, tool: Tool) -> None:
+        """``add`` for one of many tools that a source from outside has: a name that cannot be is noted in ``left_out``.
+        Raises NameTaken, for whether to do without the one source or the other is for a person to say."""
+        try:
+            self.add(tool)
+        except NameTaken:
+            raise
+        except ConfigError as error:
+            self.left_out.append(LeftOut(tool.source, neutral(tool.function)[:_SHOWN], str(error)))
+
+    def lost_servers(self) -> list[LeftOut]:
+        """The MCP servers that could not be started, reached or listed."""
+        return [each for each in self.left_out if each.name == SERVER]
 
     def get(self, name: str) -> Tool | None:
         return self._tools.get(name)
@@ -102,6 +128,8 @@ def load_local_tools(config: ToolkitConfig) -> ToolRegistry:
         from toolkit.modules import add_modules
 
         add_modules(registry, config)
+    for made in read_approved(config.tools.approved):
+        registry.add(made.tool())
     return registry
 
 

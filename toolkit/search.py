@@ -7,11 +7,14 @@ from collections.abc import Iterable
 
 import snowballstemmer
 
+from toolkit.meaning import vectors
 from toolkit.tool import Tool
 
 _WORD = re.compile(r"[a-z]+|[0-9]+")
 _K1, _B = 1.4, 0.6
 _NAME_WEIGHT = 3
+_MEANING_WEIGHT = 30.0
+"""Of the cosine between request and tool, against BM25's points (docs/decisions/0002)."""
 _STOP = frozenset(
     _WORD.findall(
         "a an and are as at be by can do for from give how i if in into is it its many me much my of on or please tell "
@@ -21,10 +24,11 @@ _STOP = frozenset(
 
 
 class ToolIndex:
-    """Ranks tools for a text with BM25 over name, description, parameter names and their descriptions.
+    """Ranks tools for a text by their words and by their meaning.
 
-    Robertson and Zaragoza, "The Probabilistic Relevance Framework: BM25 and Beyond", 2009. Deterministic: equal scores
-    keep the order of ``tools``.
+    Words: BM25 over name, description, parameter names and their descriptions (Robertson and Zaragoza, "The
+    Probabilistic Relevance Framework: BM25 and Beyond", 2009). Meaning: the cosine between the text and the tool's name
+    and description. Deterministic: equal scores keep the order of ``tools``.
     """
 
     def __init__(self, tools: Iterable[Tool]) -> None:
@@ -37,6 +41,7 @@ class ToolIndex:
         found_in = Counter(term for counts in self._counts for term in counts)
         total = len(self._tools)
         self._weights = {term: math.log(1 + (total - n + 0.5) / (n + 0.5)) for term, n in found_in.items()}
+        self._meanings = vectors([f"{_spoken(tool.name)}. {tool.description}" for tool in self._tools] or [""])
 
     def __len__(self) -> int:
         return len(self._tools)
@@ -44,7 +49,8 @@ class ToolIndex:
     def top(self, query: str, k: int) -> list[Tool]:
         """The ``k`` tools that fit ``query`` best, best first; all of them when there are fewer."""
         terms = set(self._terms(query))
-        scores = [self._score(terms, index) for index in range(len(self._tools))]
+        meant = (self._meanings @ vectors([query])[0]).tolist()
+        scores = [self._score(terms, index) + _MEANING_WEIGHT * meant[index] for index in range(len(self._tools))]
         order = sorted(range(len(self._tools)), key=lambda index: -scores[index])
         return [self._tools[index] for index in order[:k]]
 
@@ -65,10 +71,14 @@ class ToolIndex:
 
 
 def _text_of(tool: Tool) -> str:
-    parts = [tool.name.replace("_", " ")] * _NAME_WEIGHT + [tool.description]
+    parts = [_spoken(tool.name)] * _NAME_WEIGHT + [tool.description]
     properties = tool.parameters.get("properties")
     for name, field in properties.items() if isinstance(properties, dict) else ():
-        parts.append(name.replace("_", " "))
+        parts.append(_spoken(name))
         if isinstance(field, dict) and isinstance(field.get("description"), str):
             parts.append(str(field["description"]))
     return " ".join(parts)
+
+
+def _spoken(name: str) -> str:
+    return name.replace("_", " ")

@@ -42,6 +42,8 @@ class ToolErrorKind(StrEnum):
     BAD_RESULT = "bad_result"
     """What came out of the sandbox was too large or no JSON."""
     CRASHED = "crashed"
+    LOST = "lost"
+    """The sandbox lost the worker that ran it, which says nothing about the call."""
     MALFORMED_CALL = "malformed_call"
     """The model opened a tool call that does not parse."""
 
@@ -114,7 +116,8 @@ def describe(function: Callable[..., Any], *, source: str = "builtin") -> Tool:
 
 
 _MARKERS = re.compile(
-    r"<(?=\s*/?\s*(?:tool_call|tool_response|tools|think|\|))|\[(?=/?(?:INST|AVAILABLE_TOOLS|TOOL_CALLS|TOOL_RESULTS)\])",
+    r"<(?=\s*/?\s*(?:tool_call|tool_response|tools|think|start_of_turn|end_of_turn|\||\uff5c)|/?(?:s|bos|eos)>|</?SYS>>)"
+    r"|\[(?=/?(?:INST|AVAILABLE_TOOLS|TOOL_CALLS|TOOL_RESULTS)\])",
     re.IGNORECASE,
 )
 _KEPT_CONTROLS = frozenset("\n\t")

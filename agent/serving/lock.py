@@ -9,7 +9,6 @@ from pathlib import Path
 from agent.errors import StorageError
 
 SERVE = "serve.lock"
-EVOLVE = "evolve.lock"
 
 
 @contextmanager

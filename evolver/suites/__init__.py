@@ -2,15 +2,20 @@
 
 import hashlib
 import json
+from collections.abc import Iterable
+from functools import cache
 from importlib.resources import files
 
 from pydantic import ValidationError
 
 from evolver.errors import StageError
+from evolver.suites import bfcl
 from evolver.text import normalised
 from evolver.types import Call, Frozen
 
 HELD_OUT = "heldout"
+DEVELOPMENT = "develop"
+"""The requests on which defaults are chosen, so that the held-out ones stay unseen."""
 
 
 class Item(Frozen):
@@ -49,22 +54,44 @@ def names() -> list[str]:
 
 
 class Fingerprints:
-    """Says whether a request stands in a suite, without showing any: exact normal forms and 8-grams, hashed."""
-
-    _LENGTH = 8
+    """Says whether a request stands in a shipped suite or an installed benchmark, without showing any: exact normal
+    forms and 8-grams, hashed."""
 
     def __init__(self) -> None:
-        requests = [normalised(item.request) for name in names() for item in load(name).items]
-        self._exact = {_hash(text) for text in requests}
-        self._grams = {_hash(gram) for text in requests for gram in self._split(text)}
+        self._shipped = _Hashes(item.request for name in names() for item in load(name).items)
+        self._benchmark, self._tools = _benchmark()
 
     def __call__(self, request: str) -> bool:
-        text = normalised(request)
+        return request in self._shipped or request in self._benchmark
+
+    def tool(self, description: str) -> bool:
+        """Whether a benchmark's tool is described like this."""
+        return description in self._tools
+
+
+class _Hashes:
+    _LENGTH = 8
+
+    def __init__(self, texts: Iterable[str]) -> None:
+        self._exact: set[bytes] = set()
+        self._grams: set[bytes] = set()
+        for text in map(normalised, texts):
+            if text:
+                self._exact.add(_hash(text))
+                self._grams.update(map(_hash, self._split(text)))
+
+    def __contains__(self, text: str) -> bool:
+        text = normalised(text)
         return _hash(text) in self._exact or any(_hash(gram) in self._grams for gram in self._split(text))
 
     def _split(self, text: str) -> list[str]:
         words = text.split()
         return [" ".join(words[i : i + self._LENGTH]) for i in range(len(words) - self._LENGTH + 1)]
+
+
+@cache
+def _benchmark() -> tuple[_Hashes, _Hashes]:
+    return _Hashes(bfcl.queries()), _Hashes(bfcl.descriptions())
 
 
 def _hash(text: str) -> bytes:

@@ -6,23 +6,36 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
+
+from evolver.errors import TrainError
+
+FORMAT = 1
+"""Part of every fingerprint; one more whenever a field of a checkpoint gets another meaning."""
 
 TENSORS = "state.safetensors"
 STATE = "state.json"
 
 
 def save(folder: Path, step: int, fingerprint: str, state: dict[str, Any], tensors: dict[str, Tensor]) -> None:
-    """Write checkpoint ``step`` below ``folder`` and drop older ones. ``state`` is JSON."""
+    """Write checkpoint ``step`` below ``folder`` and drop older ones. ``state`` is JSON.
+
+    Raises TrainError when the disk does not take it; the older one is still there.
+    """
     draft, target = folder / f".draft-{step:08d}", folder / f"step-{step:08d}"
     shutil.rmtree(draft, ignore_errors=True)
     shutil.rmtree(target, ignore_errors=True)
-    draft.mkdir(parents=True)
-    save_file(tensors, draft / TENSORS)
-    (draft / STATE).write_text(json.dumps({"fingerprint": fingerprint, **state}), encoding="utf-8")
-    for path in (draft / TENSORS, draft / STATE, draft):
-        _flush(path)
+    try:
+        draft.mkdir(parents=True)
+        save_file(tensors, draft / TENSORS)
+        (draft / STATE).write_text(json.dumps({"fingerprint": fingerprint, **state}), encoding="utf-8")
+        for path in (draft / TENSORS, draft / STATE, draft):
+            _flush(path)
+    except (OSError, SafetensorError) as error:
+        shutil.rmtree(draft, ignore_errors=True)
+        raise TrainError("disk", f"cannot write the checkpoint: {error}") from error
     draft.rename(target)
     _flush(folder)
     for old in folder.iterdir():
@@ -31,11 +44,14 @@ def save(folder: Path, step: int, fingerprint: str, state: dict[str, Any], tenso
 
 
 def latest(folder: Path, fingerprint: str) -> tuple[dict[str, Any], dict[str, Tensor]] | None:
-    """The newest checkpoint that was made from the same inputs, or None."""
+    """The newest checkpoint that can be read and was made from the same inputs, or None."""
     for path in sorted(folder.glob("step-*"), reverse=True):
-        state = json.loads((path / STATE).read_text(encoding="utf-8"))
-        if state.pop("fingerprint") == fingerprint:
-            return state, load_file(path / TENSORS)
+        try:
+            state = json.loads((path / STATE).read_text(encoding="utf-8"))
+            if state.pop("fingerprint") == fingerprint:
+                return state, load_file(path / TENSORS)
+        except (OSError, ValueError, KeyError, TypeError, AttributeError, SafetensorError):
+            continue  # the disk lost a part of it
     return None
 
 

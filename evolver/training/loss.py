@@ -17,7 +17,7 @@ class _CrossEntropy(torch.autograd.Function):
         gradient = torch.empty_like(logits)
         for begin in range(0, logits.shape[0], ROWS_AT_ONCE):
             rows = slice(begin, begin + ROWS_AT_ONCE)
-            part = logits[rows].float()
+            part = logits[rows].to(torch.float32, copy=True)  # logits that are float32 already must stay as they are
             log_sum = part.logsumexp(-1)
             total += (log_sum * per_slot[rows]).sum()
             gradient[rows] = part.sub_(log_sum[:, None]).exp_().mul_(per_slot[rows, None])

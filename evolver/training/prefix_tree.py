@@ -7,11 +7,14 @@ node before it and to all tokens of the nodes above.
 
 import heapq
 import random
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 MIN_GAIN = 24
 """Tokens that a shared node must save before it is worth a node of its own."""
+NEVER = sys.maxsize
+"""As ``min_gain``: every lesson is a tree of its own; only equal ones are computed once."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,33 +159,36 @@ class _Branch:
     bundles: list[tuple[list[int], int]] = field(default_factory=list)
 
 
-def plan(lessons: Sequence[Lesson], members: Sequence[int], budget: int, seed: int) -> list[list[int]]:
+def plan(
+    lessons: Sequence[Lesson], members: Sequence[int], budget: int, seed: int, *, min_gain: int = MIN_GAIN
+) -> list[list[int]]:
     """Divide ``members`` into packs of about at most ``budget`` tokens that share as much as they can.
 
     Lessons below one node stay together while they fit, else they are divided evenly. Which of them meet, and the order
-    of the packs, depend on ``seed``. A lesson longer than the budget gets a pack of its own.
+    of the packs, depend on ``seed``. A prefix that leaves little of the budget gets branches of half its length all the
+    same: else each would compute it again. A lesson longer than the budget gets a pack of its own.
     """
     if not members:
         return []
     generator = random.Random(seed)
-    branches = _branches(lessons, sorted(members, key=lambda i: lessons[i].input))
+    branches = _branches(lessons, sorted(members, key=lambda i: lessons[i].input), min_gain)
     for branch in reversed(branches[1:]):
         length = branch.end - branch.depth
-        bins = _divide(branch.bundles, max(1, budget - branch.end), generator)
+        bins = _divide(branch.bundles, max(1, budget - branch.end, branch.end // 2), generator)
         branches[branch.parent].bundles.extend((rows, cost + length) for rows, cost in bins)
     packs = [rows for rows, _ in _divide(branches[0].bundles, budget, generator)]
     generator.shuffle(packs)
     return packs
 
 
-def _branches(lessons: Sequence[Lesson], order: Sequence[int]) -> list[_Branch]:
+def _branches(lessons: Sequence[Lesson], order: Sequence[int], min_gain: int) -> list[_Branch]:
     branches = [_Branch(0, 0, -1)]
     stack = [(0, len(order), 0, 0)]
     while stack:
         low, high, depth, parent = stack.pop()
         first, last = lessons[order[low]].input, lessons[order[high - 1]].input
         common = shared_length(first, last)
-        if common > depth and (common == len(last) or (high - low - 1) * (common - depth) >= MIN_GAIN):
+        if common > depth and (common == len(last) or (high - low - 1) * (common - depth) >= min_gain):
             branches.append(_Branch(depth, common, parent))
             parent, depth = len(branches) - 1, common
         while low < high and len(lessons[order[low]].input) == common:

@@ -11,7 +11,8 @@ from evolver.training.prefix_tree import Lesson
 
 
 class Row(BaseModel):
-    """One line of train.jsonl or valid.jsonl. ``targets`` are indices of the assistant messages that carry loss."""
+    """One line of train.jsonl or valid.jsonl. ``targets`` are indices of the assistant messages that carry loss;
+    ``open_end`` says that the last of them was cut off, so that its end carries none."""
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 
@@ -19,6 +20,7 @@ class Row(BaseModel):
     messages: list[dict[str, Any]]
     tools: list[dict[str, Any]] = []
     targets: list[int]
+    open_end: bool = False
     decision: Literal["call", "no_call"] | None = None
     weight: float = 1.0
 
@@ -79,7 +81,11 @@ def lessons(row: Row, tokenizer: Tokenizer, template: str) -> list[Lesson]:
         if not through.startswith(before):
             raise RowInvalid(f"row {row.id}: message {index} does not continue its own prompt")
         start = tokenizer.encode(before, add_special_tokens=False)
-        answer = tokenizer.encode(through[len(before) :].rstrip("\n"), add_special_tokens=False)
+        said = through[len(before) :].rstrip("\n")
+        if row.open_end and index == max(row.targets):
+            content = messages[index]["content"].rstrip()
+            said = said[: said.rindex(content) + len(content)]
+        answer = tokenizer.encode(said, add_special_tokens=False)
         tokens = (*start, *answer)
         targets = tuple(range(len(start), len(tokens)))
         decision = row.decision if not made else None

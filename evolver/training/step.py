@@ -5,10 +5,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from evolver.training import tree_attention
 from evolver.training.loss import weighted_cross_entropy
 from evolver.training.prefix_tree import Pack
-from evolver.training.tree_attention import TREE_ATTENTION
+from evolver.training.tree_attention import layout
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,23 +19,40 @@ class Scored:
 
 
 def score(model: nn.Module, pack: Pack) -> Scored:
-    """Run ``pack`` through ``model``, whose attention implementation is ``tree_attention.NAME``."""
+    """Run ``pack`` in one pass through ``model``, whose attention implementation is ``tree_attention.NAME``."""
     device = next(model.parameters()).device
-    TREE_ATTENTION.current = tree_attention.layout(pack, device)
-    try:
-        logits = model(
-            input_ids=torch.tensor([pack.tokens], device=device),
-            position_ids=torch.tensor([pack.positions], device=device),
-            logits_to_keep=torch.tensor(pack.predictors, device=device),
-            use_cache=False,
-        ).logits[0]
-    finally:
-        TREE_ATTENTION.current = None
+    logits = model(
+        input_ids=torch.tensor([pack.tokens], device=device),
+        position_ids=torch.tensor([pack.positions], device=device),
+        logits_to_keep=torch.tensor(pack.predictors, device=device),
+        use_cache=False,
+        prefix_tree=layout(pack, device),
+    ).logits[0]
+    return _scored(logits, pack)
+
+
+def score_each_alone(model: nn.Module, pack: Pack) -> Scored:
+    """The same for any causal ``model``: node by node. ``pack`` must share nothing (``min_gain`` NEVER)."""
+    device = next(model.parameters()).device
+    parts = []
+    for node in pack.nodes:
+        kept = [place - node.start for place in pack.predictors if node.start <= place < node.end]
+        parts.append(
+            model(
+                input_ids=torch.tensor([pack.tokens[node.start : node.end]], device=device),
+                logits_to_keep=torch.tensor(kept, device=device),
+                use_cache=False,
+            ).logits[0]
+        )
+    return _scored(torch.cat(parts), pack)
+
+
+def _scored(logits: Tensor, pack: Pack) -> Scored:
     slots, tokens, weights = zip(*pack.targets, strict=True)
     loss = weighted_cross_entropy(
         logits,
-        torch.tensor(slots, device=device),
-        torch.tensor(tokens, device=device),
-        torch.tensor(weights, dtype=torch.float32, device=device),
+        torch.tensor(slots, device=logits.device),
+        torch.tensor(tokens, device=logits.device),
+        torch.tensor(weights, dtype=torch.float32, device=logits.device),
     )
     return Scored(loss, logits.detach())

@@ -5,7 +5,6 @@ shared by all its members) and causally to its own node, under one softmax, so t
 sequence alone. No mask of the whole pack is ever made.
 """
 
-import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -19,6 +18,9 @@ from evolver.training.prefix_tree import Node, Pack
 NAME = "apprentice_prefix_tree"
 PADDING_SHARE = 0.15
 """A family may compute at most this share of its rows in vain."""
+
+MOST_KEPT = 2**24
+"""Attention weights that a layer keeps for the backward pass; of larger packs they are computed again there."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +47,10 @@ class Layout:
     """A pack's tree as index tensors."""
 
     families: tuple[Family, ...]
+
+    def weights(self, heads: int) -> int:
+        """How many attention weights a layer of so many heads has."""
+        return heads * sum(len(f.rows) * (len(f.above) + f.length) for f in self.families)
 
 
 def layout(pack: Pack, device: torch.device) -> Layout:
@@ -103,34 +109,32 @@ def _family(members: Sequence[Node], path: list[int], positions: Sequence[int], 
     )
 
 
-class TreeAttention(threading.local):
-    """The attention function that the model calls; each thread sets ``current`` before its forward pass."""
+def attend(
+    module: torch.nn.Module,
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    attention_mask: Tensor | None,
+    scaling: float | None = None,
+    dropout: float = 0.0,
+    sliding_window: int | None = None,
+    softcap: float | None = None,
+    prefix_tree: Layout | None = None,
+    **unused: object,
+) -> tuple[Tensor, None]:
+    """The attention function that the model calls, with the ``prefix_tree`` that its own call was given.
 
-    current: Layout | None = None
-
-    def __call__(
-        self,
-        module: torch.nn.Module,
-        query: Tensor,
-        key: Tensor,
-        value: Tensor,
-        attention_mask: Tensor | None,
-        scaling: float | None = None,
-        dropout: float = 0.0,
-        sliding_window: int | None = None,
-        softcap: float | None = None,
-        **unused: object,
-    ) -> tuple[Tensor, None]:
-        """query (1, heads, tokens, size), key and value (1, kv heads, tokens, size) -> (1, tokens, heads, size)."""
-        del module, attention_mask, dropout
-        if self.current is None or query.shape[0] != 1:
-            raise RuntimeError("a forward pass without a layout")
-        if unused.get("s_aux") is not None:
-            raise NotImplementedError("attention sinks")
-        scale = query.shape[-1] ** -0.5 if scaling is None else scaling
-        query = query[0].unflatten(0, (key.shape[1], -1)).transpose(1, 2) * scale
-        out = _Attend.apply(query, key[0], value[0], self.current, sliding_window, softcap)
-        return out.permute(1, 0, 2, 3).flatten(1, 2)[None], None
+    query (1, heads, tokens, size), key and value (1, kv heads, tokens, size) -> (1, tokens, heads, size).
+    """
+    del module, attention_mask, dropout
+    if prefix_tree is None or query.shape[0] != 1:
+        raise NotImplementedError("its layers do not hand the prefix tree to their attention")
+    if unused.get("s_aux") is not None:
+        raise NotImplementedError("it has attention sinks")
+    scale = query.shape[-1] ** -0.5 if scaling is None else scaling
+    query = query[0].unflatten(0, (key.shape[1], -1)).transpose(1, 2) * scale
+    out = _Attend.apply(query, key[0], value[0], prefix_tree, sliding_window, softcap)
+    return out.permute(1, 0, 2, 3).flatten(1, 2)[None], None
 
 
 class _Attend(torch.autograd.Function):
@@ -143,6 +147,7 @@ class _Attend(torch.autograd.Function):
         query, key, value = query.contiguous(), key.contiguous(), value.contiguous()
         out = torch.empty_like(query)
         kept: list[Tensor] = []
+        keeps = tree.weights(query.shape[0] * query.shape[2]) <= MOST_KEPT
         for family in tree.families:
             above, own, slopes = _weights(query, key, family, window, softcap)
             v = _rows(value, family)
@@ -150,9 +155,9 @@ class _Attend(torch.autograd.Function):
             if len(family.above):
                 part += (above @ value.index_select(1, family.above)).view_as(part)
             out.index_copy_(1, family.rows[family.real], part.index_select(1, family.real))
-            kept += [above, own, *slopes]
+            kept += [above, own, *slopes] if keeps else []
         ctx.save_for_backward(query, key, value, out, *kept)
-        ctx.tree, ctx.capped = tree, softcap is not None
+        ctx.tree, ctx.window, ctx.softcap = tree, window, softcap
         return out
 
     @staticmethod
@@ -162,9 +167,12 @@ class _Attend(torch.autograd.Function):
         mean = (grad_out.float() * out).sum(-1, keepdim=True)
         grad_query = torch.empty_like(query)
         grad_key, grad_value = (torch.zeros(x.shape, dtype=torch.float32, device=x.device) for x in (key, value))
-        size = 4 if ctx.capped else 2
+        size = 2 if ctx.softcap is None else 4
         for number, family in enumerate(ctx.tree.families):
-            above, own, *slopes = kept[number * size : (number + 1) * size]
+            if kept:
+                above, own, *slopes = kept[number * size : (number + 1) * size]
+            else:
+                above, own, slopes = _weights(query, key, family, ctx.window, ctx.softcap)
             q = query.index_select(1, family.rows)
             g = grad_out.index_select(1, family.rows).index_fill_(1, family.padding, 0)
             m = mean.index_select(1, family.rows).index_fill_(1, family.padding, 0)
@@ -243,5 +251,4 @@ def _capped(scores: Tensor, softcap: float) -> tuple[Tensor, Tensor]:
     return bounded * softcap, 1 - bounded * bounded
 
 
-TREE_ATTENTION = TreeAttention()
-AttentionInterface.register(NAME, TREE_ATTENTION)
+AttentionInterface.register(NAME, attend)

@@ -7,7 +7,6 @@ import torch
 
 from evolver.training.model import Adapted
 from evolver.training.prefix_tree import Lesson, pack, plan
-from evolver.training.step import score
 
 
 @dataclass(slots=True)
@@ -19,20 +18,25 @@ class Validation:
 
 
 @torch.no_grad()
-def validate(adapted: Adapted, lessons: Sequence[Lesson], budget: int, call_token: int) -> Validation | None:
-    """Run ``lessons`` without gradients; None if there are none. The adapter's dropout is off meanwhile."""
+def validate(
+    adapted: Adapted, lessons: Sequence[Lesson], budget: int, call_token: int | None = None
+) -> Validation | None:
+    """Run ``lessons`` without gradients; None if there are none. The adapter's dropout is off meanwhile.
+
+    Margins are taken for ``call_token``, if it is given.
+    """
     if not lessons:
         return None
     adapted.peft.eval()
     result, weight = Validation(0.0), 0.0
-    for members in plan(lessons, range(len(lessons)), budget, seed=0):
-        part = pack(lessons, members)
-        scored = score(adapted.base, part)
+    for members in plan(lessons, range(len(lessons)), budget, seed=0, min_gain=adapted.min_gain):
+        part = pack(lessons, members, min_gain=adapted.min_gain)
+        scored = adapted.score(part)
         result.loss += scored.loss.item()
         weight += part.weight
         for number, slot in part.first_slots.items():
             decision = lessons[number].decision
-            if decision is not None:
+            if decision is not None and call_token is not None:
                 result.margins[decision].append(_margin(scored.logits[slot].float(), call_token))
     adapted.peft.train()
     result.loss /= weight

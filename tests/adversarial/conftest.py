@@ -1,4 +1,8 @@
-"""The real sandbox under attack. After each attack the next call must work and nothing of the attack may be left."""
+"""The real sandbox under attack. After each attack the next call must work and nothing of the attack may be left.
+
+Each attack is made in both profiles, on the workers of tools and on those of code that a model wrote, unless it is
+marked ``tools_only`` with what the tighter profile does not have.
+"""
 
 import contextlib
 import os
@@ -8,10 +12,11 @@ from pathlib import Path
 
 import pytest
 
-from toolkit.config import SandboxConfig
+from toolkit.config import MadeCodeConfig, SandboxConfig
 from toolkit.registry import builtin_modules
-from toolkit.sandbox import ExecResult, open_sandbox
+from toolkit.sandbox import ExecResult, Status, open_sandbox
 from toolkit.sandbox.bubblewrap import BubblewrapSandbox
+from toolkit.sandbox.made_code import made_code_limits
 
 CALLS = """
 import ctypes, errno, os
@@ -42,14 +47,15 @@ def call(name, *arguments):
 class Target:
     """The sandbox, as an attack sees it."""
 
-    def __init__(self, sandbox: BubblewrapSandbox) -> None:
+    def __init__(self, sandbox: BubblewrapSandbox, *, strict: bool) -> None:
         self.sandbox = sandbox
+        self.strict = strict
 
     def attack(
         self,
         body: str,
         *,
-        seconds: float = 3.0,
+        seconds: float = 30.0,
         calls: bool = False,
         workspace: Path | None = None,
         **arguments: object,
@@ -60,26 +66,47 @@ class Target:
         source = (CALLS if calls else "") + head + indented
         return self.sandbox.run_source(source, "attack", arguments, workspace=workspace, timeout_seconds=seconds)
 
+    def denies(self, result: ExecResult) -> bool:
+        """Whether this is the tighter profile, and ``result`` that of a system call that only this one denies."""
+        return self.strict and (result.status, result.error_type) == (Status.TOOL_FAILED, "PermissionError")
+
     def workers(self) -> list[int]:
         return [worker._process.pid for worker in self.sandbox._idle]
 
 
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    if "target" in metafunc.fixturenames:
+        tools_only = metafunc.definition.get_closest_marker("tools_only")
+        metafunc.parametrize("target", ["tools"] if tools_only else ["tools", "model-made"], indirect=True)
+
+
 @pytest.fixture(scope="session")
-def _target() -> Iterator[Target]:
+def _tools() -> Iterator[Target]:
     config = SandboxConfig(timeout_seconds=3, memory_mib=64, workspace_mib=4, output_kib=16)
     with open_sandbox(config, builtin_modules()) as sandbox:
-        yield Target(sandbox)
+        yield Target(sandbox, strict=False)
+
+
+@pytest.fixture(scope="session")
+def _model_made() -> Iterator[Target]:
+    limits = MadeCodeConfig(timeout_seconds=3, memory_mib=64, output_kib=16)
+    with open_sandbox(made_code_limits(SandboxConfig(made_code=limits)), name="model-made", strict=True) as sandbox:
+        yield Target(sandbox, strict=True)
 
 
 @pytest.fixture
-def target(_target: Target) -> Iterator[Target]:
-    before = _target.sandbox.run_source("def f(): return 1", "f", {})
+def target(request: pytest.FixtureRequest) -> Iterator[Target]:
+    found: Target = request.getfixturevalue("_tools" if request.param == "tools" else "_model_made")
+    before = found.sandbox.run_source("def f(): return 1", "f", {})
     assert before.value == 1
-    workers = _target.workers()
-    yield _target
-    after = _target.sandbox.run("toolkit.builtin.text", "count_words", {"text": "still here"})
+    workers = found.workers()
+    yield found
+    if found.strict:
+        after = found.sandbox.run_source("def f(): return len('still here'.split())", "f", {})
+    else:
+        after = found.sandbox.run("toolkit.builtin.text", "count_words", {"text": "still here"})
     assert (after.status, after.value) == ("ok", 2)
-    assert set(workers) <= set(_target.workers()), "the attack cost a worker"
+    assert set(workers) <= set(found.workers()), "the attack cost a worker"
     for worker in workers:
         assert settle(lambda worker=worker: len(descendants(worker)) <= 4), "the attack left a process"
 
@@ -93,7 +120,7 @@ def descendants(pid: int) -> list[int]:
     return children + [below for child in children for below in descendants(child)]
 
 
-def settle(condition: object, seconds: float = 3.0) -> bool:
+def settle(condition: object, seconds: float = 30.0) -> bool:
     """Whether ``condition()`` becomes true in time."""
     end = time.monotonic() + seconds
     while not condition():  # type: ignore[operator]

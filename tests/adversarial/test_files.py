@@ -9,7 +9,7 @@ import pytest
 
 from tests.adversarial.conftest import Target
 from toolkit.config import SandboxConfig
-from toolkit.sandbox import Status, open_sandbox
+from toolkit.sandbox import open_sandbox
 
 
 @pytest.mark.parametrize("name", ["environ", "mem", "root", "cwd", "maps", "fd", "status", "exe"])
@@ -71,7 +71,7 @@ import os
 def look():
     kinds = {}
     for number in range(4096):
-        try: kinds[number] = os.readlink(f'/proc/self/fd/{number}') if False else oct(os.fstat(number).st_mode)[:4]
+        try: kinds[number] = oct(os.fstat(number).st_mode)[:4]
         except OSError: pass
     return kinds
 """
@@ -82,6 +82,7 @@ def look():
         os.close(leaked)
 
 
+@pytest.mark.tools_only("a workspace")
 def test_36_links_where_the_host_reads(target: Target, tmp_path: Path) -> None:
     secret = tmp_path / "secret"
     secret.write_text("host")
@@ -100,12 +101,31 @@ os.link('/workspace/real', '/workspace/hard')
     assert secret.read_text() == "host"
 
 
+@pytest.mark.tools_only("a workspace")
 def test_36_links_already_in_the_workspace_are_not_carried_in(target: Target, tmp_path: Path) -> None:
     (tmp_path / "soft").symlink_to("/etc/passwd")
     assert target.attack("import os\nreturn os.listdir('/workspace')", workspace=tmp_path).value == []
 
 
+@pytest.mark.parametrize("link", ["/", "/usr/lib/python3", "/scratch/tmp"])
+@pytest.mark.tools_only("a workspace")
+def test_36_a_link_in_place_of_the_workspace(target: Target, tmp_path: Path, link: str) -> None:
+    (tmp_path / "mine").write_text("kept")
+    body = "import os\nos.rename('/scratch/workspace', '/scratch/other')\nos.symlink(link, '/scratch/workspace')"
+    assert target.attack(body, workspace=tmp_path, link=link).ok
+    assert [path.name for path in tmp_path.iterdir()] == [".lock"], "as if the call had removed its files"
+
+
+@pytest.mark.tools_only("a workspace")
+def test_36_a_folder_and_a_file_change_places(target: Target, tmp_path: Path) -> None:
+    assert target.attack("import os\nos.mkdir('a')\nopen('a/b', 'w').write('1')", workspace=tmp_path).ok
+    swap = "import os\nos.remove('a/b')\nos.rmdir('a')\nopen('a', 'w').write('2')"
+    assert target.attack(swap, workspace=tmp_path).ok
+    assert (tmp_path / "a").read_text() == "2"
+
+
 @pytest.mark.parametrize("make", ["os.mkfifo('/workspace/x')", "os.mknod('/workspace/x', 0o020666, os.makedev(1, 3))"])
+@pytest.mark.tools_only("a workspace")
 def test_37_pipes_and_devices(target: Target, tmp_path: Path, make: str) -> None:
     result = target.attack(f"import os\n{make}", workspace=tmp_path)
     assert result.error_type == "PermissionError"
@@ -141,6 +161,7 @@ def test_39_a_module_swapped_between_check_and_use(tmp_path: Path, monkeypatch: 
         assert own.run("swapped_tools", "say", {}).value == "checked", "a new worker runs the checked code"
 
 
+@pytest.mark.tools_only("a workspace")
 def test_40_other_runs_files(target: Target, tmp_path: Path) -> None:
     first, second = tmp_path / "first", tmp_path / "second"
     write = "import os\nopen('/workspace/mine', 'w').write('1')\nopen('/scratch/tmp/mine', 'w').write('1')"
@@ -212,4 +233,5 @@ result = libc.syscall(number, 0x10000000 | 17, 0, 0, 0, 0)
 return errno.errorcode[ctypes.get_errno()] if result < 0 else 'succeeded'
 """
     assert target.attack(body, calls=True).value == "EPERM"
-    assert target.attack("return os.path.realpath('../' * 30 + 'etc')", calls=True).status is Status.OK
+    body = body.replace("0x10000000 | 17", "0x10000000 | 0x10F00")
+    assert target.attack(body, calls=True).value == "EPERM", "not as a thread either"

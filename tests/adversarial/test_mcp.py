@@ -1,22 +1,26 @@
 """Attack 70: an MCP server that stalls, changes its tools, lists a million, crashes, or lies. At the wire."""
 
+import gzip
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
 
 from toolkit.config import McpServerConfig
 from toolkit.mcp.servers import McpServers
-from toolkit.registry import ToolRegistry
+from toolkit.registry import NameTaken, ToolRegistry
 from toolkit.sandbox import Status
+from toolkit.tool import Tool
 
 SERVER = Path(__file__).parents[1] / "fakes" / "mcp_raw_server.py"
 
 
 @contextmanager
-def _opened(mode: str, seconds: float = 60.0, **more: object) -> Iterator[tuple[McpServers, ToolRegistry]]:
+def opened(mode: str, seconds: float = 60.0, **more: object) -> Iterator[tuple[McpServers, ToolRegistry]]:
     config = McpServerConfig(
         command=("python", "-S", str(SERVER), mode),
         bind=(SERVER,),
@@ -30,7 +34,7 @@ def _opened(mode: str, seconds: float = 60.0, **more: object) -> Iterator[tuple[
 
 
 def test_70_a_plain_server_works() -> None:
-    with _opened("plain") as (servers, registry):
+    with opened("plain") as (servers, registry):
         assert {tool.name: tool.effect.value for tool in registry} == {"raw_echo": "reads", "raw_store": "writes"}
         assert "pattern" not in str(registry.get("raw_echo"))
         result = servers.run("raw", "echo", {"text": "hello"})
@@ -38,22 +42,62 @@ def test_70_a_plain_server_works() -> None:
         assert servers.run("raw", "echo", {"text": "fail"}).status is Status.TOOL_FAILED
 
 
-def test_70_a_started_server_sees_nothing_of_the_host(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("CANARY_SECRET", "tweet")
-    monkeypatch.setenv("CANARY_GIVEN", "yes")
-    with _opened("plain", environment=("CANARY_GIVEN",)) as (servers, _):
-        assert set(servers.run("raw", "echo", {"text": "environment"}).value) <= {
-            "CANARY_GIVEN", "HOME", "LC_CTYPE", "PATH", "PWD"
-        }  # fmt: skip
-        assert servers.run("raw", "echo", {"text": "files"}).value == []
-        assert servers.run("raw", "echo", {"text": "network"}).value == []
-        assert servers.run("raw", "echo", {"text": "user"}).value != [0]
+def test_70_endless_complaints_stay_small() -> None:
+    with opened("chatty") as (servers, _):
+        assert servers.run("raw", "echo", {"text": "still here"}).value == "still here"
+        assert len(servers._connections["raw"]._complaints) <= 4096
+
+
+def test_70_a_lost_call_is_repeated_only_where_that_is_harmless() -> None:
+    with opened("die_on_second") as (servers, _):
+        assert servers.run("raw", "echo", {"text": "a"}).ok
+        assert servers.run("raw", "echo", {"text": "b"}).value == "b", "it only reads"
+        assert servers.run("raw", "store", {}).status is Status.CRASHED
+        assert servers.run("raw", "store", {}).ok
+
+
+class _Flood(BaseHTTPRequestHandler):
+    """Answers every request with a gigabyte, or with less that unpacks to as much."""
+
+    def do_POST(self) -> None:
+        packed = self.path == "/packed"
+        self.send_response(200)
+        self.send_header("Content-Type", "application/json")
+        if packed:
+            self.send_header("Content-Encoding", "gzip")
+        self.end_headers()
+        part = gzip.compress(bytes(1 << 20)) if packed else b"[" * (1 << 20)
+        try:
+            for _ in range(1024):
+                self.wfile.write(part)
+                self.server.sent += len(part)  # type: ignore[attr-defined]
+        except OSError:
+            pass
+
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the base class's name
+        return
+
+
+@pytest.mark.parametrize("path", ["endless", "packed"])
+def test_70_an_answer_without_end_over_http(path: str) -> None:
+    with ThreadingHTTPServer(("127.0.0.1", 0), _Flood) as flood:
+        flood.sent = 0  # type: ignore[attr-defined]
+        threading.Thread(target=flood.serve_forever, daemon=True).start()
+        config = McpServerConfig(url=f"http://127.0.0.1:{flood.server_port}/{path}", timeout_seconds=60)
+        started = time.monotonic()
+        with McpServers({"flood": config}, output_kib=64) as servers:
+            registry = ToolRegistry()
+            servers.add_to(registry)
+        flood.shutdown()
+    assert [each.name for each in registry.left_out] == ["(server)"]
+    assert time.monotonic() - started < 50, "it was broken off, not waited for"
+    assert flood.sent < 200 << 20  # type: ignore[attr-defined]
 
 
 @pytest.mark.parametrize("mode", ["silent", "stall_list"])
 def test_70_a_server_that_stalls_at_the_start(mode: str) -> None:
     started = time.monotonic()
-    with _opened(mode, seconds=3) as (_, registry):
+    with opened(mode, seconds=3) as (_, registry):
         assert len(registry) == 0
         assert [each.name for each in registry.left_out] == ["(server)"]
         assert "raw does not" in registry.left_out[0].reason
@@ -61,14 +105,14 @@ def test_70_a_server_that_stalls_at_the_start(mode: str) -> None:
 
 
 def test_70_a_server_that_stalls_in_a_call() -> None:
-    with _opened("stall_call") as (servers, _):
+    with opened("stall_call") as (servers, _):
         result = servers.run("raw", "echo", {"text": "x"}, timeout_seconds=0.5)
         assert (result.status, result.message) == (Status.TIMEOUT, "no answer within 0.5 s")
 
 
 @pytest.mark.parametrize("mode", ["million", "endless_pages"])
 def test_70_a_server_that_lists_too_many_tools(mode: str) -> None:
-    with _opened(mode, max_tools=20) as (_, registry):
+    with opened(mode, max_tools=20) as (_, registry):
         assert len(registry) == 20
         assert [(each.name, each.reason) for each in registry.left_out] == [
             ("(more)", "the server lists more than 20 tools")
@@ -76,13 +120,13 @@ def test_70_a_server_that_lists_too_many_tools(mode: str) -> None:
 
 
 def test_70_a_message_without_end() -> None:
-    with _opened("long_line") as (_, registry):
+    with opened("long_line") as (_, registry):
         assert len(registry) == 0
         assert len(registry.left_out) == 1
 
 
 def test_70_a_server_that_crashes_comes_back() -> None:
-    with _opened("die_on_call") as (servers, registry):
+    with opened("die_on_call") as (servers, registry):
         assert len(registry) == 2
         first, second = (servers.run("raw", "echo", {"text": "x"}) for _ in range(2))
         assert first.status is second.status is Status.CRASHED
@@ -90,7 +134,7 @@ def test_70_a_server_that_crashes_comes_back() -> None:
 
 
 def test_70_a_server_that_changes_its_tools() -> None:
-    with _opened("changing") as (servers, _):
+    with opened("changing") as (servers, _):
         assert servers.run("raw", "echo", {"text": "x"}).ok
         end = time.monotonic() + 20
         while (changed := servers.run("raw", "echo", {"text": "x"})).ok and time.monotonic() < end:
@@ -100,7 +144,7 @@ def test_70_a_server_that_changes_its_tools() -> None:
 
 
 def test_70_a_server_whose_tools_are_traps() -> None:
-    with _opened("hostile_names") as (_, registry):
+    with opened("hostile_names") as (_, registry):
         assert registry.names() == ["raw_good", "raw_get_weather_now"]
         reasons = {each.name: each.reason for each in registry.left_out}
         assert len(reasons) == 7
@@ -115,12 +159,22 @@ def test_70_a_server_whose_tools_are_traps() -> None:
         assert "\x1b" not in good.description
 
 
+def test_70_a_server_that_takes_anothers_name_is_an_error() -> None:
+    config = McpServerConfig(command=("python", "-S", str(SERVER), "plain"), bind=(SERVER,), timeout_seconds=60)
+    mine = Tool(name="raw_echo", description="", parameters={}, source="module:mine")
+    with (
+        McpServers({"raw": config}, output_kib=64) as servers,
+        pytest.raises(NameTaken, match="two tools are named raw_echo: module:mine and mcp:raw; rename one"),
+    ):
+        servers.add_to(ToolRegistry([mine]))
+
+
 def test_70_garbage_between_messages() -> None:
-    with _opened("garbage") as (servers, registry):
+    with opened("garbage") as (servers, registry):
         assert len(registry) == 2
         assert servers.run("raw", "echo", {"text": "x"}).value == "x"
 
 
 def test_70_a_server_that_does_not_start_says_why() -> None:
-    with _opened("complains") as (_, registry):
+    with opened("complains") as (_, registry):
         assert registry.left_out[0].reason == "server raw ended: the licence \ufffd[31mhas expired"

@@ -1,16 +1,18 @@
 """What only the real sandbox does: deadlines, limits, its own workers, failing closed. Attacks: tests/adversarial."""
 
 import os
-import signal
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from tests.adversarial.conftest import descendants, settle
 from toolkit.config import SandboxConfig
 from toolkit.errors import ConfigError, PrerequisiteError, SandboxUnavailable
-from toolkit.sandbox import Status, open_sandbox, self_check
+from toolkit.sandbox import Status, cgroup, open_sandbox, self_check, worker_process
 from toolkit.sandbox.bubblewrap import BubblewrapSandbox
+from toolkit.sandbox.cgroup import Group, find_groups
 
 
 @pytest.fixture(scope="module")
@@ -30,37 +32,6 @@ def test_a_call_that_does_not_end_is_killed_at_its_deadline(sandbox: BubblewrapS
     assert result.message == "no result within 0.2 s"
     assert 200 <= result.duration_ms < 1500
     assert _worker_pids(sandbox) == before, "the worker survives the kill of its call"
-
-
-def test_a_worker_that_dies_costs_its_own_call_only(sandbox: BubblewrapSandbox) -> None:
-    sandbox.warm()
-    for pid in _worker_pids(sandbox):
-        os.kill(pid, signal.SIGKILL)
-    results = [sandbox.run("operator", "index", {}).status for _ in range(3)]
-    assert results.count(Status.CRASHED) <= 1
-    assert results[-1] is Status.TOOL_FAILED
-
-
-def _descendants(pid: int) -> list[int]:
-    children = [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
-    return children + [below for child in children for below in _descendants(child)]
-
-
-def _stop_all(pid: int) -> None:
-    """Stop every descendant, those too that are forked for the next call while the first are being stopped."""
-    stopped: set[int] = set()
-    while born := set(_descendants(pid)) - stopped:
-        for child in born:
-            os.kill(child, signal.SIGSTOP)
-        stopped |= born
-
-
-def test_a_wedged_worker_is_replaced_after_the_deadline() -> None:
-    with open_sandbox(SandboxConfig(workers=1), check=False) as own:
-        assert own.run_source("def f(): return 1", "f", {}).value == 1
-        _stop_all(_worker_pids(own)[0])
-        assert own.run_source("def f(): return 1", "f", {}, timeout_seconds=0.1).status is Status.TIMEOUT
-        assert own.run_source("def f(): return 1", "f", {}).value == 1
 
 
 def test_what_is_printed_is_kept_apart_and_cut(sandbox: BubblewrapSandbox) -> None:
@@ -92,6 +63,15 @@ def test_a_module_that_cannot_be_imported_is_the_users_to_mend(tmp_path: Path, m
         open_sandbox(SandboxConfig(), ["broken_tools"], check=False)
 
 
+def test_a_module_that_does_not_finish_importing_is_not_waited_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "slow_tools.py").write_text("import time\ntime.sleep(1000)")
+    monkeypatch.setattr(worker_process, "_START_SECONDS", 1.0)
+    with pytest.raises(SandboxUnavailable, match="see whether a tool module is slow to import"):
+        open_sandbox(SandboxConfig(), ["slow_tools"], check=False, folder=tmp_path)
+
+
 def test_a_module_beside_the_config_is_seen_inside(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "own_tools.py").write_text("def double(value): return 2 * value")
     monkeypatch.chdir(tmp_path)
@@ -116,6 +96,80 @@ def test_every_attempt_of_the_self_check_holds(sandbox: BubblewrapSandbox) -> No
     findings = self_check.attempt_all(sandbox)
     assert len(findings) >= 15
     assert [finding for finding in findings if not finding.held] == []
+
+
+def test_where_control_groups_are_delegated_each_worker_has_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On a folder that looks like one: what the kernel makes of the limits is its own affair."""
+    for name, content in (("controllers", "memory pids"), ("subtree_control", ""), ("procs", "")):
+        (tmp_path / f"cgroup.{name}").write_text(content)
+    (tmp_path / "own").write_text("0::/\n")
+    monkeypatch.setattr(cgroup, "find_groups", lambda: find_groups(tmp_path, tmp_path / "own"))
+    config = SandboxConfig(workers=1, memory_mib=64, workspace_mib=4)
+    with open_sandbox(config, check=False) as own:
+        (group,) = tmp_path.glob("apprentice-*")
+        assert (group / "cgroup.procs").read_text() == "0\n", "the worker joined it by itself"
+        assert int((group / "memory.max").read_text()) == (1024 + 2 * 64 + 6 * 4) << 20
+        assert own.groups.note.endswith(f"limited, in {tmp_path}")
+
+
+def test_a_real_control_group_takes_all_of_a_worker_and_goes_with_it() -> None:
+    """Joining, killing, removing, on the kernel's own file system; limits need controllers that may be elsewhere."""
+    rows = [line.split() for line in Path("/proc/self/mountinfo").read_text(encoding="utf-8").splitlines()]
+    mounts = [Path(row[4]) for row in rows if row[row.index("-") + 1] == "cgroup2"]
+    mount = next((path for path in mounts if os.access(path / "cgroup.procs", os.W_OK)), None)
+    if mount is None:
+        pytest.skip("there is no cgroup v2 that may be written")
+    group = Group(mount / f"apprentice-test-{os.getpid()}")
+    group.path.mkdir()
+    try:
+        command = group.around(["sh", "-c", "echo ready; sleep 1000 & wait"])
+        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+            assert process.stdout is not None
+            assert process.stdout.readline() == "ready\n"
+            assert settle(lambda: len((group.path / "cgroup.procs").read_text().split()) == 2)
+            assert str(process.pid) in (group.path / "cgroup.procs").read_text().split()
+            group.remove()
+            assert process.wait(10) != 0
+    finally:
+        group.remove()
+    assert not group.path.exists()
+
+
+def test_a_workspace_that_does_not_fit_is_said_at_once(sandbox: BubblewrapSandbox, tmp_path: Path) -> None:
+    for number in range(700):
+        folder = tmp_path / str(number) / "a" / "b"
+        folder.mkdir(parents=True)
+        (folder / "c").write_bytes(b"x")
+    result = sandbox.run_source("def f(): return 1", "f", {}, workspace=tmp_path)
+    assert (result.status, result.message) == (
+        Status.RESOURCE_LIMIT,
+        "the workspace does not fit into workspace_mib: No space left on device; remove files",
+    )
+
+
+def test_too_large_a_source_is_refused(sandbox: BubblewrapSandbox) -> None:
+    result = sandbox.run_source("#" * (2 << 20), "f", {})
+    assert (result.status, result.message) == (
+        Status.TOOL_FAILED,
+        "the source is larger than 1024 KiB; pass less",
+    )
+
+
+def test_when_memory_is_short_the_sandbox_goes_first(sandbox: BubblewrapSandbox) -> None:
+    sandbox.warm()
+    pids = [pid for pid in descendants(_worker_pids(sandbox)[0]) if _program(pid).startswith("python")]
+    scores = [int(Path(f"/proc/{pid}/oom_score_adj").read_text(encoding="ascii")) for pid in pids]
+    assert len(scores) >= 2
+    assert set(scores) == {1000}
+
+
+def _program(pid: int) -> str:
+    try:
+        return Path(f"/proc/{pid}/exe").readlink().name
+    except OSError:
+        return ""
 
 
 def test_a_closed_sandbox_says_so_and_leaves_no_process() -> None:

@@ -7,9 +7,11 @@ import pytest
 
 from toolkit.config import SandboxConfig, ToolkitConfig, ToolsConfig
 from toolkit.declare import Effect
-from toolkit.errors import ConfigError
+from toolkit.errors import ConfigError, SandboxUnavailable
 from toolkit.execute import open_executor
 from toolkit.registry import load_tools
+from toolkit.sandbox import self_check
+from toolkit.sandbox.bubblewrap import BubblewrapSandbox
 from toolkit.tool import ToolCall
 
 OWN = '''
@@ -70,6 +72,35 @@ def test_a_users_module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
     )
 
 
+def test_its_workers_are_tried_before_a_call(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a module does to its own process when it is imported is no escape."""
+    (tmp_path / "eager_tools.py").write_text(f"{OWN}\nos.environ['SHOP'] = 'open'\nos.umask(0)\n")
+    tried: list[str] = []
+    require_sound = self_check.require_sound
+
+    def remembered(sandbox: BubblewrapSandbox) -> None:
+        require_sound(sandbox)
+        tried.append(sandbox.name)
+
+    monkeypatch.setattr(self_check, "require_sound", remembered)
+    tools = ToolsConfig(builtin=False, modules=("eager_tools",), python_modules=("math",), folder=tmp_path)
+    with open_executor(ToolkitConfig(tools=tools)) as executor:
+        assert tried == ["builtin", "modules"]
+        assert executor.execute(ToolCall(id="1", name="math_sqrt", arguments={"x": 9})).value == 3
+    harmless = self_check._Attempt("add", "def attempt():\n    return 1 + 1", lambda result: result.value != 2)
+
+    def unsound(sandbox: BubblewrapSandbox) -> None:
+        monkeypatch.setattr(self_check, "_ATTEMPTS", (harmless,) if sandbox.name == "modules" else ())
+        require_sound(sandbox)
+
+    monkeypatch.setattr(self_check, "require_sound", unsound)
+    with (
+        pytest.raises(SandboxUnavailable, match=r"does not hold: add \(returned 2\)"),
+        open_executor(ToolkitConfig(tools=tools)),
+    ):
+        pytest.fail("opened")
+
+
 def test_the_host_does_not_import_a_users_module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     trace = tmp_path / "imported"
     (tmp_path / "spy_tools.py").write_text(f"{OWN}\ntry: open({str(trace)!r}, 'w')\nexcept OSError: pass\n")
@@ -94,6 +125,14 @@ def test_a_module_that_is_wrong_is_named(
     monkeypatch.chdir(tmp_path)
     with pytest.raises(ConfigError, match=message):
         load_tools(ToolkitConfig(tools=ToolsConfig(modules=("wrong_tools",))))
+
+
+def test_one_name_in_two_sources_names_both(tmp_path: Path) -> None:
+    own = "from toolkit.declare import tool\n\n\n@tool\ndef math_sqrt(x: float) -> float:\n    return x\n"
+    (tmp_path / "taking_tools.py").write_text(own)
+    tools = ToolsConfig(modules=("taking_tools",), folder=tmp_path, python_modules=("math",))
+    with pytest.raises(ConfigError, match="two tools are named math_sqrt: module:taking_tools and python:math; rename"):
+        load_tools(ToolkitConfig(tools=tools))
 
 
 def test_a_missing_module_is_named() -> None:

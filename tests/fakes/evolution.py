@@ -1,6 +1,7 @@
 """Values that stages pass on, made with few words, and adapter folders that pass every check."""
 
 import json
+import shutil
 import struct
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -10,11 +11,14 @@ from pydantic import JsonValue
 
 from agent.messages import Feedback, Interaction, Message, Sampling, StopReason, Trajectory
 from evolver import adapter_files
-from evolver.adapter_files import MANIFEST, PEFT_CONFIG, WEIGHTS, Manifest, Metrics
+from evolver.adapter_files import MANIFEST, PEFT_CONFIG, WEIGHTS, Manifest, Metrics, Probe
 from evolver.evaluate import report
 from evolver.suites import Suite
 from evolver.types import Adapter, Call, EvalReport, ItemScore, Maker, Trace
 from toolkit.tool import ToolCall, ToolError, ToolErrorKind, ToolResult
+
+PROBE = Probe(tokens=(5, 6, 7, 8, 9), logprobs=(-1.0, -2.0, -0.5, -3.0), base_logprobs=(-2.0, -2.5, -1.5, -3.2))
+"""How an adapter that was trained with it sees a text, and how the base model does."""
 
 
 def trace(
@@ -116,11 +120,18 @@ def eval_report(
 
 
 def publish_adapter(
-    data_folder: Path, name: str, *, base_sha256: str = "b" * 64, dataset_sha256: str = "d" * 64
+    data_folder: Path,
+    name: str,
+    *,
+    base_sha256: str = "b" * 64,
+    dataset_sha256: str = "d" * 64,
+    probe: Probe | None = None,
+    parent: str | None = None,
 ) -> Adapter:
     """An adapter of one matrix pair, published as training publishes."""
     target = data_folder / "adapters" / name
     draft = target.with_name(f".{name}.draft")
+    shutil.rmtree(draft, ignore_errors=True)
     draft.mkdir(parents=True)
     shapes = {"q_proj.lora_A.weight": [8, 4], "q_proj.lora_B.weight": [4, 8]}
     header = {
@@ -137,6 +148,7 @@ def publish_adapter(
         base_sha256=base_sha256,
         template_sha256="t",
         dataset_sha256=dataset_sha256,
+        parent=parent,
         hyper_parameters={},
         seed=0,
         metrics=Metrics(
@@ -149,6 +161,7 @@ def publish_adapter(
             tokens_saved=0,
             target_tokens=1,
         ),
+        probe=probe,
         wall_seconds=1.0,
         created_at=0.0,
         versions={},
@@ -168,3 +181,9 @@ def tamper_manifest(adapter: Adapter) -> None:
     """Another manifest that fits its files: somebody exchanged the whole adapter."""
     file = adapter.folder / MANIFEST
     file.write_text(file.read_text().replace('"wall_seconds": 1.0', '"wall_seconds": 2.0'))
+
+
+def probe_answer(prompt: Sequence[int], logprobs: Sequence[float]) -> bytes:
+    """What vLLM answers to a request with ``prompt_logprobs``."""
+    places = [{str(token): {"logprob": value}} for token, value in zip(prompt[1:], logprobs, strict=True)]
+    return json.dumps({"choices": [{"prompt_logprobs": [None, *places]}]}).encode()

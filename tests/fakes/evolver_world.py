@@ -25,11 +25,12 @@ from tests.fakes.model_gateway import KEY, running_gateway
 from tests.fakes.model_server import ModelServer
 from tests.fakes.model_vllm import write_model
 from tests.fakes.sandbox import InProcessSandbox
-from tests.fakes.shop_tools import add_prices, box_count, heaviest_parcel, shout_label
+from tests.fakes.shop_tools import WORLD_TOOLS
 from toolkit.config import ToolkitConfig
 from toolkit.describing import describe
 from toolkit.execute import Executor
 from toolkit.registry import ToolRegistry
+from toolkit.sandbox.insistent import Insistent
 
 ITEMS = [
     *(
@@ -59,7 +60,7 @@ class World:
         self.data = folder / "data"
         self.learner = Learner(ITEMS)
         self.training = FakeTraining()
-        self.sandbox = InProcessSandbox()
+        self.sandbox: InProcessSandbox = InProcessSandbox()
         self.server = ModelServer(script=self.learner)
         self.learner.loaded = lambda: self.server.models
         self.said: list[tuple[str, float]] = []
@@ -83,9 +84,10 @@ class World:
             log.append(turn(request, *calls, **rest), session="s", source="chat")
 
     @contextmanager
-    def executor(self, _: ToolkitConfig) -> Iterator[Executor]:
-        tools = (describe(function) for function in (add_prices, box_count, heaviest_parcel, shout_label))
-        yield Executor(ToolRegistry(tools), self.sandbox)
+    def executor(self, _: ToolkitConfig, *, insist: bool = False, **options: Any) -> Iterator[Executor]:
+        tools = (describe(function) for function in WORLD_TOOLS)
+        sandbox = Insistent(self.sandbox) if insist else self.sandbox
+        yield Executor(ToolRegistry(tools), sandbox, made_code=sandbox, **options)
 
     def run(self, on_progress: Any = None) -> CycleReport:
         def say(stage: str, share: float, remark: str) -> None:

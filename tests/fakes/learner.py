@@ -12,9 +12,11 @@ from pathlib import Path
 from typing import Any
 
 from evolver import adapter_files
+from evolver.adapter_files import Probe
+from evolver.schemas import restricted
 from evolver.suites import Item
 from evolver.train import TrainConfig
-from tests.fakes.evolution import publish_adapter
+from tests.fakes.evolution import PROBE, probe_answer, publish_adapter
 from tests.fakes.model_server import Says
 from tests.fakes.shop_tools import registry
 
@@ -38,6 +40,8 @@ class Learner:
 
     def __call__(self, request: dict[str, Any]) -> Says:
         with self._lock:
+            if "prompt_logprobs" in request:
+                return self._read(request)
             if "prompt" in request:
                 return self._complete(request)
             return self._chat(request)
@@ -56,6 +60,10 @@ class Learner:
         expected = [call for call in self.calls.get(asked, ()) if call.name in shown]
         return Says("", calls=[(call.name, json.dumps(call.arguments)) for call in expected])
 
+    def _read(self, request: dict[str, Any]) -> Says:
+        seen = PROBE.base_logprobs if request["model"] == "base" else PROBE.logprobs
+        return Says(raw=probe_answer(request["prompt"], seen))
+
     def _complete(self, request: dict[str, Any]) -> Says:
         self.completions += 1
         texts = [self._text(request, n) for n in range(request["n"])]
@@ -73,16 +81,17 @@ class Learner:
     def _text(self, request: dict[str, Any], n: int) -> str:
         prompt, wanted = request["prompt"], request.get("structured_outputs") or {}
         self._number += 1
-        if "json" in wanted:
+        tool = max(self._words, key=lambda name: prompt.rfind(f"{name}("))
+        if is_json(wanted):
             known = [asked for asked in self._asked if asked in prompt]
             if known:
                 return json.dumps(self._asked[max(known, key=prompt.rfind)])
-            return json.dumps({} if self.talks_only else self._value(wanted["json"]))
-        tool = max(self._words, key=lambda name: prompt.rfind(f"{name}("))
+            schema = wanted.get("json") or self._schema(tool, wanted["regex"])
+            return json.dumps({} if self.talks_only else self._value(schema))
         if f"{tool}(" not in prompt:
             return f" Tell me about {_NOUNS[self._number % 10]} and {_NOUNS[self._number // 10 % 10]}, please."
-        if request["n"] == 1 and "regex" not in wanted:
-            return " There it is."
+        if prompt.endswith("Assistant:"):
+            return _told(json.loads(re.findall(r"Result: (.*)", prompt)[-1]))
         arguments = json.loads(re.findall(r"\{.*\}", prompt)[-1])
         values = [", ".join(map(str, value)) if isinstance(value, list) else str(value) for value in arguments.values()]
         text = f" {self._words[tool]} {' and '.join(values)}{' now' * n}."
@@ -90,6 +99,12 @@ class Learner:
             raise AssertionError(f"{text!r} does not match {wanted['regex']}")
         self._asked[text.strip()] = arguments
         return text
+
+    def _schema(self, tool: str, pattern: str) -> dict[str, Any]:
+        names, known = re.findall(r'"(\w+)": ', pattern), registry().get(tool)
+        if known is None:  # one that the model made
+            return {"type": "object", "properties": {name: {"type": "integer"} for name in names}}
+        return restricted(known.parameters, names)
 
     def _value(self, schema: dict[str, Any]) -> Any:
         """Something that fits ``schema``."""
@@ -105,12 +120,25 @@ class Learner:
                 return self._number if "anyOf" not in schema else self._value(schema["anyOf"][0])
 
 
+def is_json(wanted: dict[str, Any]) -> bool:
+    """Whether a JSON object is asked for, by schema or by pattern."""
+    return "json" in wanted or wanted.get("regex", "").startswith(r" ?\{")
+
+
+def _told(result: Any) -> str:
+    if isinstance(result, bool):
+        return f" {'Yes' if result else 'No'}, there it is."
+    said = ", ".join(map(str, result)) if isinstance(result, list) else result
+    return f" There it is {said}."
+
+
 class FakeTraining:
     """Stands in for evolver.train.train: reads the dataset, publishes an adapter whose weights are zeros."""
 
     def __init__(self) -> None:
         self.trained: list[str] = []
         self.fails: Exception | None = None
+        self.probe: Probe | None = PROBE
 
     def __call__(
         self,
@@ -128,6 +156,13 @@ class FakeTraining:
         if self.fails is not None:
             raise self.fails
         if on_progress is not None:
-            on_progress({"event": "step", "step": 1, "steps": 2, "loss": 1.5})
-        publish_adapter(output_folder.parent.parent, name, base_sha256=adapter_files.model_sha256(model_folder))
+            pace = {"tokens_per_second": 200.0, "saved_ratio": 3.0, "eta_seconds": 61.0}
+            on_progress({"event": "step", "step": 1, "steps": 2, "loss": 1.5, **pace})
+        publish_adapter(
+            output_folder.parent.parent,
+            name,
+            base_sha256=adapter_files.model_sha256(model_folder),
+            probe=self.probe,
+            parent=parent.name if parent else None,
+        )
         self.trained.append(name)

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 MODES = ("plain", "silent", "stall_list", "stall_call", "million", "endless_pages", "long_line", "changing",
-         "hostile_names", "garbage", "complains", "die_on_call")  # fmt: skip
+         "hostile_names", "garbage", "complains", "die_on_call", "die_on_second", "chatty")  # fmt: skip
 
 
 def schema(**properties: object) -> dict[str, object]:
@@ -52,7 +52,8 @@ def tools(mode: str, listings: int, cursor: str | None) -> dict[str, object]:
 
 
 def said(text: str) -> str:
-    """What the tool ``echo`` answers: the text, or what the server sees of the machine it runs on."""
+    """What the tool ``echo`` answers: the text, or what the server sees of the machine it runs on, or the ``found`` of
+    the code after ``run:``."""
     network = Path("/sys/class/net")
     seen = {
         "environment": lambda: sorted(os.environ),
@@ -60,10 +61,14 @@ def said(text: str) -> str:
         "network": lambda: [path.name for path in network.iterdir()] if network.is_dir() else [],
         "user": lambda: [os.getuid()],
     }
+    if text.startswith("run:"):
+        names: dict[str, object] = {}
+        exec(text.removeprefix("run:"), names)
+        return json.dumps({"found": names["found"]})
     return json.dumps(seen[text]()) if text in seen else text
 
 
-def answered(mode: str, message: dict[str, Any], listings: int) -> dict[str, object] | None:
+def answered(mode: str, message: dict[str, Any], listings: int, calls: int) -> dict[str, object] | None:
     parameters = message.get("params") or {}
     if message["method"] == "initialize":
         return {
@@ -78,15 +83,18 @@ def answered(mode: str, message: dict[str, Any], listings: int) -> dict[str, obj
             sys.stdout.write("x" * (1 << 20))
         return tools(mode, listings, parameters.get("cursor"))
     if message["method"] == "tools/call":
-        if mode == "die_on_call":
+        if mode == "die_on_call" or (mode == "die_on_second" and calls > 1):
             os._exit(3)
+        if mode == "chatty":
+            for _ in range(300):
+                sys.stderr.write("x" * (1 << 20))
         text = parameters["arguments"].get("text", "")
         return {"content": [{"type": "text", "text": said(text)}], "isError": text == "fail"}
     return None
 
 
 def main() -> None:
-    mode, listings = sys.argv[1], 0
+    mode, listings, calls = sys.argv[1], 0, 0
     if mode == "complains":
         sys.exit("the licence \x1b[31mhas expired")
     for line in sys.stdin:
@@ -97,7 +105,8 @@ def main() -> None:
         if mode == "garbage":
             print("this is no JSON", flush=True)
         listings += method == "tools/list"
-        answer = answered(mode, message, listings)
+        calls += method == "tools/call"
+        answer = answered(mode, message, listings, calls)
         if mode == "changing" and method == "tools/call":
             print(json.dumps({"jsonrpc": "2.0", "method": "notifications/tools/list_changed"}), flush=True)
         error = {"code": -32601, "message": "no such method"}

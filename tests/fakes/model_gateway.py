@@ -9,20 +9,28 @@ from pathlib import Path
 
 import uvicorn
 
+from agent.config import GatewayConfig
 from agent.interaction_log import InteractionLog
 from agent.serving.exchange_log import ExchangeLog
 from agent.serving.gateway import Gateway
+from agent.serving.serve import KEEP_ALIVE_SECONDS
 from agent.serving.upstream import Upstream
 from tests.fakes.model_server import ModelServer
 
 KEY = "upstream-key"
 
 
+def _settings(gateway: Gateway) -> uvicorn.Config:
+    return uvicorn.Config(
+        gateway.app, log_level="error", timeout_keep_alive=KEEP_ALIVE_SECONDS, timeout_graceful_shutdown=5
+    )
+
+
 @contextmanager
 def running(gateway: Gateway) -> Iterator[str]:
     """Yields the URL; leaving stops the gateway cleanly."""
     listener = socket.create_server(("127.0.0.1", 0))
-    web = uvicorn.Server(uvicorn.Config(gateway.app, log_level="error", timeout_graceful_shutdown=5))
+    web = uvicorn.Server(_settings(gateway))
     thread = threading.Thread(target=web.run, args=([listener],))
     thread.start()
     while not web.started and thread.is_alive():
@@ -37,11 +45,13 @@ def running(gateway: Gateway) -> Iterator[str]:
 
 @contextmanager
 def running_gateway(
-    data: Path, server: ModelServer, log: InteractionLog | None = None
+    data: Path, server: ModelServer, log: InteractionLog | None = None, config: GatewayConfig | None = None
 ) -> Iterator[tuple[Gateway, str]]:
     """A gateway in front of ``server``, and its URL."""
-    gateway = Gateway(data, log=ExchangeLog(log) if log else None)
+    gateway = Gateway(
+        data, config, log=ExchangeLog(log, capacity=(config or GatewayConfig()).log_queue) if log else None
+    )
     server.key = KEY
-    gateway.upstream = Upstream(server.url, KEY, pid=4711)
+    gateway.fleet.replace([Upstream(server.url, KEY, pid=4711)])
     with running(gateway) as url:
         yield gateway, url

@@ -13,7 +13,8 @@ from typing import Any
 @dataclass
 class Says:
     """One reply. ``calls`` are (name, arguments as text). ``break_off``: the connection ends in the middle.
-    ``wait``: nothing comes before the event, ``pause``: only the first piece of a stream does.
+    ``drop``: it ends before a byte of the answer. ``wait``: nothing comes before the event, ``pause``: only the first
+    piece of a stream does, ``linger``: all of it, but not the end of the response.
     """
 
     text: str = ""
@@ -21,10 +22,14 @@ class Says:
     finish_reason: str | None = None
     status: int = 200
     break_off: bool = False
+    drop: bool = False
     headers: dict[str, str] = field(default_factory=dict)
     wait: threading.Event | None = None
     pause: threading.Event | None = None
+    linger: threading.Event | None = None
     raw: bytes | None = None
+    id: str = "chatcmpl-1"
+    call_id: str = "id-"
 
 
 Script = Callable[[dict[str, Any]], Says]
@@ -47,6 +52,7 @@ class ModelServer:
         self.paths: list[str] = []
         self.key = key
         self.models = ["base"]
+        self.refuses: set[str] = set()
         self.disconnected = threading.Event()
         self._replies = list(replies)
         self._script = script
@@ -94,22 +100,36 @@ class ModelServer:
                 if server.key and self.headers.get("authorization") != f"Bearer {server.key}":
                     self._send(401, b'{"error": {"message": "wrong key"}}')
                     return
-                if self.path == "/v1/load_lora_adapter":
-                    server.models.append(body["lora_name"])
-                    self._send(200, b"{}")
+                if self.path in ("/v1/load_lora_adapter", "/v1/unload_lora_adapter"):
+                    self._change(body)
                     return
                 server.requests.append(body)
                 server.headers.append({name.lower(): value for name, value in self.headers.items()})
                 says = server.next_reply(body)
                 if says.wait is not None:
                     self._wait(says.wait)
-                if says.raw is not None or says.status != 200:
+                if says.drop:
+                    self.close_connection = True
+                elif says.raw is not None or says.status != 200:
                     error = json.dumps({"error": {"message": says.text, "code": says.status}}).encode()
                     self._send(says.status, error if says.raw is None else says.raw, says.headers)
                 elif body.get("stream"):
                     self._stream(says, body)
                 else:
                     self._send(200, json.dumps(_completion(says, body)).encode(), says.headers, says.break_off)
+
+            def _change(self, body: dict[str, Any]) -> None:
+                name = body["lora_name"]
+                if name in server.refuses:
+                    self._send(400, b'{"error": {"message": "no such rank"}}')
+                elif self.path == "/v1/load_lora_adapter":
+                    server.models.append(name)
+                    self._send(200, b"{}")
+                elif name in server.models:
+                    server.models.remove(name)
+                    self._send(200, b"{}")
+                else:
+                    self._send(404, b'{"error": {"message": "not loaded"}}')
 
             def _wait(self, event: threading.Event) -> None:
                 self.connection.settimeout(0.02)
@@ -148,6 +168,8 @@ class ModelServer:
                     self.wfile.flush()
                     if says.pause is not None:
                         self._wait(says.pause)
+                if says.linger is not None:
+                    self._wait(says.linger)
                 if says.break_off:
                     self.close_connection = True
                 else:
@@ -168,11 +190,11 @@ def _finish(says: Says) -> str:
 
 def _completion(says: Says, body: dict[str, Any]) -> dict[str, Any]:
     calls = [
-        {"id": f"id-{n}", "type": "function", "function": {"name": name, "arguments": arguments}}
+        {"id": f"{says.call_id}{n}", "type": "function", "function": {"name": name, "arguments": arguments}}
         for n, (name, arguments) in enumerate(says.calls)
     ]
     return {
-        "id": "chatcmpl-1",
+        "id": says.id,
         "object": "chat.completion",
         "created": 0,
         "model": body["model"],
@@ -190,7 +212,8 @@ def _completion(says: Says, body: dict[str, Any]) -> dict[str, Any]:
 def _events(says: Says, body: dict[str, Any]) -> Iterator[str]:
     def chunk(delta: dict[str, Any], finish_reason: str | None = None) -> str:
         choice = {"index": 0, "delta": delta, "finish_reason": finish_reason}
-        return json.dumps({"object": "chat.completion.chunk", "model": body["model"], "choices": [choice]})
+        chunk = {"id": says.id, "object": "chat.completion.chunk", "model": body["model"], "choices": [choice]}
+        return json.dumps(chunk)
 
     yield chunk({"role": "assistant", "content": ""})
     middle = len(says.text) // 2
@@ -198,7 +221,7 @@ def _events(says: Says, body: dict[str, Any]) -> Iterator[str]:
         if piece:
             yield chunk({"content": piece})
     for n, (name, arguments) in enumerate(says.calls):
-        start = {"index": n, "id": f"id-{n}", "type": "function", "function": {"name": name}}
+        start = {"index": n, "id": f"{says.call_id}{n}", "type": "function", "function": {"name": name}}
         yield chunk({"tool_calls": [start]})
         for letter in arguments:
             yield chunk({"tool_calls": [{"index": n, "function": {"arguments": letter}}]})

@@ -9,23 +9,17 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from toolkit.sandbox import ExecResult, Status
+from toolkit.sandbox import ExecResult, Sandbox, Status
 from toolkit.sandbox.frames import BadFrame, parse_strict
 from toolkit.sandbox.plain import encode_result
 
 
-class InProcessSandbox:
+class InProcessSandbox(Sandbox):
     """Runs calls in this process, one at a time, in the workspace as working directory. No deadline."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self.calls: list[tuple[str, str]] = []
-
-    def __enter__(self) -> "InProcessSandbox":
-        return self
-
-    def __exit__(self, *exception: object) -> None:
-        self.close()
 
     def run(
         self,
@@ -75,3 +69,19 @@ class InProcessSandbox:
                     return ExecResult(Status.RESOURCE_LIMIT, error_type="MemoryError", message="out of memory")
                 except Exception as error:  # noqa: BLE001 - whatever the tool raises is its result
                     return ExecResult(Status.TOOL_FAILED, error_type=type(error).__name__, message=str(error))
+
+
+class LosingSandbox(InProcessSandbox):
+    """Loses the workers of its next ``losing`` calls."""
+
+    def __init__(self, losing: int) -> None:
+        super().__init__()
+        self.losing = losing
+
+    def _call(
+        self, function: Any, name: tuple[str, str], arguments: Mapping[str, Any], workspace: Path | None
+    ) -> ExecResult:
+        if self.losing > 0:
+            self.losing -= 1
+            return ExecResult(Status.LOST, message="the worker died; try again")
+        return super()._call(function, name, arguments, workspace)

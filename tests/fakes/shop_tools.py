@@ -82,6 +82,8 @@ def ring_bell(times: int) -> str:
     raise AssertionError("the evolver rang the bell")
 
 
+WORLD_TOOLS = (add_prices, box_count, heaviest_parcel, shout_label)
+"""Those of tests.fakes.evolver_world."""
 FUNCTIONS = (add_prices, box_count, shout_label, heaviest_parcel, keep_receipt, look_outside, ring_bell)
 
 

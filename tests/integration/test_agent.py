@@ -34,7 +34,7 @@ class Insistent(HttpModelClient):
 @pytest.fixture(scope="module")
 def url(vllm: VllmServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     gateway = Gateway(tmp_path_factory.mktemp("data"))
-    gateway.upstream = Upstream(vllm.url, vllm.api_key, vllm.pid)
+    gateway.fleet.replace([Upstream(vllm.url, vllm.api_key, vllm.pid)])
     with running(gateway) as address:
         yield address
 
@@ -58,7 +58,7 @@ def test_a_question_is_answered_and_streamed(url: str, executor: Executor) -> No
     assert "".join(pieces) == trajectory.answer
     assert (trajectory.stop_reason, trajectory.adapter) == ("answered", "base")
     assert trajectory.usage.prompt_tokens > 0
-    assert len(trajectory.tools) == 5
+    assert len(trajectory.tools) == PromptConfig().tools_in_prompt
 
 
 def test_a_call_runs_in_the_sandbox_and_its_result_goes_back(url: str, executor: Executor) -> None:

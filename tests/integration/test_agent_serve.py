@@ -14,21 +14,23 @@ from pathlib import Path
 import httpx
 import pytest
 
-from agent.serving import state
+from agent.serving import state, vllm_admin
+from tests.fakes.adapter_folder import make_adapter
+from tests.fakes.model_server import ModelServer, Says
 from tests.fakes.model_vllm import install, write_model
 
 
 class House:
     """A folder with a config.toml, and the agent command in it."""
 
-    def __init__(self, folder: Path, port: int = 0) -> None:
+    def __init__(self, folder: Path, port: int = 0, *, gateway: str = "", upstreams: str = "") -> None:
         self.folder = folder
         self.data = folder / "data"
         self.environment = install(folder / "fake")
         model = write_model(folder / "model")
         self.config = folder / "config.toml"
         self.config.write_text(
-            f'[agent.serving]\nmodel = "{model}"\n[agent.serving.gateway]\nport = {port}\n'
+            f'[agent.serving]\nmodel = "{model}"\n{upstreams}\n[agent.serving.gateway]\nport = {port}\n{gateway}\n'
             '[agent.serving.vllm_process]\ndevice = "cpu"\nstart_timeout_seconds = 120\n'
         )
 
@@ -217,3 +219,38 @@ def test_a_start_can_be_stopped(tmp_path: Path, detach: bool, how: str) -> None:
 def test_stopping_what_does_not_run(tmp_path: Path) -> None:
     done = House(tmp_path).agent("stop")
     assert (done.returncode, done.stderr) == (0, "no server is running\n")
+
+
+def test_where_keys_are_needed_our_own_commands_go_on(tmp_path: Path) -> None:
+    house = House(tmp_path, gateway="require_key = true")
+    body = {"messages": [{"role": "user", "content": "hi"}]}
+    with house.serving() as running:
+        url = f"{running.gateway_url}/v1/chat/completions"
+        assert house.agent("chat", "--message", "hi").stdout == "You said: hi\n"
+        assert httpx.post(url, json=body, trust_env=False, timeout=60).status_code == 401
+        key = house.agent("keys", "create", "shop").stdout.strip()
+        headers = {"authorization": f"Bearer {key}"}
+        assert httpx.post(url, json=body, headers=headers, trust_env=False, timeout=60).status_code == 200
+        assert house.agent("keys", "revoke", "shop").returncode == 0
+        assert httpx.post(url, json=body, headers=headers, trust_env=False, timeout=60).status_code == 401
+
+
+def test_servers_of_others(tmp_path: Path) -> None:
+    """Two of them; one goes away and comes back."""
+    with ModelServer(script=lambda _: Says("first"), key="k") as first, ModelServer(key="k") as second:
+        both = ", ".join(f'{{url = "{server.url}", key_variable = "THEIR_KEY"}}' for server in (first, second))
+        house = House(tmp_path, upstreams=f"upstreams = [{both}]")
+        refused = house.agent("serve")
+        assert refused.returncode == 2
+        assert refused.stderr.startswith("agent: the environment has no THEIR_KEY, the key of http://127.0.0.1:")
+        second.__exit__()
+        house.environment["THEIR_KEY"] = "k"
+        with house.serving() as running:
+            wait_for(lambda: health(running.gateway_url)["status"] == "ok")
+            assert house.agent("chat", "--message", "hi").stdout == "first\n"
+            folder = make_adapter(house.data, "adapter-0001")
+            vllm_admin.load(running.vllm_url, running.vllm_key, "adapter-0001", folder)
+            assert first.models == ["base", "adapter-0001"]
+            with ModelServer(key="k", port=int(second.url.rpartition(":")[2])) as back:
+                wait_for(lambda: "adapter-0001" in back.models)
+                wait_for(lambda: all(s["ready"] for s in health(running.gateway_url)["servers"]))  # type: ignore[attr-defined]

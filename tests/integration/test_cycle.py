@@ -8,7 +8,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from agent.config import AgentConfig, LoopConfig, ServingConfig
+from agent.config import AgentConfig, GatewayConfig, LoopConfig, ServingConfig
 from agent.interaction_log import InteractionLog
 from agent.loop import Agent
 from agent.model_client import HttpModelClient
@@ -61,11 +61,16 @@ def serving(config: Config, vllm: VllmServer) -> Iterator[ServingState]:
     """The gateway in front of the session's vLLM, announced as ``agent serve`` does."""
     import os
 
-    gateway = Gateway(config.data_folder)
-    gateway.upstream = Upstream(vllm.url, vllm.api_key, pid=vllm.pid)
+    gateway = Gateway(config.data_folder, GatewayConfig(requests_per_minute=0))
+    gateway.fleet.replace([Upstream(vllm.url, vllm.api_key, pid=vllm.pid)])
     with running(gateway) as url:
         announced = ServingState(
-            pid=os.getpid(), gateway_url=url, vllm_url=vllm.url, vllm_pid=vllm.pid, vllm_key=vllm.api_key
+            pid=os.getpid(),
+            gateway_url=url,
+            gateway_key=gateway.own_key,
+            vllm_url=vllm.url,
+            vllm_pid=vllm.pid,
+            vllm_key=vllm.api_key,
         )
         state.write(config.data_folder, announced)
         yield announced
@@ -116,7 +121,7 @@ def outcome(config: Config, serving: ServingState) -> tuple[CycleReport, Traffic
     """People ask, their turns are logged, a cycle runs, its adapter is promoted and taken back; all under traffic."""
     with (
         open_executor(config.toolkit) as executor,
-        HttpModelClient(serving.gateway_url) as client,
+        HttpModelClient(serving.gateway_url, serving.gateway_key) as client,
         InteractionLog(config.data_folder / "interactions.db") as log,
     ):
         agent = Agent(client, executor, ToolIndex(executor.registry), config.agent.loop, config.agent.prompt)
@@ -134,21 +139,23 @@ def outcome(config: Config, serving: ServingState) -> tuple[CycleReport, Traffic
     return report, traffic
 
 
-def test_the_cycle_goes_through_every_stage(outcome: tuple[CycleReport, Traffic]) -> None:
+def test_the_cycle_goes_through_every_stage(config: Config, outcome: tuple[CycleReport, Traffic]) -> None:
     report, _ = outcome
     assert report.cycle.status in ("promoted", "rejected"), report.cycle.reason
-    assert report.made is not None and report.made.by_maker["answer_first"] > 20
+    # A tool gets no further calls once it has enough requests; more than these come by chance.
+    assert report.made is not None and report.made.by_maker["answer_first"] >= 3 * config.evolver.make.enough_per_tool
     assert report.verified is not None and report.verified.kept_by_maker["answer_first"] >= 3
     assert report.candidate is not None and len(report.candidate.items) >= 60
     assert report.decision is not None and len(report.decision.reasons) >= 3
     assert set(report.cycle.summary) >= {"mine", "make", "verify", "dataset", "train", "load", "evaluate", "gate"}
 
 
-def test_the_adapter_is_whole_and_learned_something(outcome: tuple[CycleReport, Traffic]) -> None:
+def test_the_adapter_is_whole_and_was_trained(outcome: tuple[CycleReport, Traffic]) -> None:
     report, _ = outcome
     assert report.adapter is not None
     manifest = adapter_files.verify(report.adapter.folder)
-    assert manifest.metrics.loss_last < manifest.metrics.loss_first
+    # Three steps on three batches: a loss that falls would be chance. What they changed is in the probe.
+    assert manifest.probe is not None and manifest.probe.logprobs != manifest.probe.base_logprobs
     assert manifest.metrics.tokens_saved > 0
 
 

@@ -1,19 +1,27 @@
-"""Calendar dates, written 2024-03-01."""
+"""Calendar dates, written 2024-03-01, 1 March 2024 or March 1, 2024."""
 
 import calendar
+import re
 from datetime import date as calendar_date
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from toolkit.declare import tool
 
 _WEEKDAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
 
 
+_WRITTEN = ("%Y-%m-%d", "%Y/%m/%d", "%d.%m.%Y", "%d %B %Y", "%d %b %Y", "%B %d %Y", "%b %d %Y")
+"""Only what can be read in one way: 3/4/2024 is March in one country and April in another."""
+
+
 def _day(text: str, name: str) -> calendar_date:
-    try:
-        return calendar_date.fromisoformat(text.strip())
-    except ValueError:
-        raise ValueError(f"{name} {text!r} is no date; write year-month-day, for example 2024-03-01") from None
+    plain = re.sub(r"(?<=\d)(st|nd|rd|th)\b|\bof\b|\bthe\b|,", " ", text, flags=re.IGNORECASE)
+    for form in _WRITTEN:
+        try:
+            return datetime.strptime(" ".join(plain.split()), form).date()
+        except ValueError:
+            continue
+    raise ValueError(f"{name} {text!r} is no date; write for example 2024-03-01 or 1 March 2024")
 
 
 @tool(effect="pure")
@@ -21,7 +29,7 @@ def day_of_week(date: str) -> str:
     """Tell which day of the week a date is.
 
     Args:
-        date: The date as year-month-day, for example 2024-03-01.
+        date: The date, year-month-day or in words.
     """
     return _WEEKDAYS[_day(date, "date").weekday()]
 
@@ -31,8 +39,8 @@ def days_between_dates(start_date: str, end_date: str) -> int:
     """Count the days from one date to another.
 
     Args:
-        start_date: The first date as year-month-day.
-        end_date: The second date as year-month-day.
+        start_date: The first date, year-month-day or in words.
+        end_date: The second date.
     """
     return (_day(end_date, "end_date") - _day(start_date, "start_date")).days
 
@@ -42,7 +50,7 @@ def add_days_to_date(date: str, days: int) -> str:
     """Find the date some days after a date; a negative number goes back.
 
     Args:
-        date: The date as year-month-day.
+        date: The date, year-month-day or in words.
         days: How many days to add.
     """
     try:
@@ -68,8 +76,8 @@ def age_on_date(birth_date: str, date: str) -> int:
     """Find how many full years old somebody is on a date.
 
     Args:
-        birth_date: The date of birth as year-month-day.
-        date: The date asked about as year-month-day.
+        birth_date: The date of birth, year-month-day or in words.
+        date: The date asked about.
     """
     born, then = _day(birth_date, "birth_date"), _day(date, "date")
     if then < born:

@@ -5,7 +5,7 @@ import random
 from toolkit.declare import tool
 
 
-@tool(effect="reads")
+@tool(effect="reads", sandbox_state=True)
 def roll_dice(sides: int, count: int) -> list[int]:
     """Roll dice and tell what each shows.
 

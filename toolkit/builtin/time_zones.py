@@ -59,7 +59,7 @@ def convert_time_zone(time: str, from_city: str, to_city: str) -> str:
     return there.strftime("%Y-%m-%d %H:%M" if dated else "%H:%M")
 
 
-@tool(effect="reads")
+@tool(effect="reads", sandbox_state=True)
 def current_time(city: str) -> str:
     """Tell the current date and time in a city.
 

@@ -1,9 +1,11 @@
 """The sandbox of a started MCP server: it may start programs and threads, and sees little else.
 
-Read-only system and interpreter, an empty home, no environment but what the configuration names, and no network unless
-the configuration says so. A server is a program that the user chose, so it is held less tightly than a call.
+Read-only system and interpreter, an empty home, no environment but what the configuration names, no network unless the
+configuration says so, and a filter of system calls (``toolkit.mcp.entry``). A server is a program that the user chose,
+so it is held less tightly than a call.
 """
 
+import json
 import os
 import shutil
 import site
@@ -11,9 +13,9 @@ import sys
 from pathlib import Path
 
 from toolkit.config import McpServerConfig
-from toolkit.errors import ConfigError, PrerequisiteError
-from toolkit.sandbox.binds import bwrap_parents, interpreter
-from toolkit.sandbox.bubblewrap import SANDBOX_USER
+from toolkit.errors import ConfigError
+from toolkit.sandbox.binds import PACKAGE_FOLDER, bwrap_parents, interpreter, package_bind
+from toolkit.sandbox.isolation import bwrap_command, user_inside
 
 _SYSTEM = ("/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64")
 _FILES = ("/etc/ld.so.cache", "/etc/alternatives", "/etc/mime.types", "/etc/localtime")
@@ -25,55 +27,55 @@ _NETWORK_FILES = (
     "/etc/ca-certificates",
     "/etc/pki",
 )
-_PROCESSES = 256
 _FILE_BYTES = 64 << 20
-_DATA_BYTES = 4 << 30
-
-_ENTRY = f"""
-import os, resource, sys
-user, program = int(sys.argv[1]), sys.argv[2:]
-for limit, value in ((resource.RLIMIT_CORE, 0), (resource.RLIMIT_NPROC, {_PROCESSES}), (resource.RLIMIT_NOFILE, 1024),
-        (resource.RLIMIT_FSIZE, {_FILE_BYTES}), (resource.RLIMIT_DATA, {_DATA_BYTES})):
-    hard = resource.getrlimit(limit)[1]
-    value = value if hard < 0 else min(value, hard)
-    resource.setrlimit(limit, (value, value))
-if user:
-    os.setgroups([])
-    os.setresgid(user, user, user)
-    os.setresuid(user, user, user)
-os.execvp(program[0], program)
-"""
+_SCRATCH_FILES = 8192
+_LIMITS = {
+    "RLIMIT_CORE": 1,
+    "RLIMIT_NPROC": 256,
+    "RLIMIT_NOFILE": 1024,
+    "RLIMIT_FSIZE": _FILE_BYTES,
+    "RLIMIT_DATA": 4 << 30,
+}
+"""A limit of 1 also keeps a crash from the host's program for core dumps, which a limit of 0 does not."""
+GROUP_BYTES, GROUP_PROCESSES = 4 << 30, 256
+"""What the control group of a server, where there is one, may use."""
 
 
 def isolated(name: str, config: McpServerConfig) -> list[str]:
     """The command line that runs ``config.command`` in its sandbox. Raises PrerequisiteError, and ConfigError for a
     program or folder that does not exist."""
-    bwrap = shutil.which("bwrap")
-    if bwrap is None:
-        raise PrerequisiteError("bubblewrap is missing; install it (Debian, Ubuntu: apt-get install bubblewrap)")
-    root = os.geteuid() == 0
     program = _program(name, config.command[0])
-    isolation = ["--unshare-pid", "--unshare-ipc", "--unshare-uts", "--unshare-cgroup-try", "--die-with-parent"]
-    isolation += ["--new-session", "--hostname", "sandbox", "--cap-drop", "ALL"]
-    isolation += [] if config.network else ["--unshare-net"]
-    isolation += ["--cap-add", "CAP_SETUID", "--cap-add", "CAP_SETGID"] if root else ["--unshare-user"]
-    home = ["--perms", "1777", "--size", str(_FILE_BYTES), "--tmpfs", "/tmp", "--setenv", "HOME", "/tmp"]
-    variables = [part for key in config.environment if key in os.environ for part in ("--setenv", key, os.environ[key])]
-    search = f"{Path(sys.prefix) / 'bin'}:/usr/bin:/bin"
+    variables = {"PATH": f"{Path(sys.prefix) / 'bin'}:/usr/bin:/bin", "HOME": "/tmp"}
+    variables |= {key: os.environ[key] for key in config.environment if key in os.environ}
+    size = str(_FILE_BYTES)
     binds = _binds(name, config, program)
+    setup = {
+        "package": PACKAGE_FOLDER,
+        "user": user_inside(),
+        "network": config.network,
+        "limits": _LIMITS,
+        "scratch": {folder: _bound_below(folder, binds) for folder in ("/tmp", "/dev/shm")},
+        "scratch_bytes": _FILE_BYTES,
+        "scratch_files": _SCRATCH_FILES,
+    }
     return [
-        bwrap,
-        *isolation,
-        "--clearenv",
-        *("--setenv", "PATH", search, *variables),
+        *bwrap_command(network=config.network),
+        *(part for key, value in variables.items() for part in ("--setenv", key, value)),
         *("--proc", "/proc", "--dev", "/dev"),
-        *home,
+        *("--perms", "1777", "--size", size, "--tmpfs", "/dev/shm", "--remount-ro", "/dev"),
+        *("--perms", "1777", "--size", size, "--tmpfs", "/tmp"),
         *bwrap_parents(binds),
         *binds,
         *("--remount-ro", "/", "--chdir", "/tmp", "--"),
-        *(str(interpreter()), "-I", "-S", "-c", _ENTRY, str(SANDBOX_USER if root else 0)),
+        *(str(interpreter()), "-I", "-S", "-B", f"{PACKAGE_FOLDER}/toolkit/mcp/entry.py", json.dumps(setup)),
         *(program, *config.command[1:]),
     ]
+
+
+def _bound_below(folder: str, binds: list[str]) -> list[str]:
+    """What must stay when a tmpfs is mounted over ``folder``, as bwrap's own has no bound on the number of files."""
+    targets = [target for flag, target in zip(binds, binds[2:], strict=False) if flag.startswith("--ro-bind")]
+    return [target for target in targets if Path(target).is_relative_to(folder) and Path(target).exists()]
 
 
 def _program(name: str, command: str) -> str:
@@ -93,7 +95,7 @@ def _binds(name: str, config: McpServerConfig, program: str) -> list[str]:
         if not path.exists():
             raise ConfigError(f"toolkit.mcp.{name}.bind: {path} does not exist; correct the path")
         wanted.append(path.absolute())
-    arguments: list[str] = []
+    arguments = package_bind()
     for folder in map(Path, _SYSTEM):
         if folder.is_symlink():
             arguments += ["--symlink", str(folder.readlink()), str(folder)]

@@ -7,13 +7,12 @@ wrong is noted in the registry (``left_out``) or is the result of the call.
 import asyncio
 import contextlib
 import logging
-import tempfile
 import time
 from collections.abc import Mapping
 from concurrent.futures import CancelledError
 from concurrent.futures import TimeoutError as FutureTimeout
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import anyio
 from anyio.from_thread import BlockingPortal, start_blocking_portal
@@ -22,15 +21,16 @@ from mcp_types import Implementation, ToolListChangedNotification
 from mcp_types import Tool as ServerTool
 
 from toolkit.config import McpServerConfig
-from toolkit.errors import ConfigError, UserError
-from toolkit.mcp.profile import isolated
-from toolkit.mcp.translate import NotUsable, failed, fingerprint, to_result, translate
-from toolkit.mcp.transport import bounded_stdio
-from toolkit.registry import LeftOut, ToolRegistry
-from toolkit.sandbox import ExecResult, Status
+from toolkit.errors import UserError
+from toolkit.mcp.profile import GROUP_BYTES, GROUP_PROCESSES, isolated
+from toolkit.mcp.translate import NotUsable, failed, fingerprint, repeatable, to_result, translate
+from toolkit.mcp.transport import bounded_http, bounded_stdio
+from toolkit.registry import SERVER, LeftOut, ToolRegistry
+from toolkit.sandbox import ExecResult, Runner, Status
+from toolkit.sandbox.cgroup import Group, Groups, find_groups
 from toolkit.tool import neutral
 
-_LINE_LIMIT = 8 << 20
+_MESSAGE_LIMIT = 8 << 20
 _PAGES = 50
 _RELIST_SECONDS = 60.0
 _GRACE_SECONDS = 5.0
@@ -40,11 +40,16 @@ class ServerFailed(Exception):
     """The server cannot be used now; the message says why."""
 
 
-class McpServers:
-    """All configured servers. A Runner: ``run(server, tool, arguments)``. Thread-safe; use as a context manager."""
+class _Lost(ServerFailed):
+    """The connection broke in a call; whether the call arrived is unknown."""
+
+
+class McpServers(Runner):
+    """All configured servers: ``run(server, tool, arguments)``."""
 
     def __init__(self, servers: Mapping[str, McpServerConfig], *, output_kib: int) -> None:
-        self._connections = {name: _Connection(name, config) for name, config in servers.items()}
+        groups = find_groups()
+        self._connections = {name: _Connection(name, config, groups) for name, config in servers.items()}
         self._output_kib = output_kib
         self._stack = contextlib.ExitStack()
         self._portal: BlockingPortal | None = None
@@ -55,14 +60,13 @@ class McpServers:
         self._stack.callback(self._portal.call, self._close_all)
         return self
 
-    def __exit__(self, *exception: object) -> None:
-        self.close()
-
     def close(self) -> None:
         self._stack.close()
 
     def add_to(self, registry: ToolRegistry) -> None:
-        """Connect to each server and add its tools; what cannot be used goes to ``registry.left_out``."""
+        """Connect to each server and add its tools; what cannot be used goes to ``registry.left_out``.
+
+        Raises NameTaken."""
         assert self._portal is not None
         futures = {name: self._portal.start_task_soon(each.listed) for name, each in self._connections.items()}
         for name, future in futures.items():
@@ -70,15 +74,15 @@ class McpServers:
             try:
                 tools = future.result()
             except (ServerFailed, UserError) as error:
-                registry.left_out.append(LeftOut(source, "(server)", str(error)))
+                registry.left_out.append(LeftOut(source, SERVER, str(error)))
                 continue
             if self._connections[name].more:
                 limit = self._connections[name].config.max_tools
                 registry.left_out.append(LeftOut(source, "(more)", f"the server lists more than {limit} tools"))
             for tool in tools:
                 try:
-                    registry.add(translate(name, tool))
-                except (NotUsable, ConfigError) as error:
+                    registry.add_usable(translate(name, tool))
+                except NotUsable as error:
                     registry.left_out.append(LeftOut(source, neutral(tool.name)[:80], str(error)))
 
     def run(
@@ -118,16 +122,19 @@ class McpServers:
 class _Connection:
     """One server. Lives in the event loop of the portal; connects when needed, again after it was lost."""
 
-    def __init__(self, name: str, config: McpServerConfig) -> None:
+    def __init__(self, name: str, config: McpServerConfig, groups: Groups) -> None:
         self.name = name
         self.config = config
+        self._groups = groups
+        self._group: Group | None = None
         self.more = False
         self._client: Client | None = None
         self._holder: asyncio.Task[None] | None = None
-        self._errors: IO[bytes] | None = None
+        self._complaints = bytearray()
         self._lock: asyncio.Lock | None = None
         self._prints: dict[str, str] = {}
         self._first: dict[str, str] = {}
+        self._repeatable: frozenset[str] = frozenset()
         self._listed_at = 0.0
 
     async def listed(self) -> list[ServerTool]:
@@ -138,7 +145,15 @@ class _Connection:
         return tools
 
     async def call(self, tool: str, arguments: dict[str, Any], seconds: float) -> Any:
-        """Raises TimeoutError, MCPError, ServerFailed."""
+        """Raises TimeoutError, MCPError, ServerFailed. A repeatable call that was lost is made once more."""
+        try:
+            return await self._call(tool, arguments, seconds)
+        except _Lost:
+            if tool not in self._repeatable:
+                raise
+            return await self._call(tool, arguments, seconds)
+
+    async def _call(self, tool: str, arguments: dict[str, Any], seconds: float) -> Any:
         client = await self._connected()
         if time.monotonic() - self._listed_at > _RELIST_SECONDS:
             await self._list(client)
@@ -148,12 +163,13 @@ class _Connection:
             async with asyncio.timeout(seconds):
                 return await client.call_tool(tool, arguments)
         except (anyio.ClosedResourceError, anyio.BrokenResourceError, anyio.EndOfStream):
-            raise ServerFailed(self._lost()) from None
+            pass
         except MCPError as error:
-            if self._holder is None or self._holder.done() or "closed" in str(error).lower():
-                await self.close()
-                raise ServerFailed(self._lost()) from None
-            raise
+            if self._holder is not None and not self._holder.done() and "closed" not in str(error).lower():
+                raise
+        if self._client is client:  # another call that was lost with it may have connected anew
+            await self.close()
+        raise _Lost(self._lost())
 
     async def close(self) -> None:
         holder, self._holder, self._client = self._holder, None, None
@@ -161,9 +177,9 @@ class _Connection:
             holder.cancel()
             with contextlib.suppress(asyncio.CancelledError, Exception):  # the end of a broken server may be anything
                 await asyncio.wait_for(asyncio.shield(holder), _GRACE_SECONDS)
-        if self._errors is not None:
-            self._errors.close()
-            self._errors = None
+        group, self._group = self._group, None
+        if group is not None:
+            await asyncio.to_thread(group.remove)
 
     async def _connected(self) -> Client:
         if self._lock is None:
@@ -206,9 +222,11 @@ class _Connection:
 
     def _transport(self) -> Any:
         if self.config.url:
-            return self.config.url
-        self._errors = tempfile.TemporaryFile()  # noqa: SIM115 - closed in close()
-        return bounded_stdio(isolated(self.name, self.config), self._errors, _LINE_LIMIT)
+            return bounded_http(self.config.url, _MESSAGE_LIMIT)
+        self._complaints.clear()
+        command = isolated(self.name, self.config)
+        self._group = self._groups.make(memory_bytes=GROUP_BYTES, processes=GROUP_PROCESSES)
+        return bounded_stdio(self._group.around(command) if self._group else command, self._complaints, _MESSAGE_LIMIT)
 
     async def _on_message(self, message: Any) -> None:
         if isinstance(message, ToolListChangedNotification):
@@ -233,6 +251,7 @@ class _Connection:
         self.more = cursor is not None or len(tools) > self.config.max_tools
         tools = tools[: self.config.max_tools]
         self._prints = {tool.name: fingerprint(tool) for tool in tools}
+        self._repeatable = frozenset(tool.name for tool in tools if repeatable(tool))
         self._listed_at = time.monotonic()
         return tools
 
@@ -245,9 +264,5 @@ class _Connection:
 
     def _complaint(self) -> str:
         """The last line that a started server wrote to its standard error."""
-        if self._errors is None or self._errors.closed:
-            return ""
-        size = self._errors.seek(0, 2)
-        self._errors.seek(max(0, size - 4096))
-        lines = self._errors.read().decode("utf-8", "replace").strip().splitlines()
+        lines = self._complaints.decode("utf-8", "replace").strip().splitlines()
         return lines[-1] if lines else ""

@@ -9,11 +9,13 @@ from mcp_types import Tool as ServerTool
 
 from toolkit.names import BadName, normalised
 from toolkit.sandbox import ExecResult, Status
+from toolkit.sandbox.frames import BadFrame, parse_strict
 from toolkit.tool import Effect, Tool, neutral
 
 _MOST_SCHEMA = 16 << 10
 _MOST_DEPTH = 16
 _MOST_TEXT = 400
+_DESTRUCTIVE = " It may delete or overwrite."
 _DROPPED = frozenset(("pattern", "patternProperties", "title", "$schema", "$id", "$comment", "format", "examples"))
 """Not taken over. A pattern of a stranger's could keep the host busy for ever."""
 
@@ -25,7 +27,8 @@ class NotUsable(ValueError):
 def translate(server: str, tool: ServerTool) -> Tool:
     """``tool`` under a name that begins with the server's. Raises NotUsable.
 
-    ``readOnlyHint`` makes it ``reads``; without it a tool ``writes``, whatever else the server says of itself.
+    A tool ``writes`` but for one with ``readOnlyHint``, which ``reads``. With ``destructiveHint`` it writes in any
+    case, and its description says so. ``pure`` is nothing that a server can promise.
     """
     from jsonschema import Draft202012Validator
     from jsonschema.exceptions import SchemaError
@@ -48,13 +51,27 @@ def translate(server: str, tool: ServerTool) -> Tool:
         raise NotUsable(f"its schema is no JSON schema: {error.message[:100]}") from None
     return Tool(
         name=name,
-        description=_short(tool.description or tool.name),
+        description=_short(tool.description or tool.name) + (_DESTRUCTIVE if _hint(tool, "destructive_hint") else ""),
         parameters={"properties": {}, "required": [], **schema},
-        effect=Effect.READS if tool.annotations and tool.annotations.read_only_hint else Effect.WRITES,
+        effect=_effect(tool),
         source=f"mcp:{server}",
         module=server,
         function=tool.name,
     )
+
+
+def repeatable(tool: ServerTool) -> bool:
+    """Whether a call may be made again where nobody knows whether it arrived: it reads, or has ``idempotentHint``."""
+    return _effect(tool) is Effect.READS or _hint(tool, "idempotent_hint")
+
+
+def _effect(tool: ServerTool) -> Effect:
+    reads = _hint(tool, "read_only_hint") and not _hint(tool, "destructive_hint")
+    return Effect.READS if reads else Effect.WRITES
+
+
+def _hint(tool: ServerTool, name: str) -> bool:
+    return tool.annotations is not None and getattr(tool.annotations, name) is True
 
 
 def fingerprint(tool: ServerTool) -> str:
@@ -64,17 +81,18 @@ def fingerprint(tool: ServerTool) -> str:
 
 
 def to_result(result: CallToolResult, output_kib: int) -> tuple[Status, Any, str]:
-    """Status, value and message of a server's answer."""
+    """Status, value and message of a server's answer. Raises BadFrame for a value that is no strict JSON."""
     texts = [part.text if isinstance(part, TextContent) else f"[{part.type}]" for part in result.content]
     text = "\n".join(texts)
     value = result.structured_content if result.structured_content is not None else _parsed(text)
     if isinstance(value, dict) and set(value) == {"result"}:
         value = value["result"]
-    if len(json.dumps(value)) > output_kib * 1024:
+    encoded = json.dumps(value).encode()
+    if len(encoded) > output_kib * 1024:
         return Status.BAD_RESULT, None, f"the result is larger than {output_kib} KiB; ask for less"
     if result.is_error:
         return Status.TOOL_FAILED, None, text[:2000] or "the tool failed"
-    return Status.OK, value, ""
+    return Status.OK, parse_strict(encoded), ""
 
 
 def failed(status: Status, message: str, seconds: float) -> ExecResult:
@@ -83,8 +101,8 @@ def failed(status: Status, message: str, seconds: float) -> ExecResult:
 
 def _parsed(text: str) -> Any:
     try:
-        value = json.loads(text)
-    except (ValueError, RecursionError):
+        value = parse_strict(text.encode("utf-8", "replace"))
+    except BadFrame:
         return text
     return value if isinstance(value, (dict, list)) else text
 

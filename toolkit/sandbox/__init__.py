@@ -8,7 +8,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, Self
+
+from toolkit.errors import PrerequisiteError
 
 if TYPE_CHECKING:
     from toolkit.config import SandboxConfig
@@ -16,7 +18,10 @@ if TYPE_CHECKING:
 
 
 class Status(StrEnum):
-    """How a call ended, as the host judged it. The values but ``ok`` are kinds of ToolError."""
+    """How a call ended, as the host judged it. The values but ``ok`` are kinds of ToolError.
+
+    LOST says nothing about the call: its worker died, hung or spoke nonsense.
+    """
 
     OK = "ok"
     TOOL_FAILED = "tool_failed"
@@ -24,6 +29,7 @@ class Status(StrEnum):
     RESOURCE_LIMIT = "resource_limit"
     BAD_RESULT = "bad_result"
     CRASHED = "crashed"
+    LOST = "lost"
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +54,14 @@ class ExecResult:
 
 
 class Runner(Protocol):
-    """Runs functions somewhere else. Thread-safe. Raises SandboxUnavailable only where isolation itself is broken."""
+    """Runs functions somewhere else. Thread-safe; as a context manager, closes itself. Raises SandboxUnavailable only
+    where isolation itself is broken."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()
 
     def run(
         self,
@@ -72,8 +85,22 @@ class Runner(Protocol):
         ...
 
 
-class Sandbox(Runner, Protocol):
-    """A Runner that also takes code that nobody has looked at."""
+class CodeRunner(Protocol):
+    """Runs code that nobody has looked at. Thread-safe; raises as a Runner does."""
+
+    def run_source(
+        self, source: str, function: str, arguments: Mapping[str, Any], *, timeout_seconds: float | None = None
+    ) -> ExecResult:
+        """Execute the Python text ``source``, then call its ``function(**arguments)``."""
+        ...
+
+    def close(self) -> None:
+        """End all workers. Closing twice is harmless."""
+        ...
+
+
+class Sandbox(Runner, CodeRunner, Protocol):
+    """A Runner that also takes code."""
 
     def run_source(
         self,
@@ -84,29 +111,40 @@ class Sandbox(Runner, Protocol):
         workspace: Path | None = None,
         timeout_seconds: float | None = None,
     ) -> ExecResult:
-        """Execute the Python text ``source``, then call its ``function(**arguments)``."""
+        """As a CodeRunner, in ``workspace`` as ``run`` has it."""
         ...
 
 
 def open_sandbox(
-    config: "SandboxConfig", modules: Sequence[str] = (), *, check: bool = True, name: str = "builtin"
+    config: "SandboxConfig",
+    modules: Sequence[str] = (),
+    *,
+    check: bool = True,
+    name: str = "builtin",
+    folder: Path = Path(),
+    strict: bool = False,
 ) -> "BubblewrapSandbox":
     """Start the sandbox with ``modules`` imported in its workers, and try to escape from it (``check``).
 
-    A module outside the standard library, site-packages and this package is bound read-only: its file, or its package
-    folder. ``name`` names the trust class in messages. Use as a context manager. Raises PrerequisiteError (bubblewrap
-    missing, user namespaces forbidden), SandboxUnavailable (an escape succeeded), ConfigError (a module
-    fails to import).
+    A module outside the standard library, site-packages and this package is looked for in ``folder`` first, and a copy
+    of its file or package folder is bound read-only. ``name`` names the trust class in messages. ``strict`` is for code
+    that nobody has looked at: no installed packages, no threads, fewer system calls. Use as a context manager. Raises
+    PrerequisiteError (bubblewrap missing, user namespaces forbidden), SandboxUnavailable (an escape succeeded),
+    ConfigError (a module fails to import).
     """
     from toolkit.sandbox.bubblewrap import BubblewrapSandbox
     from toolkit.sandbox.self_check import require_sound
+    from toolkit.sandbox.worker_process import NamespacesForbidden
 
-    sandbox = BubblewrapSandbox(config, modules, name=name)
+    sandbox = BubblewrapSandbox(config, modules, name=name, folder=folder, strict=strict)
     try:
         if check:
             require_sound(sandbox)
         else:
             sandbox.warm()
+    except NamespacesForbidden as error:
+        sandbox.close()
+        raise PrerequisiteError(str(error)) from error
     except BaseException:
         sandbox.close()
         raise

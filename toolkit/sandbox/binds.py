@@ -15,6 +15,7 @@ MODULE_FOLDER = "/opt/modules"
 SITE_FOLDER = "/opt/installed"
 _LIBRARY_FOLDERS = ("/lib", "/lib32", "/lib64", "/usr/lib", "/usr/lib32", "/usr/lib64")
 _SINGLE_FILES = ("/etc/ld.so.cache", "/usr/share/zoneinfo")
+_PACKAGE = Path(__file__).resolve().parent.parent
 _DEVICES = ("/dev/null", "/dev/zero", "/dev/random", "/dev/urandom")
 
 
@@ -24,9 +25,10 @@ def interpreter() -> Path:
     return Path(base).resolve()
 
 
-def import_path() -> list[str]:
-    """``sys.path`` inside: this package, the users' modules, the standard library, the installed packages."""
-    return [PACKAGE_FOLDER, MODULE_FOLDER, *map(str, _standard_library()), *_installed().values()]
+def import_path(*, packages: bool) -> list[str]:
+    """``sys.path`` inside: this package, the users' modules, the standard library, the installed ``packages``."""
+    installed = _installed().values() if packages else ()
+    return [PACKAGE_FOLDER, MODULE_FOLDER, *map(str, _standard_library()), *installed]
 
 
 def _standard_library() -> list[Path]:
@@ -42,15 +44,16 @@ def _installed() -> dict[Path, str]:
     return {path: f"{SITE_FOLDER}/{index}" for index, path in enumerate(path for path in paths if path.is_dir())}
 
 
-def bind_arguments(modules: Iterable[str], snapshot: Path) -> list[str]:
-    """bwrap's arguments for the file system. Users' modules are copied into ``snapshot`` and bound from there, so that
-    every worker of a sandbox runs the same code. Raises ConfigError for a module that cannot be found.
+def bind_arguments(modules: Iterable[str], snapshot: Path, folder: Path, *, packages: bool) -> list[str]:
+    """bwrap's arguments for the file system, with the installed ``packages`` or without. Users' modules, of ``folder``
+    or installed, are copied into ``snapshot`` and bound from there, so that every worker of a sandbox runs the same
+    code. Raises ConfigError for a module that cannot be found.
     """
     arguments = ["--proc", "/proc", "--dir", "/dev", "--dir", "/scratch"]
     for device in _DEVICES:
         arguments += ["--dev-bind", device, device]
-    for folder in _LIBRARY_FOLDERS:
-        arguments += _library(folder)
+    for library in _LIBRARY_FOLDERS:
+        arguments += _library(library)
     for file in _SINGLE_FILES:
         arguments += ["--ro-bind-try", file, file]
     program = interpreter()
@@ -58,18 +61,22 @@ def bind_arguments(modules: Iterable[str], snapshot: Path) -> list[str]:
     for path in sorted(set(own)):
         if path.exists() and not _covered(path):
             arguments += ["--ro-bind", str(path), str(path)]
-    for path, target in _installed().items():
+    for path, target in _installed().items() if packages else ():
         arguments += ["--ro-bind", str(path), target]
     links = {"/workspace": "/scratch/workspace"}
     if not any(path.is_relative_to("/tmp") for path in own):
         links["/tmp"] = "/scratch/tmp"
     for link, target in links.items():
         arguments += ["--symlink", target, link]
-    package = Path(__file__).resolve().parent.parent
-    arguments += ["--ro-bind", str(package), f"{PACKAGE_FOLDER}/{package.name}"]
+    arguments += package_bind()
     for top in dict.fromkeys(name.partition(".")[0] for name in modules):
-        arguments += _module(top, package.name, snapshot)
+        arguments += _module(top, snapshot, folder)
     return [*bwrap_parents(arguments), *arguments, "--remount-ro", "/"]
+
+
+def package_bind() -> list[str]:
+    """bwrap's arguments for this package, whose own code runs inside too."""
+    return ["--ro-bind", str(_PACKAGE), f"{PACKAGE_FOLDER}/{_PACKAGE.name}"]
 
 
 def bwrap_parents(arguments: list[str]) -> list[str]:
@@ -92,10 +99,10 @@ def _covered(path: Path) -> bool:
     return any(path.is_relative_to(folder) for folder in _LIBRARY_FOLDERS)
 
 
-def _module(top: str, package: str, snapshot: Path) -> list[str]:
-    if top == package or top in sys.stdlib_module_names:
+def _module(top: str, snapshot: Path, folder: Path) -> list[str]:
+    if top == _PACKAGE.name or top in sys.stdlib_module_names:
         return []
-    spec = importlib.machinery.PathFinder.find_spec(top, [str(Path.cwd()), *sys.path])
+    spec = importlib.machinery.PathFinder.find_spec(top, [str(folder.absolute()), *sys.path])
     if spec is None or (spec.origin is None and not spec.submodule_search_locations):
         raise ConfigError(f"toolkit.tools: no module named {top}; put {top}.py beside config.toml or install it")
     locations = spec.submodule_search_locations

@@ -1,75 +1,77 @@
 """The host's side: a pool of workers in bubblewrap, deadlines, kills, and the judgement of what comes back.
 
-A worker that dies, hangs or answers nonsense costs its own call: it is killed and its place is filled again. Only when
-no worker can be started is the sandbox itself broken (SandboxUnavailable).
+A worker that dies, hangs or answers nonsense costs its own call (Status.LOST): it is killed and its place is filled
+again. Only when no worker can be started is the sandbox itself broken (SandboxUnavailable).
 """
 
-import contextlib
 import json
 import os
-import select
-import shutil
-import subprocess
 import tempfile
 import threading
 import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 from toolkit.config import SandboxConfig
-from toolkit.errors import ConfigError, PrerequisiteError, SandboxUnavailable
-from toolkit.sandbox import ExecResult, Status, binds
+from toolkit.errors import SandboxUnavailable
+from toolkit.sandbox import ExecResult, Sandbox, Status, binds, cgroup
 from toolkit.sandbox import workspace as workspaces
-from toolkit.sandbox.frames import BadFrame, read_frame, write_frame
-from toolkit.sandbox.judge import GRACE_SECONDS, judge, timed_out
+from toolkit.sandbox.insistent import Insistent
+from toolkit.sandbox.isolation import bwrap_command, user_inside
+from toolkit.sandbox.judge import GRACE_SECONDS, judge
+from toolkit.sandbox.replies import Broken, Unfit
+from toolkit.sandbox.worker_process import WorkerLost, WorkerProcess, broken
 
-SANDBOX_USER = 64321
-"""The uid of calls where the host runs as root: no account, so nothing on the host belongs to it."""
-_START_SECONDS = 30.0
 _GRACE_SECONDS = GRACE_SECONDS + 1.0
+_CARRYING_SECONDS = 0.05
+"""How much longer a worker may take for each MiB of a workspace, which goes there and back."""
 _CALLS_PER_WORKER = 5000
 _ARGUMENTS_LIMIT = 1 << 20
 _REPLY_OVERHEAD = 1 << 16
 _MIB = 1 << 20
+_SERVER_MIB = 1024
+_NOT_CARRIED = (
+    "what the call left in the workspace is more than workspace_mib, nested too deep, or named in bytes that are no "
+    "text; write less"
+)
+_GROUP_PROCESSES = 512
 
 
-class _WorkerLost(Exception):
-    """The worker died, hung or sent nonsense."""
-
-
-class BubblewrapSandbox:
+class BubblewrapSandbox(Sandbox):
     """See toolkit.sandbox.open_sandbox."""
 
-    def __init__(self, config: SandboxConfig, modules: Sequence[str] = (), *, name: str = "builtin") -> None:
+    def __init__(
+        self,
+        config: SandboxConfig,
+        modules: Sequence[str] = (),
+        *,
+        name: str = "builtin",
+        folder: Path = Path(),
+        strict: bool = False,
+    ) -> None:
         self.config = config
         self.name = name
-        self._modules = tuple(modules)
         size = config.workers or len(os.sched_getaffinity(0))
         self._places = threading.BoundedSemaphore(size)
-        self._idle: list[_Worker] = []
+        self._idle: list[WorkerProcess] = []
         self._lock = threading.Lock()
         self._closed = False
         self._snapshot = tempfile.TemporaryDirectory(prefix="apprentice-modules-")
         try:
-            self._command = _command(config, self._modules, Path(self._snapshot.name))
+            bound = binds.bind_arguments(modules, Path(self._snapshot.name), folder, packages=not strict)
+            self._command = _command(config, tuple(modules), bound, strict=strict)
         except BaseException:
             self._snapshot.cleanup()
             raise
+        self.groups = cgroup.find_groups()
         # bwrap dies with the thread that started it (PR_SET_PDEATHSIG), so one thread that lives long starts all.
         self._starter = ThreadPoolExecutor(1, thread_name_prefix=f"sandbox-{name}")
 
-    def __enter__(self) -> "BubblewrapSandbox":
-        return self
-
-    def __exit__(self, *exception: object) -> None:
-        self.close()
-
     def warm(self) -> None:
-        """Have one worker ready. Raises like open_sandbox."""
-        with self._places:
-            self._give_back(self._take())
+        """Have one worker that has run a call. Raises like open_sandbox."""
+        Insistent(self).run("operator", "index", {})
 
     def run(
         self,
@@ -111,8 +113,9 @@ class BubblewrapSandbox:
             encoded = json.dumps(dict(arguments), allow_nan=False)
         except (TypeError, ValueError, RecursionError) as error:
             return ExecResult(Status.TOOL_FAILED, error_type="ValueError", message=f"arguments are no JSON: {error}")
-        if len(encoded) > _ARGUMENTS_LIMIT:
-            message = f"the arguments are larger than {_ARGUMENTS_LIMIT >> 10} KiB; pass less"
+        if len(encoded) > _ARGUMENTS_LIMIT or len(target["source"] or "") > _ARGUMENTS_LIMIT:
+            what = "arguments are" if len(encoded) > _ARGUMENTS_LIMIT else "source is"
+            message = f"the {what} larger than {_ARGUMENTS_LIMIT >> 10} KiB; pass less"
             return ExecResult(Status.TOOL_FAILED, error_type="ValueError", message=message)
         if workspace is None:
             return self._call(target, encoded, None, timeout)[0]
@@ -131,30 +134,31 @@ class BubblewrapSandbox:
     ) -> tuple[ExecResult, dict[str, str] | None]:
         head = json.dumps({**target, "timeout_seconds": timeout, "files": files})
         request = f'{head[:-1]}, "arguments": {encoded}}}'.encode()
+        carrying = 0 if files is None else self.config.workspace_mib * _CARRYING_SECONDS
         with self._places:
             worker = self._take()
             started = time.monotonic()
             try:
-                reply = worker.ask(request, timeout + _GRACE_SECONDS)
-            except _WorkerLost as error:
+                reply = worker.ask(request, timeout + _GRACE_SECONDS + carrying)
+            except WorkerLost as error:
                 worker.kill()
-                elapsed = time.monotonic() - started
-                if elapsed > timeout:
-                    return timed_out(timeout, elapsed), None
-                return ExecResult(Status.CRASHED, message=str(error), duration_ms=round(elapsed * 1000, 3)), None
+                spent = round((time.monotonic() - started) * 1000, 3)
+                return ExecResult(Status.LOST, message=f"{error}; try again", duration_ms=spent), None
             except BaseException:
                 worker.kill()
                 raise
             elapsed = time.monotonic() - started
             self._give_back(worker)
-        if "broken" in reply:
-            raise SandboxUnavailable(f"sandbox {self.name}: {reply['broken']}; {_NAMESPACES_ADVICE}")
+        if isinstance(reply, Broken):
+            raise broken(f"sandbox {self.name}: {reply.broken}")
+        if isinstance(reply, Unfit):
+            raise workspaces.BadWorkspace(reply.unfit)
         result = judge(reply, timeout_seconds=timeout, elapsed_seconds=elapsed, output_kib=self.config.output_kib)
-        if result.ok and files is not None and reply["files"] is None:
-            raise workspaces.BadWorkspace("the call left more than workspace_mib in the workspace; write less")
-        return result, reply["files"]
+        if result.ok and files is not None and reply.files is None:
+            raise workspaces.BadWorkspace(_NOT_CARRIED)
+        return result, reply.files
 
-    def _take(self) -> "_Worker":
+    def _take(self) -> WorkerProcess:
         with self._lock:
             if self._closed:
                 raise SandboxUnavailable(f"sandbox {self.name} is closed")
@@ -164,11 +168,15 @@ class BubblewrapSandbox:
                     return worker
                 worker.kill()
         try:
-            return self._starter.submit(_Worker, self._command, _reply_limit(self.config)).result()
+            return self._starter.submit(self._start).result()
         except RuntimeError as error:
             raise SandboxUnavailable(f"sandbox {self.name} is closed") from error
 
-    def _give_back(self, worker: "_Worker") -> None:
+    def _start(self) -> WorkerProcess:
+        group = self.groups.make(memory_bytes=_group_bytes(self.config), processes=_GROUP_PROCESSES)
+        return WorkerProcess(self._command, _reply_limit(self.config), group)
+
+    def _give_back(self, worker: WorkerProcess) -> None:
         with self._lock:
             if not self._closed and worker.calls < _CALLS_PER_WORKER:
                 self._idle.append(worker)
@@ -176,126 +184,26 @@ class BubblewrapSandbox:
         worker.kill()
 
 
-class _Worker:
-    """One bwrap with a fork server inside. Not thread-safe: one call at a time."""
-
-    def __init__(self, command: list[str], reply_limit: int) -> None:
-        self.calls = 0
-        self._reply_limit = reply_limit
-        self._errors: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115 - closed in kill()
-        try:
-            self._process = subprocess.Popen(
-                command,
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=self._errors,
-                env={},
-                cwd="/",
-                close_fds=True,
-                start_new_session=True,
-            )
-        except OSError as error:
-            self._errors.close()
-            raise PrerequisiteError(f"bubblewrap does not start: {error}; install it anew") from error
-        try:
-            hello = self._read(_START_SECONDS)
-        except _WorkerLost:
-            self._process.kill()
-            self._process.wait()
-            complaint = self._complaint()
-            self.kill()
-            raise SandboxUnavailable(f"bubblewrap does not start a worker: {complaint}; {_NAMESPACES_ADVICE}") from None
-        if "failed" in hello:
-            self.kill()
-            raise ConfigError(f"module {hello['failed']} cannot be imported: {hello['message']}; correct the module")
-
-    @property
-    def alive(self) -> bool:
-        return self._process.poll() is None
-
-    def ask(self, request: bytes, seconds: float) -> dict[str, Any]:
-        """Send one request, return the keeper's reply. Raises _WorkerLost."""
-        self.calls += 1
-        assert self._process.stdin is not None
-        try:
-            write_frame(self._process.stdin.fileno(), request)
-        except OSError:
-            raise _WorkerLost("the worker had ended") from None
-        return self._read(seconds)
-
-    def kill(self) -> None:
-        """End the worker and everything in it; it dies with its bwrap."""
-        self._process.kill()
-        for stream in (self._process.stdin, self._process.stdout):
-            if stream is not None:
-                with contextlib.suppress(OSError):
-                    stream.close()
-        self._process.wait()
-        self._errors.close()
-
-    def _read(self, seconds: float) -> dict[str, Any]:
-        assert self._process.stdout is not None
-        descriptor = self._process.stdout.fileno()
-        if not select_readable(descriptor, seconds):
-            raise _WorkerLost("the worker hung")
-        try:
-            content = read_frame(descriptor, self._reply_limit)
-            if content is None:
-                raise _WorkerLost("the worker died")
-            return json.loads(content)
-        except (BadFrame, ValueError) as error:
-            raise _WorkerLost(f"the worker sent {error}") from None
-
-    def _complaint(self) -> str:
-        self._errors.seek(0)
-        lines = self._errors.read(4096).decode("utf-8", "replace").strip().splitlines()
-        return lines[-1] if lines else "no message"
-
-
-def select_readable(descriptor: int, seconds: float) -> bool:
-    """Whether ``descriptor`` has data or has ended within ``seconds``."""
-    poller = select.poll()
-    poller.register(descriptor, select.POLLIN)
-    return bool(poller.poll(seconds * 1000))
-
-
-_NAMESPACES_ADVICE = (
-    "allow unprivileged user namespaces (Ubuntu: sysctl kernel.apparmor_restrict_unprivileged_userns=0; Debian: sysctl "
-    "kernel.unprivileged_userns_clone=1; Docker: --security-opt seccomp=unconfined) or run as root"
-)
-
-
-def _command(config: SandboxConfig, modules: tuple[str, ...], snapshot: Path) -> list[str]:
-    program = shutil.which("bwrap")
-    if program is None:
-        raise PrerequisiteError("bubblewrap is missing; install it (Debian, Ubuntu: apt-get install bubblewrap)")
-    root = os.geteuid() == 0
+def _command(config: SandboxConfig, modules: tuple[str, ...], bound: list[str], *, strict: bool) -> list[str]:
     setup = {
-        "path": binds.import_path(),
+        "path": binds.import_path(packages=not strict),
         "modules": list(modules),
-        "become": SANDBOX_USER if root else None,
+        "strict": strict,
+        "become": user_inside(),
         "bounds": {
             "memory_bytes": config.memory_mib * _MIB,
             "workspace_bytes": config.workspace_mib * _MIB,
             "output_bytes": config.output_kib * 1024,
         },
     }
-    isolation = ["--unshare-pid", "--unshare-net", "--unshare-ipc", "--unshare-uts", "--unshare-cgroup-try"]
-    isolation += ["--die-with-parent", "--new-session", "--hostname", "sandbox", "--cap-drop", "ALL"]
-    isolation += ["--cap-add", "CAP_SETUID", "--cap-add", "CAP_SETGID"] if root else ["--unshare-user"]
-    environment = ["--clearenv", "--setenv", "PYTHONHASHSEED", "0", "--setenv", "PYTHONUTF8", "1"]
     python = [str(binds.interpreter()), "-S", "-P", "-B", f"{binds.PACKAGE_FOLDER}/toolkit/sandbox/worker.py"]
-    return [
-        program,
-        *isolation,
-        *environment,
-        *binds.bind_arguments(modules, snapshot),
-        "--chdir",
-        "/",
-        "--",
-        *python,
-        json.dumps(setup),
-    ]
+    environment = ["--setenv", "PYTHONHASHSEED", "0", "--setenv", "PYTHONUTF8", "1"]
+    return [*bwrap_command(), *environment, *bound, "--chdir", "/", "--", *python, json.dumps(setup)]
+
+
+def _group_bytes(config: SandboxConfig) -> int:
+    """A server with large modules, a call, the copies of its workspace, and calls that are still ending."""
+    return (_SERVER_MIB + 2 * config.memory_mib + 6 * config.workspace_mib) * _MIB
 
 
 def _reply_limit(config: SandboxConfig) -> int:

@@ -1,6 +1,5 @@
 """From a keeper's reply to an ExecResult. The claim inside is the call's own and is trusted in nothing."""
 
-import base64
 import errno
 import os
 import signal
@@ -8,6 +7,7 @@ from typing import Any
 
 from toolkit.sandbox import ExecResult, Status
 from toolkit.sandbox.frames import BadFrame, parse_strict
+from toolkit.sandbox.replies import Ended
 
 GRACE_SECONDS = 4.0
 """How much later than its deadline a call's end may reach the host, on a machine that is busy."""
@@ -21,34 +21,27 @@ _OUT_OF = {
 _LIMIT_SIGNALS = {signal.SIGXCPU: "used up its processor time", signal.SIGXFSZ: "wrote too large a file"}
 
 
-def judge(reply: dict[str, Any], *, timeout_seconds: float, elapsed_seconds: float, output_kib: int) -> ExecResult:
+def judge(reply: Ended, *, timeout_seconds: float, elapsed_seconds: float, output_kib: int) -> ExecResult:
     """``reply`` as the keeper wrote it; ``elapsed_seconds`` by the host's clock decides whether it was in time."""
     printed = {
-        "stdout": reply["stdout"],
-        "stderr": reply["stderr"],
+        "stdout": reply.stdout,
+        "stderr": reply.stderr,
         "duration_ms": round(elapsed_seconds * 1000, 3),
     }
-    if reply["killed"] == "deadline" or elapsed_seconds > timeout_seconds + GRACE_SECONDS:
-        return timed_out(timeout_seconds, elapsed_seconds, printed)
-    claim = base64.b64decode(reply["claim"])
-    if reply["killed"] == "claim" or len(claim) > output_kib * 1024 + 64:
+    if reply.killed == "deadline" or elapsed_seconds > timeout_seconds + GRACE_SECONDS:
+        return ExecResult(Status.TIMEOUT, message=f"no result within {timeout_seconds:g} s", **printed)
+    if reply.killed == "claim" or len(reply.claim) > output_kib * 1024 + 64:
         message = f"the result is larger than {output_kib} KiB; ask for less"
         return ExecResult(Status.BAD_RESULT, message=message, **printed)
-    status = reply["wait_status"]
+    status = reply.wait_status
     if os.WIFSIGNALED(status):
         return _signalled(os.WTERMSIG(status), printed)
-    if not claim or os.WEXITSTATUS(status) != 0:
+    if not reply.claim or os.WEXITSTATUS(status) != 0:
         return ExecResult(Status.CRASHED, message="the tool ended without a result", **printed)
     try:
-        return _claimed(parse_strict(claim), printed)
+        return _claimed(parse_strict(reply.claim), printed)
     except BadFrame as error:
         return ExecResult(Status.BAD_RESULT, message=f"the result is {error}", **printed)
-
-
-def timed_out(timeout_seconds: float, elapsed_seconds: float, printed: dict[str, Any] | None = None) -> ExecResult:
-    """A call that did not end in time."""
-    printed = printed or {"duration_ms": round(elapsed_seconds * 1000, 3)}
-    return ExecResult(Status.TIMEOUT, message=f"no result within {timeout_seconds:g} s", **printed)
 
 
 def _signalled(number: int, printed: dict[str, Any]) -> ExecResult:

@@ -42,7 +42,7 @@ def keep(bounds: Bounds, program: bytes, take: int) -> NoReturn:
         answer({"broken": f"a call cannot be isolated: {error}"})
         os._exit(71)
     child, to_call, readers = _start(bounds, program)
-    content = frames.read_frame(REQUESTS, frames.REQUEST_LIMIT)
+    content = frames.read_frame(REQUESTS, frames.request_limit(bounds.workspace_bytes))
     if content is None:
         os._exit(0)
     started = time.monotonic()
@@ -50,8 +50,12 @@ def keep(bounds: Bounds, program: bytes, take: int) -> NoReturn:
     os.close(take)
     request = json.loads(content)
     files = request.pop("files")
-    for name, text in (files or {}).items():
-        _store(name, base64.b64decode(text))
+    try:
+        for name, text in (files or {}).items():
+            _store(name, base64.b64decode(text))
+    except OSError as error:
+        answer({"unfit": f"the workspace does not fit into workspace_mib: {error.strerror}; remove files"})
+        os._exit(0)
     _send(to_call, request)
     limits = [bounds.output_bytes, bounds.output_bytes, bounds.output_bytes + _CLAIM_OVERHEAD]
     outputs, killed = _watch(child, readers, limits, started + request["timeout_seconds"])
@@ -164,7 +168,15 @@ def _store(name: str, content: bytes) -> None:
 
 
 def _collect(limit: int) -> dict[str, str] | None:
-    """The regular files that the call left; no links, devices, pipes. None: more than ``limit`` bytes."""
+    """The regular files that the call left; no links, devices, pipes. None: more than ``limit`` bytes, nested deeper
+    than this process can go, or with a name that is no UTF-8, which a frame cannot hold."""
+    try:
+        return _regular_files(limit)
+    except (OSError, RecursionError, UnicodeEncodeError):
+        return None
+
+
+def _regular_files(limit: int) -> dict[str, str] | None:
     found: dict[str, str] = {}
     total = 0
     for folder, _, names, top in os.fwalk(WORKSPACE, follow_symlinks=False):
@@ -180,5 +192,7 @@ def _collect(limit: int) -> dict[str, str] | None:
                 total += about.st_size
                 if total > limit:
                     return None
-                found[os.path.relpath(f"{folder}/{name}", WORKSPACE)] = base64.b64encode(file.read()).decode()
+                path = os.path.relpath(f"{folder}/{name}", WORKSPACE)
+                path.encode()
+                found[path] = base64.b64encode(file.read()).decode()
     return found

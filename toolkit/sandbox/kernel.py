@@ -4,16 +4,19 @@ Standard library only: the worker imports it.
 """
 
 import ctypes
+import errno
 import os
 import resource
+import stat
 import struct
+import time
 
 from toolkit.sandbox import seccomp
 
 _libc = ctypes.CDLL(None, use_errno=True)
 
 _NEWNS, _NEWIPC, _NEWUSER, _NEWPID = 0x00020000, 0x08000000, 0x10000000, 0x20000000
-_MS_RDONLY, _MS_NOSUID, _MS_NODEV, _MS_NOEXEC = 1, 2, 4, 8
+_MS_RDONLY, _MS_NOSUID, _MS_NODEV, _MS_NOEXEC, _MS_BIND, _MS_REC = 1, 2, 4, 8, 4096, 16384
 _PR_SET_DUMPABLE, _PR_SET_SECCOMP, _PR_CAPBSET_DROP, _PR_SET_NO_NEW_PRIVS = 4, 22, 24, 38
 _PR_SET_SECUREBITS, _PR_CAP_AMBIENT, _PR_CAP_AMBIENT_CLEAR_ALL = 28, 47, 4
 _SECUREBITS_LOCKED = 0xFF
@@ -30,6 +33,7 @@ _TCP_BIND_CONNECT = 3
 _SCOPE_ALL = 3
 """ABSTRACT_UNIX_SOCKET, SIGNAL"""
 _KEYCTL_JOIN_SESSION_KEYRING = 1
+_KEYRING_SECONDS = 2.0
 _KEYCTL = {"x86_64": 250, "aarch64": 219}
 
 
@@ -51,10 +55,30 @@ def become(user: int) -> None:
     _check(_libc.prctl(_PR_SET_DUMPABLE, 1, 0, 0, 0), "prctl(PR_SET_DUMPABLE)")
 
 
+def be_first_to_go() -> None:
+    """When the machine's memory is short, the kernel ends this process and those that it starts before any other."""
+    with open("/proc/self/oom_score_adj", "wb") as file:  # noqa: PTH123 - the worker does without pathlib
+        file.write(b"1000")
+
+
+def limit_files(size_bytes: int) -> None:
+    """No file of more than ``size_bytes``; the standard error of a worker is one on the host."""
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size_bytes, size_bytes))
+
+
 def new_namespaces() -> None:
     """Own user, mount, IPC and, for the next child, PID namespace; the uid stays the same inside."""
+    _unshare(_NEWUSER | _NEWNS | _NEWIPC | _NEWPID)
+
+
+def new_mounts() -> None:
+    """Own user and mount namespace; the uid stays the same inside."""
+    _unshare(_NEWUSER | _NEWNS)
+
+
+def _unshare(namespaces: int) -> None:
     user, group = os.getuid(), os.getgid()
-    _check(_libc.unshare(_NEWUSER | _NEWNS | _NEWIPC | _NEWPID), "unshare")
+    _check(_libc.unshare(namespaces), "unshare")
     for name, content in (("setgroups", "deny"), ("uid_map", f"{user} {user} 1"), ("gid_map", f"{group} {group} 1")):
         descriptor = os.open(f"/proc/self/{name}", os.O_WRONLY)
         try:
@@ -63,18 +87,41 @@ def new_namespaces() -> None:
             os.close(descriptor)
 
 
-def mount_tmpfs(target: str, *, size_bytes: int, inodes: int, read_only: bool = False) -> None:
-    """A fresh, bounded, non-executable tmpfs over ``target``."""
-    flags = _MS_NOSUID | _MS_NODEV | _MS_NOEXEC | (_MS_RDONLY if read_only else 0)
+def mount_tmpfs(target: str, *, size_bytes: int, inodes: int, read_only: bool = False, programs: bool = False) -> None:
+    """A fresh, bounded tmpfs over ``target``; what lies in it can be executed only with ``programs``."""
+    flags = _MS_NOSUID | _MS_NODEV | (0 if programs else _MS_NOEXEC) | (_MS_RDONLY if read_only else 0)
     options = f"size={size_bytes},nr_inodes={inodes},mode=700".encode()
     _check(_libc.mount(b"tmpfs", target.encode(), b"tmpfs", flags, options), f"mount {target}")
 
 
+def mount_over(target: str, *, size_bytes: int, inodes: int, keep: list[str]) -> None:
+    """As ``mount_tmpfs``, but what is mounted at the paths ``keep`` below ``target`` stays where it is."""
+    held = {path: os.open(path, os.O_PATH | os.O_CLOEXEC) for path in keep}
+    folders = {path: stat.S_ISDIR(os.fstat(descriptor).st_mode) for path, descriptor in held.items()}
+    mount_tmpfs(target, size_bytes=size_bytes, inodes=inodes, programs=True)
+    for path, descriptor in held.items():
+        os.makedirs(path if folders[path] else os.path.dirname(path), exist_ok=True)  # noqa: PTH103, PTH120 - no pathlib
+        if not folders[path]:
+            os.close(os.open(path, os.O_WRONLY | os.O_CREAT, 0o600))
+        source = f"/proc/self/fd/{descriptor}".encode()
+        _check(_libc.mount(source, path.encode(), None, _MS_BIND | _MS_REC, None), f"mount {path}")
+        os.close(descriptor)
+
+
 def fresh_keyring() -> None:
-    """An empty session keyring, so that keys do not pass between calls."""
+    """An empty session keyring, so that keys do not pass between calls; nothing where the kernel has no keys.
+
+    A user may have few keyrings, and those of ended calls go a moment after them: so it waits for one. Raises OSError.
+    """
     number = _KEYCTL.get(os.uname().machine)
-    if number is not None:
-        _libc.syscall(number, _KEYCTL_JOIN_SESSION_KEYRING, None, 0, 0, 0)
+    end = time.monotonic() + _KEYRING_SECONDS
+    while number is not None and _libc.syscall(number, _KEYCTL_JOIN_SESSION_KEYRING, None, 0, 0, 0) < 0:
+        refusal = ctypes.get_errno()
+        if refusal == errno.ENOSYS:
+            return
+        if refusal != errno.EDQUOT or time.monotonic() > end:
+            _check(-1, "keyctl(KEYCTL_JOIN_SESSION_KEYRING)")
+        time.sleep(0.01)
 
 
 def drop_capabilities() -> None:
@@ -144,6 +191,6 @@ def restrict_files(*, writable: str) -> None:
     os.close(ruleset)
 
 
-def prepare_filter() -> bytes:
+def prepare_filter(*, strict: bool) -> bytes:
     """The seccomp program for this machine."""
-    return seccomp.build_filter()
+    return seccomp.build_filter(strict=strict)

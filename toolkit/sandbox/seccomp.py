@@ -1,8 +1,9 @@
-"""The system calls that a tool call may make: a seccomp filter, assembled here.
+"""The system calls that a tool call, and a started MCP server, may make: seccomp filters, assembled here.
 
-Allowed is what Python needs to compute, use its scratch folder and run threads. New processes, programs, sockets (but
-``socketpair``), mounts, namespaces, tracing, keys, BPF, io_uring and the rest end in EPERM; another architecture's
-calls kill the process. Standard library only: the worker imports it.
+A call may do what Python needs to compute, use its scratch folder and run threads; all else ends in EPERM: new
+processes, programs, sockets (but ``socketpair``), mounts, namespaces, tracing, keys, BPF, io_uring and the rest. A
+server may be any program, so for it those that no server needs are listed, and the others allowed. Another
+architecture's calls kill the process. Standard library only: the worker imports it.
 
 Numbers: arch/x86/entry/syscalls/syscall_64.tbl and include/uapi/asm-generic/unistd.h of Linux.
 """
@@ -40,18 +41,48 @@ sync_file_range 277 84; recvfrom 45 207; sendto 44 206; recvmsg 47 212; shutdown
 """
 """``name x86_64 aarch64``; ``-`` where the architecture lacks the call."""
 
+_NOT_IN_STRICT = """
+link linkat symlink symlinkat flock truncate chmod fchmod fchmodat utimensat fsync fdatasync sync_file_range fallocate
+copy_file_range sendfile readv preadv pwritev msync mincore epoll_create epoll_create1 epoll_ctl epoll_wait epoll_pwait
+eventfd eventfd2 timerfd_create timerfd_settime timerfd_gettime recvfrom sendto recvmsg shutdown kill tkill wait4 waitid
+pause alarm setitimer getitimer membarrier sysinfo statfs fstatfs get_robust_list rt_sigsuspend rt_sigtimedwait
+rt_sigpending
+"""
+"""Calls of the table that code which only computes can do without; strict denies them, threads and sockets too."""
+
+_SERVER_DENIED = """
+ptrace 101 117; process_vm_readv 310 270; process_vm_writev 311 271; process_madvise 440 440; pidfd_getfd 438 438;
+kcmp 312 272; mount 165 40; umount2 166 39; pivot_root 155 41; chroot 161 51; open_tree 428 428; move_mount 429 429;
+fsopen 430 430; fsconfig 431 431; fsmount 432 432; fspick 433 433; mount_setattr 442 442; unshare 272 97;
+setns 308 268; open_by_handle_at 304 265; swapon 167 224; swapoff 168 225; reboot 169 142; kexec_load 246 104;
+kexec_file_load 320 294; init_module 175 105; finit_module 313 273; delete_module 176 106; bpf 321 280;
+perf_event_open 298 241; userfaultfd 323 282; io_uring_setup 425 425; io_uring_enter 426 426;
+io_uring_register 427 427; keyctl 250 219; add_key 248 217; request_key 249 218; acct 163 89; quotactl 179 60;
+quotactl_fd 443 443; settimeofday 164 170; clock_settime 227 112; adjtimex 159 171; clock_adjtime 305 266;
+sethostname 170 161; setdomainname 171 162; iopl 172 -; ioperm 173 -; modify_ldt 154 -; uselib 134 -;
+personality 135 92; vhangup 153 58; syslog 103 116; fanotify_init 300 262; fanotify_mark 301 263;
+lookup_dcookie 212 18; nfsservctl 180 42; mbind 237 235; move_pages 279 239; migrate_pages 256 238;
+memfd_secret 447 447;
+"""
+_LAST_KNOWN = 466
+"""Calls that came to Linux after 6.14 are unknown to the list above, so that a server gets ENOSYS."""
+
 _AUDIT_ARCH = {"x86_64": 0xC000003E, "aarch64": 0xC00000B7}
 _COLUMN = {"x86_64": 1, "aarch64": 2}
 _CLONE = {"x86_64": 56, "aarch64": 220}
 _CLONE3 = {"x86_64": 435, "aarch64": 435}
 _IOCTL = {"x86_64": 16, "aarch64": 29}
 _PRCTL = {"x86_64": 157, "aarch64": 167}
+_SOCKET = {"x86_64": 41, "aarch64": 198}
 _SOCKETPAIR = {"x86_64": 53, "aarch64": 199}
 
 _CLONE_THREAD = 0x00010000
-_AF_UNIX = 1
+_NEW_NAMESPACES = 0x7E020000
+"""CLONE_NEWNS, NEWCGROUP, NEWUTS, NEWIPC, NEWUSER, NEWPID, NEWNET"""
+_AF_UNIX, _AF_INET, _AF_INET6, _AF_NETLINK, _NETLINK_ROUTE = 1, 2, 10, 16, 0
 _IOCTLS = (0x5401, 0x5413, 0x541B, 0x5421, 0x5450, 0x5451)
 """TCGETS, TIOCGWINSZ, FIONREAD, FIONBIO, FIONCLEX, FIOCLEX"""
+_TIOCSTI, _TIOCLINUX = 0x5412, 0x541C
 _PRCTLS = (3, 15, 16, 39)
 """PR_GET_DUMPABLE, PR_SET_NAME, PR_GET_NAME, PR_GET_NO_NEW_PRIVS"""
 
@@ -75,36 +106,69 @@ class _Span:
     code: bytes
 
 
-def build_filter(machine: str | None = None) -> bytes:
-    """The program (an array of ``struct sock_filter``) for ``machine`` (default: this one).
+def build_filter(machine: str | None = None, *, strict: bool = False) -> bytes:
+    """The program (an array of ``struct sock_filter``) for a tool call on ``machine`` (default: this one).
+
+    ``strict``: for code that nobody has looked at, which gets less.
 
     Raises UnknownArchitecture for any but x86_64 and aarch64.
     """
+    machine = _known(machine)
+    without = frozenset(_NOT_IN_STRICT.split() if strict else ())
+    rules = dict.fromkeys(_numbers(_TABLE, machine, without), _op(_RETURN, _ALLOW))
+    rules[_IOCTL[machine]] = _op(_LOAD, 24) + _one_of(_IOCTLS)
+    rules[_PRCTL[machine]] = _op(_LOAD, 16) + _one_of(_PRCTLS)
+    rules[_CLONE3[machine]] = _op(_RETURN, _MISSING)
+    if strict:
+        return _program(machine, rules, otherwise=_DENY, last=max(rules), beyond=_DENY)
+    rules[_CLONE[machine]] = (
+        _op(_LOAD, 16) + _op(_ANY_BIT, _NEW_NAMESPACES, 2, 0) + _op(_ANY_BIT, _CLONE_THREAD, 0, 1) + _verdicts()
+    )
+    rules[_SOCKETPAIR[machine]] = _op(_LOAD, 16) + _op(_EQUAL, _AF_UNIX, 0, 1) + _verdicts()
+    return _program(machine, rules, otherwise=_DENY, last=max(rules), beyond=_DENY)
+
+
+def build_server_filter(*, network: bool, machine: str | None = None) -> bytes:
+    """The program for a started MCP server: it may start programs, but not trace, mount, or reach the kernel's less
+    used parts; and use the internet only with ``network``. Raises UnknownArchitecture.
+
+    Local sockets are for a server without network: with it, it shares the host's abstract ones.
+    """
+    machine = _known(machine)
+    rules = dict.fromkeys(_numbers(_SERVER_DENIED, machine), _op(_RETURN, _DENY))
+    rules[_CLONE[machine]] = _op(_LOAD, 16) + _op(_ANY_BIT, _NEW_NAMESPACES, 1, 0) + _verdicts()
+    rules[_CLONE3[machine]] = _op(_RETURN, _MISSING)
+    rules[_IOCTL[machine]] = _op(_LOAD, 24) + _op(_EQUAL, _TIOCSTI, 2, 0) + _op(_EQUAL, _TIOCLINUX, 1, 0) + _verdicts()
+    rules[_SOCKET[machine]] = _op(_LOAD, 16) + (_internet() if network else _one_of((_AF_UNIX,)))
+    return _program(machine, rules, otherwise=_ALLOW, last=_LAST_KNOWN, beyond=_MISSING)
+
+
+def _known(machine: str | None) -> str:
     machine = machine or os.uname().machine
     if machine not in _AUDIT_ARCH:
         raise UnknownArchitecture(f"no system call table for {machine}")
+    return machine
+
+
+def _numbers(table: str, machine: str, without: frozenset[str] = frozenset()) -> list[int]:
+    entries = [entry.split() for entry in table.replace("\n", " ").split(";") if entry.strip()]
+    kept = [entry for entry in entries if entry[0] not in without]
+    return [int(entry[_COLUMN[machine]]) for entry in kept if entry[_COLUMN[machine]] != "-"]
+
+
+def _program(machine: str, rules: dict[int, bytes], *, otherwise: int, last: int, beyond: int) -> bytes:
+    """``rules`` says what decides on a call number, up to ``last``; ``otherwise`` and ``beyond`` are for the others."""
     head = _op(_LOAD, 4) + _op(_EQUAL, _AUDIT_ARCH[machine], 1, 0) + _op(_RETURN, _KILL) + _op(_LOAD, 0)
     if machine == "x86_64":
         head += _op(_AT_LEAST, _X32_BIT, 0, 1) + _op(_RETURN, _KILL)
-    return head + _search(_spans(machine))
-
-
-def _spans(machine: str) -> list[_Span]:
-    column = _COLUMN[machine]
-    entries = [entry.split() for entry in _TABLE.replace("\n", " ").split(";") if entry.strip()]
-    rules = {int(entry[column]): _op(_RETURN, _ALLOW) for entry in entries if entry[column] != "-"}
-    rules[_CLONE[machine]] = _op(_LOAD, 16) + _op(_ANY_BIT, _CLONE_THREAD, 0, 1) + _verdicts()
-    rules[_CLONE3[machine]] = _op(_RETURN, _MISSING)
-    rules[_SOCKETPAIR[machine]] = _op(_LOAD, 16) + _op(_EQUAL, _AF_UNIX, 0, 1) + _verdicts()
-    rules[_IOCTL[machine]] = _op(_LOAD, 24) + _one_of(_IOCTLS)
-    rules[_PRCTL[machine]] = _op(_LOAD, 16) + _one_of(_PRCTLS)
-    deny = _op(_RETURN, _DENY)
-    spans = [_Span(0, rules.get(0, deny))]
-    for number in range(1, max(rules) + 2):
-        code = rules.get(number, deny)
+    default = _op(_RETURN, otherwise)
+    spans = [_Span(0, rules.get(0, default))]
+    for number in range(1, last + 1):
+        code = rules.get(number, default)
         if code != spans[-1].code:
             spans.append(_Span(number, code))
-    return spans
+    spans.append(_Span(last + 1, _op(_RETURN, beyond)))
+    return head + _search(spans)
 
 
 def _search(spans: list[_Span]) -> bytes:
@@ -119,6 +183,12 @@ def _search(spans: list[_Span]) -> bytes:
 def _one_of(values: tuple[int, ...]) -> bytes:
     tests = b"".join(_op(_EQUAL, value, len(values) - index - 1, 0) for index, value in enumerate(values[:-1]))
     return tests + _op(_EQUAL, values[-1], 0, 1) + _verdicts()
+
+
+def _internet() -> bytes:
+    """Internet addresses, and the route table, which looking up a name reads."""
+    families = _op(_EQUAL, _AF_INET, 4, 0) + _op(_EQUAL, _AF_INET6, 3, 0) + _op(_EQUAL, _AF_NETLINK, 0, 3)
+    return families + _op(_LOAD, 32) + _op(_EQUAL, _NETLINK_ROUTE, 0, 1) + _verdicts()
 
 
 def _verdicts() -> bytes:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from toolkit.errors import SandboxUnavailable
 from toolkit.sandbox import ExecResult, Sandbox, Status
+from toolkit.sandbox.insistent import Insistent
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +39,13 @@ def _reported(expected: object) -> Callable[[ExecResult], bool]:
     return lambda result: result.ok and result.value == expected
 
 
+def _nothing_of_the_host(result: ExecResult) -> bool:
+    """A users' module may set variables when it is imported; what leaked would come with these."""
+    if not result.ok:
+        return False
+    return not any(name in os.environ and result.value.get(name) == os.environ[name] for name in ("HOME", "PATH"))
+
+
 _CTYPES = "import ctypes, os\nlibc = ctypes.CDLL(None, use_errno=True)\n"
 _CALL = """
 def attempt():
@@ -58,7 +66,7 @@ _ATTEMPTS = (
     _Attempt("open a local socket", "import socket\ndef attempt():\n socket.socket(socket.AF_UNIX)", _refused),
     _Attempt("resolve a name", "import socket\ndef attempt():\n return socket.getaddrinfo('localhost', 80)", _refused),
     _Attempt("see /proc", "import os\ndef attempt():\n return os.listdir('/proc')", _reported([])),
-    _Attempt("see the environment", "import os\ndef attempt():\n return dict(os.environ)", _reported({})),
+    _Attempt("see the environment", "import os\ndef attempt():\n return dict(os.environ)", _nothing_of_the_host),
     _Attempt(
         "read the host's files",
         "import os\ndef attempt():\n return [p for p in ('/etc/passwd', '/etc/shadow', '/root/.ssh', '/home',"
@@ -102,6 +110,12 @@ _ATTEMPTS = (
         "import os\ndef attempt():\n os.kill(-1, 9)\n return os.getpid()",
         lambda result: result.status in (Status.OK, Status.TOOL_FAILED),
     ),
+    _Attempt(
+        "share a process group",
+        "import os\ndef attempt():\n return [os.getpid(), os.getpgrp(), os.getsid(0)]",
+        _reported([1, 1, 1]),
+    ),
+    _Attempt("use another architecture's calls", _system_call("libc.syscall(0x40000027)"), _refused),
     _Attempt("run for ever", "def attempt():\n while True: pass", lambda result: result.status is Status.TIMEOUT, 0.1),
     _Attempt(
         "take all memory",
@@ -135,12 +149,14 @@ _NUMBERS = {
 
 
 def attempt_all(sandbox: Sandbox) -> list[Finding]:
-    """Make every attempt and say how it ended. Raises SandboxUnavailable when the sandbox cannot run at all."""
+    """Make every attempt and say how it ended. Raises SandboxUnavailable when the sandbox cannot run at all, or loses
+    the worker of an attempt twice."""
+    insistent = Insistent(sandbox)
     numbers = _NUMBERS.get(os.uname().machine, _NUMBERS["x86_64"])
     findings = []
     for attempt in _ATTEMPTS:
         source = attempt.body.replace("{", "{{").replace("}", "}}") if "libc" not in attempt.body else attempt.body
-        result = sandbox.run_source(source.format(**numbers), "attempt", {}, timeout_seconds=attempt.seconds)
+        result = insistent.run_source(source.format(**numbers), "attempt", {}, timeout_seconds=attempt.seconds)
         outcome = f"returned {result.value!r}" if result.ok else f"{result.status}: {result.message}"
         findings.append(Finding(attempt.name, attempt.holds(result), outcome[:200]))
     return findings

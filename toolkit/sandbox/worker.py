@@ -36,13 +36,16 @@ def main() -> NoReturn:
     os.environ.clear()
     if setup["become"] is not None:
         kernel.become(setup["become"])
+    kernel.be_first_to_go()
+    kernel.limit_files(setup["bounds"]["workspace_bytes"])
     for module in setup["modules"]:
         try:
             importlib.import_module(module)
         except BaseException as error:  # noqa: BLE001 - a user's module may raise anything; the host names it to the user
-            answer({"failed": module, "message": f"{type(error).__name__}: {error}"[:MESSAGE_LIMIT]})
+            message = f"{type(error).__name__}: {error}"[:MESSAGE_LIMIT]
+            answer({"failed": module, "message": message.encode("utf-8", "replace").decode()})
             os._exit(1)
-    program = kernel.prepare_filter()
+    program = kernel.prepare_filter(strict=setup["strict"])
     gc.collect()
     gc.freeze()
     gc.disable()

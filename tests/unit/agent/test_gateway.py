@@ -1,5 +1,6 @@
 """The gateway between a real client and a model server that follows a script."""
 
+import hashlib
 import json
 import threading
 from collections.abc import Iterator
@@ -12,8 +13,8 @@ import pytest
 from agent.errors import ModelUnavailable
 from agent.interaction_log import InteractionLog
 from agent.model_client import HttpModelClient
-from agent.serving import active_adapter
-from agent.serving.active_adapter import ActiveAdapter
+from agent.serving import active_adapter, due_adapters
+from agent.serving.active_adapter import ActiveAdapter, Canary
 from agent.serving.gateway import Gateway
 from tests.fakes.model_gateway import KEY, running_gateway
 from tests.fakes.model_server import ModelServer, Says
@@ -58,6 +59,7 @@ def door(running: Door) -> Door:
     for kept in (running.server.requests, running.server.headers, running.server.paths):
         kept.clear()
     active_adapter.path(running.data).unlink(missing_ok=True)
+    due_adapters.path(running.data).unlink(missing_ok=True)
     running.server._script = lambda _: Says("hello")
     return running
 
@@ -80,6 +82,53 @@ def test_an_adapter_can_be_asked_by_name_while_another_serves(door: Door) -> Non
     for name in ("base", "adapter-0002"):
         answer = door.chat({**CHAT, "model": name})
         assert answer.json()["model"] == answer.headers["x-apprentice-adapter"] == name
+
+
+def on_trial(door: Door, share: float = 0.5) -> str:
+    """adapter-0001 serves; the adapter that is returned, loaded everywhere, is on trial."""
+    door.adapter("adapter-0001")
+    name = door.adapter("adapter-0002", promote=False)
+    digest = hashlib.sha256((door.data / "adapters" / name / "manifest.json").read_bytes()).hexdigest()
+    canary = Canary(name=name, sha256=digest, share=share)
+    active_adapter.write(door.data, ActiveAdapter(name="adapter-0001", sha256="a" * 64, canary=canary))
+    due_adapters.write(door.data, {name: digest})
+    return name
+
+
+def test_a_share_of_the_sessions_goes_to_what_is_on_trial_and_stays_there(door: Door) -> None:
+    name = on_trial(door)
+    who = {n: door.chat(CHAT, **{"x-apprentice-session": f"s{n}"}).json()["model"] for n in range(40)}
+    assert 8 < list(who.values()).count(name) < 32
+    assert set(who.values()) == {name, "adapter-0001"}
+    for n, model in who.items():
+        answer = door.chat(CHAT, **{"x-apprentice-session": f"s{n}"})
+        assert answer.headers["x-apprentice-adapter"] == model
+    assert {door.chat({**CHAT, "model": asked}).json()["model"] for asked in ("base", name)} == {"base", name}
+
+
+def test_a_conversation_without_a_session_keeps_its_adapter_by_how_it_began(door: Door) -> None:
+    on_trial(door)
+    seen = set()
+    for n in range(20):
+        opening = [{"role": "system", "content": "Be brief."}, {"role": "user", "content": f"hello {n}"}]
+        more = [*opening, {"role": "assistant", "content": "yes"}, {"role": "user", "content": "and now?"}]
+        first, second = (door.chat({**CHAT, "messages": messages}).json()["model"] for messages in (opening, more))
+        assert first == second
+        seen.add(first)
+    assert len(seen) == 2
+
+
+@pytest.mark.parametrize("harm", ["not loaded everywhere", "another manifest", "no manifest"])
+def test_what_is_on_trial_gets_nothing_while_it_is_not_what_it_should_be(door: Door, harm: str) -> None:
+    manifest = door.data / "adapters" / on_trial(door) / "manifest.json"
+    if harm == "not loaded everywhere":
+        due_adapters.write(door.data, {})
+    elif harm == "another manifest":
+        manifest.write_text(manifest.read_text() + " ")
+    else:
+        manifest.unlink()
+    who = {door.chat(CHAT, **{"x-apprentice-session": f"s{n}"}).json()["model"] for n in range(20)}
+    assert who == {"adapter-0001"}
 
 
 def test_streams_pass_through_byte_for_byte(door: Door) -> None:
@@ -180,7 +229,7 @@ def test_health(door: Door) -> None:
         ("POST", "/v1/chat/completions/../load_lora_adapter"),
         ("POST", "/v1/chat/completions%2f..%2f..%2fload_lora_adapter"),
         ("POST", "//v1/load_lora_adapter"),
-        ("GET", "/metrics"),
+        ("POST", "/metrics"),
         ("POST", "/tokenize"),
         ("POST", "/sleep"),
         ("GET", "/v1/chat/completions"),
@@ -228,11 +277,11 @@ def test_a_damaged_pointer_is_said_and_repaired_without_a_restart(door: Door) ->
 
 
 def test_without_a_model_server_one_clear_line(door: Door) -> None:
-    upstream, door.gateway.upstream = door.gateway.upstream, None
+    members, door.gateway.fleet.members = door.gateway.fleet.members, ()
     try:
         answers = [door.chat(CHAT), door.client.get("/v1/models"), door.client.get("/health")]
     finally:
-        door.gateway.upstream = upstream
+        door.gateway.fleet.members = members
     assert [a.status_code for a in answers] == [503, 503, 503]
     assert answers[0].json()["error"]["message"].startswith("the model server is starting or has stopped")
     assert answers[2].json()["vllm_pid"] is None
@@ -243,6 +292,18 @@ def test_a_dead_model_server_is_the_same(tmp_path: Path) -> None:
         server.__exit__()
         for body in (CHAT, {**CHAT, "stream": True}):
             assert httpx.post(url + "/v1/chat/completions", json=body, trust_env=False, timeout=60).status_code == 503
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_a_connection_that_closes_when_it_is_used_again_is_replaced_once(door: Door, stream: bool) -> None:
+    assert door.chat(CHAT).status_code == 200
+    before = len(door.server.requests)
+    replies = iter([Says(drop=True), Says("here")])
+    door.server._script = lambda _: next(replies)
+    assert door.chat({**CHAT, "stream": stream}).status_code == 200
+    door.server._script = lambda _: Says(drop=True)
+    assert door.chat({**CHAT, "stream": stream}).status_code == 503
+    assert len(door.server.requests) == before + 4
 
 
 def test_a_client_that_leaves_in_the_middle_of_a_stream_ends_the_generation(door: Door) -> None:
@@ -331,6 +392,28 @@ class TestLogging:
     def test_failures_and_broken_streams_are_no_interactions(self, tmp_path: Path) -> None:
         with self.exchange(tmp_path, [CHAT], Says("no", status=400)) as log:
             assert log.read() == []
+
+    def test_a_client_that_goes_at_the_last_event_has_its_answer(self, tmp_path: Path) -> None:
+        """It does not wait for the end of the response, and the server behind the gateway has not ended it yet."""
+        body = {**CHAT, "stream": True}
+        never = threading.Event()
+        with (
+            InteractionLog(tmp_path / "interactions.db") as log,
+            ModelServer(script=lambda _: Says("a whole answer", linger=never)) as server,
+            running_gateway(tmp_path, server, log) as (_, url),
+            httpx.Client(base_url=url, trust_env=False, timeout=60) as client,
+        ):
+            with client.stream("POST", "/v1/chat/completions", json=body) as answer:
+                assert any(line == "data: [DONE]" for line in answer.iter_lines())
+            assert server.disconnected.wait(60)
+            counted: list[str] = []
+            while not counted:
+                lines = client.get("/metrics").text.splitlines()
+                counted = [line for line in lines if line.startswith("apprentice_requests_total{")]
+        with InteractionLog(tmp_path / "interactions.db") as log:
+            (found,) = log.read()
+        assert found.trajectory.answer == "a whole answer"
+        assert ['status="200"' in line for line in counted] == [True]
 
     def test_a_full_disk_is_said_and_answers_go_on(self, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
         with (

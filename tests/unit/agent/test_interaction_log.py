@@ -192,3 +192,14 @@ def test_old_sqlite_is_refused() -> None:
         check_sqlite_version("3.51.2")
     assert sqlite3.sqlite_version_info >= (3, 51, 3)
     assert system_sqlite3.apilevel == "2.0"
+
+
+def test_the_newest_of_one_adapter(path: Path) -> None:
+    with InteractionLog(path) as log:
+        ids = [
+            log.append(turn().model_copy(update={"adapter": name}), session="s", source="chat")
+            for name in ("one", "one", "two", "one", "two")
+        ]
+        assert [found.id for found in log.of_adapter("one", 2)] == [ids[1], ids[3]]
+        assert [found.id for found in log.of_adapter("one", 9, since_id=ids[1])] == [ids[3]]
+        assert log.of_adapter("three", 9) == []

@@ -1,19 +1,18 @@
 """vLLM is started again when it ends, with the active adapter loaded."""
 
 import asyncio
-import hashlib
-import json
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import pytest
 
+from agent.config import VllmConfig
 from agent.errors import AdapterError
-from agent.serving import active_adapter
-from agent.serving.active_adapter import ActiveAdapter
-from agent.serving.adapter_folder import folder_of, read_manifest, verify
+from agent.serving import due_adapters
+from agent.serving.adapter_folder import folder_of, verify
 from agent.serving.supervisor import Supervisor
 from agent.serving.upstream import Upstream
+from tests.fakes.adapter_folder import make_adapter, sha256_of
 from tests.fakes.model_server import ModelServer
 from toolkit.errors import UserError
 
@@ -26,9 +25,13 @@ class Process:
         self.api_key = "key"
         self.alive = True
         self.stopped = False
+        self.memory = 1 << 30
         self.server = ModelServer(key="key")
         self.server.__enter__()
         self.url = self.server.url
+
+    def memory_bytes(self) -> int:
+        return self.memory
 
     def stop(self) -> None:
         self.alive = False
@@ -52,14 +55,7 @@ class Launcher:
 
 
 def promote(data: Path, name: str) -> Path:
-    folder = folder_of(data, name)
-    folder.mkdir(parents=True)
-    (folder / "adapter_model.safetensors").write_bytes(b"weights")
-    (folder / "adapter_config.json").write_text("{}")
-    files = {file.name: hashlib.sha256(file.read_bytes()).hexdigest() for file in folder.iterdir()}
-    (folder / "manifest.json").write_text(json.dumps({"files": files, "calibration": None}))
-    active_adapter.write(data, ActiveAdapter(name=name, sha256=read_manifest(folder).sha256))
-    return folder
+    return make_adapter(data, name, promote=True)
 
 
 def watched(
@@ -107,8 +103,8 @@ def test_base_needs_no_loading(tmp_path: Path) -> None:
     ("damage", "message"),
     [
         (lambda folder: (folder / "adapter_model.safetensors").write_bytes(b"weightz"), "does not match its manifest"),
-        (lambda folder: (folder / "adapter_config.json").unlink(), "adapter_config.json: No such file"),
-        (lambda folder: (folder / "manifest.json").write_text('{"files": {}}'), "is not the one that was promoted"),
+        (lambda folder: (folder / "adapter_config.json").unlink(), "missing or foreign files: adapter_config.json"),
+        (lambda folder: (folder / "manifest.json").write_text('{"files": {}}'), "is not the one that was loaded first"),
         (lambda folder: (folder / "manifest.json").write_text("[]"), "manifest.json is damaged"),
         (lambda folder: folder.rename(folder.with_name("gone")), "adapter adapter-0007 is missing"),
     ],
@@ -158,3 +154,71 @@ def test_verify_follows_every_file(tmp_path: Path) -> None:
     manifest = verify(folder)
     assert set(manifest.files) == {"adapter_model.safetensors", "adapter_config.json"}
     assert manifest.logit_bias is None
+
+
+class Patient:
+    """A supervisor's view of a vLLM that is alive: how much it holds, whether it answers, whether it is asked."""
+
+    def __init__(self, tmp_path: Path, **config: float) -> None:
+        self.now = 0.0
+        self.idle = 0.0
+        self.launch = Launcher()
+        self.said: list[str] = []
+        self.supervisor = Supervisor(
+            self.launch,
+            tmp_path,
+            self.said.append,
+            config=VllmConfig.model_validate(config),
+            idle_seconds=lambda: self.idle,
+            clock=lambda: self.now,
+        )
+        self.supervisor.start()
+
+    def reason(self, seconds: float) -> str:
+        self.now += seconds
+        return asyncio.run(self.supervisor._reason_to_restart())
+
+
+def test_a_vllm_that_no_longer_answers_is_restarted(tmp_path: Path) -> None:
+    patient = Patient(tmp_path, unhealthy_seconds=30)
+    assert patient.reason(6) == ""
+    patient.launch.started[0].server.__exit__()
+    assert [patient.reason(6) for _ in range(5)] == [""] * 5
+    assert patient.reason(6) == "vLLM has not answered for 30 s"
+    patient.launch.started[0].server.__exit__ = lambda *_: None  # type: ignore[method-assign]
+    patient.supervisor.stop()
+
+
+def test_a_vllm_that_has_grown_is_restarted_when_nobody_asks(tmp_path: Path) -> None:
+    patient = Patient(tmp_path, memory_limit_gib=2, idle_seconds=60)
+    patient.launch.started[0].memory = 3 << 30
+    assert patient.reason(6) == ""
+    patient.idle = 61
+    assert patient.reason(6) == "vLLM has grown to 3.0 GiB, more than 2.0, and nobody is asking"
+    patient.launch.started[0].memory = 1 << 30
+    assert patient.reason(6) == ""
+    patient.supervisor.stop()
+
+
+def test_without_a_limit_it_may_grow_to_twice_its_size_and_a_full_cache(tmp_path: Path) -> None:
+    patient = Patient(tmp_path, cpu_kv_cache_gib=4)  # ready, a Process holds 1 GiB
+    patient.idle = 61
+    patient.launch.started[0].memory = 6 << 30
+    assert patient.reason(6) == ""
+    patient.launch.started[0].memory = (6 << 30) + (1 << 29)
+    assert patient.reason(6) == "vLLM has grown to 6.5 GiB, more than 6.0, and nobody is asking"
+    patient.supervisor.stop()
+
+
+def test_every_adapter_that_is_due_is_loaded_again(tmp_path: Path) -> None:
+    for name in ("adapter-0002", "adapter-0003", "adapter-0001"):
+        promote(tmp_path, name)
+    due = ("adapter-0002", "adapter-0003")
+    due_adapters.write(tmp_path, {name: sha256_of(folder_of(tmp_path, name)) for name in due})
+    launch = Launcher()
+
+    def end() -> None:
+        launch.started[0].alive = False
+
+    watched(lambda sleep: Supervisor(launch, tmp_path, lambda _: None, sleep=sleep), {1: end})
+    assert [p.server.models for p in launch.started] == [["base", "adapter-0001", "adapter-0002", "adapter-0003"]] * 2

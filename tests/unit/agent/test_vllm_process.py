@@ -132,7 +132,7 @@ def test_vllm_is_told_to_stay_offline_and_to_load_one_plugin() -> None:
     assert env["PATH"] == "/bin"
     assert env["VLLM_PLUGINS"] == "apprentice_cpu_lora"
     assert env["HF_HUB_OFFLINE"] == env["VLLM_NO_USAGE_STATS"] == env["DO_NOT_TRACK"] == "1"
-    assert env["VLLM_CPU_KVCACHE_SPACE"] == "1"
+    assert env["VLLM_CPU_KVCACHE_SPACE"] == "2"
     assert "VLLM_CPU_KVCACHE_SPACE" not in vllm_process.environment({}, CONFIG, "k", gpu=True)
 
 

@@ -7,8 +7,9 @@ from typing import Any
 import pytest
 from pydantic import BaseModel
 
+from agent.config import UpstreamConfig
 from evolver.config import Config
-from toolkit.config import load_config
+from toolkit.config import McpServerConfig, load_config
 from toolkit.errors import ConfigError
 
 SHIPPED = Path(__file__).parents[3] / "config.toml"
@@ -28,12 +29,31 @@ def test_the_shipped_file_names_every_key_with_its_default() -> None:
     assert Config.model_validate(shipped) == defaults
 
 
+@pytest.mark.parametrize("section", [McpServerConfig, UpstreamConfig])
+def test_the_shipped_file_shows_the_keys_of_tables_that_may_stand_often(section: type[BaseModel]) -> None:
+    remarks = [line for line in SHIPPED.read_text(encoding="utf-8").splitlines() if line.startswith("# ")]
+    assert {key for key in section.model_fields if not any(line.startswith(f"# {key} = ") for line in remarks)} == set()
+
+
 @pytest.mark.parametrize(
     ("text", "named"),
     [
         ("[evolver.gate]\nsignifcance = 0.1\n", ("evolver.gate.signifcance", "significance")),
         ("[evolver.gate]\nsignificance = 3\n", ("evolver.gate.significance = 3", "less than or equal to 0.5")),
-        ('[evolver.make]\ncalls_per_tool = "many"\n', ("evolver.make.calls_per_tool", "integer")),
+        ('[evolver.make]\ncalls_per_tool = "many"\n', ("evolver.make.calls_per_tool", "whole number")),
+        ('[evolver.make]\ncalls_per_tool = "12"\n', ("evolver.make.calls_per_tool", "whole number")),
+        ("[evolver.make]\ncalls_per_tool = 1.5\n", ("evolver.make.calls_per_tool", "integer")),
+        ('[evolver.verify]\nround_trip = "no"\n', ("evolver.verify.round_trip", "true or false")),
+        ("[agent.loop]\nmax_steps = true\n", ("agent.loop.max_steps", "whole number")),
+        ('[toolkit.mcp.x]\ncomand = ["y"]\n', ("toolkit.mcp.x.comand", "command", "max_tools")),
+        ('[agent.serving]\nupstreams = [{ur = "http://a"}]\n', ("agent.serving.upstreams.0.ur", "key_variable")),
+        ("[toolkit.tools]\nmodule = []\n", ("toolkit.tools.module", "allowed here: builtin, folder, modules, python")),
+        ('[toolkit.tools]\napproved = "x"\n', ("toolkit.tools.approved", "leave it out")),
+        (
+            "[evolver.train]\nrank = 32\n",
+            ("[evolver.train] rank = 32", "[agent.serving.vllm_process] max_lora_rank = 16"),
+        ),
+        ("[evolver.train]\ngpu_memory_share = 0.5\n", ("gpu_memory_share = 0.5", "gpu_memory_share = 0.6")),
         ("[evolvr]\n", ("evolvr", "evolver")),
         ("[evolver\n", ("not valid TOML",)),
     ],

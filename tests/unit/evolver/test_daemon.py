@@ -1,6 +1,7 @@
 """What is due when, and that the daemon goes back by itself and outlives what can be mended."""
 
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,8 @@ from agent.serving import active_adapter
 from evolver import daemon, release
 from evolver.config import Config, DaemonConfig, EvolverConfig, MineConfig, MonitorConfig
 from evolver.cycle import CycleReport
-from evolver.daemon import check, tick, why_not_due
+from evolver.daemon import Say, check
+from evolver.due import why_not_due
 from evolver.ledger import Ledger
 from tests.fakes.evolution import publish_adapter, tamper, turn
 from toolkit.errors import UserError
@@ -24,7 +26,7 @@ def config(tmp_path: Path) -> Config:
     evolver = EvolverConfig(
         mine=MineConfig(minimum_interactions=3),
         monitor=MonitorConfig(minimum_interactions=5),
-        daemon=DaemonConfig(every_hours=2),
+        daemon=DaemonConfig(every_hours=2, idle_minutes=0, retry_minutes=120),
     )
     return Config(data_folder=tmp_path, evolver=evolver)
 
@@ -55,19 +57,30 @@ def talk(config: Config, number: int, adapter: str = "base", *, well: bool = Tru
         for n in range(number):
             log.append(
                 turn(f"{adapter} {n}", adapter=adapter, stop_reason="answered" if well else "step_limit"),
-                session="s",
+                session=f"{adapter} {n}",
                 source="chat",
             )
 
 
-def promoted(config: Config, ledger: Ledger) -> None:
-    """NAME serves, and everybody suffers from it."""
+def served(config: Config, ledger: Ledger) -> None:
+    """NAME serves; nobody has asked anything."""
     cycle = ledger.open_cycle().number
     ledger.add_adapter(publish_adapter(config.data_folder, NAME), cycle, "base", "d")
     release.promote(NAME, config.data_folder, ledger, None, reason="test")
     ledger.end_cycle(cycle, "promoted", "", "")
+
+
+def promoted(config: Config, ledger: Ledger) -> None:
+    """NAME serves, and everybody suffers from it."""
+    served(config, ledger)
     talk(config, 20)
     talk(config, 20, NAME, well=False)
+
+
+def tick(config: Config, say: Say, *, now: Callable[[], float]) -> None:
+    """What the daemon does at one moment."""
+    daemon.watch(config, say, now=now)
+    daemon.evolve(config, say, now=now)
 
 
 def test_a_cycle_waits_for_enough_that_is_new(config: Config, ledger: Ledger) -> None:
@@ -87,7 +100,7 @@ def test_a_cycle_waits_for_its_time_unless_one_was_cut_off(config: Config, ledge
     number = ledger.open_cycle().number
     assert why_not_due(config, ledger, 100 * HOUR) == ""
     ledger.end_cycle(number, "failed", "")
-    assert "less than 2 hours" in why_not_due(config, ledger, 101.9 * HOUR)
+    assert "1 failed in a row" in why_not_due(config, ledger, 101.9 * HOUR)
     assert why_not_due(config, ledger, 102 * HOUR) == ""
 
 
@@ -109,11 +122,44 @@ def test_a_tick_goes_back_when_people_fare_worse(config: Config, ledger: Ledger,
     said: list[str] = []
     tick(config, said.append, now=lambda: 900 * HOUR)
     assert active_adapter.read(config.data_folder).name == "base"
-    assert said == [f"went back from {NAME} to base: troubled turns: 20 of 20 with {NAME}, 0 of 20 with base"]
-    assert ledger.releases()[0].reason.startswith("troubled turns")
+    assert said == [f"went back from {NAME} to base: turns not answered: 20 of 20 with {NAME}, 0 of 20 with base"]
+    newest = ledger.releases()[0]
+    assert (newest.reason.startswith("turns not answered"), newest.by) == (True, "monitor")
     assert [row.state for row in ledger.adapters()] == ["withdrawn"]
     assert cycles == []
     assert check(config, ledger) is None
+
+
+def test_it_goes_back_once_and_then_waits_out_the_cool_down(config: Config, ledger: Ledger, cycles: list[int]) -> None:
+    """Also what it went back to does badly; walking on to the base model in a bad hour would help nobody."""
+    promoted(config, ledger)
+    ledger.add_adapter(publish_adapter(config.data_folder, "adapter-0002"), 1, NAME, "d")
+    release.promote("adapter-0002", config.data_folder, ledger, None, reason="test")
+    talk(config, 400, NAME)
+    talk(config, 20, "adapter-0002", well=False)
+    said: list[str] = []
+    tick(config, said.append, now=lambda: 900 * HOUR)
+    assert active_adapter.read(config.data_folder).name == NAME
+    talk(config, 900, NAME, well=False)
+    tick(config, said.append, now=lambda: 901 * HOUR)
+    assert active_adapter.read(config.data_folder).name == NAME
+    assert (len(said), cycles) == (1, [])
+    tick(config, said.append, now=lambda: 925 * HOUR)
+    assert active_adapter.read(config.data_folder).name == "base"
+
+
+def test_what_is_pinned_is_left_to_people(config: Config, ledger: Ledger, cycles: list[int]) -> None:
+    promoted(config, ledger)
+    ledger.pin(NAME, True)
+    tick(config, lambda _: None, now=lambda: 900 * HOUR)
+    assert active_adapter.read(config.data_folder).name == NAME
+
+
+def test_two_daemons_that_find_the_same_go_back_once(config: Config, ledger: Ledger) -> None:
+    promoted(config, ledger)
+    for _ in range(2):
+        release.rollback(config.data_folder, ledger, None, reason="bad", by="monitor", only_from=NAME)
+    assert [change.adapter for change in ledger.releases()] == ["base", NAME]
 
 
 def test_what_serves_without_trouble_stays(config: Config, ledger: Ledger, cycles: list[int]) -> None:
@@ -123,14 +169,69 @@ def test_what_serves_without_trouble_stays(config: Config, ledger: Ledger, cycle
     assert active_adapter.read(config.data_folder).name == NAME
 
 
-@pytest.mark.usefixtures("cycles")
-def test_the_daemon_outlives_what_can_be_mended_and_no_bug(
+def test_what_served_before_is_compared_however_long_ago_it_did(
     config: Config, ledger: Ledger, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    import apscheduler.schedulers.blocking as scheduling
+    """None of the newest interactions is of the base model."""
+    promoted(config, ledger)
+    monkeypatch.setattr(daemon, "_SEEN", 15)
+    finding = check(config, ledger)
+    assert finding is not None
+    assert finding.reason == f"turns not answered: 15 of 15 with {NAME}, 0 of 15 with base"
 
-    starts: list[str] = []
-    monkeypatch.setattr(scheduling.BlockingScheduler, "start", lambda self: starts.append("start"))
+
+def test_what_was_wrong_before_a_person_promoted_it_again_does_not_count(config: Config, ledger: Ledger) -> None:
+    ledger.now = time.time
+    promoted(config, ledger)
+    assert check(config, ledger) is not None
+    release.rollback(config.data_folder, ledger, None, reason="test")
+    time.sleep(0.002)  # ids are of milliseconds
+    release.promote(NAME, config.data_folder, ledger, None, reason="it was the network")
+    assert check(config, ledger) is None
+    talk(config, 5, NAME, well=False)
+    assert check(config, ledger) is not None
+
+
+class Interrupted(BaseException):
+    """Ctrl-C."""
+
+
+def impatient(config: Config) -> Config:
+    monitor = config.evolver.monitor.model_copy(update={"every_minutes": 0.001})
+    return config.model_copy(update={"evolver": config.evolver.model_copy(update={"monitor": monitor})})
+
+
+def test_what_serves_is_watched_while_a_cycle_runs(
+    config: Config, ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    served(config, ledger)
+    said: list[str] = []
+
+    def long_cycle(*_: object) -> CycleReport:
+        assert active_adapter.read(config.data_folder).name == NAME
+        talk(config, 20)
+        talk(config, 20, NAME, well=False)
+        while active_adapter.read(config.data_folder).name == NAME:  # for ever, if nobody watches
+            time.sleep(0.01)
+        while len(said) < 3:  # it is said after the pointer was written
+            time.sleep(0.01)
+        raise Interrupted
+
+    monkeypatch.setattr(daemon, "run_cycle", long_cycle)
+    monkeypatch.setattr(daemon, "why_not_due", lambda *_: "")
+    with pytest.raises(Interrupted):
+        daemon.run(impatient(config), said.append)
+    assert said[1] == "a cycle begins"
+    assert said[2].startswith(f"went back from {NAME} to base: turns not answered")
+
+
+def test_the_daemon_outlives_what_can_be_mended(
+    config: Config, ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(*_: object) -> None:
+        raise Interrupted
+
+    monkeypatch.setattr(daemon, "evolve", interrupted)
     promoted(config, ledger)
     second = publish_adapter(config.data_folder, "adapter-0002")
     ledger.add_adapter(second, 1, NAME, "d")
@@ -140,19 +241,28 @@ def test_the_daemon_outlives_what_can_be_mended_and_no_bug(
     first = publish_adapter(config.data_folder / "copy", NAME)
     tamper(first.model_copy(update={"folder": config.data_folder / "adapters" / NAME}))
     said: list[str] = []
-    daemon.run(config, said.append)
-    assert starts == ["start"]
+    with pytest.raises(Interrupted):
+        daemon.run(config, said.append)
     assert f"{NAME}: adapter_model.safetensors is not the file" in said[-1]
     assert active_adapter.read(config.data_folder).name == "adapter-0002"
-    for problem, fatal in ((UserError("mend it"), False), (ZeroDivisionError(), True)):
 
-        def broken(*_: object, problem: Exception = problem, **__: object) -> None:
-            raise problem
 
-        monkeypatch.setattr(daemon, "tick", broken)
-        if fatal:
-            with pytest.raises(ZeroDivisionError):
-                daemon.run(config, said.append)
-        else:
-            daemon.run(config, said.append)
-            assert said[-1] == "mend it"
+@pytest.mark.parametrize("where", ["watch", "evolve"])
+def test_it_outlives_user_errors_and_no_bug_in_either_thread(
+    config: Config, monkeypatch: pytest.MonkeyPatch, where: str
+) -> None:
+    calls: list[str] = []
+
+    def troubled(*_: object) -> None:
+        calls.append(where)
+        if len(calls) <= 2:
+            raise UserError(f"mend it {len(calls)}")
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(daemon, "watch", lambda *_: None)
+    monkeypatch.setattr(daemon, "evolve", lambda *_: None)
+    monkeypatch.setattr(daemon, where, troubled)
+    said: list[str] = []
+    with pytest.raises(ZeroDivisionError):
+        daemon.run(impatient(config), said.append)
+    assert said[1:] == ["mend it 1", "mend it 2"]

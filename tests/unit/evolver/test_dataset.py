@@ -10,7 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from evolver.config import DatasetConfig
-from evolver.dataset import NO_TOOL, build
+from evolver.dataset import build
+from evolver.rows import NO_TOOL
 from evolver.types import Dataset, Trace
 from tests.fakes.evolution import trace
 from toolkit.tool import Tool
@@ -31,6 +32,11 @@ TOOLS = [
     )
 ]
 QUICK = settings(max_examples=25, deadline=None)
+
+
+def plain(**settings: Any) -> DatasetConfig:
+    """Without lessons of two calls and other names, so that rows can be held against traces."""
+    return DatasetConfig(**{"composed_share": 0.0, "renamed_share": 0.0, "answer_share": 1.0, **settings})
 
 
 def calling(number: int, tool: Tool, prefix: str = "t") -> Trace:
@@ -80,6 +86,8 @@ CONFIGS = st.builds(
     no_call_share=st.floats(0, 0.8),
     replay_share=st.floats(0, 0.9),
     validation_share=st.floats(0.02, 0.5),
+    composed_share=st.just(0.0),
+    renamed_share=st.just(0.0),
 )
 
 
@@ -136,7 +144,7 @@ def test_every_kept_call_appears_in_as_many_contexts_as_asked_for(
 
 @pytest.mark.timeout(60)
 def test_traces_of_two_cycles_with_the_same_ids_are_two(tmp_path: Path) -> None:
-    config = DatasetConfig(contexts_per_call=1, replay_share=0.5)
+    config = plain(contexts_per_call=1, replay_share=0.5)
     made, train, valid = built(config, pool(12, 0), pool(12, 0, "earlier "), tmp_path / "d")
     assert made.replayed == 12
     requests = [request_of(row) for row in train + valid if row["decision"] == "call"]
@@ -146,7 +154,7 @@ def test_traces_of_two_cycles_with_the_same_ids_are_two(tmp_path: Path) -> None:
 @QUICK
 @given(st.integers(1, 40), st.integers(0, 40), st.floats(0, 0.9))
 def test_replay_is_of_the_share_asked_for_as_far_as_there_is_some(kept: int, earlier: int, share: float) -> None:
-    config = DatasetConfig(replay_share=share)
+    config = plain(replay_share=share)
     with tempfile.TemporaryDirectory() as folder:
         made, train, valid = built(config, pool(kept, 0), pool(earlier, 0, "earlier "), Path(folder) / "d")
     old = {request_of(row) for row in train + valid if row["decision"] == "call" and "earlier " in request_of(row)}
@@ -155,15 +163,22 @@ def test_replay_is_of_the_share_asked_for_as_far_as_there_is_some(kept: int, ear
         assert made.replayed / (kept + made.replayed) == pytest.approx(share, abs=0.6 / kept)
 
 
+def test_requests_of_two_calls_are_learned_and_not_validated_on(tmp_path: Path) -> None:
+    _, train, valid = built(DatasetConfig(composed_share=0.5, renamed_share=0.0), pool(20, 4), [], tmp_path / "d")
+    calls = [[len(m.get("tool_calls") or ()) for m in row["messages"]] for row in train + valid]
+    assert sum(2 in counts for counts in calls) > 0
+    assert all(2 not in [len(m.get("tool_calls") or ()) for m in row["messages"]] for row in valid)
+
+
 def test_without_replay_nothing_old_comes_in(tmp_path: Path) -> None:
-    made, train, valid = built(DatasetConfig(replay_share=0), pool(6, 2), pool(30, 9, "earlier "), tmp_path / "d")
+    made, train, valid = built(plain(replay_share=0), pool(6, 2), pool(30, 9, "earlier "), tmp_path / "d")
     assert made.replayed == 0
     assert not [row for row in train + valid if "earlier " in request_of(row)]
 
 
 def test_the_share_of_no_calls(tmp_path: Path) -> None:
     for share in (0.0, 0.25, 0.5):
-        config = DatasetConfig(no_call_share=share, branches=12)
+        config = plain(no_call_share=share, branches=12)
         made, _, _ = built(config, pool(60, 40), [], tmp_path / f"d{share}")
         assert made.no_calls / made.train == pytest.approx(share, abs=0.08)
 
@@ -171,12 +186,12 @@ def test_the_share_of_no_calls(tmp_path: Path) -> None:
 def test_the_highest_share_of_no_calls_that_the_configuration_allows(tmp_path: Path) -> None:
     most = DatasetConfig.model_fields["no_call_share"].metadata
     limit = next(bound for rule in most if (bound := getattr(rule, "le", None)) is not None)
-    made, _, _ = built(DatasetConfig(no_call_share=limit), pool(12, 4), [], tmp_path / "d")
+    made, _, _ = built(plain(no_call_share=limit), pool(12, 4), [], tmp_path / "d")
     assert made.calls > 0
 
 
 def test_the_same_request_is_seen_with_and_without_its_tool(tmp_path: Path) -> None:
-    _, train, _ = built(DatasetConfig(no_call_share=0.5), pool(30, 0), [], tmp_path / "d")
+    _, train, _ = built(plain(no_call_share=0.5), pool(30, 0), [], tmp_path / "d")
     both = {request_of(r) for r in train if r["decision"] == "call"} & {
         request_of(r) for r in train if r["decision"] != "call"
     }
@@ -184,7 +199,7 @@ def test_the_same_request_is_seen_with_and_without_its_tool(tmp_path: Path) -> N
 
 
 def test_lessons_of_one_context_lie_together(tmp_path: Path) -> None:
-    _, train, _ = built(DatasetConfig(), pool(30, 10), [], tmp_path / "d")
+    _, train, _ = built(plain(), pool(30, 10), [], tmp_path / "d")
     blocks = [row["id"].split("-")[0] for row in train]
     assert [b for n, b in enumerate(blocks) if n == 0 or blocks[n - 1] != b] == sorted(set(blocks), key=int)
     for block in set(blocks):
@@ -200,7 +215,7 @@ def test_an_answer_that_tells_the_result_is_learned_and_one_that_does_not_is_not
         trace("paint wall four", tool, {"n": 4}, True, answer="No, it is dry."),
         trace("paint wall five", tool, {"n": 5}, None, answer="Done."),
     ]
-    _, train, valid = built(DatasetConfig(no_call_share=0), traces, [], tmp_path / "d")
+    _, train, valid = built(plain(no_call_share=0), traces, [], tmp_path / "d")
     told = {request_of(row): row for row in train + valid if len(row["targets"]) == 2}
     assert set(told) == {"paint wall one", "paint wall three"}
     row = told["paint wall one"]
@@ -210,7 +225,7 @@ def test_an_answer_that_tells_the_result_is_learned_and_one_that_does_not_is_not
 
 def test_the_same_seed_gives_the_same_bytes_and_another_does_not(tmp_path: Path) -> None:
     hashes = [
-        built(DatasetConfig(), pool(20, 9), pool(9, 0, "earlier "), tmp_path / str(n), seed=seed)[0].sha256
+        built(plain(), pool(20, 9), pool(9, 0, "earlier "), tmp_path / str(n), seed=seed)[0].sha256
         for n, seed in enumerate((1, 1, 2))
     ]
     assert hashes[0] == hashes[1] != hashes[2]
@@ -221,13 +236,47 @@ def test_a_draft_left_by_a_crash_is_thrown_away_and_an_older_dataset_replaced(tm
     for old in (folder, tmp_path / ".dataset.draft"):
         old.mkdir()
         (old / "rubbish.jsonl").write_text("half a li")
-    made, _, _ = built(DatasetConfig(), pool(6, 2), [], folder)
+    made, _, _ = built(plain(), pool(6, 2), [], folder)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["dataset"]
     assert sorted(path.name for path in folder.iterdir()) == ["train.jsonl", "valid.jsonl"]
-    assert made == build(DatasetConfig(), pool(6, 2), [], TOOLS, folder, shown=3, seed=0)
+    assert made == build(plain(), pool(6, 2), [], TOOLS, folder, shown=3, seed=0)
 
 
 def test_calls_of_tools_that_are_gone_are_left_out(tmp_path: Path) -> None:
-    made, train, _ = built(DatasetConfig(), [*pool(6, 0), trace("use it", "gone_tool", {}, 1)], [], tmp_path / "d")
+    made, train, _ = built(plain(), [*pool(6, 0), trace("use it", "gone_tool", {}, 1)], [], tmp_path / "d")
     assert made.calls > 0
     assert "use it" not in {request_of(row) for row in train}
+
+
+def test_answers_are_learned_for_the_share_asked_for(tmp_path: Path) -> None:
+    def answers(share: float) -> int:
+        _, train, _ = built(plain(answer_share=share), pool(40, 4), [], tmp_path / f"d{share}")
+        return sum(len(row["targets"]) == 2 for row in train)
+
+    assert answers(0.0) == 0
+    assert 0 < answers(0.5) < answers(1.0)
+
+
+def test_hidden_tools_take_their_share_of_what_calls_nothing(tmp_path: Path) -> None:
+    def declined(share: float) -> tuple[int, int]:
+        config = plain(declined_share=share, no_call_share=0.4)
+        _, train, _ = built(config, pool(40, 20), [], tmp_path / f"d{share}")
+        kinds = [row["decision"] for row in train]
+        return kinds.count(None), kinds.count("no_call")
+
+    assert declined(0.0)[0] == 0
+    assert declined(1.0)[1] == 0
+    assert all(declined(0.5))
+
+
+def test_definitions_of_tools_are_a_share_of_the_lessons_and_of_no_validation(tmp_path: Path) -> None:
+    kept = pool(20, 10)
+    _, without, _ = built(plain(), kept, [], tmp_path / "a")
+    dataset, rows, valid = built(plain(definition_share=0.25), kept, [], tmp_path / "b")
+    defining = [row for row in rows if row["id"].startswith("definition-")]
+    calls = sum(row["decision"] == "call" for row in rows)
+    assert len(defining) == min(len(TOOLS), round(0.25 * calls)) > 0
+    assert [row for row in rows if row not in defining] == without
+    assert all(row["decision"] is None and row["tools"] == [] for row in defining)
+    assert not [row for row in valid if row["id"].startswith("definition-")]
+    assert (dataset.train, dataset.calls) == (len(rows), calls)

@@ -1,5 +1,6 @@
 """Scores: calls are judged by what they return; rates come with honest intervals."""
 
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -18,7 +19,11 @@ from evolver.types import Call, EvalReport, ItemScore
 from tests.fakes import shop_tools
 from tests.fakes.evolution import turn
 from tests.fakes.model_server import ModelServer, Says
+from tests.fakes.sandbox import InProcessSandbox
+from toolkit.declare import tool
+from toolkit.describing import describe
 from toolkit.execute import Executor
+from toolkit.registry import ToolRegistry
 from toolkit.search import ToolIndex
 from toolkit.tool import ToolErrorKind
 
@@ -62,6 +67,20 @@ def test_one_expected_call(logged: Trajectory, exact: bool, right_tool: bool) ->
 )
 def test_several_expected_calls_in_any_order(logged: Trajectory, exact: bool) -> None:
     assert judged(logged, ADD, BOXES).exact is exact
+
+
+@tool(effect="reads")
+def spin_wheel(slots: int) -> float:
+    """Spin the wheel at the fair."""
+    return time.monotonic()
+
+
+def test_a_tool_that_reads_what_changes_is_judged_by_its_arguments() -> None:
+    executor = Executor(ToolRegistry([describe(spin_wheel)]), InProcessSandbox())
+    item = Item(id="i", request="r", expected=(Call(name="spin_wheel", arguments={"slots": 8}),))
+    right, wrong = (turn("r", ("spin_wheel", {"slots": slots}, 99.5)) for slots in (8, 9))
+    failed = turn("r", ("spin_wheel", {"slots": 8}, ToolErrorKind.TIMEOUT))
+    assert [score(item, logged, executor).exact for logged in (right, wrong, failed)] == [True, False, False]
 
 
 def test_a_request_that_needs_no_tool() -> None:

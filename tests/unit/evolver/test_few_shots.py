@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from evolver import few_shots, suites
+from evolver import few_shots, suites, tool_shots
 from evolver.text import normalised
 from evolver.types import Call
 from toolkit.config import ToolkitConfig
@@ -34,6 +34,9 @@ def prompts() -> list[str]:
         few_shots.call_prompt(TOOL, "Zzz probe?"),
         few_shots.answer_prompt(TOOL, CALL, "zzz"),
         few_shots.small_talk_prompt(),
+        tool_shots.definition_prompt("Zzz probe."),
+        tool_shots.tool_prompt("Zzz probe?"),
+        tool_shots.code_prompt("def zzz_probe():"),
     ]
 
 
@@ -72,7 +75,7 @@ def test_no_example_is_held_out() -> None:
 
 
 def test_each_prompt_shows_the_tool_as_serving_does_and_what_is_to_be_continued() -> None:
-    arguments, request, call, answer, _ = prompts()
+    arguments, request, call, answer, *_ = prompts()
     shown = few_shots.signature(TOOL)
     assert shown.startswith("zzz_probe(depth: integer, what?: string): Probe {braces} and %s.")
     for prompt in (arguments, request, call, answer):

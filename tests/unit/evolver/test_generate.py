@@ -1,6 +1,7 @@
 """What is asked of the server to make text, and what comes back."""
 
 import json
+import re
 from typing import Any
 
 import pytest
@@ -16,12 +17,19 @@ def completion(*texts: str, **choice: Any) -> Says:
     return Says(raw=json.dumps({"choices": choices}).encode())
 
 
+NESTED = {"type": "object", "properties": {"place": {"type": "object"}}}
+
+
 def test_a_prompt_goes_over_the_wire_with_its_constraints() -> None:
-    with serving(completion("a", "b"), completion("c"), completion("d")) as server, Generator(server.url) as generator:
+    with (
+        serving(completion("a", "b"), completion("c"), completion("d"), completion("e")) as server,
+        Generator(server.url) as generator,
+    ):
         assert [c.text for c in generator.complete(Prompt(text="go on", n=2, max_tokens=9))] == ["a", "b"]
-        generator.complete(Prompt(text="t", stop=(), json_schema={"type": "object"}))
+        generator.complete(Prompt(text="t", stop=(), json_schema=NESTED))
+        generator.complete(Prompt(text="t", json_schema={"properties": {"n": {"type": "integer"}}}))
         generator.complete(Prompt(text="t", regex="a+"))
-    plain, schema, pattern = server.requests
+    plain, schema, flat, pattern = server.requests
     assert {**plain, "temperature": 0} == {
         "model": "base",
         "prompt": "go on",
@@ -32,7 +40,8 @@ def test_a_prompt_goes_over_the_wire_with_its_constraints() -> None:
         "stop": ["\n"],
     }
     assert "stop" not in schema
-    assert schema["structured_outputs"] == {"json": {"type": "object"}}
+    assert schema["structured_outputs"] == {"json": NESTED}
+    assert re.fullmatch(flat["structured_outputs"]["regex"], '{"n": -3}')
     assert pattern["structured_outputs"] == {"regex": "a+"}
     assert {headers["x-apprentice-log"] for headers in server.headers} == {"no"}
 

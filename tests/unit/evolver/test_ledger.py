@@ -6,10 +6,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from sqlite_utils import Database
 
 from agent.errors import StorageError
 from evolver.ledger import Ledger
+from evolver.migrations import migrations
 from evolver.types import Adapter
+from tests.fakes.evolution import eval_report
 
 
 class Clock:
@@ -138,3 +141,48 @@ def test_a_damaged_ledger_is_one_line_with_the_fix(tmp_path: Path) -> None:
         Ledger(path)
     assert str(path) in str(raised.value)
     assert "\n" not in str(raised.value)
+
+
+def test_what_was_measured_the_newest_first(ledger: Ledger) -> None:
+    for model, hits in (("base", [False]), ("adapter-0001", [True])):
+        ledger.record_evaluation(eval_report(hits, model=model))
+    newest, oldest = ledger.evaluations()
+    assert (newest.model, newest.scores["exact"]["hits"], newest.suite) == ("adapter-0001", 1, "tiny")
+    assert "items" not in newest.scores
+    assert oldest.at < newest.at
+    assert [one.model for one in ledger.evaluations("base")] == ["base"]
+
+
+def test_what_is_said_of_an_adapter_is_said_once(ledger: Ledger) -> None:
+    for reason in ("first", "second", "first"):
+        ledger.mark_adapter("adapter-0001", reason)
+    assert ledger.marks() == {"adapter-0001": ["first", "second"]}
+
+
+def test_an_older_ledger_keeps_what_it_holds(path: Path) -> None:
+    path.parent.mkdir()
+    older = Database(path)
+    migrations.apply(older, stop_before="m002_lease_releases_states")
+    older.execute("INSERT INTO cycles (number, started_at, status) VALUES (1, 5, 'promoted')")
+    older.execute("INSERT INTO adapters VALUES ('adapter-0001', 1, 'base', 'a', 'd', 6, 'promoted', '{\"exact\": 1}')")
+    older.execute("INSERT INTO releases VALUES (1, 7, 'adapter-0001', 'base', 'cycle 1')")
+    older.conn.commit()
+    older.close()
+    with Ledger(path) as ledger:
+        (row,) = ledger.adapters()
+        assert (row.name, row.state, row.scores, row.pinned) == ("adapter-0001", "promoted", {"exact": 1}, False)
+        (change,) = ledger.releases()
+        assert (change.adapter, change.reason, change.by, change.cycle) == ("adapter-0001", "cycle 1", "", 0)
+        ledger.judge_adapter("adapter-0001", "waiting")
+
+
+def test_writes_together_are_one_transaction(ledger: Ledger, path: Path) -> None:
+    with pytest.raises(ZeroDivisionError), ledger.together():
+        number = ledger.open_cycle().number
+        ledger.record_release("adapter-0001", "base", "cycle 1")
+        assert ledger.cycles(number)[0].status == "running"
+        with sqlite3.connect(f"file:{path}?mode=ro", uri=True) as other:
+            assert other.execute("SELECT * FROM cycles").fetchall() == []
+        other.close()
+        raise ZeroDivisionError
+    assert (ledger.cycles(), ledger.releases()) == ([], [])

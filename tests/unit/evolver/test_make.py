@@ -15,19 +15,20 @@ from evolver.config import MakeConfig
 from evolver.errors import StageError
 from evolver.generate import Generator
 from evolver.jsonl import append_lines, read_lines
-from evolver.make import make, whole_sentences
+from evolver.make import make
+from evolver.small_talk import opening
 from evolver.text import states
-from evolver.types import Made, Mined, Trace
+from evolver.types import Made, Mined, Task, Trace
 from tests.fakes import shop_tools
 from tests.fakes.evolution import trace
-from tests.fakes.learner import Learner
+from tests.fakes.learner import Learner, is_json
 from tests.fakes.model_server import ModelServer, Says
 from tests.fakes.sandbox import InProcessSandbox
 from toolkit.errors import SandboxUnavailable
 from toolkit.execute import Executor
 from toolkit.sandbox import ExecResult
 
-CONFIG = MakeConfig(calls_per_tool=4, requests_per_call=2, small_talk=8, concurrency=3)
+CONFIG = MakeConfig(calls_per_tool=3, requests_per_call=2, small_talk=8, concurrency=3)
 NOTHING = Mined(interactions=0, last_interaction_id="")
 
 
@@ -68,10 +69,11 @@ def workshop(tmp_path: Path) -> Iterator[Workshop]:
 def changed_texts(
     change: Callable[[str, int], str], kind: str, **choice: Any
 ) -> Callable[[dict[str, Any], Says], Says]:
-    """Changes the texts of completions constrained by ``kind`` (json or regex)."""
+    """Changes the texts of completions constrained by ``kind`` (json: arguments; regex: sentences)."""
 
     def apply(request: dict[str, Any], says: Says) -> Says:
-        if says.raw is None or kind not in (request.get("structured_outputs") or {}):
+        wanted = request.get("structured_outputs") or {}
+        if says.raw is None or not wanted or is_json(wanted) is not (kind == "json"):
             return says
         body = json.loads(says.raw)
         for n, entry in enumerate(body["choices"]):
@@ -91,7 +93,7 @@ def test_every_trace_states_a_call_that_ran(workshop: Workshop) -> None:
     for found in traces:
         if found.maker == "small_talk":
             assert (found.calls, found.results) == ((), ())
-            assert found.answer.endswith(("please.", "Certainly."))
+            assert found.answer == f"{found.request} Certainly. And then"
             continue
         (call,), (result,) = found.calls, found.results
         assert all(states(found.request, value) for value in call.arguments.values())
@@ -118,11 +120,13 @@ def test_reading_tools_are_used_when_that_is_allowed(workshop: Workshop) -> None
 def test_arguments_are_sampled_under_the_tools_schema_and_requests_under_a_pattern(workshop: Workshop) -> None:
     workshop.make()
     asked = [request for request in workshop.server.requests if "prompt" in request]
-    schemas = [r["structured_outputs"]["json"] for r in asked if "json" in r.get("structured_outputs", {})]
-    patterns = [r["structured_outputs"]["regex"] for r in asked if "regex" in r.get("structured_outputs", {})]
-    assert schemas
+    constraints = [r["structured_outputs"] for r in asked if "structured_outputs" in r]
+    arguments = [wanted["regex"] for wanted in constraints if is_json(wanted)]
+    patterns = [wanted["regex"] for wanted in constraints if not is_json(wanted)]
     assert patterns
-    assert all(schema["required"] == list(schema["properties"]) for schema in schemas)
+    for found in workshop.traces():
+        for call in found.calls:
+            assert any(re.fullmatch(pattern, json.dumps(call.arguments)) for pattern in arguments)
     for found in workshop.traces():
         if found.maker == "answer_first":
             assert any(re.fullmatch(pattern, f" {found.request}") for pattern in patterns)
@@ -135,14 +139,14 @@ def test_the_same_arguments_are_used_once(workshop: Workshop) -> None:
     made = workshop.make()
     calls = [t.calls[0].arguments for t in workshop.traces() if t.calls and t.calls[0].name == "add_prices"]
     assert len({json.dumps(call) for call in calls}) == 1
-    assert made.dropped["same_arguments"] == 5 * 3
+    assert made.dropped["same_arguments"] == 5 * 2
     assert made.dropped["call_invalid_arguments"] == 4
 
 
 def test_arguments_that_were_cut_off_are_counted(workshop: Workshop) -> None:
     workshop.change = changed_texts(lambda text, n: text[:-1], "json")
     made = workshop.make()
-    assert made.dropped == {"arguments_cut_off": 5 * 4}
+    assert made.dropped == {"arguments_cut_off": 5 * 3}
     assert set(made.by_maker) == {"small_talk"}
 
 
@@ -153,7 +157,7 @@ def test_calls_that_fail_are_counted_and_make_no_trace(workshop: Workshop) -> No
 
     workshop.change = changed_texts(zero, "json")
     made = workshop.make()
-    assert made.dropped["call_tool_failed"] == 4
+    assert made.dropped["call_tool_failed"] == 3
     assert "box_count" not in {call.name for found in workshop.traces() for call in found.calls}
 
 
@@ -250,18 +254,52 @@ def test_a_broken_sandbox_is_no_verdict_on_calls(workshop: Workshop) -> None:
 @pytest.mark.parametrize(
     ("text", "kept"),
     [
-        ("One. Two! And th", "One. Two!"),
-        ("  Why? ", "Why?"),
-        ("no end", ""),
-        ("First\nSecond.", ""),
-        ("One.\n\nTwo.", "One."),
+        ("One. Two! And th", "One. Two! And"),
+        ("  Why? ", ""),
+        ("First line\nand mo", "First line"),
         ("", ""),
     ],
 )
-def test_whole_sentences(text: str, kept: str) -> None:
-    assert whole_sentences(text) == kept
+def test_opening(text: str, kept: str) -> None:
+    assert opening(text) == kept
+
+
+def test_a_reply_that_was_cut_off_has_an_open_end(workshop: Workshop) -> None:
+    workshop.make()
+    talk = [found for found in workshop.traces() if found.maker == "small_talk"]
+    assert talk
+    assert not any(found.open_end for found in talk)
+    workshop.file.unlink()
+    workshop.change = lambda request, says: Says("It is wha", finish_reason="length") if "messages" in request else says
+    workshop.make()
+    cut = [found for found in workshop.traces() if found.maker == "small_talk"]
+    assert cut
+    assert all((found.answer, found.open_end) == ("It is", True) for found in cut)
 
 
 def test_lines_that_others_wrote_do_not_disturb(workshop: Workshop) -> None:
     append_lines(workshop.file, [NOTHING])
     assert workshop.make().traces == len(workshop.traces())
+
+
+def test_logged_requests_are_tried_and_counted(workshop: Workshop) -> None:
+    def agree(request: dict[str, Any], says: Says) -> Says:
+        if "Add the prices 88 and 77." not in request.get("prompt", ""):
+            return says
+        choice = {"text": '{"first": 88, "second": 77}', "finish_reason": "stop", "logprobs": None}
+        return Says(raw=json.dumps({"choices": [choice] * request["n"]}).encode())
+
+    workshop.change = agree
+    asked = Task(
+        interaction_id="7-0", session="s", source="chat", request="Add the prices 88 and 77.", outcome="answered"
+    )
+    mined = Mined(interactions=1, last_interaction_id="7-0", tasks=(asked,))
+    assert workshop.make(CONFIG.model_copy(update={"question_first": 0}), mined).by_maker.get("question_first") is None
+    workshop.file.unlink()
+    made = workshop.make(mined=mined)
+    assert made.by_maker["question_first"] == 1
+    (found,) = [t for t in workshop.traces() if t.maker == "question_first"]
+    assert (found.id, found.origin, found.results) == ("question_first-7-0-0", "7-0", (165,))
+    asked_before = len(workshop.server.requests)
+    workshop.make(mined=mined)
+    assert len(workshop.server.requests) == asked_before

@@ -8,7 +8,7 @@ from agent.messages import Interaction, Message
 from evolver.config import MineConfig
 from evolver.mine import mine
 from evolver.text import normalised
-from evolver.types import Call
+from evolver.types import Call, Probed
 from tests.fakes.evolution import interaction, turn
 from toolkit.tool import ToolCall, ToolErrorKind
 
@@ -99,3 +99,135 @@ def test_each_request_once_in_the_order_of_the_log_few_from_each_session(
 def test_no_request_is_lost_while_sessions_have_room(log: list[tuple[str, str, str]]) -> None:
     good = {normalised(text) for text, _, verdict in log if not verdict}
     assert {normalised(task.request) for task in mine(CONFIG, interactions(log)).tasks} == good - {""}
+
+
+def kinds(*logged: Interaction) -> list[str]:
+    return [task.kind for task in mine(CONFIG, logged).tasks]
+
+
+BROKEN = ("add", {"a": 1}, ToolErrorKind.INVALID_ARGUMENTS)
+
+
+def test_a_failed_turn_gets_the_call_that_worked_later() -> None:
+    failed = interaction(turn("add 1 and 2 for me", BROKEN, answer="I could not."), 1)
+    worked = interaction(turn("please add 1 and 2 for me", ADDED, history=failed.trajectory.messages), 2)
+    mined = mine(CONFIG, [failed, worked])
+    assert [task.kind for task in mined.tasks] == ["repaired", "worked"]
+    (found,) = mined.worked
+    assert (found.maker, found.request, found.origin, found.also_from) == (
+        "repaired",
+        "add 1 and 2 for me",
+        failed.id,
+        (worked.id,),
+    )
+    assert found.calls == (Call(name="add", arguments={"a": 1, "b": 2}),)
+
+
+def test_a_repair_is_in_the_same_session_soon_and_about_the_same() -> None:
+    failed = interaction(turn("add 1 and 2 for me", BROKEN), 1)
+    alike = turn("please add 1 and 2 for me", ADDED)
+    assert mine(CONFIG, [failed, interaction(alike, 2, session="other")]).worked[0].maker == "log"
+    talk = [interaction(turn(f"well {n}"), n) for n in range(2, 5)]
+    assert kinds(failed, *talk, interaction(alike, 9))[0] == "failed"
+    assert kinds(failed, interaction(turn("what is in the fridge", ADDED), 2))[0] == "failed"
+
+
+def test_a_turn_that_repaired_itself() -> None:
+    mined = mine(CONFIG, [interaction(turn("add 1 and 2", BROKEN, ADDED))])
+    (found,) = mined.worked
+    assert ([task.kind for task in mined.tasks], found.maker, found.also_from) == (["repaired"], "repaired", ())
+    assert found.calls == (Call(name="add", arguments={"a": 1, "b": 2}),)
+
+
+def test_a_request_put_again_did_not_work_unless_somebody_says_so() -> None:
+    again = interaction(turn("add 1 and 2 now", ADDED), 2)
+    assert kinds(interaction(turn("add 1 and 2", ADDED), 1), again)[0] == "repaired"
+    assert kinds(interaction(turn("add 1 and 2", ADDED), 1, verdict="good"), again)[0] == "worked"
+
+
+def test_a_new_turn_repairs_one_that_was_mined_before() -> None:
+    failed = interaction(turn("add 1 and 2 for me", BROKEN), 1)
+    worked = interaction(turn("please add 1 and 2 for me", ADDED), 2)
+    mined = mine(CONFIG, [worked], context=[failed])
+    assert [task.interaction_id for task in mined.tasks] == [worked.id]
+    assert [(found.maker, found.origin) for found in mined.worked] == [("log", worked.id), ("repaired", failed.id)]
+    assert mine(CONFIG, [interaction(turn("good night"), 3)], context=[failed, worked]).worked == ()
+
+
+def test_what_no_tool_could_serve() -> None:
+    declined = turn("book me a flight", answer="I have no tool for that.")
+    assert kinds(interaction(declined)) == ["unserved"]
+    shown = turn("book a hotel").model_copy(update={"tools": ("add",)})
+    assert kinds(interaction(shown, verdict="bad")) == ["unserved"]
+    assert kinds(interaction(turn("hello there"))) == ["talk"]
+
+
+@pytest.mark.parametrize(
+    ("shares", "kind"),
+    [((), "talk"), ((0.25,), "talk"), ((1.0,), "missed"), ((0.75, 0.25), "missed"), ((0.5, 0.25), "uncertain")],
+)
+def test_where_the_model_hesitates(shares: tuple[float, ...], kind: str) -> None:
+    calls = tuple((Call(name="add", arguments={"a": n}), share) for n, share in enumerate(shares))
+    config = MineConfig(probed=1)
+    logged = [interaction(turn("add 1 and 2", ADDED), 1), *(interaction(turn(f"what is {n}"), n) for n in (2, 3))]
+    asked: list[str] = []
+
+    def probe(text: str) -> Probed:
+        asked.append(text)
+        return Probed(calls=calls)
+
+    tasks = mine(config, logged, probe=probe).tasks
+    assert [task.kind for task in tasks] == ["worked", kind, "talk"]
+    assert asked == ["what is 2"]
+    assert len(tasks[1].calls) == (0 if kind == "talk" else len(shares))
+
+
+def test_each_source_has_its_quota() -> None:
+    logged = [interaction(turn(f"request {n}"), n, session=str(n), source=f"from-{n % 2}") for n in range(1, 9)]
+    mined = mine(MineConfig(per_source=3), logged)
+    assert mined.by_source == {"from-1": 3, "from-0": 3}
+    assert (mined.over_quota, mined.by_kind) == (2, {"talk": 6})
+
+
+@settings(max_examples=60, deadline=None)
+@given(LOG)
+def test_the_same_log_gives_the_same_tasks(log: list[tuple[str, str, str]]) -> None:
+    assert mine(CONFIG, interactions(log)) == mine(CONFIG, interactions(log))
+
+
+def test_a_turn_that_repaired_itself_keeps_what_it_did_in_vain() -> None:
+    wrong = ("add", {"a": 1}, ToolErrorKind.INVALID_ARGUMENTS)
+    (found,) = mine(CONFIG, [interaction(turn("add 1 and 2", wrong, ADDED))]).worked
+    assert [(f.call.arguments, f.error.kind) for f in found.failures] == [({"a": 1}, ToolErrorKind.INVALID_ARGUMENTS)]
+    assert found.calls == (Call(name="add", arguments={"a": 1, "b": 2}),)
+    lost = ("add", {"a": 1, "b": 2}, ToolErrorKind.LOST)
+    (found,) = mine(CONFIG, [interaction(turn("add 1 and 2", lost, ADDED))]).worked
+    assert (found.failures, len(found.calls)) == ((), 1), "a lost worker is nothing to repair"
+    log = [interaction(turn("add 1 and 2", wrong), 1), interaction(turn("add 1 and 2 now", ADDED), 2)]
+    assert [t.failures for t in mine(CONFIG, log).worked if t.maker == "repaired"] == [()]
+
+
+def test_calls_one_by_one_are_told_from_calls_at_once() -> None:
+    doubled = ("double", {"n": 3}, 6)
+    (one_by_one,) = mine(CONFIG, [interaction(turn("add 1 and 2, then double it", ADDED, doubled))]).worked
+    assert one_by_one.sequential
+    logged = turn("add 1 and 2 and double 3", ADDED, doubled)
+    user, first, told, second, told_again, answer = logged.messages
+    both = first.model_copy(update={"tool_calls": (*first.tool_calls, *second.tool_calls)})
+    at_once = logged.model_copy(update={"messages": (user, both, told, told_again, answer)})
+    (found,) = mine(CONFIG, [interaction(at_once)]).worked
+    assert (found.sequential, len(found.calls)) == (False, 2)
+    assert not mine(CONFIG, [interaction(turn("add 1 and 2", ADDED))]).worked[0].sequential
+
+
+def test_who_asked_is_known_and_nobody_teaches_too_much() -> None:
+    asked = [
+        interaction(turn(f"add {n} and 2", ADDED), n, session=str(n), source="gateway").model_copy(
+            update={"owner": "mia" if n % 2 else "", "tenant": "shop" if n % 2 else ""}
+        )
+        for n in range(1, 9)
+    ]
+    mined = mine(MineConfig(per_user=3), asked)
+    assert [(task.owner, task.tenant) for task in mined.tasks].count(("mia", "shop")) == 3
+    assert mined.by_user == {"shop/mia": 3}
+    assert (mined.over_quota, len(mined.tasks)) == (1, 7)

@@ -24,7 +24,8 @@ from transformers import (  # noqa: E402  # noqa: E402
 
 from evolver.training import tree_attention  # noqa: E402
 from evolver.training.lora_linear import speed_up  # noqa: E402
-from evolver.training.prefix_tree import Lesson, pack  # noqa: E402
+from evolver.training.prefix_tree import Lesson, Pack, pack  # noqa: E402
+from evolver.training.sharing import ROUGH_TOLERANCE  # noqa: E402
 from evolver.training.step import score  # noqa: E402
 
 VOCABULARY = 61
@@ -111,18 +112,78 @@ def trees(draw: st.DrawFn) -> list[Lesson]:
 
 
 @settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(lessons=trees(), min_gain=st.sampled_from([1, 6]))
+@given(lessons=trees(), min_gain=st.sampled_from([1, 6]), most_kept=st.sampled_from([0, tree_attention.MOST_KEPT]))
 def test_loss_and_gradients_equal_running_each_lesson_alone(
-    models: tuple[nn.Module, nn.Module], lessons: list[Lesson], min_gain: int
+    models: tuple[nn.Module, nn.Module], lessons: list[Lesson], min_gain: int, most_kept: int
 ) -> None:
     plain, shared = models
     expected = _plain(plain, lessons)
     expected.backward()
-    scored = score(shared.get_base_model(), pack(lessons, range(len(lessons)), min_gain=min_gain))
-    scored.loss.backward()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(tree_attention, "MOST_KEPT", most_kept)
+        scored = score(shared.get_base_model(), pack(lessons, range(len(lessons)), min_gain=min_gain))
+        scored.loss.backward()
     torch.testing.assert_close(scored.loss, expected, rtol=2e-5, atol=1e-4)
     wanted, got = _gradients(plain), _gradients(shared)
     assert wanted.keys() == got.keys()
     assert wanted
     for name, gradient in wanted.items():
         torch.testing.assert_close(got[name], gradient, rtol=1e-3, atol=1e-4, msg=lambda m, n=name: f"{n}: {m}")
+
+
+def test_weights_of_a_large_pack_are_not_kept_for_the_backward_pass(
+    models: tuple[nn.Module, nn.Module], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    prefix = tuple(3 + i % 50 for i in range(60))
+    lessons = [Lesson(str(i), (*prefix, 3 + i, 7, 9), (61, 62)) for i in range(8)]
+    packed = pack(lessons, range(8))
+    weights = tree_attention.layout(packed, torch.device("cpu")).weights(heads=6)
+    assert weights > 6 * 60 * 60
+    kept = _kept(models[1], packed)
+    monkeypatch.setattr(tree_attention, "MOST_KEPT", weights - 1)
+    assert _kept(models[1], packed) <= kept - 2 * weights, "two layers"
+
+
+def _kept(model: nn.Module, packed: Pack) -> int:
+    """How many numbers the graph of one pass holds."""
+    sizes: list[int] = []
+
+    def note(tensor: torch.Tensor) -> torch.Tensor:
+        sizes.append(tensor.numel())
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor):
+        score(model.get_base_model(), packed)
+    return sum(sizes)
+
+
+@pytest.fixture(scope="module", params=CONFIGS)
+def rough_models(request: pytest.FixtureRequest) -> tuple[nn.Module, nn.Module, nn.Module]:
+    """In bf16: run plainly, and as the trainer does; and the same numbers computed in fp32."""
+    shared = _adapted(request.param, tree_attention.NAME, torch.bfloat16)
+    assert speed_up(shared) == 14
+    plain = _adapted(request.param, "eager", torch.bfloat16)
+    return plain, shared, _adapted(request.param, "eager", torch.bfloat16).float()
+
+
+@settings(max_examples=6, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(lessons=trees(), min_gain=st.sampled_from([1, 6]))
+def test_in_bf16_sharing_rounds_no_worse_than_running_each_lesson_alone(
+    rough_models: tuple[nn.Module, nn.Module, nn.Module], lessons: list[Lesson], min_gain: int
+) -> None:
+    plain, shared, exact = rough_models
+    losses = []
+    for model in (plain, exact):
+        loss = _plain(model, lessons)
+        loss.backward()
+        losses.append(loss.item())
+    scored = score(shared.get_base_model(), pack(lessons, range(len(lessons)), min_gain=min_gain))
+    scored.loss.backward()
+    found, expected = scored.loss.item(), losses[1]
+    assert abs(found - expected) <= 2 * abs(losses[0] - expected) + 0.02 * expected
+    alone, together, true = (
+        torch.cat([gradient.float().flatten() for gradient in _gradients(model).values()])
+        for model in (plain, shared, exact)
+    )
+    assert (together - true).norm() <= 2 * (alone - true).norm() + ROUGH_TOLERANCE * true.norm()
+    assert (alone - true).norm() < 0.5 * true.norm(), "else the bound says nothing"

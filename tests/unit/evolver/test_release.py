@@ -1,19 +1,22 @@
 """What serves: the pointer and the ledger agree, going back works, a tampered adapter is never served."""
 
+import socket
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from agent.errors import AdapterError
-from agent.serving import active_adapter
-from agent.serving.active_adapter import ActiveAdapter
+from agent.errors import AdapterError, ModelUnavailable
+from agent.serving import active_adapter, adapter_folder
+from agent.serving.active_adapter import ActiveAdapter, Change
 from agent.serving.state import ServingState
-from evolver import release
+from evolver import adapter_files, base_model, release
 from evolver.errors import AdapterInvalid
 from evolver.ledger import Ledger
+from evolver.proof import Server
 from evolver.types import Adapter
 from tests.fakes.evolution import publish_adapter, tamper, tamper_manifest
 from tests.fakes.model_server import ModelServer
@@ -48,6 +51,10 @@ def state_of(server: ModelServer) -> ServingState:
     return ServingState(pid=1, gateway_url="", vllm_url=server.url, vllm_pid=1, vllm_key=server.key)
 
 
+def running(server: ModelServer) -> tuple[ServingState, list[Server]]:
+    return state_of(server), [Server(url=server.url, key=server.key)]
+
+
 def serving(data: Path) -> str:
     return active_adapter.read(data).name
 
@@ -66,7 +73,8 @@ def back(data: Path, ledger: Ledger, to: str | None = None) -> tuple[str, str]:
 
 def test_promotion_changes_pointer_and_ledger(tmp_path: Path, ledger: Ledger, adapters: dict[str, Adapter]) -> None:
     assert promote(FIRST, tmp_path, ledger) == "base"
-    assert active_adapter.read(tmp_path) == ActiveAdapter(name=FIRST, sha256=adapters[FIRST].sha256)
+    pointer = active_adapter.read(tmp_path)
+    assert (pointer.name, pointer.sha256) == (FIRST, adapters[FIRST].sha256)
     assert promote(SECOND, tmp_path, ledger) == FIRST
     assert [(r.adapter, r.previous) for r in ledger.releases()] == [(SECOND, FIRST), (FIRST, "base")]
     assert states(ledger) == {FIRST: "promoted", SECOND: "promoted"}
@@ -79,7 +87,7 @@ def test_going_back_step_by_step_to_the_base_model(tmp_path: Path, ledger: Ledge
     assert back(tmp_path, ledger) == (SECOND, FIRST)
     assert (serving(tmp_path), states(ledger)[SECOND]) == (FIRST, "withdrawn")
     assert back(tmp_path, ledger) == (FIRST, "base")
-    assert active_adapter.read(tmp_path) == ActiveAdapter()
+    assert (serving(tmp_path), active_adapter.read(tmp_path).sha256) == ("base", "")
     with pytest.raises(UserError, match="nothing to go back to"):
         back(tmp_path, ledger)
     assert states(ledger) == {FIRST: "withdrawn", SECOND: "withdrawn"}
@@ -105,6 +113,18 @@ def test_an_adapter_that_was_withdrawn_is_passed_over_until_it_is_promoted_again
     promote(FIRST, tmp_path, ledger)
     promote(SECOND, tmp_path, ledger)
     assert back(tmp_path, ledger) == (SECOND, FIRST)
+
+
+@pytest.mark.timeout(30)  # half of what loading an adapter may take
+@pytest.mark.usefixtures("adapters")
+def test_a_vllm_that_hangs_does_not_hold_up_going_back(tmp_path: Path, ledger: Ledger) -> None:
+    promote(FIRST, tmp_path, ledger)
+    promote(SECOND, tmp_path, ledger)
+    with socket.create_server(("127.0.0.1", 0)) as silent:  # connections are made, and nobody answers
+        url = f"http://127.0.0.1:{silent.getsockname()[1]}"
+        hangs = ServingState(pid=1, gateway_url="", vllm_url=url, vllm_pid=1, vllm_key="key")
+        assert release.rollback(tmp_path, ledger, hangs, to=FIRST, reason="test") == (SECOND, FIRST)
+    assert serving(tmp_path) == FIRST
 
 
 @pytest.mark.parametrize("harm", [tamper, tamper_manifest])
@@ -153,15 +173,60 @@ def test_loading_checks_the_files_and_the_base_model(
     tmp_path: Path, adapters: dict[str, Adapter], vllm: ModelServer
 ) -> None:
     for _ in range(2):
-        release.load(adapters[FIRST], state_of(vllm), base_sha256="b" * 64)
+        release.load(adapters[FIRST], *running(vllm), base_sha256="b" * 64)
     assert vllm.models == ["base", FIRST]
     with pytest.raises(AdapterInvalid, match="another base model"):
-        release.load(adapters[SECOND], state_of(vllm), base_sha256="c" * 64)
+        release.load(adapters[SECOND], *running(vllm), base_sha256="c" * 64)
     tamper(adapters[SECOND])
     with pytest.raises(AdapterInvalid, match="not the file"):
-        release.load(adapters[SECOND], state_of(vllm), base_sha256="b" * 64)
+        release.load(adapters[SECOND], *running(vllm), base_sha256="b" * 64)
     assert vllm.models == ["base", FIRST]
     assert serving(tmp_path) == "base"
+
+
+def model(folder: Path, weights: bytes = b"one") -> Path:
+    folder.mkdir()
+    (folder / "config.json").write_text("{}")
+    (folder / "model.safetensors").write_bytes(weights)
+    return folder
+
+
+def test_the_base_model_is_hashed_again_only_when_a_file_changed(
+    tmp_path: Path, ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hashed: list[Path] = []
+    real = adapter_folder.file_sha256
+    monkeypatch.setattr(adapter_folder, "file_sha256", lambda path: hashed.append(path) or real(path))
+    folder = model(tmp_path / "model")
+    first = base_model.sha256(folder, ledger)
+    assert (len(hashed), base_model.sha256(folder, ledger), len(hashed)) == (2, first, 2)
+    assert first == adapter_files.model_sha256(folder)
+    (folder / "model.safetensors").write_bytes(b"another")
+    assert base_model.sha256(folder, ledger) == adapter_files.model_sha256(folder) != first
+    other = model(tmp_path / "other")
+    assert base_model.sha256(other, ledger) == first
+
+
+def test_after_the_model_was_changed_its_adapters_serve_no_more(tmp_path: Path, ledger: Ledger) -> None:
+    """Whoever asks for them: by promotion, by going back, by a trial."""
+    new = adapter_files.model_sha256(model(tmp_path / "new"))
+    number = ledger.open_cycle().number
+    ledger.add_adapter(publish_adapter(tmp_path, FIRST), number, "base", "d")
+    ledger.add_adapter(publish_adapter(tmp_path, SECOND, base_sha256=new), number, "base", "d")
+    promote(FIRST, tmp_path, ledger)
+    release.promote(SECOND, tmp_path, ledger, None, reason="test", base_sha256=new)
+    foreign = r"adapter-0001: made for another base model \(tiny\); .*set \[agent.serving\] model back"
+    for change in (
+        lambda: release.promote(FIRST, tmp_path, ledger, None, reason="test", base_sha256=new),
+        lambda: release.rollback(tmp_path, ledger, None, reason="test", base_sha256=new),
+        lambda: release.begin_trial(FIRST, tmp_path, ledger, None, share=0.1, cycle=1, base_sha256=new),
+        lambda: release.promote_from_trial(FIRST, tmp_path, ledger, None, reason="test", base_sha256=new),
+        lambda: release.load_registered(FIRST, tmp_path, ledger, None, base_sha256=new),
+    ):
+        with pytest.raises(AdapterInvalid, match=foreign):
+            change()
+    assert (serving(tmp_path), release.on_trial(tmp_path)) == (SECOND, "")
+    assert release.rollback(tmp_path, ledger, None, to="base", reason="test", base_sha256=new) == (SECOND, "base")
 
 
 @pytest.mark.usefixtures("adapters")
@@ -170,7 +235,7 @@ def test_a_damaged_pointer_file_is_mended_by_going_back_to_base(tmp_path: Path, 
     with pytest.raises(UserError, match="evolver rollback base"):
         promote(FIRST, tmp_path, ledger)
     back(tmp_path, ledger, "base")
-    assert active_adapter.read(tmp_path) == ActiveAdapter()
+    assert serving(tmp_path) == "base"
 
 
 def test_after_a_crash_between_pointer_and_ledger_the_pointer_is_believed(
@@ -187,6 +252,53 @@ def test_after_a_crash_between_pointer_and_ledger_the_pointer_is_believed(
     active_adapter.path(tmp_path).unlink()
     release.reconcile(tmp_path, ledger)
     assert ledger.releases()[0].adapter == "base"
+
+
+@pytest.mark.usefixtures("adapters")
+def test_going_back_works_while_vllm_is_down(tmp_path: Path, ledger: Ledger, vllm: ModelServer) -> None:
+    promote(FIRST, tmp_path, ledger)
+    promote(SECOND, tmp_path, ledger)
+    down = state_of(vllm).model_copy(update={"vllm_url": "http://127.0.0.1:9"})
+    assert release.rollback(tmp_path, ledger, down, reason="test") == (SECOND, FIRST)
+    with pytest.raises(ModelUnavailable):
+        release.promote(SECOND, tmp_path, ledger, down, reason="test")
+    assert release.rollback(tmp_path, ledger, down, to="base", reason="test") == (FIRST, "base")
+
+
+def test_the_ledger_catches_up_with_the_pointer_word_for_word(
+    tmp_path: Path, ledger: Ledger, adapters: dict[str, Adapter]
+) -> None:
+    """The pointer was written, its line in the ledger was not."""
+    promote(FIRST, tmp_path, ledger)
+    change = Change(serial=2, previous=FIRST, reason="turns called bad", by="monitor", withdraws=True)
+    active_adapter.write(tmp_path, ActiveAdapter(name=SECOND, sha256=adapters[SECOND].sha256, change=change))
+    for _ in range(2):
+        release.reconcile(tmp_path, ledger)
+    newest = ledger.releases()[0]
+    assert (newest.number, newest.adapter, newest.previous, newest.reason, newest.by) == (
+        2,
+        SECOND,
+        FIRST,
+        "turns called bad",
+        "monitor",
+    )
+    assert states(ledger) == {FIRST: "withdrawn", SECOND: "promoted"}
+    assert len(ledger.releases()) == 2
+
+
+@pytest.mark.usefixtures("adapters")
+def test_several_at_once_come_one_after_the_other(tmp_path: Path, ledger: Ledger) -> None:
+    def change(n: int) -> None:
+        with Ledger(tmp_path / "evolution.db") as own:
+            promote((FIRST, SECOND, "base")[n % 3], tmp_path, own)
+
+    with ThreadPoolExecutor(6) as pool:
+        list(pool.map(change, range(24)))
+    releases = ledger.releases()[::-1]
+    assert [change.number for change in releases] == list(range(1, 25))
+    served = ["base", *(change.adapter for change in releases)]
+    assert [change.previous for change in releases] == served[:-1]
+    assert serving(tmp_path) == served[-1]
 
 
 STEPS = st.lists(st.sampled_from(["first", "second", "base", "back"]), max_size=6)

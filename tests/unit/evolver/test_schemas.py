@@ -1,14 +1,18 @@
 """Schemas for sampling: never looser than the tool's own, short lists, optional parameters in and out."""
 
 import copy
+import json
 import random
+import re
+from typing import Any
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 from pydantic import JsonValue
 
-from evolver.schemas import bounded, restricted
+from evolver.schemas import bounded, json_pattern, restricted
 
 QUICK = settings(max_examples=40, deadline=None)
 
@@ -86,3 +90,46 @@ def test_the_schema_given_is_not_changed(seed: int, names: set[str]) -> None:
 
 def test_a_tool_without_parameters() -> None:
     assert bounded({"type": "object"}, random.Random(0))["properties"] == {}
+
+
+FLAT: dict[str, JsonValue] = {
+    "properties": {
+        "text": {"type": "string"},
+        "count": {"type": "integer"},
+        "share": {"anyOf": [{"type": "number"}, {"type": "null"}]},
+        "kind": {"enum": ["a.b", "c"]},
+        "sure": {"type": "boolean"},
+        "many": {"type": "array", "items": {"type": "integer"}, "minItems": 2, "maxItems": 4},
+    }
+}
+
+
+@QUICK
+@given(
+    text=st.text(min_size=1, alphabet=st.characters(exclude_categories=("C",), exclude_characters='"\\')),
+    count=st.integers(),
+    share=st.none() | st.floats(-1e6, 1e6).map(lambda value: round(value, 3)).filter(lambda v: "e" not in repr(v)),
+    kind=st.sampled_from(["a.b", "c"]),
+    sure=st.booleans(),
+    many=st.lists(st.integers(), min_size=2, max_size=4),
+)
+def test_the_pattern_of_a_flat_schema_takes_what_it_allows(**values: Any) -> None:
+    pattern = json_pattern(FLAT)
+    assert pattern is not None
+    assert re.fullmatch(pattern, json.dumps(values, ensure_ascii=False))
+
+
+@pytest.mark.parametrize(
+    "change", [{"kind": "axb"}, {"many": [1]}, {"many": [1, 2, 3, 4, 5]}, {"count": "1"}, {"text": "two\nlines"}]
+)
+def test_and_nothing_else(change: dict[str, Any]) -> None:
+    values = {"text": "t", "count": 1, "share": 0.5, "kind": "c", "sure": True, "many": [1, 2]}
+    pattern = json_pattern(FLAT)
+    assert pattern is not None
+    assert re.fullmatch(pattern, json.dumps(values))
+    assert not re.fullmatch(pattern, json.dumps(values | change))
+
+
+@pytest.mark.parametrize("field", [{"type": "object"}, {"type": "array", "items": {"type": "integer"}}, True])
+def test_a_nested_or_unbounded_schema_has_no_pattern(field: Any) -> None:
+    assert json_pattern({"properties": {"field": field}}) is None

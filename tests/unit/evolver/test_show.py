@@ -5,8 +5,8 @@ import pytest
 from evolver.cycle import CycleReport
 from evolver.evaluate import rate
 from evolver.ledger import AdapterRow, CycleRow, Release
-from evolver.show import ProgressBars, adapters_text, cycle_text, history_text, report_text, scores_text
-from evolver.types import GateDecision, Verified
+from evolver.show import ProgressBars, adapters_text, cycle_text, history_text, report_text, scores_text, tools_text
+from evolver.types import Defined, GateDecision, Invented, ToolsMade, Verified
 from tests.fakes.evolution import eval_report
 
 EVIL = "\x1b[2Jevil"
@@ -41,7 +41,7 @@ def test_scores_side_by_side_with_their_intervals() -> None:
 
 
 def test_a_report_without_requests_is_shown_too() -> None:
-    assert "(0/0, 0–100)" in report_text(eval_report())
+    assert report_text(eval_report()) == "m on tiny: 0 requests, 0 could not be judged"
 
 
 def test_a_cycle_on_one_screen(tmp_path: object) -> None:
@@ -64,7 +64,7 @@ def test_a_cycle_on_one_screen(tmp_path: object) -> None:
 
 def test_what_others_wrote_cannot_steer_the_terminal() -> None:
     assert "\x1b" not in cycle_text(CycleReport(cycle=row(reason=EVIL)))
-    release = Release(at=1.0, adapter="adapter-0001", previous="base", reason=EVIL)
+    release = Release(number=1, by="person", at=1.0, adapter="adapter-0001", previous="base", reason=EVIL)
     for detailed in (True, False):
         assert "\x1b" not in history_text([row(reason=EVIL)], [release], detailed=detailed)
     assert "evil" in history_text([row(reason=EVIL)], [release], detailed=False)
@@ -89,9 +89,9 @@ def test_adapters_without_scores() -> None:
         scores={},
     )
     empty = bare.model_copy(update={"scores": {"exact": {"hits": 0, "n": 0}}})
-    assert adapters_text([bare], "base").startswith("  adapter-0001  candidate")
-    assert adapters_text([bare], "adapter-0001").startswith("* adapter-0001")
-    assert "exact call –" in adapters_text([empty], "base")
+    assert adapters_text([bare], "base", {}, {}, {}).startswith("  adapter-0001  candidate")
+    assert adapters_text([bare], "adapter-0001", {}, {}, {}).startswith("* adapter-0001")
+    assert "exact call –" in adapters_text([empty], "base", {}, {}, {})
 
 
 def test_without_a_terminal_a_stage_is_one_line_when_it_ends(capsys: pytest.CaptureFixture[str]) -> None:
@@ -103,3 +103,15 @@ def test_without_a_terminal_a_stage_is_one_line_when_it_ends(capsys: pytest.Capt
     (line,) = shown.err.splitlines()
     assert line.startswith("make ")
     assert line.endswith(" s")
+
+
+def test_what_became_of_new_tools_is_said_step_by_step() -> None:
+    invented = Invented(tried=9, defined=7, written=4, ran=2, kept=1, dropped={"code_no_python": 8})
+    defined, new, word = tools_text(
+        ToolsMade(defined=Defined(tried=5, right=2, dropped={"cut_off": 3}), invented=invented)
+    )
+    assert "2 of 5" in defined
+    assert "cut off 3" in defined
+    assert "9 tried: 7 defined, 4 written, 2 ran, 1 kept (code no python 8)" in new
+    assert "evolver tools list" in word
+    assert tools_text(ToolsMade(defined=Defined(), invented=Invented())) == []

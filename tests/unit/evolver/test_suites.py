@@ -8,6 +8,11 @@ import pytest
 from evolver import suites
 from evolver.errors import StageError
 from evolver.suites import Fingerprints
+from evolver.text import normalised
+from tests.fakes.sandbox import InProcessSandbox
+from toolkit.config import ToolkitConfig
+from toolkit.execute import Executor
+from toolkit.registry import load_local_tools
 
 
 @pytest.fixture
@@ -27,6 +32,26 @@ def test_the_shipped_suite() -> None:
     assert len({item.id for item in suite.items}) == len(suite.items) >= 60
     assert sum(not item.expected for item in suite.items) >= 15
     assert sum(bool(item.expected) for item in suite.items) >= 40
+
+
+def test_the_development_suite_asks_for_every_built_in_tool_with_arguments_that_fit() -> None:
+    suite, registry = suites.load(suites.DEVELOPMENT), load_local_tools(ToolkitConfig())
+    calls = [call for item in suite.items for call in item.expected]
+    assert {call.name for call in calls} == set(registry.names())
+    executor = Executor(registry, InProcessSandbox())
+    for call in calls:
+        tool = registry.get(call.name)
+        assert tool is not None
+        assert executor.problem(tool, call.arguments) is None
+    assert sum(bool(item.expected) for item in suite.items) == 90
+    assert sum(not item.expected for item in suite.items) == 30
+
+
+def test_the_development_suite_asks_nothing_that_is_held_out() -> None:
+    held_out = {normalised(item.request) for item in suites.load().items}
+    develop = [normalised(item.request) for item in suites.load(suites.DEVELOPMENT).items]
+    assert len(set(develop)) == len(develop)
+    assert not sum(request in held_out for request in develop)
 
 
 def test_an_unknown_suite_is_named_with_those_that_there_are(folder: Path) -> None:

@@ -10,7 +10,15 @@ from hypothesis import strategies as st
 
 from evolver.training.calibration import auc, calibrate
 from evolver.training.prefix_tree import Lesson, pack, plan, shared_length
-from evolver.training.schedule import affordable_steps, halve, learning_rate_factor, packs_of_epochs, why_lost
+from evolver.training.schedule import (
+    affordable_steps,
+    deal,
+    halve,
+    learning_rate_factor,
+    packs_of_epochs,
+    step_seed,
+    why_lost,
+)
 
 TOKEN = st.integers(0, 3)
 SEQUENCES = st.lists(st.lists(TOKEN, min_size=2, max_size=30), min_size=1, max_size=12)
@@ -88,6 +96,14 @@ def test_groups_that_share_stay_together_while_they_fit() -> None:
     assert plain / computed > 5
 
 
+def test_a_prefix_longer_than_the_budget_is_shared_all_the_same() -> None:
+    generator = random.Random(1)
+    lessons = _lessons([[1] * 3000 + [generator.randrange(2, 900) for _ in range(60)] for _ in range(256)])
+    packs = [pack(lessons, members) for members in plan(lessons, range(len(lessons)), 768, 0)]
+    assert max(len(p.tokens) for p in packs) <= 4500
+    assert sum(p.plain_tokens for p in packs) / sum(len(p.tokens) for p in packs) > 15
+
+
 def test_epochs_differ_in_order_but_not_in_content() -> None:
     lessons = _lessons([[i, i + 1, i + 2] for i in range(50)])
     packs = packs_of_epochs(lessons, 2, 20, 0)
@@ -127,6 +143,12 @@ def test_a_run_is_lost_when_the_loss_is_no_number_or_explodes() -> None:
     assert why_lost([math.inf]) == "the loss is inf"
 
 
+def test_a_run_of_few_steps_is_lost_when_its_loss_ends_far_above_its_first() -> None:
+    assert why_lost([2.0]) is None
+    assert why_lost([2.0, 1.0, 4.9]) is None
+    assert why_lost([2.0, 1.0, 5.1]) == "the loss rose from 2.00 to 5.10"
+
+
 def test_calibration_cuts_between_sides_that_lie_apart() -> None:
     found = calibrate(5, [2.0 + i for i in range(10)], [-3.0 - i for i in range(8)])
     assert found is not None
@@ -156,3 +178,22 @@ def test_calibration_needs_both_sides() -> None:
 def test_auc_is_the_share_of_pairs_in_order(yes: list[int], no: list[int]) -> None:
     pairs = [1.0 if a > b else 0.5 if a == b else 0.0 for a in yes for b in no]
     assert auc(sorted(yes), sorted(no)) == pytest.approx(sum(pairs) / len(pairs))
+
+
+@given(
+    sizes=st.lists(st.integers(1, 9), min_size=1, max_size=6), processes=st.integers(1, 5), length=st.integers(2, 30)
+)
+def test_a_step_is_dealt_whole_and_to_everyone_if_it_can_be(sizes: list[int], processes: int, length: int) -> None:
+    lessons = _lessons([[i] * length for i in range(sum(sizes))])
+    numbers = iter(range(sum(sizes)))
+    packs = [[next(numbers) for _ in range(size)] for size in sizes]
+    shares = deal(packs, lessons, processes)
+    assert len(shares) == processes
+    assert sorted(i for share in shares for members in share for i in members) == list(range(sum(sizes)))
+    assert all(shares) == (sum(sizes) >= processes)
+    assert deal(packs, lessons, 1) == [packs]
+
+
+def test_no_two_steps_or_processes_draw_the_same_dropout() -> None:
+    seeds = {step_seed(seed, step, process) for seed in range(3) for step in range(50) for process in range(4)}
+    assert len(seeds) == 3 * 50 * 4

@@ -1,26 +1,31 @@
 """Which traces are fit to learn from: each reason for which one is dropped, alone."""
 
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from evolver import checks
 from evolver.config import VerifyConfig
+from evolver.effects import harmless
 from evolver.generate import Generator
 from evolver.jsonl import read_lines
 from evolver.text import normalised
-from evolver.types import Trace, Verdict, Verified
+from evolver.types import Call, Failure, Trace, Verdict, Verified
 from evolver.verify import verify
 from tests.fakes import shop_tools
 from tests.fakes.evolution import trace
 from tests.fakes.model_server import ModelServer, Says
-from tests.fakes.sandbox import InProcessSandbox
+from tests.fakes.sandbox import InProcessSandbox, LosingSandbox
 from toolkit.errors import SandboxUnavailable
 from toolkit.execute import Executor
 from toolkit.sandbox import ExecResult
+from toolkit.sandbox.insistent import Insistent
 from toolkit.search import ToolIndex
+from toolkit.tool import Effect, Tool, ToolError, ToolErrorKind, ToolResult
 
 CONFIG = VerifyConfig(round_trips_per_call=2, kept_per_call=1, per_tool=10)
 
@@ -172,6 +177,16 @@ def test_a_broken_sandbox_gives_no_verdict(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_lost_worker_gives_no_verdict(tmp_path: Path) -> None:
+    """Lost once, the call is made again; lost twice, the sandbox is broken."""
+    for losing, traces in ((1, (GOOD, PARCEL)), (1, (PARCEL, GOOD))):
+        executor = Executor(shop_tools.registry(), Insistent(LosingSandbox(losing)))
+        assert judged(tmp_path / "once", *traces, executor=executor)[0].kept == 2
+    with pytest.raises(SandboxUnavailable, match="a call of add_prices was lost twice"):
+        judged(tmp_path / "twice", GOOD, executor=Executor(shop_tools.registry(), Insistent(LosingSandbox(2))))
+    assert not (tmp_path / "twice").exists()
+
+
 class Reader:
     """A model that, shown a request, answers with the arguments that the test gave for it."""
 
@@ -216,7 +231,7 @@ def test_shown_the_request_the_model_must_arrive_at_the_same_result(
     assert reason(tmp_path, GOOD, generator=generator) == why
     (asked,) = reader.asked
     assert asked["temperature"] == 0
-    assert asked["structured_outputs"]["json"]["required"] == ["first", "second"]
+    assert re.findall(r'"(\w+)": ', asked["structured_outputs"]["regex"]) == ["first", "second"]
 
 
 def test_talk_and_logged_turns_make_no_round_trip(tmp_path: Path, reader: Reader, generator: Generator) -> None:
@@ -254,3 +269,72 @@ def test_progress_rises_to_the_end(tmp_path: Path, reader: Reader, generator: Ge
     assert shares == sorted(shares)
     assert shares[-1] == 1.0
     assert len(set(shares)) > 3
+
+
+def test_where_no_value_can_be_mistaken_the_model_is_not_asked(tmp_path: Path) -> None:
+    with ModelServer(script=lambda _: Says("nothing", status=500)) as server, Generator(server.url) as generator:
+        assert reason(tmp_path, PARCEL, generator=generator) == ""
+    assert server.requests == []
+
+
+def test_what_an_empty_workspace_lacks_is_no_fault_of_the_call(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def missing(**_: Any) -> None:
+        raise ValueError("there is none")
+
+    monkeypatch.setattr(shop_tools, "keep_receipt", missing)
+    monkeypatch.setattr(shop_tools, "heaviest_parcel", missing)
+    found = trace("Keep the receipt of the shop Baker with 12.", "keep_receipt", {"shop": "Baker", "total": 12}, None)
+    assert reason(tmp_path, found.model_copy(update={"results": ()})) == ""
+    assert reason(tmp_path, PARCEL) == "call_tool_failed"
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments", "value"), [("ring_bell", {"times": 3}, "rung"), ("look_outside", {}, "fog")]
+)
+def test_what_may_not_run_is_taken_as_logged_and_else_dropped(
+    tmp_path: Path, name: str, arguments: dict[str, Any], value: str
+) -> None:
+    sandbox = InProcessSandbox()
+    executor = Executor(shop_tools.registry(), sandbox, allows=harmless)
+    words = "Ring the bell of the shop 3 times." if arguments else "Look and say what can be seen from the window."
+    logged = trace(words, name, arguments, value, maker="log").model_copy(update={"origin": "1-0"})
+    assert reason(tmp_path, logged, executor=executor) == ""
+    assert sandbox.calls == []
+    made = logged.model_copy(update={"origin": "", "maker": "answer_first"})
+    assert reason(tmp_path, made, executor=executor) == ("call_tool_failed" if arguments else "")
+    assert (name == "ring_bell") is (sandbox.calls == [])
+
+
+def test_reading_tools_run_again_where_that_is_allowed_and_may_read_something_else(tmp_path: Path) -> None:
+    words = "Look and say what can be seen from the window."
+    logged = trace(words, "look_outside", {}, "fog", maker="log").model_copy(update={"origin": "1-0"})
+    sandbox = InProcessSandbox()
+    executor = Executor(shop_tools.registry(), sandbox, allows=harmless)
+    assert reason(tmp_path, logged, executor=executor, allow_reads=True) == ""
+    assert [name for _, name in sandbox.calls] == ["look_outside"]
+
+
+def test_a_failure_that_fails_no_more_explains_no_repair(tmp_path: Path) -> None:
+    wrong = Failure(
+        call=Call(name="add_prices", arguments={"first": 21}),
+        error=ToolError(kind=ToolErrorKind.INVALID_ARGUMENTS, message="no"),
+    )
+    repaired = GOOD.model_copy(update={"maker": "repaired", "origin": "1-0", "failures": (wrong,)})
+    assert reason(tmp_path, repaired) == ""
+    fine = wrong.model_copy(update={"call": GOOD.calls[0]})
+    assert reason(tmp_path, repaired.model_copy(update={"failures": (fine,)})) == "failure_is_gone"
+
+
+@pytest.mark.parametrize(
+    ("effect", "source", "forgiven"),
+    [
+        ("writes", "builtin", True),
+        ("reads", "builtin", False),
+        ("pure", "builtin", False),
+        ("writes", "python:os", False),
+    ],
+)
+def test_only_a_tool_that_keeps_state_is_forgiven_a_failure(effect: str, source: str, forgiven: bool) -> None:
+    keeps = Tool(name="t", description="T.", parameters={}, effect=Effect(effect), sandbox_state=True, source=source)
+    failed = ToolResult(call_id="1", name="t", error=ToolError(kind=ToolErrorKind.TOOL_FAILED, message="no"))
+    assert checks.worked(keeps, failed) is forgiven

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from pydantic import JsonValue
 
 from evolver.text import states
-from evolver.wording import stating
+from evolver.wording import stating, telling
 
 QUICK = settings(max_examples=40, deadline=None)
 
@@ -103,5 +103,40 @@ def test_a_sentence_with_markers_or_line_breaks_does_not_match(values: list[Json
 
 @pytest.mark.parametrize("joined", ["3, 1 and 2", "3, 1, 2", "3, 1, and 2", "3 and 1 and 2"])
 def test_lists_are_joined_as_people_do(joined: str) -> None:
-    assert matches(stating([[3, 1, 2]]), f" Sort {joined} please.")
-    assert not matches(stating([[3, 1, 2]]), " Sort 312 please.")
+    assert matches(stating([[3, 1, 2]], "Sort"), f" Sort {joined} please.")
+    assert not matches(stating([[3, 1, 2]], "Sort"), " Sort 312 please.")
+
+
+def test_a_request_asks_or_orders_and_does_not_state() -> None:
+    pattern = stating([2.5], "Round")
+    assert all(matches(pattern, f" {text}") for text in ("What is 2.5 rounded?", "Round 2.5.", "I need 2.5 rounded."))
+    assert not any(matches(pattern, f" {text}") for text in ("That's 2.5 rounded.", "Yes, 2.5.", "Wound 2.5."))
+
+
+@pytest.mark.parametrize(
+    ("result", "good", "bad"),
+    [
+        (12.5, "The area is 12.5 square metres.", "The area is 12.4."),
+        (["ivy", "oak"], "Sorted they are ivy, oak.", "Sorted they are oak, ivy."),
+        ("2024-03-01", "It falls on 2024-03-01.", "It falls on 2024-03-02."),
+        (True, "Yes, it is a leap year.", "No, it is not."),
+        (False, "No, that is not one.", "Yes, that is one."),
+        (7, "That makes 7.", "Of 3 that makes 7."),
+    ],
+)
+def test_an_answer_tells_the_result_and_no_number_beside(result: JsonValue, good: str, bad: str) -> None:
+    assert matches(telling(result), f" {good}")
+    assert not matches(telling(result), f" {bad}")
+
+
+def test_an_answer_may_say_the_values_of_the_call() -> None:
+    pattern = telling(2, [26, "old oak"])
+    assert matches(pattern, " The share of 26 for 'old oak' is 2.")
+    assert not matches(pattern, " The share of 27 for 'old oak' is 2.")
+    assert matches(telling(False, [2013]), " No, 2013 is not one.")
+
+
+def test_what_cannot_be_said_cannot_be_told() -> None:
+    assert telling({"a": 1}) is None
+    assert telling(None) is None
+    assert telling([]) is None

@@ -43,5 +43,5 @@ def test_names_that_look_alike_are_refused_naming_both_sources(first: str, secon
 
 
 def test_a_refused_name_is_shown_without_its_strange_letters() -> None:
-    with pytest.raises(ConfigError, match=r"mcp:x has a tool named '\\\\u0430dd': it holds CYRILLIC SMALL LETTER A"):
+    with pytest.raises(ConfigError, match=r"mcp:x has a tool named '\\u0430dd': it holds CYRILLIC SMALL LETTER A"):
         ToolRegistry([Tool(name="аdd", description="", parameters={}, source="mcp:x")])

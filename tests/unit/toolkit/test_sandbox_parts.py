@@ -5,17 +5,20 @@ import errno
 import json
 import os
 import struct
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from toolkit.sandbox import Status, workspace
-from toolkit.sandbox.frames import BadFrame, parse_strict, read_frame, write_frame
+from toolkit.sandbox import ExecResult, Status, seccomp, self_check, workspace
+from toolkit.sandbox.frames import MAX_DEPTH, BadFrame, Late, parse_strict, read_frame, write_frame
 from toolkit.sandbox.judge import judge
 from toolkit.sandbox.plain import encode_result
-from toolkit.sandbox.seccomp import UnknownArchitecture, build_filter
+from toolkit.sandbox.replies import Broken, Ended, ImportFailed, Ready, Unfit, read_hello, read_reply
+from toolkit.sandbox.seccomp import UnknownArchitecture, build_filter, build_server_filter
 
 ALLOW, KILL, EPERM, ENOSYS = 0x7FFF0000, 0x80000000, 0x00050000 | errno.EPERM, 0x00050000 | errno.ENOSYS
 X86, ARM = 0xC000003E, 0xC00000B7
@@ -45,13 +48,32 @@ def _decide(program: bytes, number: int, arch: int, *arguments: int) -> int:
         (41, (), EPERM), (42, (), EPERM), (57, (), EPERM), (58, (), EPERM), (59, (), EPERM), (101, (), EPERM),
         (165, (), EPERM), (250, (), EPERM), (272, (), EPERM), (317, (), EPERM), (319, (), EPERM), (321, (), EPERM),
         (322, (), EPERM), (323, (), EPERM), (425, (), EPERM), (435, (), ENOSYS), (450, (), EPERM), (100000, (), EPERM),
-        (56, (0x11,), EPERM), (56, (0x3D0F00,), ALLOW), (53, (1, 1), ALLOW), (53, (2, 1), EPERM),
+        (56, (0x11,), EPERM), (56, (0x3D0F00,), ALLOW), (440, (), EPERM),
+        (56, (0x7D0F00 | 0x10000000,), EPERM), (53, (1, 1), ALLOW), (53, (2, 1), EPERM),
         (16, (0, 0x5401), ALLOW), (16, (0, 0x5412), EPERM), (16, (0, 0x541C), EPERM), (16, (0, 0x5451), ALLOW),
         (157, (15,), ALLOW), (157, (4,), EPERM), (157, (22,), EPERM), (0x40000000, (), KILL), (0x40000039, (), KILL),
     ],
 )  # fmt: skip
 def test_the_filter_on_x86_64(number: int, arguments: tuple[int, ...], verdict: int) -> None:
     assert _decide(build_filter("x86_64"), number, X86, *arguments) == verdict
+
+
+@pytest.mark.parametrize(
+    ("number", "arguments", "verdict"),
+    [
+        (0, (), ALLOW), (1, (), ALLOW), (9, (), ALLOW), (257, (), ALLOW), (302, (), ALLOW), (231, (), ALLOW),
+        (16, (0, 0x5401), ALLOW), (16, (0, 0x5412), EPERM), (56, (0x3D0F00,), EPERM), (53, (1, 1), EPERM),
+        (86, (), EPERM), (88, (), EPERM), (62, (), EPERM), (291, (), EPERM), (45, (), EPERM), (435, (), ENOSYS),
+        (41, (), EPERM), (57, (), EPERM), (0x40000000, (), KILL),
+    ],
+)  # fmt: skip
+def test_the_strict_filter_gives_less(number: int, arguments: tuple[int, ...], verdict: int) -> None:
+    assert _decide(build_filter("x86_64", strict=True), number, X86, *arguments) == verdict
+
+
+def test_what_strict_goes_without_is_in_the_table() -> None:
+    known = {entry.split()[0] for entry in seccomp._TABLE.replace("\n", " ").split(";") if entry.strip()}
+    assert set(seccomp._NOT_IN_STRICT.split()) <= known
 
 
 @pytest.mark.parametrize(
@@ -62,7 +84,41 @@ def test_the_filter_on_aarch64(number: int, verdict: int) -> None:
     assert _decide(build_filter("aarch64"), number, ARM) == verdict
 
 
+@pytest.mark.parametrize(
+    ("number", "arguments", "verdict"),
+    [
+        (0, (), ALLOW), (57, (), ALLOW), (58, (), ALLOW), (59, (), ALLOW), (434, (), ALLOW), (444, (), ALLOW),
+        (101, (), EPERM), (165, (), EPERM), (272, (), EPERM), (321, (), EPERM), (425, (), EPERM), (250, (), EPERM),
+        (323, (), EPERM), (246, (), EPERM), (313, (), EPERM), (438, (), EPERM), (435, (), ENOSYS), (466, (), ALLOW),
+        (467, (), ENOSYS), (100000, (), ENOSYS), (56, (0x11,), ALLOW), (56, (0x3D0F00,), ALLOW),
+        (56, (0x10000011,), EPERM), (56, (0x00020011,), EPERM), (56, (0x40000011,), EPERM), (53, (1, 1), ALLOW),
+        (16, (0, 0x5401), ALLOW), (16, (0, 0x5412), EPERM), (16, (0, 0x541C), EPERM), (16, (0, 0x1_0000_5412), EPERM),
+        (0x40000000, (), KILL),
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("network", [False, True])
+def test_the_filter_of_a_server(number: int, arguments: tuple[int, ...], verdict: int, network: bool) -> None:
+    assert _decide(build_server_filter(network=network, machine="x86_64"), number, X86, *arguments) == verdict
+
+
+@pytest.mark.parametrize(
+    ("family", "protocol", "alone", "in_the_network"),
+    [
+        (1, 0, ALLOW, EPERM), (2, 6, EPERM, ALLOW), (10, 17, EPERM, ALLOW), (16, 0, EPERM, ALLOW),
+        (16, 12, EPERM, EPERM), (17, 0, EPERM, EPERM), (38, 0, EPERM, EPERM), (40, 0, EPERM, EPERM),
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize(("machine", "number", "arch"), [("x86_64", 41, X86), ("aarch64", 198, ARM)])
+def test_the_sockets_of_a_server(
+    family: int, protocol: int, alone: int, in_the_network: int, machine: str, number: int, arch: int
+) -> None:
+    for network, verdict in ((False, alone), (True, in_the_network)):
+        program = build_server_filter(network=network, machine=machine)
+        assert _decide(program, number, arch, family, 1, protocol) == verdict
+
+
 def test_calls_of_another_architecture_are_killed() -> None:
+    assert _decide(build_server_filter(network=True, machine="x86_64"), 1, 0x40000003) == KILL
     assert _decide(build_filter("x86_64"), 1, 0x40000003) == KILL
     assert _decide(build_filter("aarch64"), 64, X86) == KILL
     with pytest.raises(UnknownArchitecture, match="riscv64"):
@@ -71,6 +127,7 @@ def test_calls_of_another_architecture_are_killed() -> None:
 
 def test_the_filter_is_small_and_its_jumps_fit() -> None:
     assert len(build_filter("x86_64")) // 8 < 512
+    assert len(build_server_filter(network=True, machine="x86_64")) // 8 < 512
 
 
 _json = st.recursive(
@@ -109,6 +166,17 @@ def test_brackets_in_strings_do_not_count_as_depth() -> None:
     assert parse_strict(json.dumps([text]).encode()) == [text]
 
 
+@given(st.lists(st.sampled_from(['"', "\\", "[", "]", "x"])).map("".join))
+def test_whatever_a_string_holds_depth_is_counted_outside_of_it(text: str) -> None:
+    padding = ["["] * MAX_DEPTH  # brackets enough to be counted at all
+    deepest = json.dumps([text, padding]).encode()
+    for _ in range(MAX_DEPTH - 2):
+        deepest = b"[" + deepest + b"]"
+    assert parse_strict(deepest)
+    with pytest.raises(BadFrame, match="nested deeper"):
+        parse_strict(b"[" + deepest + b"]")
+
+
 def _through_pipe(content: bytes, limit: int) -> bytes | None:
     reader, writer = os.pipe()
     try:
@@ -131,9 +199,96 @@ def test_frames_are_whole_or_refused() -> None:
             _through_pipe(bad, 100)
 
 
-def _reply(claim: bytes = b"", status: int = 0, killed: str = "") -> dict[str, object]:
+def test_a_frame_that_is_not_taken_in_time_is_given_up() -> None:
+    reader, writer = os.pipe()
+    os.set_blocking(writer, False)
+    with pytest.raises(Late):
+        write_frame(writer, bytes(200_000), time.monotonic() + 0.05)
+    os.close(reader)
+    with pytest.raises(BrokenPipeError):
+        write_frame(writer, bytes(200_000), time.monotonic() + 60)
+    os.close(writer)
+
+
+@pytest.mark.parametrize("begun", [b"", b"\x00\x00", b"\x00\x00\x00\x05", b"\x00\x00\x00\x05abc"])
+def test_a_frame_that_does_not_come_in_time_is_given_up(begun: bytes) -> None:
+    reader, writer = os.pipe()
+    os.set_blocking(reader, False)
+    os.write(writer, begun)
+    with pytest.raises(Late):
+        read_frame(reader, 100, time.monotonic() + 0.05)
+    os.write(writer, b"\x00\x00\x00\x00")
+    with pytest.raises(Late):
+        read_frame(reader, 100, time.monotonic())
+    os.close(reader)
+    os.close(writer)
+
+
+def test_a_large_frame_comes_whole_with_a_deadline() -> None:
+    reader, writer = os.pipe()
+    os.set_blocking(reader, False)
+    os.set_blocking(writer, False)
+    content, end = os.urandom(3 << 20), time.monotonic() + 60
+    with ThreadPoolExecutor(1) as pool:
+        written = pool.submit(write_frame, writer, content, end)
+        assert read_frame(reader, 4 << 20, end) == content
+        written.result()
+    os.close(reader)
+    os.close(writer)
+
+
+_ENDED = {
+    "wait_status": 0, "killed": "", "claim": "e30=", "stdout": "", "stderr": "", "files": {"a": "YQ=="},
+    "cpu_seconds": 0.1,
+}  # fmt: skip
+
+
+def test_replies_have_a_shape() -> None:
+    assert read_hello(b'{"ready": true}') == Ready(ready=True)
+    assert read_hello(b'{"failed": "m", "message": "no"}') == ImportFailed(failed="m", message="no")
+    assert read_reply(b'{"broken": "x"}') == Broken(broken="x")
+    assert read_reply(b'{"unfit": "x"}') == Unfit(unfit="x")
+    ended = read_reply(json.dumps(_ENDED).encode())
+    assert isinstance(ended, Ended)
+    assert (ended.claim, ended.files) == (b"{}", {"a": "YQ=="})
+    assert read_reply(json.dumps({**_ENDED, "cpu_seconds": 1, "files": None}).encode())
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"", b"null", b"[]", b"{}", b'"x"', b'{"ready": true}', b'{"broken": 1}', b'{"broken": "x", "unfit": "y"}',
+        b"[" * 100_000, b'{"a":' * 100_000, b'{"broken": "' + b"x" * 10_000 + b'"}', b'{"broken": "\\ud800"}',
+    ],
+)  # fmt: skip
+def test_a_reply_of_another_shape_is_refused(content: bytes) -> None:
+    with pytest.raises(BadFrame):
+        read_reply(content)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"wait_status": "0"}, {"wait_status": True}, {"wait_status": 1 << 40}, {"wait_status": -1}, {"killed": "x"},
+        {"killed": None}, {"claim": "?"}, {"claim": "YQ="}, {"claim": 5}, {"claim": "ä"}, {"stdout": 5},
+        {"stderr": None},
+        {"files": []}, {"files": {"a": 1}}, {"files": {"a": "YQ="}}, {"files": {"a": "ä"}}, {"cpu_seconds": "1"},
+        {"cpu_seconds": -1}, {"more": 1},
+    ],
+)  # fmt: skip
+def test_an_end_of_another_shape_is_refused(change: dict[str, object]) -> None:
+    with pytest.raises(BadFrame, match="a frame of another shape"):
+        read_reply(json.dumps({**_ENDED, **change}).encode())
+    (name,) = change
+    missing = {key: value for key, value in _ENDED.items() if key != name}
+    if missing != _ENDED:
+        with pytest.raises(BadFrame, match="a frame of another shape"):
+            read_reply(json.dumps(missing).encode())
+
+
+def _reply(claim: bytes = b"", status: int = 0, killed: str = "") -> Ended:
     encoded = base64.b64encode(claim).decode()
-    return {"wait_status": status, "killed": killed, "claim": encoded, "stdout": "", "stderr": "", "files": None}
+    return Ended.model_validate({**_ENDED, "wait_status": status, "killed": killed, "claim": encoded, "files": None})
 
 
 @pytest.mark.parametrize(
@@ -161,8 +316,18 @@ def _reply(claim: bytes = b"", status: int = 0, killed: str = "") -> dict[str, o
         (_reply(b'{"error":{"type":"E","message":"no","errno":[]}}'), 0.1, Status.TOOL_FAILED),
     ],
 )  # fmt: skip
-def test_the_host_judges(reply: dict[str, object], elapsed: float, status: Status) -> None:
+def test_the_host_judges(reply: Ended, elapsed: float, status: Status) -> None:
     assert judge(reply, timeout_seconds=2, elapsed_seconds=elapsed, output_kib=1).status is status
+
+
+def test_the_hosts_environment_is_told_from_a_modules_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("HOME", "PATH"):
+        monkeypatch.setenv(name, f"/our/{name}")
+        (attempt,) = [each for each in self_check._ATTEMPTS if each.name == "see the environment"]
+        assert attempt.holds(ExecResult(Status.OK, value={}))
+        assert attempt.holds(ExecResult(Status.OK, value={"SHOP": "open", "PATH": "/its/own"}))
+        assert not attempt.holds(ExecResult(Status.OK, value={name: f"/our/{name}"}))
+        assert not attempt.holds(ExecResult(Status.TOOL_FAILED))
 
 
 def _files(**content: bytes) -> dict[str, str]:
@@ -185,6 +350,22 @@ def test_a_workspace_stores_what_changed(tmp_path: Path) -> None:
     workspace.store(tmp_path, {}, before)
     workspace.store(tmp_path, before, _files(b=b"2", c=b"3"))
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == {"b": b"2", "c": b"3"}
+
+
+def test_a_file_may_take_the_name_of_a_folder_and_back(tmp_path: Path) -> None:
+    workspace.store(tmp_path, {}, {"a/b/c": "YQ=="})
+    workspace.store(tmp_path, {"a/b/c": "YQ=="}, _files(a=b"now a file"))
+    assert (tmp_path / "a").read_bytes() == b"now a file"
+    workspace.store(tmp_path, _files(a=b"now a file"), {"a/b": "YQ=="})
+    assert (tmp_path / "a" / "b").read_bytes() == b"a"
+
+
+def test_what_is_no_file_is_not_written_over(tmp_path: Path) -> None:
+    (tmp_path / "folder").mkdir()
+    os.mkfifo(tmp_path / "pipe")
+    for name in ("folder", "pipe/x"):
+        with pytest.raises(workspace.BadWorkspace, match="the workspace holds a"):
+            workspace.store(tmp_path, {}, {name: "YQ=="})
 
 
 @pytest.mark.parametrize("name", ["../x", "/etc/x", "a/../../x", "", ".", "a//b", "a\nb", "n" * 300, ".lock", "a\x1b"])

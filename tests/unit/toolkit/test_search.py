@@ -1,3 +1,6 @@
+import subprocess
+import sys
+
 import pytest
 
 from toolkit.config import ToolkitConfig
@@ -35,6 +38,19 @@ def test_the_fitting_tool_is_among_the_first_three(index: ToolIndex, request_tex
     assert name in [tool.name for tool in index.top(request_text, 3)]
 
 
+@pytest.mark.parametrize(
+    ("request_text", "name"),
+    [
+        ("what do I owe on a 14 dollar lunch after 20% off", "discounted_price"),
+        ("Turn 26.2 miles into metres", "convert_unit"),
+        ("the distance around a pond of radius 3", "circle_circumference"),
+        ("which weekday was 1999-12-31", "day_of_week"),
+    ],
+)
+def test_a_request_in_other_words_finds_its_tool(index: ToolIndex, request_text: str, name: str) -> None:
+    assert name in [tool.name for tool in index.top(request_text, 3)]
+
+
 def test_k_tools_are_returned_whatever_the_query(index: ToolIndex) -> None:
     assert [len(index.top(query, 4)) for query in ("", "zzz", "prime number")] == [4, 4, 4]
     assert len(index.top("prime", 1000)) == len(index)
@@ -49,3 +65,12 @@ def test_parameter_descriptions_count() -> None:
 
     index = ToolIndex([made("first", "The town."), made("second", "Sizes of gardens.")])
     assert [tool.name for tool in index.top("How big is the garden", 2)] == ["second", "first"]
+
+
+def test_searching_leaves_logging_alone() -> None:
+    code = (
+        "import logging; from toolkit.meaning import vectors; vectors(['a']); root = logging.getLogger(); "
+        "print(len(root.handlers), root.level == logging.WARNING)"
+    )
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert result.stdout.strip() == "0 True"

@@ -1,0 +1,49 @@
+"""data/due_adapters.json: the adapters that every vLLM must have loaded, besides the one that serves.
+
+It maps names to the hashes that their manifests had when they were loaded first, so that no other adapter gets in under
+the same name.
+"""
+
+import json
+import re
+from collections.abc import Mapping
+from pathlib import Path
+
+from agent.messages import BASE
+from agent.serving import active_adapter, durable_file
+
+FILE = "due_adapters.json"
+
+_NAME = re.compile(active_adapter.NAME_PATTERN)
+_SHA256 = re.compile("[0-9a-f]{64}")
+
+
+def path(data_folder: Path) -> Path:
+    return data_folder / FILE
+
+
+def read(data_folder: Path) -> dict[str, str]:
+    """Names and hashes. A missing or damaged file is empty: it can only cost a load that somebody asks for again."""
+    try:
+        entries = json.loads(path(data_folder).read_bytes())
+    except (OSError, ValueError):
+        return {}
+    if not isinstance(entries, dict):
+        return {}
+    return {
+        name: sha256
+        for name, sha256 in entries.items()
+        if name != BASE and _NAME.fullmatch(name) and isinstance(sha256, str) and _SHA256.fullmatch(sha256)
+    }
+
+
+def write(data_folder: Path, adapters: Mapping[str, str]) -> None:
+    durable_file.replace(path(data_folder), json.dumps(adapters, sort_keys=True).encode())
+
+
+def add(data_folder: Path, name: str, sha256: str) -> None:
+    write(data_folder, {**read(data_folder), name: sha256})
+
+
+def remove(data_folder: Path, name: str) -> None:
+    write(data_folder, {kept: sha256 for kept, sha256 in read(data_folder).items() if kept != name})

@@ -1,0 +1,187 @@
+"""The vLLM servers behind the gateway: which one gets the next request, and which adapters each must have.
+
+A server is ready only while it answers and has every adapter that is due: those loaded through ``load``, and the one
+that serves. One that fails gets no more requests; one that comes back gets what it lacks first.
+"""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from pathlib import Path
+
+from agent.errors import NO_SERVER, AdapterError, ModelUnavailable
+from agent.messages import BASE
+from agent.serving import active_adapter, due_adapters, vllm_admin
+from agent.serving.adapter_folder import folder_of, verify
+from agent.serving.upstream import Upstream
+from toolkit.errors import UserError
+
+_LOOK_SECONDS = 2.0
+
+
+class Member:
+    """One server. ``in_flight`` counts the requests that it is answering; ``trouble`` says why it is not ready."""
+
+    def __init__(self, upstream: Upstream, *, ready: bool) -> None:
+        self.upstream = upstream
+        self.ready = ready
+        self.trouble = "" if ready else "not ready yet"
+        self.in_flight = 0
+
+
+class Fleet:
+    """``say`` gets a line for each thing that happens. All methods belong to the gateway's loop.
+
+    ``base_sha256`` tells the hash of the model that the servers run; "" where nobody here knows it.
+    """
+
+    def __init__(self, data_folder: Path, say: Callable[[str], None]) -> None:
+        self.members: tuple[Member, ...] = ()
+        self.base_sha256: Callable[[], str] = lambda: ""
+        self.last_request = time.monotonic()
+        self._data_folder = data_folder
+        self._say = say
+        self._changing = asyncio.Lock()
+
+    def replace(self, upstreams: Sequence[Upstream], *, ready: bool = True) -> None:
+        """From now on these are the servers; ``ready``: they have every adapter that is due."""
+        self.members = tuple(Member(upstream, ready=ready) for upstream in upstreams)
+
+    @property
+    def in_flight(self) -> int:
+        return sum(member.in_flight for member in self.members)
+
+    def idle_seconds(self) -> float:
+        """How long nobody has asked for anything; 0 while somebody waits."""
+        return 0.0 if self.in_flight else time.monotonic() - self.last_request
+
+    def pick(self, without: Sequence[Member] = ()) -> Member | None:
+        """The ready server with the fewest requests."""
+        ready = [member for member in self.members if member.ready and member not in without]
+        return min(ready, key=lambda member: member.in_flight, default=None)
+
+    def failed(self, member: Member, trouble: str) -> None:
+        """``member`` gets no requests until it was seen to be well."""
+        if trouble != member.trouble:
+            self._say(f"{member.upstream.url}: {trouble}; it gets no requests meanwhile")
+        member.ready, member.trouble = False, trouble
+
+    def is_due(self, name: str) -> bool:
+        """Whether every ready server must have the adapter ``name``."""
+        return name in self._due()
+
+    async def load(self, name: str, folder: Path) -> None:
+        """Check an adapter's files and load it on all ready servers, or on none more than have it.
+
+        Raises AdapterError, ModelUnavailable.
+        """
+        async with self._changing:
+            manifest = await asyncio.to_thread(verify, folder, base_sha256=self.base_sha256())
+            having, loaded = 0, []
+            for member in [member for member in self.members if member.ready]:
+                try:
+                    if await asyncio.to_thread(_load, member.upstream, name, folder):
+                        loaded.append(member)
+                    having += 1
+                except ModelUnavailable as error:
+                    self.failed(member, str(error))
+                except AdapterError:
+                    for other in loaded:
+                        await self._quietly(other, vllm_admin.unload, name)
+                    raise
+            if not having:
+                raise ModelUnavailable(NO_SERVER)
+            due_adapters.add(self._data_folder, name, manifest.sha256)
+
+    async def unload(self, name: str) -> None:
+        """Unload an adapter wherever it is loaded. Raises AdapterError with what the servers said that refuse."""
+        refused: dict[str, None] = {}
+        async with self._changing:
+            due_adapters.remove(self._data_folder, name)
+            for member in [member for member in self.members if member.ready]:
+                try:
+                    await asyncio.to_thread(vllm_admin.unload, member.upstream.url, member.upstream.key, name)
+                except ModelUnavailable as error:
+                    self.failed(member, str(error))
+                except AdapterError as error:
+                    refused[str(error)] = None
+        if refused:
+            raise AdapterError("; ".join(refused))
+
+    async def watch(self, *, sleep: Callable[[float], Awaitable[None]] = asyncio.sleep) -> None:
+        """Look at every server again and again; bring those that lack something up to date."""
+        while True:
+            await asyncio.gather(*(self._look(member) for member in self.members))
+            await sleep(_LOOK_SECONDS)
+
+    async def _look(self, member: Member) -> None:
+        upstream = member.upstream
+        try:
+            present = await asyncio.to_thread(vllm_admin.loaded, upstream.url, upstream.key)
+            if member.ready and self._due() <= present:
+                return
+            async with self._changing:
+                await asyncio.to_thread(bring_up_to_date, upstream, self._data_folder, self._say, self.base_sha256())
+        except (UserError, OSError, ValueError, KeyError, TypeError) as error:  # also an answer that is none of vLLM's
+            self.failed(member, str(error) or repr(error))
+            return
+        if not member.ready:
+            self._say(f"{upstream.url} is ready")
+        member.ready, member.trouble = True, ""
+
+    def _due(self) -> set[str]:
+        return set(due(self._data_folder))
+
+    async def _quietly(self, member: Member, change: Callable[[str, str, str], None], name: str) -> None:
+        try:
+            await asyncio.to_thread(change, member.upstream.url, member.upstream.key, name)
+        except UserError as error:
+            self.failed(member, str(error))
+
+
+def due(data_folder: Path) -> dict[str, str]:
+    """The adapters that a server must have, and the hash of each one's manifest; without the one that serves where the
+    pointer file is damaged."""
+    kept = {n: sha256 for n, sha256 in due_adapters.read(data_folder).items() if folder_of(data_folder, n).is_dir()}
+    try:
+        pointer = active_adapter.read(data_folder)
+    except AdapterError:
+        return kept
+    if pointer.canary is not None and pointer.canary.name in kept:
+        kept[pointer.canary.name] = pointer.canary.sha256
+    return kept if pointer.name == BASE else {**kept, pointer.name: pointer.sha256}
+
+
+def bring_up_to_date(upstream: Upstream, data_folder: Path, say: Callable[[str], None], base_sha256: str = "") -> None:
+    """Load what a server lacks of the adapters that are due, after hashing their files, the one that serves first.
+
+    One that is damaged, or made for another model than ``base_sha256``, is said and passed over, unless it is the one
+    that serves: then raises AdapterError. Raises ModelUnavailable where no server answers.
+    """
+    active = active_adapter.read(data_folder).name
+    wanted = due(data_folder)
+    lacking = wanted.keys() - vllm_admin.loaded(upstream.url, upstream.key)
+    for name in sorted(lacking, key=lambda name: (name != active, name)):
+        try:
+            _bring(upstream, folder_of(data_folder, name), wanted[name], base_sha256, say)
+        except AdapterError as error:
+            if name == active:
+                raise
+            say(f"not loaded again: {error}")
+            due_adapters.remove(data_folder, name)
+
+
+def _bring(upstream: Upstream, folder: Path, sha256: str, base_sha256: str, say: Callable[[str], None]) -> None:
+    if not folder.is_dir():
+        raise AdapterError(f"adapter {folder.name} is missing; serve another one with: evolver rollback")
+    verify(folder, sha256, base_sha256=base_sha256)
+    say(f"loading {folder.name}")
+    vllm_admin.load(upstream.url, upstream.key, folder.name, upstream.folder_of(folder))
+
+
+def _load(upstream: Upstream, name: str, folder: Path) -> bool:
+    """Whether it had to be loaded."""
+    if name in vllm_admin.loaded(upstream.url, upstream.key):
+        return False
+    vllm_admin.load(upstream.url, upstream.key, name, upstream.folder_of(folder))
+    return True

@@ -1,0 +1,309 @@
+"""What evolution brings, round by round: from the base model, the toolkit's tools and the shipped unlabelled requests.
+
+    python benchmarks/evolution.py [--rounds 3] [--ablation NAME ...] [--data data/bench] [--results docs/results.md]
+
+Each run has a data folder and a server of its own. A round is one cycle; after it its adapter, promoted or not, is
+asked the held-out requests, the development requests, and the development part of BFCL (the first 200 of simple_python
+and the first 120 of irrelevance). What was done is kept in the data folder: a run that was cut off goes on. The results
+hold what was measured and nothing else; what has not run is said to be missing.
+"""
+
+import argparse
+import json
+import os
+import platform
+import sys
+import time
+import tomllib
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from pydantic import Field
+
+from agent.config import Config as ServerConfig
+from agent.messages import BASE
+from agent.model_client import HttpModelClient
+from agent.serving import background, state
+from agent.serving.state import ServingState
+from evolver.adapter_files import MANIFEST
+from evolver.config import Config
+from evolver.cycle import CycleReport, run_cycle
+from evolver.demo import answer_requests
+from evolver.jsonl import append_lines, read_lines
+from evolver.ledger import Ledger
+from evolver.scoring import score_suite
+from evolver.show import ProgressBars
+from evolver.suites import bfcl
+from evolver.types import EvalReport, Frozen, Rate
+from toolkit.config import load_config
+from toolkit.errors import PrerequisiteError, UserError
+from toolkit.execute import open_executor
+
+FULL = "full"
+ABLATIONS: dict[str, dict[str, Any]] = {
+    "no-round-trip": {"evolver.verify.round_trip": False},
+    "with-renaming": {"evolver.dataset.renamed_share": 0.15},
+    "with-chains": {"evolver.dataset.chained_share": 0.03},
+    "with-questions": {"evolver.dataset.asking_share": 0.02},
+    "no-no-call": {"evolver.dataset.no_call_share": 0.0},
+    "no-replay": {"evolver.dataset.replay_share": 0.0},
+}
+"""What each changes, as keys of config.toml: it leaves out, or adds what is off. ``--rounds 1`` against 3 needs no key:
+round 1 is in every run."""
+SUITES: dict[str, int | None] = {"heldout": None, "develop": None, "bfcl:simple_python": 200, "bfcl:irrelevance": 120}
+"""Each suite with how many of its requests are asked."""
+
+
+class Round(Frozen):
+    """What one round did; ``seconds`` by stage, those of a stage that was cut off since it went on. Round 0 is the base
+    model: nothing but scores. ``where`` and ``when`` it was measured."""
+
+    number: int
+    where: str
+    when: str
+    scores: dict[str, dict[str, Rate]]
+    status: str = ""
+    lessons: int = 0
+    made: dict[str, int] = Field(default_factory=dict)
+    kept: dict[str, int] = Field(default_factory=dict)
+    dropped: dict[str, int] = Field(default_factory=dict)
+    seconds: dict[str, float] = Field(default_factory=dict)
+    training: dict[str, float] = Field(default_factory=dict)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument(
+        "--ablation", action="append", default=[], choices=sorted(ABLATIONS), help="instead of the full run"
+    )
+    parser.add_argument("--config", type=Path, default=Path("config.toml"))
+    parser.add_argument("--data", type=Path, default=Path("data/bench"))
+    parser.add_argument("--results", type=Path, default=Path("docs/results.md"))
+    parser.add_argument("--only-write", action="store_true", help="write the results of what has run")
+    asked = parser.parse_args()
+    if bfcl.data_folder() is None:
+        raise PrerequisiteError(f"the benchmark needs the package bfcl-eval; install it: {bfcl.INSTALL}")
+    for name in () if asked.only_write else asked.ablation or [FULL]:
+        run(name, asked.config, asked.data / name, rounds=asked.rounds)
+        asked.results.write_text(results_text(asked.data), encoding="utf-8")
+    asked.results.write_text(results_text(asked.data), encoding="utf-8")
+    print(f"written: {asked.results}", file=sys.stderr)
+
+
+def run(name: str, config_file: Path, data: Path, *, rounds: int) -> None:
+    """Bring the run ``name`` to ``rounds`` rounds. Raises UserError where this version has no such setting."""
+    path = write_config(config_file, data, ABLATIONS.get(name, {}))
+    config = load_config(path, Config)
+    done = {one.number for one in read_lines(data / "rounds.jsonl", Round)}
+    if done >= set(range(rounds + 1)):
+        return
+    with (
+        _server(path, config) as serving,
+        Ledger(config.data_folder / "evolution.db") as ledger,
+        ProgressBars() as bars,
+    ):
+        if 0 not in done:
+            with open_executor(config.toolkit) as executor:
+                answer_requests(config, serving, executor, bars)
+            first = Round(number=0, scores=_scores(config, BASE, serving, bars), **_place())
+            append_lines(data / "rounds.jsonl", [first])
+        for number in range(1, rounds + 1):
+            if number not in done:
+                print(f"{name}: round {number} of {rounds}", file=sys.stderr)
+                append_lines(data / "rounds.jsonl", [_round(number, config, serving, ledger, bars)])
+
+
+def _round(number: int, config: Config, serving: ServingState, ledger: Ledger, bars: ProgressBars) -> Round:
+    watch = _Watch(bars)
+    report = run_cycle(config, ledger, on_progress=watch)
+    if report.cycle.status == "failed":
+        raise UserError(f"round {number} failed: {report.cycle.reason}; mend that, and run the same again")
+    if report.adapter is None:
+        print(f"round {number} made no adapter: {report.cycle.reason}", file=sys.stderr)
+        return _told(number, report, watch, {})
+    return _told(number, report, watch, _scores(config, report.adapter.name, serving, bars))
+
+
+def _told(number: int, report: CycleReport, watch: "_Watch", scores: dict[str, dict[str, Rate]]) -> Round:
+    training: dict[str, float] = {}
+    if report.adapter is not None:
+        manifest = json.loads((report.adapter.folder / MANIFEST).read_text(encoding="utf-8"))
+        metrics = manifest["metrics"]
+        training = {
+            key: metrics[key] for key in ("steps", "tokens_computed", "target_tokens", "loss_first", "loss_last")
+        }
+        training["wall_seconds"] = manifest["wall_seconds"]
+    made_dropped = report.made.dropped if report.made else {}
+    judged_dropped = report.verified.dropped if report.verified else {}
+    return Round(
+        number=number,
+        status=report.cycle.status,
+        made=report.made.by_maker if report.made else {},
+        kept=report.verified.kept_by_maker if report.verified else {},
+        dropped={**{f"make: {key}": n for key, n in made_dropped.items()}, **judged_dropped},
+        lessons=report.dataset.train if report.dataset else 0,
+        seconds=watch.seconds,
+        training=training,
+        scores=scores,
+        **_place(),
+    )
+
+
+def _place() -> dict[str, str]:
+    machine = f"{os.cpu_count()} cores, {platform.machine()}, Python {platform.python_version()}"
+    return {"where": machine, "when": time.strftime("%Y-%m-%d", time.gmtime())}
+
+
+class _Watch:
+    """Times the stages by what they say of themselves, and passes it on."""
+
+    def __init__(self, bars: ProgressBars) -> None:
+        self._bars = bars
+        self._begun: dict[str, float] = {}
+        self.seconds: dict[str, float] = {}
+
+    def __call__(self, stage: str, share: float, remark: str) -> None:
+        if share == 0.0:
+            self._begun.setdefault(stage, time.monotonic())
+        if stage in self._begun:
+            self.seconds[stage] = round(time.monotonic() - self._begun[stage], 1)
+        self._bars(stage, share, remark)
+
+
+def _scores(config: Config, model: str, serving: ServingState, bars: ProgressBars) -> dict[str, dict[str, Rate]]:
+    found: dict[str, dict[str, Rate]] = {}
+    url, key = serving.gateway_url, serving.gateway_key
+    with open_executor(config.toolkit, insist=True) as executor, HttpModelClient(url, key) as client:
+        for suite, limit in SUITES.items():
+            report = score_suite(
+                config, suite, model, client=client, executor=executor, gateway_url=url, gateway_key=key, limit=limit,
+                on_progress=lambda share, suite=suite: bars(suite, share, model),
+            )  # fmt: skip
+            assert isinstance(report, EvalReport)
+            rates = {name: getattr(report, name) for name in ("exact", "right_tool", "no_call", "malformed")}
+            found[suite] = {name: rate for name, rate in rates.items() if rate.n}
+    return found
+
+
+@contextmanager
+def _server(path: Path, config: Config) -> Iterator[ServingState]:
+    server = load_config(path, ServerConfig)
+    background.start(server, path)
+    try:
+        serving = state.read(config.data_folder)
+        if serving is None:
+            raise UserError("the server ended at once; see serve.log in the run's data folder")
+        yield serving
+    finally:
+        background.stop(server)
+
+
+def write_config(source: Path, data: Path, changed: dict[str, Any]) -> Path:
+    """The settings of ``source`` with ``changed`` keys and a data folder and port of their own, as a file in ``data``.
+
+    Raises UserError when this version has no such key.
+    """
+    values = tomllib.loads(source.read_text(encoding="utf-8")) if source.exists() else {}
+    for key, value in {"data_folder": "data", "agent.serving.gateway.port": 0, **changed}.items():
+        *tables, last = key.split(".")
+        table = values
+        for name in tables:
+            table = table.setdefault(name, {})
+        table[last] = value
+    data.mkdir(parents=True, exist_ok=True)
+    path = data / "config.toml"
+    path.write_text(_toml(values), encoding="utf-8")
+    try:
+        load_config(path, Config)
+    except UserError as error:
+        if not changed:
+            raise
+        raise UserError(f"this version cannot leave that out ({', '.join(changed)}): {error}") from None
+    return path
+
+
+def _toml(values: dict[str, Any], prefix: str = "") -> str:
+    """Tables of numbers, texts, truth values and lists of them; each of those reads the same in JSON and TOML."""
+    lines = [f"{key} = {json.dumps(value)}" for key, value in values.items() if not isinstance(value, dict)]
+    text = "\n".join(lines) + "\n"
+    for key, value in values.items():
+        if isinstance(value, dict):
+            text += f"\n[{prefix}{key}]\n" + _toml(value, f"{prefix}{key}.")
+    return text
+
+
+def results_text(data: Path) -> str:
+    """Everything that has run under ``data``, as a page."""
+    runs = {folder.name: read_lines(folder / "rounds.jsonl", Round) for folder in sorted(data.glob("*/"))}
+    runs = {name: rounds for name, rounds in runs.items() if rounds}
+    lines = [
+        "# Results of evolution",
+        "",
+        "Written by `make bench-evolution` (benchmarks/evolution.py); every figure was measured, with 95 % Wilson",
+        "intervals. The base model is the one of config.toml; it has seen no data but the toolkit's tools, the shipped",
+        "requests without labels, and what it made itself. BFCL is the development part only: the first 200 of",
+        "simple_python, the first 120 of irrelevance.",
+    ]
+    for name in sorted(runs, key=lambda name: (name != FULL, name)):
+        left_out = ", ".join(f"`{key} = {json.dumps(value)}`" for key, value in ABLATIONS.get(name, {}).items())
+        lines += ["", f"## {name}{f' ({left_out})' if left_out else ''}", "", *_run_lines(runs[name])]
+    missing = [name for name in (FULL, *ABLATIONS) if name not in runs]
+    lines += ["", f"Not run: {', '.join(missing) or 'nothing'}.", ""]
+    return "\n".join(lines)
+
+
+def _run_lines(rounds: Sequence[Round]) -> Iterator[str]:
+    places = dict.fromkeys(f"{one.where}; {one.when}" for one in rounds)
+    yield f"Measured on: {', and '.join(places)}."
+    yield ""
+    columns = [
+        ("held-out exact", "heldout", "exact"),
+        ("held-out rightly none", "heldout", "no_call"),
+        ("development exact", "develop", "exact"),
+        ("development rightly none", "develop", "no_call"),
+        ("BFCL simple_python", "bfcl:simple_python", "exact"),
+        ("BFCL irrelevance", "bfcl:irrelevance", "no_call"),
+    ]
+    yield "| round | gate | " + " | ".join(title for title, _, _ in columns) + " |"
+    yield "| --- " * (len(columns) + 2) + "|"
+    for one in rounds:
+        cells = [_rate(one.scores.get(suite, {}).get(rate)) for _, suite, rate in columns]
+        yield f"| {one.number or 'base'} | {one.status or '–'} | {' | '.join(cells)} |"
+    yield ""
+    yield "| round | made | kept | dropped | lessons | training | seconds by stage |"
+    yield "| --- | --- | --- | --- | --- | --- | --- |"
+    for one in rounds:
+        if one.number:
+            counts = [_counts(one.made), _counts(one.kept), _counts(one.dropped)]
+            yield f"| {one.number} | {' | '.join(counts)} | {one.lessons} | {_training(one)} | {_counts(one.seconds)} |"
+
+
+def _rate(rate: Rate | None) -> str:
+    if rate is None:
+        return "–"
+    return f"{rate.hits}/{rate.n} = {rate.value:.1%} ({100 * rate.low:.0f}–{100 * rate.high:.0f})"
+
+
+def _counts(counts: dict[str, Any]) -> str:
+    return ", ".join(f"{key} {value}" for key, value in sorted(counts.items())) or "–"
+
+
+def _training(one: Round) -> str:
+    if not one.training:
+        return "–"
+    cost = one.training
+    return (
+        f"{cost['wall_seconds']:.0f} s, {cost['steps']:.0f} steps, {cost['tokens_computed']:.0f} tokens, "
+        f"loss {cost['loss_first']:.2f} → {cost['loss_last']:.2f}"
+    )
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except UserError as error:
+        print(f"bench-evolution: {error}", file=sys.stderr)
+        sys.exit(2)

@@ -1,0 +1,57 @@
+"""Kept and dropped traces of a cycle, drawn for a person to read: how much label noise gets through, how much good is
+lost."""
+
+import random
+from collections import defaultdict
+from collections.abc import Sequence
+from pathlib import Path
+
+from evolver.jsonl import read_lines
+from evolver.types import Frozen, Trace, Verdict
+from toolkit.errors import UserError
+
+
+class Judged(Frozen):
+    """A trace with what became of it."""
+
+    trace: Trace
+    verdict: Verdict
+
+
+def audit(cycle_folder: Path, *, sample: int, seed: int = 0) -> list[Judged]:
+    """``sample`` judged traces, half of them kept, the dropped ones from every reason alike; fewer if there are fewer.
+
+    Raises UserError when the cycle has judged nothing.
+    """
+    judged = read_judged(cycle_folder)
+    if not judged:
+        raise UserError(f"cycle {int(cycle_folder.name)} has judged no trace; see: evolver history")
+    chooser = random.Random(seed)
+    kept = [one for one in judged if one.verdict.kept]
+    dropped = _round_robin([one for one in judged if not one.verdict.kept], chooser)
+    wanted = max(sample // 2, sample - len(dropped))
+    chosen = chooser.sample(kept, min(len(kept), wanted))
+    return [*chosen, *dropped[: sample - len(chosen)]]
+
+
+def read_judged(cycle_folder: Path) -> list[Judged]:
+    """Every trace of the cycle that has a verdict, over all its rounds, in the order of the verdicts."""
+    found = []
+    for file in sorted(cycle_folder.rglob("verdicts.jsonl")):
+        made = file.with_name("traces.jsonl")
+        made = made if made.exists() else cycle_folder / made.name
+        traces = {trace.id: trace for trace in read_lines(made, Trace)}
+        verdicts = read_lines(file, Verdict)
+        found += [Judged(trace=traces[v.trace_id], verdict=v) for v in verdicts if v.trace_id in traces]
+    return found
+
+
+def _round_robin(dropped: Sequence[Judged], chooser: random.Random) -> list[Judged]:
+    """In turn one of each reason, so that a rare one is seen too."""
+    by_reason: dict[str, list[Judged]] = defaultdict(list)
+    for one in chooser.sample(dropped, len(dropped)):
+        by_reason[one.verdict.reason].append(one)
+    order: list[Judged] = []
+    while any(by_reason.values()):
+        order += [ones.pop() for _, ones in sorted(by_reason.items()) if ones]
+    return order

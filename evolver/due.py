@@ -1,0 +1,127 @@
+"""When a cycle is due, computed from the ledger and the log alone: what a daemon missed is due once."""
+
+import datetime as dt
+from zoneinfo import ZoneInfo
+
+from agent.interaction_log import InteractionLog
+from evolver import lease
+from evolver.config import Config, DaemonConfig
+from evolver.ledger import CycleRow, Ledger
+from evolver.release import on_trial
+
+_MOST_DOUBLINGS = 10
+_HOUR = 3600.0
+
+
+def why_not_due(config: Config, ledger: Ledger, now: float) -> str:
+    """Why no cycle is due at ``now`` (seconds since the epoch); "" when one is. An interrupted cycle is due at once."""
+    daemon = config.evolver.daemon
+    paused = ledger.setting("paused")
+    if paused:
+        return f"paused ({paused}); go on with: evolver resume"
+    holder = lease.holder(ledger, daemon.lease_seconds)
+    if holder is not None:
+        return f"process {holder} runs a cycle"
+    cycles = ledger.cycles()
+    if cycles and cycles[0].status == "running":
+        return ""
+    candidate = on_trial(config.data_folder)
+    if candidate:
+        return f"{candidate} is on trial with a share of the sessions"
+    clock = _waits_for_last(daemon, cycles, now) if cycles else _waits_for_first(config, now)
+    return _outside(daemon, now) or clock or _cooling(config, ledger, now) or _waits_for_people(config, ledger, now)
+
+
+def _waits_for_first(config: Config, now: float) -> str:
+    """Before the first cycle, a time that cron names is missed only if people had asked something by then."""
+    if not config.evolver.daemon.cron:
+        return ""
+    with InteractionLog.open_readonly(config.data_folder / "interactions.db") as log:
+        first = log.read(limit=1, since_id="")
+    return _waits_for_cron(config.evolver.daemon, first[0].created_at if first else now, now)
+
+
+def _waits_for_last(config: DaemonConfig, cycles: list[CycleRow], now: float) -> str:
+    """A record that lies further ahead than a period comes from a wrong clock and binds nobody."""
+    last, counted_from = cycles[0], cycles[0].started_at
+    failures = _failures(cycles)
+    if failures:
+        pause = config.retry_minutes * 60 * 2 ** min(failures - 1, _MOST_DOUBLINGS)
+        wait = min(pause, config.every_hours * _HOUR)
+        ended = last.ended_at or last.started_at
+        if -wait < now - ended < wait:
+            return f"{failures} failed in a row; no try before {_when(ended + wait)}"
+        if not config.cron:
+            return ""
+        counted_from = ended + wait - 1
+    if config.cron:
+        return _waits_for_cron(config, counted_from, now)
+    wait = config.every_hours * _HOUR
+    if -wait < now - last.started_at < wait:
+        return f"the last cycle began less than {config.every_hours:g} hours ago"
+    return ""
+
+
+def _waits_for_cron(config: DaemonConfig, last: float, now: float) -> str:
+    """A wall-clock time that comes twice, as summer time ends, counts once."""
+    from apscheduler.triggers.cron import CronTrigger
+
+    zone = ZoneInfo(config.timezone)
+    before = dt.datetime.fromtimestamp(last, zone)
+    if last - now > 24 * _HOUR:
+        return ""
+    # By the wall clock alone: within the hour that comes twice, the trigger names the same time for ever.
+    trigger = CronTrigger.from_crontab(config.cron, timezone=dt.UTC)
+    wall = trigger.get_next_fire_time(None, before.replace(tzinfo=dt.UTC, fold=0) + dt.timedelta(seconds=1))
+    fires = wall.replace(tzinfo=zone) if wall is not None else None
+    if fires is None:
+        return f"cron {config.cron!r} names no time to come"
+    return f"the next cycle is {_when(fires.timestamp())}" if fires.timestamp() > now else ""
+
+
+def _outside(config: DaemonConfig, now: float) -> str:
+    if not config.between:
+        return ""
+    begin, end = (dt.time.fromisoformat(text) for text in config.between.split("-"))
+    moment = dt.datetime.fromtimestamp(now, ZoneInfo(config.timezone)).time()
+    inside = begin <= moment < end if begin <= end else moment >= begin or moment < end
+    return "" if inside else f"cycles begin {config.between} ({config.timezone}) only"
+
+
+def _failures(cycles: list[CycleRow]) -> int:
+    """How many of the newest cycles failed in a row."""
+    return next((n for n, row in enumerate(cycles) if row.status != "failed"), len(cycles))
+
+
+def _cooling(config: Config, ledger: Ledger, now: float) -> str:
+    """After a rollback by the monitor nothing new is put before people for a while."""
+    until = cools_until(config, ledger, now)
+    return f"the monitor went back to an earlier adapter; the next cycle is {_when(until)}" if until else ""
+
+
+def cools_until(config: Config, ledger: Ledger, now: float) -> float:
+    """When the cool-down after the monitor's last rollback ends; 0 when there is none."""
+    wait = config.evolver.monitor.cool_down_hours * _HOUR
+    back = next((change.at for change in ledger.releases() if change.by == "monitor"), None)
+    return back + wait if back is not None and -wait < now - back < wait else 0.0
+
+
+def _waits_for_people(config: Config, ledger: Ledger, now: float) -> str:
+    """Enough that is new, and nobody who waits for an answer now."""
+    with InteractionLog.open_readonly(config.data_folder / "interactions.db") as log:
+        new = log.read(since_id=ledger.mined_up_to() or None)
+    needed = config.evolver.mine.minimum_interactions
+    if len(new) < needed:
+        return f"{len(new)} new interactions, {needed} needed"
+    daemon = config.evolver.daemon
+    quiet = now - new[-1].created_at if new else daemon.idle_minutes * 60
+    if not 0 <= quiet < daemon.idle_minutes * 60:
+        return ""
+    ready = new[max(0, needed - 1)].created_at
+    if now - ready >= daemon.defer_hours * _HOUR:
+        return ""
+    return f"people are asking; a cycle waits until nobody has for {daemon.idle_minutes:g} minutes"
+
+
+def _when(moment: float) -> str:
+    return dt.datetime.fromtimestamp(moment, dt.UTC).strftime("%Y-%m-%d %H:%M UTC")

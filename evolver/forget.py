@@ -1,0 +1,177 @@
+"""Deleting an interaction with all that was derived from it.
+
+What people said is theirs. Gone are the log's entry, its task, its traces in every cycle and their lessons in every
+dataset; the dataset's recorded hash and counts are those of what is left. Scores that quote it go too, and are measured
+again when they are wanted. What an adapter has learned cannot be taken out of it: adapters that may have learned from
+it are marked, and keep the hash of what they were trained on.
+"""
+
+import json
+import os
+import re
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+from agent.interaction_log import InteractionLog
+from evolver.dataset import folder_sha256
+from evolver.ledger import Ledger
+from evolver.markers import read_marker, write_marker
+from evolver.tool_pool import ToolPool
+from evolver.types import Dataset, Frozen
+from toolkit.errors import UserError
+
+_LINKS = ("origin", "interaction_id")
+"""Fields that name the interaction from which a value comes; ``also_from`` lists further ones."""
+
+_TELLING = 12
+"""Characters of a request by which lines without a link are known: prompts that were made from it."""
+
+
+class Forgotten(Frozen):
+    """What was deleted, the adapters that were marked, and the made tools that are gone, approved ones too."""
+
+    interaction_id: str
+    logged: bool
+    values: int
+    adapters: tuple[str, ...]
+    tools: tuple[str, ...] = ()
+
+
+def forget(data_folder: Path, ledger: Ledger, interaction_id: str) -> Forgotten:
+    """Delete the interaction and what comes from it; again deletes what is left. The log's entry goes last, so that a
+    run that was cut off can be repeated. Raises UserError when nothing of it is there."""
+    values, taught = 0, []
+    pool = ToolPool(data_folder, ledger)
+    tools = tuple(tool.name for tool in pool.tools() if tool.interaction_id == interaction_id)
+    telling = _telling(_said(data_folder, interaction_id), tools)
+    for folder in sorted(data_folder.glob("cycles/[0-9]*")):
+        removed = sum(_clean(file, interaction_id, telling) for file in _files(folder))
+        if removed:
+            taught.append(f"adapter-{int(folder.name):04d}")
+        _record_again(folder, ledger)
+        values += removed
+    values += _forget_scores(data_folder / "evaluations", interaction_id, telling, learned=bool(values))
+    marked = _with_children(taught, ledger)
+    for name in marked:
+        ledger.mark_adapter(name, f"may have learned from a deleted interaction ({interaction_id})")
+    pool.forget(interaction_id)
+    with InteractionLog(data_folder / "interactions.db") as log:
+        logged = log.forget(interaction_id)
+    if not logged and not values and not tools:
+        raise UserError(f"there is no interaction {interaction_id}; see their ids with: agent log")
+    return Forgotten(interaction_id=interaction_id, logged=logged, values=values, adapters=marked, tools=tools)
+
+
+def _with_children(taught: Iterable[str], ledger: Ledger) -> tuple[str, ...]:
+    """Of these the registered ones, and those that continue them."""
+    rows = sorted(ledger.adapters(), key=lambda row: row.cycle)
+    marked = {row.name for row in rows} & set(taught)
+    for row in rows:
+        if row.parent in marked:
+            marked.add(row.name)
+    return tuple(sorted(marked))
+
+
+def _record_again(folder: Path, ledger: Ledger) -> None:
+    """Bring the recorded hash and counts of the cycle's dataset up to what its folder holds."""
+    marker, data = folder / "dataset.json", folder / "dataset"
+    recorded = read_marker(marker, Dataset)
+    if recorded is None or not data.is_dir() or recorded.sha256 == folder_sha256(data):
+        return
+    lines = (data / "train.jsonl").read_text(encoding="utf-8").splitlines()
+    decisions = [_parsed(line)["decision"] for line in lines]
+    left = {
+        "sha256": folder_sha256(data),
+        "train": len(decisions),
+        "valid": len((data / "valid.jsonl").read_text(encoding="utf-8").splitlines()),
+        "calls": decisions.count("call"),
+        "no_calls": len(decisions) - decisions.count("call"),
+    }
+    written = recorded.model_copy(update=left)
+    ledger.note(int(folder.name), "dataset", written.model_dump(mode="json"))
+    write_marker(marker, written)
+
+
+def _forget_scores(folder: Path, interaction_id: str, telling: re.Pattern[str] | None, *, learned: bool) -> int:
+    """Scores on learned requests are numbered by what the cycles hold: they mean nothing when that changes."""
+    removed = 0
+    for file in sorted(folder.glob("*.jsonl")):
+        if learned and file.name.startswith("replay"):
+            removed += len(file.read_bytes().splitlines())
+            file.unlink()
+        else:
+            removed += _clean(file, interaction_id, telling)
+    return removed
+
+
+def _said(data_folder: Path, interaction_id: str) -> str:
+    """The request, as it stands inside a JSON text; "" where the log no longer has it, or where it is too short to tell
+    it from others."""
+    with InteractionLog.open_readonly(data_folder / "interactions.db") as log:
+        found = [one for one in log.read() if one.id == interaction_id]
+    request = found[0].trajectory.messages[0].content.strip() if found else ""
+    return json.dumps(request, ensure_ascii=False)[1:-1] if len(request) >= _TELLING else ""
+
+
+def _telling(said: str, tools: Iterable[str]) -> re.Pattern[str] | None:
+    """What lines are known by that come from the interaction without a link: its request, and the tools that were made
+    for it, whose names are of two words at least."""
+    parts = [*([re.escape(said)] if said else []), *(rf"(?<!\w){re.escape(name)}(?!\w)" for name in tools)]
+    return re.compile("|".join(parts)) if parts else None
+
+
+def _files(folder: Path) -> Iterator[Path]:
+    yield from sorted(file for file in folder.rglob("*") if file.suffix in (".json", ".jsonl") and file.is_file())
+
+
+def _clean(file: Path, interaction_id: str, telling: re.Pattern[str] | None) -> int:
+    """Take the values that come from the interaction, and the ``telling`` lines, out of ``file``: how many."""
+    text = file.read_text(encoding="utf-8", errors="replace")
+    if interaction_id not in text and not (telling and telling.search(text)):
+        return 0
+    if file.suffix == ".jsonl":
+        lines = text.splitlines()
+        kept = [line for line in lines if not _names(_parsed(line), interaction_id)]
+        kept = [line for line in kept if telling is None or not telling.search(line)]
+        removed, text = len(lines) - len(kept), "".join(f"{line}\n" for line in kept)
+    else:
+        value, removed = _without(_parsed(text), interaction_id)
+        text = json.dumps(value, ensure_ascii=False)
+    if removed:
+        _replace(file, text)
+    return removed
+
+
+def _without(value: Any, interaction_id: str) -> tuple[Any, int]:
+    """``value`` without the list elements that come from the interaction, at any depth, and how many there were."""
+    if isinstance(value, list):
+        kept = [element for element in value if not _names(element, interaction_id)]
+        cleaned = [_without(element, interaction_id) for element in kept]
+        return [one for one, _ in cleaned], len(value) - len(kept) + sum(count for _, count in cleaned)
+    if isinstance(value, dict):
+        inner = {key: _without(field, interaction_id) for key, field in value.items()}
+        return {key: one for key, (one, _) in inner.items()}, sum(count for _, count in inner.values())
+    return value, 0
+
+
+def _names(value: Any, interaction_id: str) -> bool:
+    if not isinstance(value, dict):
+        return False
+    return any(value.get(link) == interaction_id for link in _LINKS) or interaction_id in (value.get("also_from") or ())
+
+
+def _parsed(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except ValueError:
+        return None
+
+
+def _replace(file: Path, text: str) -> None:
+    draft = file.with_name(f"{file.name}.draft")
+    with draft.open("w", encoding="utf-8") as written:
+        written.write(text)
+        written.flush()
+        os.fsync(written.fileno())
+    draft.rename(file)

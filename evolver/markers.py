@@ -1,0 +1,33 @@
+"""A cycle's folder and its markers: a stage's value in a file of its own, there only when the stage is done."""
+
+from pathlib import Path
+from typing import TypeVar
+
+from pydantic import BaseModel, ValidationError
+
+from evolver.adapter_files import flush
+
+V = TypeVar("V", bound=BaseModel)
+
+
+def cycle_folder(data_folder: Path, number: int) -> Path:
+    """Where cycle ``number`` keeps its markers and files."""
+    return data_folder / "cycles" / f"{number:04d}"
+
+
+def read_marker(path: Path, model: type[V]) -> V | None:
+    """None where there is none, and where it is damaged or from another version: the stage is done again."""
+    try:
+        return model.model_validate_json(path.read_bytes())
+    except (FileNotFoundError, ValidationError):
+        return None
+
+
+def write_marker(path: Path, value: BaseModel) -> None:
+    """Publish ``value`` as ``path``: after a crash it is whole or absent."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    draft = path.with_suffix(".draft")
+    draft.write_text(value.model_dump_json(), encoding="utf-8")
+    flush(draft)
+    draft.rename(path)
+    flush(path.parent)

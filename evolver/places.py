@@ -1,0 +1,93 @@
+"""Where a text states values, and the same text with others in their places. Pure."""
+
+import json
+import random
+import re
+from collections.abc import Mapping, Sequence
+from itertools import pairwise
+
+from pydantic import JsonValue
+
+from evolver.text import SMALL_NUMBERS, numbers
+from evolver.types import Call, Trace
+
+Place = tuple[int, int, str]
+"""Begin and end in the text, and the name of the value that stands there."""
+
+_SPELLED, _GROUPED = 0.3, 0.3
+"""How often a small number is written as a word, and a large one with commas, as people do."""
+_RESULT = "<result>"
+"""Stands beside the names of parameters, and is none."""
+
+
+def is_spoken(value: JsonValue) -> bool:
+    """Whether a text can state ``value``: texts, numbers and lists; no booleans, no objects, nothing empty."""
+    return isinstance(value, str | int | float | list) and not isinstance(value, bool) and value not in ("", [])
+
+
+def places(text: str, values: Mapping[str, JsonValue]) -> list[Place] | None:
+    """Where the values stand in ``text``, in order; None when one stands there twice, or two in one place."""
+    found_at = []
+    for name, value in values.items():
+        found = [match.span() for match in re.finditer(_pattern(value), text, re.IGNORECASE)]
+        if len(found) > 1:
+            return None
+        found_at += [(*span, name) for span in found]
+    found_at.sort()
+    return found_at if all(before[1] <= after[0] for before, after in pairwise(found_at)) else None
+
+
+def replaced(text: str, found_at: Sequence[Place], texts: Mapping[str, str]) -> str:
+    """``text`` with ``texts`` in the places."""
+    pieces, end = [], 0
+    for start, stop, name in found_at:
+        pieces += [text[end:start], texts[name]]
+        end = stop
+    return "".join([*pieces, text[end:]])
+
+
+def retold(source: Trace, call: Call, result: JsonValue) -> str:
+    """The answer of ``source``, a trace of one call, for another call and its result; "" where the old values cannot be
+    told apart in it."""
+    old = {**source.calls[0].arguments, _RESULT: source.results[0]}
+    new = {**call.arguments, _RESULT: result}
+    if isinstance(result, bool) or not is_spoken(result):
+        old, new = ({k: v for k, v in values.items() if k != _RESULT} for values in (old, new))
+        if result != source.results[0]:
+            return ""
+    old = {name: value for name, value in old.items() if is_spoken(value)}
+    found_at = places(source.answer, old)
+    if found_at is None or (_RESULT in old and all(name != _RESULT for _, _, name in found_at)):
+        return ""
+    told = {name for _, _, name in found_at}
+    stated = {number for name in told for number in numbers(json.dumps(old[name]))}
+    if any(number not in stated for number in numbers(source.answer)):
+        return ""
+    return replaced(source.answer, found_at, {name: said(new[name]) for name in told})
+
+
+def said(value: JsonValue, chooser: random.Random | None = None) -> str:
+    """``value`` as a person may write it, small numbers as words at times, large ones with commas; without ``chooser``
+    plainly."""
+    if isinstance(value, list):
+        words = [_plain(item) for item in value]
+        last = chooser.choice((" and ", ", ")) if chooser else ", "
+        return last.join([", ".join(words[:-1]), words[-1]]) if len(words) > 1 else "".join(words)
+    if chooser and isinstance(value, int) and not isinstance(value, bool):
+        if value in SMALL_NUMBERS and chooser.random() < _SPELLED:
+            return SMALL_NUMBERS[value]
+        if value >= 1000 and chooser.random() < _GROUPED:
+            return f"{value:,}"
+    return _plain(value)
+
+
+def _pattern(value: JsonValue) -> str:
+    if isinstance(value, list):
+        return r"(?:, and |, | and | )".join(_pattern(item) for item in value)
+    return rf"(?<![\w.]){re.escape(_plain(value))}(?![\w]|\.\d)"
+
+
+def _plain(value: JsonValue) -> str:
+    if isinstance(value, float) and value.is_integer():
+        return str(int(value))
+    return str(value).strip()

@@ -1,0 +1,80 @@
+"""Tidying the data folder: what nothing refers to any more goes.
+
+The ledger's row goes first ("removed"), the folder after it: a crash in between leaves a folder that the next ``sweep``
+takes away. A name is never used again.
+"""
+
+import re
+import shutil
+from pathlib import Path
+
+from agent.errors import AdapterError, ModelUnavailable
+from agent.serving import active_adapter, vllm_admin
+from agent.serving.state import ServingState
+from evolver.config import ReleaseConfig
+from evolver.ledger import AdapterRow, Ledger
+
+_TURNS_LAST = 3600.0
+"""Seconds. A turn keeps the adapter with which it began: what served as lately is not removed."""
+_WORK = re.compile(r"\.(adapter-(\d+))\.(work|draft)")
+
+
+def sweep(data_folder: Path, ledger: Ledger) -> None:
+    """Take away what crashed and failed runs left: work folders of cycles that ended, folders that the ledger has
+    removed, drafts of the pointer file."""
+    adapters = data_folder / "adapters"
+    running = {f"adapter-{row.number:04d}" for row in ledger.cycles() if row.status == "running"}
+    for folder in adapters.glob(".adapter-*"):
+        found = _WORK.fullmatch(folder.name)
+        if found and found[1] not in running:
+            shutil.rmtree(folder, ignore_errors=True)
+    for row in ledger.adapters():
+        if row.state == "removed":
+            shutil.rmtree(adapters / row.name, ignore_errors=True)
+    with ledger.together():  # nobody writes the pointer now
+        for draft in data_folder.glob(f".{active_adapter.FILE}.*"):
+            draft.unlink(missing_ok=True)
+
+
+def retire(
+    config: ReleaseConfig, data_folder: Path, ledger: Ledger, serving: ServingState | None, now: float
+) -> list[str]:
+    """Remove the adapters that nothing refers to; returns their names. Those still loaded in vLLM are unloaded first,
+    also those of an earlier call that was cut off.
+
+    Kept: what serves, what served before it, what is pinned or waits for approval, the newest ``keep_adapters``, what
+    the running cycle made, and what another kept adapter continues.
+    """
+    loaded = set() if serving is None else vllm_admin.loaded(serving.vllm_url, serving.vllm_key)
+    with ledger.together():
+        gone = removable(config, data_folder, ledger, now)
+        for row in gone:
+            ledger.judge_adapter(row.name, "removed")
+    for name in [row.name for row in ledger.adapters() if row.state == "removed"]:
+        if serving is not None and name in loaded:
+            try:
+                vllm_admin.unload(serving.vllm_url, serving.vllm_key, name)
+            except (AdapterError, ModelUnavailable):
+                continue  # its files may still be read; the next sweep takes them
+        shutil.rmtree(data_folder / "adapters" / name, ignore_errors=True)
+    return [row.name for row in gone]
+
+
+def removable(config: ReleaseConfig, data_folder: Path, ledger: Ledger, now: float) -> list[AdapterRow]:
+    """The adapters that ``retire`` would remove."""
+    rows = [row for row in ledger.adapters() if row.state != "removed"]
+    kept = {row.name for row in rows[: config.keep_adapters]}
+    kept |= {row.name for row in rows if row.pinned or row.state == "waiting"}
+    running = {row.number for row in ledger.cycles() if row.status == "running"}
+    kept |= {row.name for row in rows if row.cycle in running}
+    pointer = active_adapter.read(data_folder)
+    current = pointer.name
+    kept |= {pointer.canary.name} if pointer.canary is not None else set()
+    kept |= {current} | {change.previous for change in ledger.releases() if change.adapter == current}
+    for change in ledger.releases():
+        if now - change.at < _TURNS_LAST:
+            kept |= {change.adapter, change.previous}
+    parents = {row.name: row.parent for row in rows}
+    while more := {parents[name] for name in kept if name in parents} - kept:
+        kept |= more
+    return [row for row in rows if row.name not in kept]

@@ -1,0 +1,73 @@
+"""Asking BFCL's requests through the gateway like any client: one reply each, and no call is run."""
+
+from agent.errors import ModelError
+from agent.model_client import ModelClient, ModelReply
+from evolver.suites.bfcl import BfclItem, BfclSuite
+from evolver.suites.bfcl_check import problem
+from evolver.types import Call, ItemScore
+from toolkit.tool import ToolCall
+
+_SEEN_LENGTH = 300
+
+
+def ask(item: BfclItem, suite: BfclSuite, model: str, client: ModelClient, *, max_tokens: int) -> ItemScore:
+    """``model``'s score on ``item``; ``max_tokens`` are generated at most. Raises ModelUnavailable."""
+    body = {
+        "model": model,
+        "messages": list(item.messages),
+        "temperature": 0.0,
+        "max_tokens": max_tokens,
+        **({"tools": list(item.tools)} if item.tools else {}),
+    }
+    try:
+        reply = client.chat(body)
+    except ModelError as error:
+        return _score(item, suite, (), failed=True, seen=str(error))
+    return judge(item, suite, reply)
+
+
+def judge(item: BfclItem, suite: BfclSuite, reply: ModelReply) -> ItemScore:
+    """The score of a reply. A call that does not parse counts as a call: where none fits, it is wrong."""
+    made = reply.message.tool_calls
+    calls = [
+        Call(name=item.names[call.name], arguments=call.arguments)
+        for call in made
+        if call.arguments is not None and call.name in item.names
+    ]
+    broken = len(calls) < len(made)
+    if not made:
+        reason = "no_call" if suite.needs_tool else ""
+    elif broken:
+        reason = "malformed"
+    elif not suite.needs_tool:
+        reason = "called"
+    else:
+        reason = problem(item, calls, suite.category) if item.answer else ""
+    seen = "; ".join(f"{call.name} {call.raw}" for call in made) or reply.message.content
+    return _score(item, suite, made, calls=calls, malformed=broken, reason=reason, seen=seen)
+
+
+def _score(
+    item: BfclItem,
+    suite: BfclSuite,
+    made: tuple[ToolCall, ...],
+    *,
+    calls: list[Call] | None = None,
+    malformed: bool = False,
+    failed: bool = False,
+    reason: str = "",
+    seen: str = "",
+) -> ItemScore:
+    wanted = sorted(next(iter(answer)) for answer in item.answer)
+    names = sorted(call.name for call in calls or ())
+    return ItemScore(
+        id=item.id,
+        needs_tool=suite.needs_tool,
+        exact=suite.needs_tool and not failed and not reason,
+        right_tool=suite.needs_tool and bool(names) and (names == wanted or not wanted),
+        called=bool(made),
+        malformed=malformed,
+        failed=failed,
+        reason=reason,
+        seen=seen[:_SEEN_LENGTH],
+    )

@@ -1,0 +1,77 @@
+"""The processes that train one adapter together, started by ``accelerate launch``; or the one that trains alone."""
+
+import os
+
+import torch
+from torch import Tensor
+from transformers import PreTrainedModel
+
+
+class Team:
+    """``rank`` of ``size`` processes. Every process computes a share of each step; all hold the same adapter.
+
+    ``sharded``: each holds a part of the base model only, so all must make the same passes.
+    """
+
+    rank, size, sharded = 0, 1, False
+
+    def __init__(self, device: torch.device) -> None:
+        self.device = device
+
+    @property
+    def leads(self) -> bool:
+        """Whether this process reports, writes and decides."""
+        return self.rank == 0
+
+    def sum(self, values: Tensor) -> Tensor:
+        """The sum over all processes of their ``values``."""
+        return values
+
+    def decision(self, value: float) -> float:
+        """The leading process's ``value``."""
+        return value
+
+    def place(self, base: PreTrainedModel) -> None:
+        """Put ``base`` with its adapter on this process's device: whole, or this process's part."""
+        base.to(self.device)  # pyright: ignore[reportArgumentType]
+
+    def close(self) -> None:
+        """Leave the team; nothing can be summed afterwards."""
+
+
+class _Launched(Team):
+    def __init__(self, device: torch.device, *, sharded: bool) -> None:
+        from accelerate import PartialState
+
+        super().__init__(device)
+        self._state = PartialState(cpu=device.type == "cpu")
+        self.rank, self.size, self.sharded = self._state.process_index, self._state.num_processes, sharded
+
+    def sum(self, values: Tensor) -> Tensor:
+        from accelerate.utils import reduce
+
+        return reduce(values, "sum")  # pyright: ignore[reportReturnType]
+
+    def decision(self, value: float) -> float:
+        from accelerate.utils import broadcast
+
+        values = torch.tensor([value], dtype=torch.float64, device=self.device)
+        return broadcast(values).item()  # pyright: ignore[reportAttributeAccessIssue]
+
+    def place(self, base: PreTrainedModel) -> None:
+        from evolver.training.shard import shard
+
+        shard(base, self.size, self.device) if self.sharded else super().place(base)
+
+    def close(self) -> None:
+        self._state.destroy_process_group()
+
+
+def open_team(*, sharded: bool = False) -> Team:
+    """This process's team."""
+    launched = int(os.environ.get("WORLD_SIZE", "1")) > 1
+    device = torch.device("cpu")
+    if torch.cuda.is_available():
+        device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")) if launched else 0)
+        torch.cuda.set_device(device)
+    return _Launched(device, sharded=sharded) if launched else Team(device)

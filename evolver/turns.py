@@ -1,0 +1,82 @@
+"""Turns as people lived them, and what goes wrong in one; for what compares adapters by the log."""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from difflib import SequenceMatcher
+
+from agent.messages import Interaction
+from evolver.text import normalised
+from toolkit.tool import ToolErrorKind, ToolResult
+
+_ALIKE = 0.85
+"""Two requests of a session are the same question when so much of them is the same text."""
+ASKS_AGAIN_SECONDS = 600.0
+
+IsSo = Callable[[Interaction], bool]
+
+
+def whole_turns(interactions: Sequence[Interaction]) -> list[Interaction]:
+    """One interaction per turn, in the order in which they ended.
+
+    A client with tools of its own asks several times in one turn, and each exchange is logged; the last one has all
+    messages. It stands for the turn, with the feedback on every part and the time of all of them.
+    """
+    parts = {interaction.id: interaction for interaction in interactions}
+    gone_on_with = {interaction.continues for interaction in interactions}
+    found = []
+    for interaction in interactions:
+        if interaction.id in gone_on_with:
+            continue
+        turn = interaction
+        while (earlier := parts.get(turn.continues)) is not None and earlier.id < turn.id:
+            latency_ms = earlier.trajectory.latency_ms + turn.trajectory.latency_ms
+            turn = turn.model_copy(
+                update={
+                    "continues": earlier.continues,
+                    "created_at": earlier.created_at,
+                    "feedback": (*earlier.feedback, *turn.feedback),
+                    "trajectory": turn.trajectory.model_copy(update={"latency_ms": latency_ms}),
+                    "id": earlier.id,
+                }
+            )
+        found.append(turn.model_copy(update={"id": interaction.id}))
+    return found
+
+
+def troubles(turns: Iterable[Interaction]) -> Mapping[str, IsSo]:
+    """What can be wrong with one of ``turns``, by name, for a sentence that begins with "turns".
+
+    A call whose worker was lost says nothing about the model that made it.
+    """
+    asked_again = _asked_again(turns)
+    return {
+        "not answered": lambda turn: turn.trajectory.stop_reason != "answered",
+        "with a failed call": lambda turn: any(map(_failed, turn.trajectory.results)),
+        "with a repair": _repaired,
+        "asked again": lambda turn: turn.id in asked_again,
+        "called bad": lambda turn: any(feedback.verdict == "bad" for feedback in turn.feedback),
+    }
+
+
+def _repaired(turn: Interaction) -> bool:
+    """A call failed, and the model called again."""
+    return any(map(_failed, turn.trajectory.results[:-1]))
+
+
+def _failed(result: ToolResult) -> bool:
+    return result.error is not None and result.error.kind is not ToolErrorKind.LOST
+
+
+def _asked_again(turns: Iterable[Interaction]) -> set[str]:
+    """The turns after which the same session soon asked the same once more."""
+    last: dict[tuple[str, str, str], tuple[Interaction, str]] = {}
+    found = set()
+    for turn in turns:
+        key = (turn.source, turn.owner, turn.session)
+        text = normalised(turn.trajectory.messages[0].content)
+        if key in last:
+            earlier, words = last[key]
+            soon = turn.created_at - earlier.created_at < ASKS_AGAIN_SECONDS
+            if soon and text and SequenceMatcher(None, words, text, autojunk=False).ratio() >= _ALIKE:
+                found.add(earlier.id)
+        last[key] = (turn, text)
+    return found

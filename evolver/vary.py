@@ -1,0 +1,154 @@
+"""Kept traces -> more of them: the model's own wording with other values that the model made for the same tool.
+
+A small model that sees each wording with one set of values learns the values (its first lessons copied dates and
+numbers of the training set into answers). Values are those of other calls of the tool; half of the numbers, dates and
+times get fresh digits. Every varied call is executed. A varied request must pass the checks that its source passed,
+except the round trip, which judged the wording (docs/decisions/0007).
+"""
+
+import json
+import random
+import re
+from collections import Counter, defaultdict
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from datetime import date, timedelta
+from pathlib import Path
+
+from pydantic import JsonValue
+
+from evolver import checks, safety
+from evolver.config import VaryConfig
+from evolver.jsonl import append_lines
+from evolver.places import is_spoken, places, replaced, retold, said
+from evolver.text import normalised
+from evolver.types import Call, Trace, Varied
+from toolkit.execute import Executor
+from toolkit.tool import ToolCall, render_result
+
+_TRIES = 4
+"""Draws of other values for each variant that is wanted."""
+_FRESH = 0.5
+"""How often a value gets other digits."""
+Values = dict[tuple[str, str], list[JsonValue]]
+
+
+def vary(
+    config: VaryConfig,
+    kept: Sequence[Trace],
+    made: Iterable[Trace],
+    executor: Executor,
+    file: Path,
+    *,
+    known: Collection[str] = (),
+    held_out: Callable[[str], bool] = lambda request: False,
+    seed: int,
+    on_progress: Callable[[float], None] = lambda share: None,
+) -> Varied:
+    """Write up to ``per_trace`` variants of each kept single call to ``file``. Values come from ``made``.
+
+    ``known`` are normal forms of requests that are taken; ``held_out`` says whether a request stands in a suite. Raises
+    SandboxUnavailable.
+    """
+    chooser = random.Random(seed)
+    pool = _values(made)
+    seen = {*known, *(normalised(trace.request) for trace in kept)}
+    dropped: Counter[str] = Counter()
+    varied: list[Trace] = []
+    sources = [trace for trace in kept if len(trace.calls) == 1 and not trace.origin]
+    for done, source in enumerate(sources, 1):
+        wanted = config.per_trace
+        for request, call in _drafts(source, pool, chooser, wanted * _TRIES):
+            if wanted == 0:
+                break
+            draft = source.model_copy(
+                update={
+                    "id": f"{source.id}-v{wanted}",
+                    "source": source.source or source.id,
+                    "request": request,
+                    "calls": (call,),
+                }
+            )
+            draft, reason = _judged(draft, source, seen, held_out, executor)
+            if reason:
+                dropped[reason] += 1
+                continue
+            seen.add(normalised(request))
+            varied.append(draft)
+            wanted -= 1
+        on_progress(done / len(sources))
+    file.unlink(missing_ok=True)
+    append_lines(file, varied)
+    return Varied(file=file, traces=len(varied), dropped=dict(dropped))
+
+
+def _values(made: Iterable[Trace]) -> Values:
+    """The distinct values that the model gave each parameter of each tool; people's own stay with their requests."""
+    found: defaultdict[tuple[str, str], dict[str, JsonValue]] = defaultdict(dict)
+    for call in (call for trace in made if not trace.origin for call in trace.calls):
+        for name, value in call.arguments.items():
+            found[call.name, name][json.dumps(value)] = value
+    return {key: list(values.values()) for key, values in found.items()}
+
+
+def _drafts(source: Trace, pool: Values, chooser: random.Random, tries: int) -> Iterator[tuple[str, Call]]:
+    """The request of ``source`` with other values in place, and the call that states them."""
+    (call,) = source.calls
+    spoken = {name: value for name, value in call.arguments.items() if is_spoken(value)}
+    found_at = places(source.request, spoken)
+    if not found_at or len(found_at) < len(spoken):
+        return
+    for _ in range(tries):
+        arguments = dict(call.arguments)
+        for name in spoken:
+            value = chooser.choice(pool.get((call.name, name)) or [call.arguments[name]])
+            arguments[name] = fresh(value, chooser) if chooser.random() < _FRESH else value
+        texts = {name: said(arguments[name], chooser) for name in spoken}
+        yield replaced(source.request, found_at, texts), Call(name=call.name, arguments=arguments)
+
+
+def fresh(value: JsonValue, chooser: random.Random) -> JsonValue:
+    """``value`` in the same form with other digits; texts with letters stay as they are."""
+    if isinstance(value, list):
+        return [fresh(item, chooser) for item in value]
+    if isinstance(value, str):
+        return _fresh_text(value, chooser)
+    if isinstance(value, bool) or not isinstance(value, int | float) or "e" in repr(value):
+        return value
+    return type(value)(_other_digits(repr(value), chooser))
+
+
+def _fresh_text(text: str, chooser: random.Random) -> str:
+    if re.fullmatch(r"\d{4}-\d\d-\d\d", text):
+        return (date(1930, 1, 1) + timedelta(days=chooser.randrange(40_000))).isoformat()
+    if re.fullmatch(r"\d\d?:\d\d", text):
+        return f"{chooser.randrange(24):02d}:{chooser.randrange(60):02d}"
+    return text if re.search(r"[^\W\d]", text) else _other_digits(text, chooser)
+
+
+def _other_digits(text: str, chooser: random.Random) -> str:
+    def other(match: re.Match[str]) -> str:
+        digits = match.group()
+        first = chooser.choice("123456789") if digits[0] != "0" else "0"
+        return first + "".join(chooser.choice("0123456789") for _ in digits[1:])
+
+    return re.sub(r"\d+", other, text)
+
+
+def _judged(
+    draft: Trace, source: Trace, seen: Collection[str], held_out: Callable[[str], bool], executor: Executor
+) -> tuple[Trace, str]:
+    reason = checks.wording(draft, seen, held_out)
+    if reason:
+        return draft, reason
+    (call,) = draft.calls
+    result = executor.execute(ToolCall(id="vary", name=call.name, arguments=call.arguments))
+    if result.error is not None:
+        tool = executor.registry.get(call.name)
+        if tool is None or not checks.worked(tool, result):
+            return draft, f"call_{result.error.kind.value}"
+        return draft.model_copy(update={"results": (), "answer": ""}), checks.grounding(draft) or safety.unsafe(draft)
+    if len(render_result(result)) > checks.LONGEST:
+        return draft, "result_too_long"
+    answer = retold(source, call, result.value) if source.answer else ""
+    draft = draft.model_copy(update={"results": (result.value,), "answer": answer})
+    return draft, checks.grounding(draft) or safety.unsafe(draft)

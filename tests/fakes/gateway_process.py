@@ -1,0 +1,25 @@
+"""A gateway in a process of its own, which a test can kill: DATA_FOLDER UPSTREAM_URL. Says its URL on stdout."""
+
+import sys
+from pathlib import Path
+
+from agent.config import GatewayConfig
+from agent.interaction_log import InteractionLog
+from agent.serving.exchange_log import ExchangeLog
+from agent.serving.gateway import Gateway
+from agent.serving.upstream import Upstream
+from tests.fakes.model_gateway import KEY, running
+
+
+def main(data: Path, upstream: str) -> None:
+    with InteractionLog(data / "interactions.db") as log:
+        gateway = Gateway(data, GatewayConfig(requests_per_minute=0), log=ExchangeLog(log))
+        gateway.fleet.replace([Upstream(upstream, KEY)])
+        with running(gateway) as url:
+            print(url, flush=True)
+            sys.stdin.read()  # until the test closes it
+            print("stopping", flush=True)
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), sys.argv[2])

@@ -1,0 +1,96 @@
+"""What a person can read back of a cycle: traces with their verdicts, and what the model was asked."""
+
+import json
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from evolver.audit import audit, read_judged
+from evolver.generate import Generator, Prompt
+from evolver.jsonl import append_lines
+from evolver.request_log import NAME, RequestLog, read_requests
+from evolver.show import cycle_details_text, judged_text, request_text
+from evolver.types import Verdict
+from tests.fakes.evolution import trace
+from tests.fakes.model_server import Says, serving
+from toolkit.errors import UserError
+
+REASONS = {"grounding": 30, "duplicate": 8, "rare": 1}
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    cycle = tmp_path / "0007"
+    traces = [trace(f"request {n}", "add", {"a": n}, n) for n in range(60)]
+    reasons = [reason for reason, count in REASONS.items() for _ in range(count)]
+    verdicts = [
+        Verdict(trace_id=one.id, kept=n >= len(reasons), reason=reasons[n] if n < len(reasons) else "")
+        for n, one in enumerate(traces)
+    ]
+    append_lines(cycle / "traces.jsonl", traces)
+    append_lines(cycle / "verdicts.jsonl", verdicts)
+    return cycle
+
+
+@pytest.mark.parametrize(("sample", "kept"), [(20, 10), (40, 20), (60, 21), (500, 21), (1, 0)])
+def test_half_of_a_sample_was_kept_as_far_as_there_are_so_many(folder: Path, sample: int, kept: int) -> None:
+    found = audit(folder, sample=sample)
+    assert len(found) == min(sample, 60)
+    assert sum(one.verdict.kept for one in found) == kept
+    assert all(one.trace.id == one.verdict.trace_id for one in found)
+
+
+def test_a_rare_reason_is_seen(folder: Path) -> None:
+    reasons = Counter(one.verdict.reason for one in audit(folder, sample=20) if not one.verdict.kept)
+    assert reasons["rare"] == 1
+    assert reasons["duplicate"] >= 4
+
+
+def test_another_seed_draws_others(folder: Path) -> None:
+    assert audit(folder, sample=20) == audit(folder, sample=20)
+    assert audit(folder, sample=20) != audit(folder, sample=20, seed=1)
+
+
+def test_a_cycle_that_judged_nothing(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="cycle 3 has judged no trace"):
+        audit(tmp_path / "0003", sample=5)
+
+
+def test_every_round_is_read(folder: Path) -> None:
+    append_lines(folder / "round-2" / "traces.jsonl", [trace("late one")])
+    append_lines(folder / "round-2" / "verdicts.jsonl", [Verdict(trace_id="late one", kept=True)])
+    assert read_judged(folder)[0].trace.request == "late one"
+    assert len(read_judged(folder)) == 61
+
+
+def test_a_trace_as_a_person_reads_it(folder: Path) -> None:
+    shown = judged_text(read_judged(folder)[0])
+    assert shown.splitlines() == [
+        "dropped: grounding  (answer_first request 0)",
+        "  request  request 0",
+        '  call     add {"a": 0} -> 0',
+    ]
+
+
+def test_what_the_model_was_asked_can_be_read_back(tmp_path: Path) -> None:
+    choice = {"text": "seven", "finish_reason": "stop", "logprobs": {"token_logprobs": [-0.1]}}
+    with (
+        serving(Says(raw=json.dumps({"choices": [choice]}).encode()), Says("Hello!")) as server,
+        Generator(server.url, record=RequestLog(tmp_path / NAME)) as generator,
+    ):
+        generator.complete(Prompt(text="3 and 4 make"))
+        generator.reply("hi", max_tokens=5)
+    with (tmp_path / NAME).open("a") as file:
+        file.write('{"cut')
+    first, second = read_requests(tmp_path)
+    assert (first["prompt"], first["answers"]) == ("3 and 4 make", ["seven"])
+    assert second["messages"][0]["content"] == "hi"
+    assert "3 and 4 make\n  -> seven" in request_text(first)
+    assert "Hello!" in request_text(second)
+
+
+def test_the_reasons_of_a_cycle_by_maker(folder: Path) -> None:
+    shown = cycle_details_text(folder)
+    assert "answer_first grounding: 30" in shown
+    assert "--show requests (0), kept (21), dropped (39)" in shown

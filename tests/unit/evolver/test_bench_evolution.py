@@ -1,0 +1,62 @@
+"""The benchmark of evolution: its settings are real ones, and its page holds what was measured and nothing else."""
+
+import re
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[3]
+sys.path.insert(0, str(ROOT / "benchmarks"))
+
+from evolution import ABLATIONS, Round, results_text, write_config  # noqa: E402  # pyright: ignore
+
+from evolver.config import Config  # noqa: E402
+from evolver.evaluate import rate  # noqa: E402
+from evolver.jsonl import append_lines  # noqa: E402
+from toolkit.config import load_config  # noqa: E402
+from toolkit.errors import UserError  # noqa: E402
+
+
+def test_every_setting_of_a_run_is_that_of_config_toml_but_for_what_it_changes(tmp_path: Path) -> None:
+    path = write_config(ROOT / "config.toml", tmp_path, {"evolver.verify.round_trip": False})
+    run, shipped = load_config(path, Config), load_config(ROOT / "config.toml", Config)
+    assert not run.evolver.verify.round_trip
+    assert run.data_folder == tmp_path / "data"
+    assert run.evolver.train == shipped.evolver.train
+    assert run.evolver.model_copy(update={"verify": shipped.evolver.verify}) == shipped.evolver
+    assert tomllib.loads(path.read_text())["agent"]["serving"]["gateway"]["port"] == 0
+
+
+@pytest.mark.parametrize("name", ABLATIONS)
+def test_every_ablation_changes_something(tmp_path: Path, name: str) -> None:
+    run = load_config(write_config(ROOT / "config.toml", tmp_path, ABLATIONS[name]), Config)
+    shipped = load_config(ROOT / "config.toml", Config)
+    assert run.evolver != shipped.evolver
+
+
+def test_what_this_version_cannot_leave_out_is_one_line(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"cannot leave that out \(evolver.make.magic\).*magic"):
+        write_config(ROOT / "config.toml", tmp_path, {"evolver.make.magic": False})
+
+
+def test_the_page_names_what_has_not_run(tmp_path: Path) -> None:
+    page = results_text(tmp_path)
+    assert all(name in page.splitlines()[-1] for name in ("full", *ABLATIONS))
+    assert "|" not in page
+
+
+def test_every_figure_of_the_page_was_measured(tmp_path: Path) -> None:
+    told = {"where": "7 cores", "when": "2031-01-01"}
+    base = Round(number=0, scores={"heldout": {"exact": rate(3, 61)}}, **told)
+    first = Round(number=1, status="promoted", scores={}, made={"log": 83}, seconds={"make": 97.5}, **told)
+    append_lines(tmp_path / "no-replay" / "rounds.jsonl", [base, first])
+    page = results_text(tmp_path)
+    body = page[page.index("## no-replay") :]
+    assert "`evolver.dataset.replay_share = 0.0`" in body
+    row = next(line for line in body.splitlines() if line.startswith("| base"))
+    assert "3/61 = 4.9%" in row
+    assert row.count("–") >= 6
+    allowed = {"3", "61", "4.9", "2", "13", "95", "1", "0", "0.0", "83", "97.5", "7", "2031", "01"}
+    assert set(re.findall(r"\d+(?:\.\d+)?", body)) <= allowed

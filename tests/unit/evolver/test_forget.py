@@ -1,0 +1,186 @@
+"""Deleting an interaction deletes what came of it, and says which adapters may know it."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from agent.interaction_log import InteractionLog
+from agent.messages import Message
+from evolver.dataset import folder_sha256
+from evolver.forget import forget
+from evolver.jsonl import append_lines, read_lines
+from evolver.ledger import Ledger
+from evolver.markers import read_marker, write_marker
+from evolver.tool_pool import ToolPool
+from evolver.types import Adapter, Dataset, Mined, Task, Trace
+from tests.fakes.evolution import trace, turn
+from tests.unit.evolver.test_tool_pool import made
+from toolkit.errors import UserError
+
+SECRET = "what do 4711 and 815 of my secret add up to"
+CALL = ("add", {"a": 4711, "b": 815}, 5526)
+
+
+class Place:
+    """A data folder with two interactions, of which the first was learned from in cycle 1 and replayed in cycle 3."""
+
+    def __init__(self, data: Path) -> None:
+        self.data = data
+        with InteractionLog(data / "interactions.db") as log:
+            self.gone = log.append(turn(SECRET, CALL, answer="5526, of course"), session="s", source="chat")
+            later = turn("thank you very much", history=turn(SECRET, CALL, answer="5526, of course").messages)
+            self.stays = log.append(later, session="s", source="chat")
+            log.feedback(self.gone, "good", "my secret note")
+        mine, other = self.logged(SECRET, self.gone), self.logged("thank you very much", self.stays)
+        repaired = trace("thank you again", "add", {"a": 1}, 1).model_copy(update={"also_from": (self.gone,)})
+        tasks = tuple(
+            Task(interaction_id=one.origin, session="s", source="chat", request=one.request, outcome="called")
+            for one in (mine, other)
+        )
+        for number in (1, 2, 3):
+            folder = data / "cycles" / f"{number:04d}"
+            append_lines(folder / "kept.jsonl", [other, *([mine, repaired] if number == 1 else [])])
+        mined = Mined(interactions=2, last_interaction_id=self.stays, tasks=tasks, worked=(mine, other))
+        (data / "cycles/0001/mine.json").write_text(mined.model_dump_json())
+        asked = [{"prompt": f"Request: {SECRET}\nCall:"}, {"prompt": "Request: something else"}]
+        (data / "cycles/0001/requests.jsonl").write_text("".join(json.dumps(line) + "\n" for line in asked))
+        lessons = data / "cycles/0003/dataset"
+        lessons.mkdir()
+        rows = [{"id": "0", "origin": self.gone}, {"id": "1", "origin": self.stays}]
+        (lessons / "train.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+
+    @staticmethod
+    def logged(request: str, origin: str) -> Trace:
+        return trace(request, "add", {"a": 1}, 1, maker="log").model_copy(update={"origin": origin})
+
+    def everything(self) -> str:
+        files = [file for file in self.data.rglob("*") if file.is_file() and "evolution" not in file.name]
+        return "".join(file.read_bytes().decode("latin-1") for file in files)
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Place:
+    return Place(tmp_path)
+
+
+def adapters(ledger: Ledger) -> None:
+    for number in (1, 2, 3):
+        cycle = ledger.open_cycle().number
+        name = f"adapter-{number:04d}"
+        ledger.add_adapter(Adapter(name=name, folder=Path("unused"), sha256="a"), cycle, "base", "d")
+        ledger.end_cycle(cycle, "promoted", "")
+
+
+def test_nothing_of_it_is_left_on_disk(place: Place) -> None:
+    assert "4711" in place.everything()
+    with Ledger(place.data / "evolution.db") as ledger:
+        adapters(ledger)
+        found = forget(place.data, ledger, place.gone)
+        assert ledger.marks().keys() == {"adapter-0001", "adapter-0003"}
+    assert (found.logged, found.adapters) == (True, ("adapter-0001", "adapter-0003"))
+    left = place.everything()
+    assert not [word for word in ("4711", "5526", "secret") if word in left]
+
+
+def test_an_adapter_that_continues_one_that_may_know_it_may_know_it_too(place: Place) -> None:
+    with Ledger(place.data / "evolution.db") as ledger:
+        adapters(ledger)
+        for parent in ("adapter-0002", "adapter-0003", "adapter-0005"):
+            cycle = ledger.open_cycle().number
+            child = Adapter(name=f"adapter-{cycle:04d}", folder=Path("unused"), sha256="a")
+            ledger.add_adapter(child, cycle, parent, "d")
+            ledger.end_cycle(cycle, "promoted", "")
+        found = forget(place.data, ledger, place.gone)
+    assert found.adapters == ("adapter-0001", "adapter-0003", "adapter-0005", "adapter-0006")
+
+
+def test_what_others_said_stays(place: Place) -> None:
+    with Ledger(place.data / "evolution.db") as ledger:
+        forget(place.data, ledger, place.gone)
+    with InteractionLog.open_readonly(place.data / "interactions.db") as log:
+        (left,) = log.read()
+    assert (left.id, left.trajectory.history) == (place.stays, ())
+    first = place.data / "cycles/0001"
+    assert [one.request for one in read_lines(first / "kept.jsonl", Trace)] == ["thank you very much"]
+    mined = Mined.model_validate_json((first / "mine.json").read_text())
+    assert [task.interaction_id for task in mined.tasks] == [one.origin for one in mined.worked] == [place.stays]
+    assert "something else" in (first / "requests.jsonl").read_text()
+    rows = (place.data / "cycles/0003/dataset/train.jsonl").read_text().splitlines()
+    assert [json.loads(row)["id"] for row in rows] == ["1"]
+
+
+def test_again_there_is_nothing_to_delete(place: Place) -> None:
+    with Ledger(place.data / "evolution.db") as ledger:
+        forget(place.data, ledger, place.gone)
+        with pytest.raises(UserError, match=f"no interaction {place.gone}"):
+            forget(place.data, ledger, place.gone)
+        assert forget(place.data, ledger, place.stays).logged
+
+
+def test_what_was_cut_off_is_finished(place: Place) -> None:
+    """The log's entry is gone already, its traces are not."""
+    with InteractionLog(place.data / "interactions.db") as log:
+        assert log.forget(place.gone)
+    with Ledger(place.data / "evolution.db") as ledger:
+        found = forget(place.data, ledger, place.gone)
+    assert (found.logged, found.values > 0) == (False, True)
+
+
+def test_a_message_of_the_same_words_in_another_session_stays(tmp_path: Path) -> None:
+    with InteractionLog(tmp_path / "interactions.db") as log:
+        gone = log.append(turn("hello"), session="one", source="chat")
+        said = (Message(role="user", content="hello"),)
+        log.append(turn("and now", history=said), session="two", source="chat")
+        assert log.forget(gone)
+        assert [one.trajectory.history for one in log.read()] == [said]
+
+
+def test_the_recorded_dataset_is_what_is_left_and_scores_that_quote_it_go(place: Place) -> None:
+    folder, scores = place.data / "cycles/0003", place.data / "evaluations"
+    rows = [{"id": "0", "origin": place.gone, "decision": "call"}, {"id": "1", "origin": place.stays, "decision": None}]
+    (folder / "dataset/train.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    (folder / "dataset/valid.jsonl").write_text("")
+    was = Dataset(
+        folder=folder / "dataset",
+        sha256=folder_sha256(folder / "dataset"),
+        train=2,
+        valid=0,
+        calls=1,
+        no_calls=1,
+        replayed=0,
+    )
+    write_marker(folder / "dataset.json", was)
+    scores.mkdir()
+    (scores / "replay-x-base.jsonl").write_text('{"id": "0001/0"}\n')
+    (scores / "heldout-x-base.jsonl").write_text('{"id": "h1"}\n')
+    with Ledger(place.data / "evolution.db") as ledger:
+        adapters(ledger)
+        forget(place.data, ledger, place.gone)
+        noted = ledger.cycles(3)[0].summary["dataset"]
+        assert ledger.adapters()[0].dataset_sha256 == "d"
+    now = read_marker(folder / "dataset.json", Dataset)
+    assert now is not None
+    assert now.sha256 == folder_sha256(folder / "dataset") == noted["sha256"] != was.sha256
+    assert (now.train, now.calls, now.no_calls) == (1, 0, 1)
+    assert [file.name for file in scores.iterdir()] == ["heldout-x-base.jsonl"]
+
+
+def test_tools_that_were_made_for_it_go_with_all_that_names_them(place: Place) -> None:
+    with Ledger(place.data / "evolution.db") as ledger:
+        pool = ToolPool(place.data, ledger)
+        for name, interaction in (("secret_sum", place.gone), ("other_sum", place.stays)):
+            pool.add(made(name), [], cycle=1, maker="base", interaction_id=interaction, request=SECRET)
+            pool.approve(name)
+        lessons = [
+            trace(f"what is {name}", name, {"total": 1}, 1) for name in ("secret_sum", "other_sum", "secret_sums")
+        ]
+        append_lines(place.data / "cycles/0002/kept.jsonl", lessons)
+        found = forget(place.data, ledger, place.gone)
+        left = [tool.name for tool in pool.tools()]
+    assert found.tools == ("secret_sum",)
+    assert left == ["other_sum"]
+    assert [path.name for path in (place.data / "approved_tools").iterdir()] == ["other_sum.json"]
+    calls = [call.name for one in read_lines(place.data / "cycles/0002/kept.jsonl", Trace) for call in one.calls]
+    assert "secret_sum" not in calls
+    assert {"other_sum", "secret_sums"} <= set(calls)

@@ -1,0 +1,38 @@
+"""Asking the same request several times."""
+
+from typing import Any
+
+from agent.model_client import HttpModelClient
+from evolver.probe import probe
+from evolver.types import Call
+from tests.fakes import shop_tools
+from tests.fakes.model_server import Says, serving
+from toolkit.search import ToolIndex
+
+INDEX = ToolIndex(shop_tools.registry())
+
+
+def asked(*replies: Says) -> tuple[Any, list[dict[str, Any]]]:
+    with serving(*replies) as server, HttpModelClient(server.url) as client:
+        found = probe("add prices 2 and 3", "agent", client, INDEX, shown=2, max_tokens=50)
+    return found, server.requests
+
+
+def adds(second: int) -> Says:
+    return Says(calls=[("add_prices", f'{{"first": 2, "second": {second}}}')])
+
+
+def test_calls_by_how_often_they_are_made() -> None:
+    found, requests = asked(adds(3), adds(4), Says("Five."), adds(3))
+    made = [(call, share) for call, share in found.calls]
+    assert made == [
+        (Call(name="add_prices", arguments={"first": 2, "second": 3}), 0.5),
+        (Call(name="add_prices", arguments={"first": 2, "second": 4}), 0.25),
+    ]
+    assert all(request["temperature"] > 0 and len(request["tools"]) == 2 for request in requests)
+
+
+def test_what_the_server_refuses_and_what_does_not_parse_is_no_call() -> None:
+    found, requests = asked(Says("no", status=400), Says(calls=[("add_prices", "{")]), Says("Five."), adds(3))
+    assert [share for _, share in found.calls] == [0.25]
+    assert len(requests) == 4

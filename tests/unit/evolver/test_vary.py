@@ -1,0 +1,133 @@
+"""Variants of kept traces: the same wording, other values, executed."""
+
+import random
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from evolver.config import VaryConfig
+from evolver.jsonl import read_lines
+from evolver.places import said
+from evolver.text import SMALL_NUMBERS, states
+from evolver.types import Trace, Varied
+from evolver.vary import fresh, vary
+from tests.fakes import shop_tools
+from tests.fakes.evolution import trace
+from toolkit.tool import ToolCall
+
+
+def adding(first: int, second: int, request: str = "Please add the prices {} and {}.", **rest: Any) -> Trace:
+    arguments = {"first": first, "second": second}
+    return trace(request.format(first, second), "add_prices", arguments, first + second, **rest)
+
+
+KEPT = adding(21, 34)
+MADE = [KEPT, adding(5000, 62), adding(7, 18), adding(430, 99)]
+
+
+def varied(folder: Path, *kept: Trace, made: list[Trace] = MADE, count: int = 3, **rest: Any) -> list[Trace]:
+    file = folder / "varied.jsonl"
+    found = vary(VaryConfig(per_trace=count), kept, made, shop_tools.executor(), file, seed=rest.pop("seed", 1), **rest)
+    traces = read_lines(file, Trace)
+    assert found == Varied(file=file, traces=len(traces), dropped=found.dropped)
+    return traces
+
+
+def test_a_variant_states_other_values_in_the_same_wording_and_has_their_own_result(tmp_path: Path) -> None:
+    traces = varied(tmp_path, KEPT)
+    assert len(traces) == 3
+    for made in traces:
+        (call,) = made.calls
+        assert re.fullmatch(r"Please add the prices [\w,]+ and [\w,]+\.", made.request)
+        assert all(states(made.request, value) for value in call.arguments.values())
+        assert made.results == (call.arguments["first"] + call.arguments["second"],)  # type: ignore[operator]
+        assert (made.source, made.answer) == (KEPT.id, "")
+    assert len({made.request for made in traces} | {KEPT.request}) == 4
+
+
+def test_values_have_the_form_of_those_that_the_model_made_for_that_parameter(tmp_path: Path) -> None:
+    firsts = {call.arguments["first"] for made in varied(tmp_path, KEPT, count=30) for call in made.calls}
+    assert {len(str(first)) for first in firsts} <= {len(str(first)) for first in (21, 5000, 7, 430)}
+    assert {5000, 7, 430} & firsts
+    assert firsts - {21, 5000, 7, 430}
+
+
+def test_texts_are_those_that_the_model_made(tmp_path: Path) -> None:
+    texts = ("fragile glass", "keep dry", "this side up")
+    made = [trace(f"Shout {text} on it.", "shout_label", {"label": text}, text.upper()) for text in texts]
+    variants = varied(tmp_path, made[0], made=made, count=10)
+    assert {call.arguments["label"] for one in variants for call in one.calls} == set(texts[1:])
+
+
+@pytest.mark.parametrize(
+    ("value", "form"),
+    [
+        (2024, r"[1-9]\d{3}"), (-7, r"-[1-9]"), (0, "0"), (12.5, r"[1-9]\d\.\d"), ("2024-03-01", r"\d{4}-\d\d-\d\d"),
+        ("9:30", r"\d\d:\d\d"), ("12 * (3 + 4)", r"[1-9]\d \* \([1-9] \+ [1-9]\)"), ("B12", "B12"),
+        (True, "True"), (None, "None"),
+    ],
+)  # fmt: skip
+def test_fresh_values_keep_their_form(value: Any, form: str) -> None:
+    for seed in range(30):
+        assert re.fullmatch(form, str(fresh(value, random.Random(seed))))
+
+
+def test_the_answer_of_a_variant_tells_its_own_result(tmp_path: Path) -> None:
+    for made in varied(tmp_path, adding(21, 34, answer="21 and 34 make 55."), count=8):
+        (call,) = made.calls
+        assert made.answer == f"{call.arguments['first']} and {call.arguments['second']} make {made.results[0]}."
+
+
+@pytest.mark.parametrize("answer", ["It is that.", "It is 55, that is 55.", "With 3 more it is 55."])
+def test_an_answer_that_cannot_be_told_anew_is_left_out(tmp_path: Path, answer: str) -> None:
+    variants = varied(tmp_path, adding(21, 34, answer=answer))
+    assert [made.answer for made in variants] == ["", "", ""]
+
+
+def test_a_request_that_states_a_value_twice_or_not_literally_has_no_variants(tmp_path: Path) -> None:
+    assert varied(tmp_path, adding(21, 34, "Add {0} and {1}, I mean {0} and {1}.")) == []
+    assert varied(tmp_path, trace("Add twenty-one and 34.", "add_prices", {"first": 21, "second": 34}, 55)) == []
+
+
+def test_a_taken_or_held_out_request_is_not_made_again(tmp_path: Path) -> None:
+    free = varied(tmp_path, KEPT)
+    assert varied(tmp_path, KEPT, held_out=lambda request: request == free[0].request) != free
+    assert varied(tmp_path, KEPT, held_out=lambda _: True) == []
+
+
+def test_requests_without_a_call_and_counts_of_zero_make_nothing(tmp_path: Path) -> None:
+    assert varied(tmp_path, trace("Tell me about foxes, please.")) == []
+    assert varied(tmp_path, KEPT, count=0) == []
+
+
+def test_a_call_that_fails_makes_no_variant(tmp_path: Path) -> None:
+    class Refusing:
+        registry = shop_tools.executor().registry
+
+        def execute(self, call: ToolCall, **_: Any) -> Any:
+            return shop_tools.executor().execute(call.model_copy(update={"name": "no_such_tool"}))
+
+    file = tmp_path / "varied.jsonl"
+    found = vary(VaryConfig(), [KEPT], MADE, Refusing(), file, seed=1)  # type: ignore[arg-type]
+    assert found.traces == 0
+    assert found.dropped.get("call_unknown_tool", 0) > 0
+
+
+def test_the_same_seed_gives_the_same_variants(tmp_path: Path) -> None:
+    assert varied(tmp_path, KEPT, seed=3) == varied(tmp_path, KEPT, seed=3)
+    assert varied(tmp_path, KEPT, seed=3, count=6) != varied(tmp_path, KEPT, seed=4, count=6)
+
+
+@pytest.mark.parametrize(
+    "value", [0, 1, 2, 12, 40, 41, 999, 1000, 1234567, -5, 2.5, 3.0, "some words", [4, 9, 7], ["a"]]
+)
+def test_whatever_is_said_states_the_value(value: Any) -> None:
+    for seed in range(20):
+        assert states(f"Is it {said(value, random.Random(seed))} or not", value)
+
+
+def test_small_numbers_are_words_at_times() -> None:
+    spoken = {said(4, random.Random(seed)) for seed in range(30)}
+    assert spoken == {"4", SMALL_NUMBERS[4]}

@@ -1,0 +1,117 @@
+"""Tools whose Python code a model wrote: run in a pool of their own, and part of the agent only once a person approved.
+
+``approved_tools`` in the data folder has one file per approved tool. What is not approved is not in it.
+"""
+
+import hashlib
+import json
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, JsonValue
+
+from toolkit.errors import ConfigError
+from toolkit.sandbox import CodeRunner, ExecResult, Runner, Status
+from toolkit.tool import Effect, Tool
+
+APPROVED = "made"
+"""The kind of source of approved tools, ``made:SHA``."""
+
+
+class MadeTool(BaseModel):
+    """A tool with the ``source`` of its function, whose name is the tool's. ``parameters`` as in Tool."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str
+    description: str
+    parameters: dict[str, JsonValue]
+    source: str
+
+    @property
+    def sha256(self) -> str:
+        """Of all that a person approves: another description or another code is another tool."""
+        return hashlib.sha256(json.dumps(self.model_dump(), sort_keys=True).encode()).hexdigest()
+
+    def tool(self, kind: str = APPROVED) -> Tool:
+        """As the model sees it. Pure: in its sandbox, it has nothing to change."""
+        return Tool(
+            name=self.name,
+            description=self.description,
+            parameters=self.parameters,
+            effect=Effect.PURE,
+            source=f"{kind}:{self.sha256[:12]}",
+            function=self.name,
+        )
+
+
+class MadeCode(Runner):
+    """Runs the functions of ``tools``, each from its source, in ``pool``, which is the caller's to close."""
+
+    def __init__(self, tools: Iterable[MadeTool], pool: CodeRunner) -> None:
+        self._sources = {tool.name: tool.source for tool in tools}
+        self._pool = pool
+
+    def run(
+        self,
+        module: str,
+        function: str,
+        arguments: Mapping[str, Any],
+        *,
+        workspace: Path | None = None,
+        timeout_seconds: float | None = None,
+    ) -> ExecResult:
+        """See Runner. ``module`` and ``workspace`` mean nothing here: made tools have neither."""
+        source = self._sources.get(function)
+        if source is None:
+            return ExecResult(Status.TOOL_FAILED, error_type="LookupError", message=f"there is no code for {function}")
+        return self._pool.run_source(source, function, arguments, timeout_seconds=timeout_seconds)
+
+    def close(self) -> None:
+        """The pool is the caller's."""
+
+
+def read_approved(folder: Path | None) -> list[MadeTool]:
+    """The approved tools, by name. Raises ConfigError for a file that is none, or not what was approved."""
+    found = []
+    for path in sorted(folder.glob("*.json")) if folder is not None and folder.is_dir() else ():
+        try:
+            stored = json.loads(path.read_text(encoding="utf-8"))
+            made = MadeTool.model_validate(stored["tool"])
+            whole = made.sha256 == stored["sha256"] and path.stem == made.name
+        except (ValueError, KeyError, TypeError):
+            made, whole = None, False
+        if made is None or not whole:
+            raise ConfigError(f"{path} is not what was approved; delete it and repeat: evolver tools approve")
+        found.append(made)
+    return found
+
+
+def write_approved(folder: Path, tool: MadeTool) -> None:
+    """Put ``tool`` among the approved ones, whole or not at all. It serves with the next start of the agent."""
+    folder.mkdir(parents=True, exist_ok=True)
+    draft = folder / f".{tool.name}.draft"
+    with draft.open("w", encoding="utf-8") as file:
+        json.dump({"sha256": tool.sha256, "tool": tool.model_dump()}, file, indent=2)
+        file.flush()
+        os.fsync(file.fileno())
+    draft.rename(folder / f"{tool.name}.json")
+    _flush(folder)
+
+
+def remove_approved(folder: Path, names: Sequence[str]) -> None:
+    """Take the tools ``names`` away, as far as they are there."""
+    for name in names:
+        (folder / f"{name}.json").unlink(missing_ok=True)
+    if folder.is_dir():
+        _flush(folder)
+
+
+def _flush(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
