@@ -115,7 +115,8 @@ def open_executor(
 ) -> Iterator[Executor]:
     """The executor that ``config`` describes: its tools, in checked sandboxes. Raises as those two do.
 
-    With ``insist`` no result is of the kind LOST (toolkit.sandbox.insistent), for callers to whom each is a verdict.
+    ``insist`` is for callers to whom each result is a verdict: one of the kind LOST then says that the call ends its
+    worker each time, and a broken sandbox raises SandboxUnavailable (toolkit.sandbox.insistent).
     """
     registry = load_local_tools(config)
     modules = builtin_modules() if config.tools.builtin else []

@@ -72,16 +72,18 @@ class InProcessSandbox(Sandbox):
 
 
 class LosingSandbox(InProcessSandbox):
-    """Loses the workers of its next ``losing`` calls."""
+    """Loses the workers of its next ``losing`` calls, and those of each call of the function ``deadly``."""
 
-    def __init__(self, losing: int) -> None:
+    def __init__(self, losing: int, *, deadly: str = "") -> None:
         super().__init__()
         self.losing = losing
+        self.deadly = deadly
 
     def _call(
         self, function: Any, name: tuple[str, str], arguments: Mapping[str, Any], workspace: Path | None
     ) -> ExecResult:
-        if self.losing > 0:
+        if self.losing > 0 or name[1] == self.deadly:
             self.losing -= 1
+            self.calls.append(name)
             return ExecResult(Status.LOST, message="the worker died; try again")
         return super()._call(function, name, arguments, workspace)

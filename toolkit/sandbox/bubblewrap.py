@@ -18,7 +18,7 @@ from toolkit.config import SandboxConfig
 from toolkit.errors import SandboxUnavailable
 from toolkit.sandbox import ExecResult, Sandbox, Status, binds, cgroup
 from toolkit.sandbox import workspace as workspaces
-from toolkit.sandbox.insistent import Insistent
+from toolkit.sandbox.insistent import HARMLESS, Insistent
 from toolkit.sandbox.isolation import bwrap_command, user_inside
 from toolkit.sandbox.judge import GRACE_SECONDS, judge
 from toolkit.sandbox.replies import Broken, Unfit
@@ -71,7 +71,7 @@ class BubblewrapSandbox(Sandbox):
 
     def warm(self) -> None:
         """Have one worker that has run a call. Raises like open_sandbox."""
-        Insistent(self).run("operator", "index", {})
+        Insistent(self).run(*HARMLESS, {})
 
     def run(
         self,

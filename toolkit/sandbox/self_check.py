@@ -149,8 +149,8 @@ _NUMBERS = {
 
 
 def attempt_all(sandbox: Sandbox) -> list[Finding]:
-    """Make every attempt and say how it ended. Raises SandboxUnavailable when the sandbox cannot run at all, or loses
-    the worker of an attempt twice."""
+    """Make every attempt and say how it ended; one that loses its worker each time has not held. Raises
+    SandboxUnavailable when the sandbox cannot run at all."""
     insistent = Insistent(sandbox)
     numbers = _NUMBERS.get(os.uname().machine, _NUMBERS["x86_64"])
     findings = []

@@ -178,13 +178,20 @@ def test_a_broken_sandbox_gives_no_verdict(tmp_path: Path) -> None:
 
 
 def test_a_lost_worker_gives_no_verdict(tmp_path: Path) -> None:
-    """Lost once, the call is made again; lost twice, the sandbox is broken."""
+    """Lost once, the call is made again; where harmless calls are lost too, the sandbox is broken."""
     for losing, traces in ((1, (GOOD, PARCEL)), (1, (PARCEL, GOOD))):
         executor = Executor(shop_tools.registry(), Insistent(LosingSandbox(losing)))
         assert judged(tmp_path / "once", *traces, executor=executor)[0].kept == 2
     with pytest.raises(SandboxUnavailable, match="a call of add_prices was lost twice"):
-        judged(tmp_path / "twice", GOOD, executor=Executor(shop_tools.registry(), Insistent(LosingSandbox(2))))
+        judged(tmp_path / "twice", GOOD, executor=Executor(shop_tools.registry(), Insistent(LosingSandbox(3))))
     assert not (tmp_path / "twice").exists()
+
+
+def test_a_call_that_ends_its_worker_each_time_is_dropped(tmp_path: Path) -> None:
+    executor = Executor(shop_tools.registry(), Insistent(LosingSandbox(0, deadly="add_prices")))
+    verified, _, verdicts = judged(tmp_path, GOOD, PARCEL, executor=executor)
+    assert (verified.kept, verified.dropped) == (1, {"call_lost": 1})
+    assert verdicts[GOOD.id] == "call_lost"
 
 
 class Reader:

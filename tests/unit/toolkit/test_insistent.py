@@ -1,4 +1,4 @@
-"""No result of an insistent sandbox is that of a lost worker."""
+"""An insistent sandbox tells a broken sandbox from a call that ends its worker each time."""
 
 from pathlib import Path
 
@@ -26,11 +26,23 @@ def test_a_lost_call_is_made_once_more(tmp_path: Path) -> None:
     assert (tmp_path / "notes" / "a.txt").read_text() == "b"
 
 
-def test_lost_twice_the_sandbox_is_broken() -> None:
-    with pytest.raises(SandboxUnavailable, match="a call of one was lost twice: the worker died"):
-        Insistent(LosingSandbox(2)).run_source(ONE, "one", {})
+def test_where_a_harmless_call_is_lost_too_the_sandbox_is_broken() -> None:
+    with pytest.raises(SandboxUnavailable, match="a call of one was lost twice, a harmless one after it too: the worker"):
+        Insistent(LosingSandbox(3)).run_source(ONE, "one", {})
     with pytest.raises(SandboxUnavailable, match="a call of index was lost twice"):
-        Insistent(LosingSandbox(2)).run("operator", "index", {})
+        Insistent(LosingSandbox(3)).run("operator", "index", {})
+
+
+def test_a_call_that_ends_its_worker_each_time_is_told_from_a_broken_sandbox() -> None:
+    deadly = LosingSandbox(0, deadly="one")
+    assert Insistent(deadly).run_source(ONE, "one", {}).status is Status.LOST
+    assert [name for _, name in deadly.calls] == ["one", "one", "index", "one"]
+    assert Insistent(deadly).run_source("def two(): return 2", "two", {}).value == 2
+
+
+def test_two_losses_by_chance_cost_nothing() -> None:
+    losing = LosingSandbox(2)
+    assert Insistent(losing).run_source(ONE, "one", {}).value == 1
 
 
 def test_a_failure_of_the_call_is_its_result() -> None:
@@ -51,3 +63,5 @@ def test_a_lost_worker_is_no_attempt_that_held() -> None:
 
     with pytest.raises(SandboxUnavailable, match="a call of attempt was lost twice"):
         self_check.require_sound(LosingSandbox(10**9))
+    with pytest.raises(SandboxUnavailable, match=r"does not hold: start a process \(lost: .*; run a program"):
+        self_check.require_sound(LosingSandbox(0, deadly="attempt"))
