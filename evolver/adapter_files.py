@@ -93,6 +93,8 @@ class Manifest(_Frozen):
     base_sha256: str
     template_sha256: str
     dataset_sha256: str
+    tenants: dict[str, int] = {}
+    """How many logged turns of each tenant ("": of none) the dataset was made from; empty where none is anybody's."""
     parent: str | None = None
     parent_sha256: str | None = None
     hyper_parameters: dict[str, Any]

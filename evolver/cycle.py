@@ -253,15 +253,15 @@ class _Run:
             executor=self._executor,
         )
 
-    def _note_tenants(self) -> None:
-        """Whose logged turns the lessons, and those of earlier cycles that they may replay, come from; if anybody's."""
+    def _tenants(self) -> dict[str, int]:
+        """Whose logged turns the lessons, and those of earlier cycles that they may replay, come from, and how many;
+        empty where no turn is anybody's."""
         origins: set[str] = set()
         for trace in [*self._earlier(), *read_lines(self._folder / "kept.jsonl", Trace)]:
             origins |= {trace.origin, *trace.also_from} - {""}
         with InteractionLog.open_readonly(self._config.data_folder / "interactions.db") as log:
             tenants = log.tenants(origins)
-        if set(tenants) - {""}:
-            self._ledger.note(self._number, "tenants", tenants)
+        return tenants if set(tenants) - {""} else {}
 
     def _train(self, data: Dataset) -> Adapter:
         name = f"adapter-{self._number:04d}"
@@ -274,6 +274,7 @@ class _Run:
                 folder,
                 name=name,
                 parent=self._parent(),
+                tenants=self._tenants(),
                 on_progress=self._say_training,
             )
         return Adapter(name=name, folder=folder, sha256=adapter_files.manifest_sha256(folder))
@@ -292,9 +293,10 @@ class _Run:
             self._say("train", event["step"] / event["steps"], progress_remark(event))
 
     def _load(self, adapter: Adapter, data: Dataset) -> Proved:
-        self._note_tenants()
-        parent = adapter_files.read_manifest(adapter.folder).parent or BASE
-        self._ledger.add_adapter(adapter, self._number, parent, data.sha256)
+        manifest = adapter_files.read_manifest(adapter.folder)
+        if manifest.tenants:
+            self._ledger.note(self._number, "tenants", manifest.tenants)
+        self._ledger.add_adapter(adapter, self._number, manifest.parent or BASE, data.sha256)
         return release.load(adapter, self._serving, self._servers, base_sha256=self._base_sha256())
 
     def _incumbent(self) -> EvalReport:

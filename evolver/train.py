@@ -9,7 +9,7 @@ import sys
 import tempfile
 import threading
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import IO, Annotated, Any, Literal
 
@@ -83,18 +83,20 @@ def train(
     *,
     name: str,
     parent: Path | None = None,
+    tenants: Mapping[str, int] | None = None,
     on_progress: Callable[[Progress], None] | None = None,
 ) -> TrainResult:
     """Train adapter ``name`` on ``dataset_folder`` (train.jsonl, valid.jsonl) and publish it as ``output_folder``.
 
-    ``parent`` is the folder of an adapter to continue; None starts from the base model. A run that was cut off
+    ``parent`` is the folder of an adapter to continue; None starts from the base model. ``tenants`` counts whose turns
+    the dataset was made from, for the manifest. A run that was cut off
     continues from its last checkpoint, which lies beside ``output_folder`` as ``.NAME.work``; what was published from
     the same inputs is returned as it is. ``on_progress`` is called with each event of the worker. Raises TrainError;
     then nothing is published.
     """
     check_name(name)
     output_folder.parent.mkdir(parents=True, exist_ok=True)
-    spec = _spec(config, dataset_folder, model_folder, output_folder, name, parent)
+    spec = _spec(config, dataset_folder, model_folder, output_folder, name, parent, tenants or {})
     published = _published(spec)
     if published is not None:
         return published
@@ -152,7 +154,13 @@ def _kills_for_memory() -> int:
 
 
 def _spec(
-    config: TrainConfig, dataset: Path, model: Path, output: Path, name: str, parent: Path | None
+    config: TrainConfig,
+    dataset: Path,
+    model: Path,
+    output: Path,
+    name: str,
+    parent: Path | None,
+    tenants: Mapping[str, int],
 ) -> dict[str, Any]:
     return {
         "config": config.model_dump(mode="json", exclude={"stall_minutes", "start"}),
@@ -162,6 +170,7 @@ def _spec(
         "output_folder": str(output.resolve()),
         "work_folder": str(output.resolve().parent / f".{output.name}.work"),
         "name": name,
+        "tenants": dict(tenants),
         "halvings": 0,
         "parent": str(parent.resolve()) if parent else None,
         "parent_sha256": manifest_sha256(parent) if parent else None,

@@ -127,6 +127,7 @@ def publish_adapter(
     dataset_sha256: str = "d" * 64,
     probe: Probe | None = None,
     parent: str | None = None,
+    tenants: Mapping[str, int] | None = None,
 ) -> Adapter:
     """An adapter of one matrix pair, published as training publishes."""
     target = data_folder / "adapters" / name
@@ -148,6 +149,7 @@ def publish_adapter(
         base_sha256=base_sha256,
         template_sha256="t",
         dataset_sha256=dataset_sha256,
+        tenants=dict(tenants or {}),
         parent=parent,
         hyper_parameters={},
         seed=0,

@@ -7,7 +7,7 @@ It reads its prompts: the tool that stands last in a prompt is the one that it w
 import json
 import re
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -149,6 +149,7 @@ class FakeTraining:
         *,
         name: str,
         parent: Path | None = None,
+        tenants: Mapping[str, int] | None = None,
         on_progress: Callable[[dict[str, Any]], None] | None = None,
     ) -> None:
         rows = [json.loads(line) for line in (dataset_folder / "train.jsonl").read_text().splitlines()]
@@ -164,5 +165,6 @@ class FakeTraining:
             base_sha256=adapter_files.model_sha256(model_folder),
             probe=self.probe,
             parent=parent.name if parent else None,
+            tenants=tenants,
         )
         self.trained.append(name)

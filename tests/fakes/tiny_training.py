@@ -79,7 +79,7 @@ def run(
     """Train in this process with CONFIG and ``changes``."""
     parent = changes.pop("parent", None)
     config = CONFIG.model_copy(update=changes)
-    manifest = train_worker.run(_spec(config, dataset, model, output, output.name, parent), emit)
+    manifest = train_worker.run(_spec(config, dataset, model, output, output.name, parent, {}), emit)
     assert manifest is not None
     return manifest
 

@@ -402,6 +402,7 @@ def test_the_ledger_says_whose_turns_an_adapter_learned_from(here: World) -> Non
     here.run()
     with here.ledger() as ledger:
         assert lessons_of(ledger.cycles()[0])["tenants"] == {"": 1, "acme": 1}
+        assert read_manifest(here.data / "adapters" / NAME).tenants == {"": 1, "acme": 1}
         shown = adapters_text(ledger.adapters(), NAME, {}, {1: lessons_of(ledger.cycles()[0])}, {}, candidate=NAME)
     assert "turns by tenant: (none) 1, acme 1" in shown
     assert f"* {NAME}  on trial" in shown

@@ -27,7 +27,9 @@ def test_a_lost_call_is_made_once_more(tmp_path: Path) -> None:
 
 
 def test_where_a_harmless_call_is_lost_too_the_sandbox_is_broken() -> None:
-    with pytest.raises(SandboxUnavailable, match="a call of one was lost twice, a harmless one after it too: the worker"):
+    with pytest.raises(
+        SandboxUnavailable, match="a call of one was lost twice, a harmless one after it too: the worker"
+    ):
         Insistent(LosingSandbox(3)).run_source(ONE, "one", {})
     with pytest.raises(SandboxUnavailable, match="a call of index was lost twice"):
         Insistent(LosingSandbox(3)).run("operator", "index", {})
