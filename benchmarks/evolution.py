@@ -43,7 +43,10 @@ from toolkit.execute import open_executor
 
 FULL = "full"
 ABLATIONS: dict[str, dict[str, Any]] = {
+    "no-execution": {"evolver.verify.execution": False},
+    "shared-maker": {"evolver.make.maker": "solver"},
     "no-round-trip": {"evolver.verify.round_trip": False},
+    "with-rivals": {"evolver.verify.rivals": 2},
     "with-renaming": {"evolver.dataset.renamed_share": 0.15},
     "with-chains": {"evolver.dataset.chained_share": 0.03},
     "with-questions": {"evolver.dataset.asking_share": 0.02},

@@ -49,8 +49,12 @@ class MakeConfig(Section):
 class VerifyConfig(Section):
     """``[evolver.verify]``."""
 
+    execution: Annotated[bool, Field(description="calls must run again with the same result")] = True
     round_trip: bool = True
     round_trips_per_call: Annotated[int, Field(ge=1, le=64, description="requests tried per call")] = 3
+    rivals: Annotated[
+        int, Field(ge=0, le=16, description="calls of other tools that a request must not fit better")
+    ] = 0
     kept_per_call: Annotated[int, Field(ge=1, le=64, description="wordings of one call that are kept")] = 3
     per_tool: Annotated[int, Field(ge=1, le=10_000, description="calls kept per tool, the likeliest first")] = 10
     drop_personal_data: Annotated[bool, Field(description="addresses, numbers of cards and telephones")] = True

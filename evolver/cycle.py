@@ -221,7 +221,7 @@ class _Run:
             self._lessons,
             self._folder,
             index=ToolIndex(self._lessons.registry),
-            generator=self._generator if self._evolver.verify.round_trip else None,
+            generator=self._generator,
             known={normalised(trace.request) for trace in self._earlier()},
             held_out=suites.Fingerprints(),
             allow_reads=self._evolver.make.allow_reads,

@@ -87,6 +87,26 @@ class Generator:
         choices = self._post("/v1/completions", body)["choices"]
         return [_completion(choice) for choice in choices]
 
+    def likelihood(self, text: str, continuation: str) -> float:
+        """The mean log-probability per token, nats, of ``continuation`` after ``text``. Raises as ``complete`` does."""
+        body = {
+            "model": self.model,
+            "prompt": text + continuation,
+            "max_tokens": 1,
+            "temperature": 0.0,
+            "prompt_logprobs": 0,
+        }
+        places = self._post("/v1/completions", body)["choices"][0]["prompt_logprobs"]
+        found: list[float] = []
+        missing = len(continuation)
+        for place in reversed(places):
+            if missing <= 0 or place is None:
+                break
+            token = next(iter(place.values()))  # the prompt's own; the likeliest may stand behind it
+            found.append(token["logprob"])
+            missing -= len(token["decoded_token"])
+        return sum(found) / len(found) if found else 0.0
+
     def reply(self, request: str, *, max_tokens: int) -> Completion:
         """The base model's own answer to ``request``, asked without tools, greedily: what an adapter shall not unlearn.
 

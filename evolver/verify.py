@@ -1,7 +1,8 @@
 """Candidate traces -> the ones fit to learn from, each with a verdict and its reason.
 
 Every call is executed again in the sandbox and must give the same result; the request must state every argument and no
-other number; the model, shown the request, must arrive at the same result (round trip). Most of these checks are about
+other number; the model, shown it, must arrive at the same result (round trip) and, where ``rivals`` are set,
+find the request as likely under its call as under other tools' (semantic match). Most of these checks are about
 requests whose call executes and is still not what they ask for (30 % in APIGen, arXiv 2406.18518).
 """
 
@@ -11,7 +12,7 @@ from collections.abc import Callable, Collection, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from evolver import checks, few_shots, safety
+from evolver import checks, few_shots, safety, semantic_match
 from evolver.config import VerifyConfig
 from evolver.effects import for_lessons
 from evolver.generate import Generator, Prompt
@@ -45,7 +46,8 @@ def verify(
     ``known`` are normal forms of requests that earlier cycles learned from; ``held_out`` says whether a request stands
     in a suite; ``index`` finds the tools that a request speaks of; tools that read are run where ``allow_reads``, and
     logged calls of tools that may not run are taken as logged; ``generator`` asks the model for the round trip
-    (None: no round trip). A call that cannot be judged because isolation broke raises SandboxUnavailable: no verdict.
+    and the semantic match (None: neither). A call that cannot be judged because isolation broke raises
+    SandboxUnavailable: no verdict.
     """
     judged = list(traces)
     reasons: dict[str, str] = {}
@@ -57,7 +59,8 @@ def verify(
             or safety.unsafe(trace, personal_data=config.drop_personal_data)
             or checks.grounding(trace)
             or checks.meaning(trace, index)
-            or _execution(trace, executor, allow_reads=allow_reads)
+            or (config.execution and _execution(trace, executor, allow_reads=allow_reads))
+            or ""
         )
         reasons[trace.id] = reason
         if not reason:
@@ -65,7 +68,9 @@ def verify(
             passed.append(trace)
         on_progress(_LOCAL_SHARE * done / len(judged))
     if generator is not None:
-        passed = _round_trips(config, passed, reasons, executor, generator, on_progress)
+        if config.round_trip:
+            passed = _round_trips(config, passed, reasons, executor, generator, on_progress)
+        passed = _matches(config, passed, reasons, index, executor, generator)
     kept = _likeliest(config, passed, reasons)
     on_progress(1.0)
     verdicts = [Verdict(trace_id=trace.id, kept=not reasons[trace.id], reason=reasons[trace.id]) for trace in judged]
@@ -124,6 +129,31 @@ def _round_trips(
                 reasons[trace.id] = "round_trip_differs"
             on_progress(_LOCAL_SHARE + (1 - _LOCAL_SHARE) * done / len(chosen))
     return sorted(returned, key=lambda trace: -trace.likelihood)
+
+
+def _matches(
+    config: VerifyConfig,
+    passed: list[Trace],
+    reasons: dict[str, str],
+    index: ToolIndex,
+    executor: Executor,
+    generator: Generator,
+) -> list[Trace]:
+    """Those whose request is likeliest under its own call (evolver.semantic_match)."""
+    rivals = [semantic_match.rivals(trace, index, executor, config.rivals) if config.rivals else [] for trace in passed]
+    with ThreadPoolExecutor(generator.concurrency) as pool:
+        own = pool.map(
+            lambda trace, others: not others or semantic_match.asks_for_its_own(trace, others, executor, generator),
+            passed,
+            rivals,
+        )
+        matching = []
+        for trace, matches in zip(passed, own, strict=True):
+            if matches:
+                matching.append(trace)
+            else:
+                reasons[trace.id] = "fits_another_call"
+    return matching
 
 
 def _mistakable(call: Call, executor: Executor) -> bool:

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from evolver import checks
+from evolver import checks, semantic_match
 from evolver.config import VerifyConfig
 from evolver.effects import harmless
 from evolver.generate import Generator
@@ -293,6 +293,47 @@ def test_what_an_empty_workspace_lacks_is_no_fault_of_the_call(tmp_path: Path, m
     found = trace("Keep the receipt of the shop Baker with 12.", "keep_receipt", {"shop": "Baker", "total": 12}, None)
     assert reason(tmp_path, found.model_copy(update={"results": ()})) == ""
     assert reason(tmp_path, PARCEL) == "call_tool_failed"
+
+
+def test_calls_run_again_unless_that_is_off(tmp_path: Path) -> None:
+    wrong = GOOD.model_copy(update={"results": (56,)})
+    assert reason(tmp_path, wrong) == "result_changes"
+    assert reason(tmp_path, wrong, config=CONFIG.model_copy(update={"execution": False})) == ""
+
+
+def places(text: str, likelihood: float) -> list[Any]:
+    """vLLM's ``prompt_logprobs`` of a prompt, a token per character."""
+    each = [{"7": {"logprob": likelihood, "rank": 3, "decoded_token": letter}} for letter in text[1:]]
+    return [None, *[{**place, "2": {"logprob": -0.1, "rank": 1, "decoded_token": "x"}} for place in each]]
+
+
+@pytest.mark.parametrize(
+    ("own", "rival", "why"), [(-1.0, -2.0, ""), (-2.0, -2.0, ""), (-2.0, -1.0, "fits_another_call")]
+)
+def test_a_request_must_be_likelier_under_its_own_call_than_under_another_tools(
+    tmp_path: Path, own: float, rival: float, why: str
+) -> None:
+    def script(body: dict[str, Any]) -> Says:
+        assert body["prompt"].endswith(f"\nPerson: {GOOD.request}")  # without a round trip, nothing else is asked
+        likelihood = own if "\nFunction: add_prices" in body["prompt"] else rival
+        choice = {"text": "", "finish_reason": "length", "prompt_logprobs": places(body["prompt"], likelihood)}
+        return Says(raw=json.dumps({"choices": [choice]}).encode())
+
+    with ModelServer(script=script) as server, Generator(server.url) as generator:
+        config = CONFIG.model_copy(update={"rivals": 8, "round_trip": False})
+        assert reason(tmp_path, GOOD, generator=generator, config=config) == why
+    assert len(server.requests) >= 2
+
+
+def test_the_rivals_have_the_same_values(tmp_path: Path) -> None:
+    executor = shop_tools.executor()
+    found = semantic_match.rivals(GOOD, ToolIndex(executor.registry), executor, 100)
+    assert found
+    for rival in found:
+        assert rival.name != "add_prices"
+        assert executor.problem(shop_tools.registry().get(rival.name), rival.arguments) is None
+        assert set(map(repr, rival.arguments.values())) <= {"21", "34"}
+    assert semantic_match.rivals(TALK, ToolIndex(executor.registry), executor, 100) == []
 
 
 @pytest.mark.parametrize(
