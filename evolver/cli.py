@@ -34,19 +34,28 @@ def daemon(config: ConfigOption = None) -> None:
 
 
 @app.command()
-def cycle(config: ConfigOption = None, as_json: JsonOption = False) -> None:
-    """Run one cycle now, or go on with the one that was cut off."""
-    from evolver.cycle import run_cycle
+def cycle(
+    config: ConfigOption = None,
+    rounds: Annotated[
+        int | None, typer.Option(min=1, max=3, help="Cycles in a row, while each is promoted.", show_default=False)
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Run a cycle now, or go on with the one that was cut off; with --json, an object for each round."""
+    from evolver.rounds import run_rounds
     from evolver.show import ProgressBars, cycle_text
 
     loaded = _load(config)
+    failed = False
     with _ledger(loaded) as ledger, ProgressBars() as bars:
-        report = run_cycle(loaded, ledger, on_progress=bars)
-    if as_json:
-        _print_json(report.cycle.model_dump(mode="json"))
-    else:
-        typer.echo(cycle_text(report))
-    if report.cycle.status == "failed":
+        for report in run_rounds(loaded, ledger, most=rounds, on_progress=bars):
+            if as_json:
+                _print_json(report.cycle.model_dump(mode="json"))
+            else:
+                typer.echo(cycle_text(report))
+            failed = report.cycle.status == "failed"
+            bars.again()
+    if failed:
         raise typer.Exit(1)
 
 

@@ -166,6 +166,7 @@ class EvolverConfig(Section):
     """``[evolver]``."""
 
     seed: int = 7
+    rounds: Annotated[int, Field(ge=1, le=3, description="cycles in a row, while each is promoted")] = 1
     mine: MineConfig = MineConfig()
     make: MakeConfig = MakeConfig()
     verify: VerifyConfig = VerifyConfig()

@@ -14,10 +14,10 @@ from agent.serving import active_adapter, state
 from evolver import canary, monitor, release, retention
 from evolver.base_model import configured_sha256
 from evolver.config import Config
-from evolver.cycle import run_cycle
 from evolver.due import cools_until, why_not_due
 from evolver.errors import AdapterInvalid, StageError
 from evolver.ledger import Ledger
+from evolver.rounds import run_rounds
 from evolver.served import before, serves_since
 from toolkit.errors import UserError
 
@@ -65,13 +65,13 @@ def watch(config: Config, say: Say, *, now: Callable[[], float] = time.time) -> 
 
 
 def evolve(config: Config, say: Say, *, now: Callable[[], float] = time.time) -> None:
-    """Run a cycle if one is due at this moment, and remove what nothing refers to after it."""
+    """Run a cycle, or several rounds, if one is due at this moment, and remove what nothing refers to after it."""
     with Ledger(config.data_folder / "evolution.db", now=now) as ledger:
         if why_not_due(config, ledger, now()):
             return
         say("a cycle begins")
-        report = run_cycle(config, ledger)
-        say(f"cycle {report.cycle.number}: {report.cycle.status}: {report.cycle.reason}")
+        for report in run_rounds(config, ledger):
+            say(f"cycle {report.cycle.number}: {report.cycle.status}: {report.cycle.reason}")
         gone = retention.retire(
             config.evolver.release, config.data_folder, ledger, state.read(config.data_folder), now()
         )

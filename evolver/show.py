@@ -54,6 +54,11 @@ class ProgressBars:
     ) -> None:
         self._progress.stop()
 
+    def again(self) -> None:
+        """The stages begin anew, with bars of their own."""
+        for seen in (self._started, self._said, self._tasks):
+            seen.clear()
+
     def __call__(self, stage: str, share: float, remark: str) -> None:
         begun = self._started.setdefault(stage, time.monotonic())
         if self._plain:

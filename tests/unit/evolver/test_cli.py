@@ -262,6 +262,24 @@ def test_a_cycle_that_failed_is_exit_code_1(evolver: Evolver, monkeypatch: pytes
     assert (code, json.loads(out)["number"]) == (1, 2)
 
 
+def test_rounds_follow_one_another_while_each_is_promoted(evolver: Evolver, monkeypatch: pytest.MonkeyPatch) -> None:
+    ends = iter(["promoted", "rejected", "promoted"])
+
+    def run_cycle(config: Any, ledger: Ledger, **_: Any) -> CycleReport:
+        number = ledger.open_cycle().number
+        ledger.end_cycle(number, next(ends), "a test")
+        return CycleReport(cycle=ledger.cycles(number)[0])
+
+    monkeypatch.setattr(cycle, "run_cycle", run_cycle)
+    code, out, _ = evolver("cycle", "--rounds", "3")
+    assert code == 0
+    assert [line for line in out.splitlines() if line.startswith("cycle ")] == [
+        "cycle 1: promoted",
+        "cycle 2: rejected",
+    ]
+    assert evolver("cycle", "--rounds", "4")[0] == 2
+
+
 def test_a_bug_is_no_user_error(evolver: Evolver, monkeypatch: pytest.MonkeyPatch) -> None:
     def run_cycle(*_: Any, **__: Any) -> CycleReport:
         raise ZeroDivisionError

@@ -3,12 +3,13 @@
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from agent.interaction_log import InteractionLog
 from agent.serving import active_adapter
-from evolver import daemon, release
+from evolver import cycle, daemon, release
 from evolver.config import Config, DaemonConfig, EvolverConfig, MineConfig, MonitorConfig
 from evolver.cycle import CycleReport
 from evolver.daemon import Say, check
@@ -42,13 +43,13 @@ def cycles(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """The numbers of the cycles that were run; each does nothing."""
     ran: list[int] = []
 
-    def run_cycle(config: Config, ledger: Ledger) -> CycleReport:
+    def run_cycle(config: Config, ledger: Ledger, **_: Any) -> CycleReport:
         number = ledger.open_cycle().number
         ran.append(number)
         ledger.end_cycle(number, "nothing_to_do", "a test")
         return CycleReport(cycle=ledger.cycles(number)[0])
 
-    monkeypatch.setattr(daemon, "run_cycle", run_cycle)
+    monkeypatch.setattr(cycle, "run_cycle", run_cycle)
     return ran
 
 
@@ -207,7 +208,7 @@ def test_what_serves_is_watched_while_a_cycle_runs(
     served(config, ledger)
     said: list[str] = []
 
-    def long_cycle(*_: object) -> CycleReport:
+    def long_cycle(*_: object, **__: object) -> CycleReport:
         assert active_adapter.read(config.data_folder).name == NAME
         talk(config, 20)
         talk(config, 20, NAME, well=False)
@@ -217,7 +218,7 @@ def test_what_serves_is_watched_while_a_cycle_runs(
             time.sleep(0.01)
         raise Interrupted
 
-    monkeypatch.setattr(daemon, "run_cycle", long_cycle)
+    monkeypatch.setattr(cycle, "run_cycle", long_cycle)
     monkeypatch.setattr(daemon, "why_not_due", lambda *_: "")
     with pytest.raises(Interrupted):
         daemon.run(impatient(config), said.append)
