@@ -83,7 +83,7 @@ def score_base(config: Config, serving: ServingState, executor: Executor, bars: 
             BASE,
             client=client,
             executor=executor,
-            on_progress=lambda share: bars("incumbent", share, BASE),
+            on_progress=lambda share: bars("base", share, ""),
         )
 
 

@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from agent.terminal import neutral
+from evolver import adapter_files
 from evolver.audit import Judged, read_judged
 from evolver.cycle import CycleReport
 from evolver.forget import Forgotten
@@ -93,6 +94,8 @@ def cycle_text(report: CycleReport) -> str:
             f"{report.dataset.valid} for validation"
         )
         lines += ["composed  " + _counts(report.dataset.composed.items())] if report.dataset.composed else []
+    if report.adapter is not None:
+        lines.append("learned   " + _learned(adapter_files.read_manifest(report.adapter.folder)))
     if report.incumbent is not None and report.candidate is not None:
         lines += ["", scores_text(report.incumbent, report.candidate), ""]
     if report.decision is not None:
@@ -100,6 +103,16 @@ def cycle_text(report: CycleReport) -> str:
     else:
         lines.append(f"reason    {neutral(report.cycle.reason)}")
     return "\n".join(lines)
+
+
+def _learned(manifest: adapter_files.Manifest) -> str:
+    """What training took, and why it took longer than it must, if so."""
+    metrics, unshared = manifest.metrics, manifest.environment and manifest.environment.unshared
+    text = (
+        f"{metrics.epochs_done:.1f} epochs in {manifest.wall_seconds:.0f} s, loss {metrics.loss_first:.2f} to "
+        f"{metrics.loss_last:.2f}; {metrics.tokens_computed} tokens computed, {metrics.tokens_saved} saved"
+    )
+    return f"{text}; prefixes were not shared: {unshared}" if unshared else text
 
 
 def tools_text(tools: ToolsMade) -> list[str]:

@@ -94,7 +94,7 @@ def open_model(folder: Path, parent: Path | None, config: dict[str, Any], team: 
             peft = get_peft_model(base, lora)
     team.place(base)
     peft.eval()
-    unshared = why_not_shared(base, config["max_lesson_tokens"])
+    unshared = why_not_shared(base, config["max_lesson_tokens"], sharded=team.sharded)
     if unshared is not None and team.sharded:
         raise TrainError(
             "model", f"{unshared}; such a model cannot be divided, set [evolver.train] shard_model = false"

@@ -25,7 +25,6 @@ from transformers import (  # noqa: E402  # noqa: E402
 from evolver.training import tree_attention  # noqa: E402
 from evolver.training.lora_linear import speed_up  # noqa: E402
 from evolver.training.prefix_tree import Lesson, Pack, pack  # noqa: E402
-from evolver.training.sharing import ROUGH_TOLERANCE  # noqa: E402
 from evolver.training.step import score  # noqa: E402
 
 VOCABULARY = 61
@@ -185,5 +184,5 @@ def test_in_bf16_sharing_rounds_no_worse_than_running_each_lesson_alone(
         torch.cat([gradient.float().flatten() for gradient in _gradients(model).values()])
         for model in (plain, shared, exact)
     )
-    assert (together - true).norm() <= 2 * (alone - true).norm() + ROUGH_TOLERANCE * true.norm()
+    assert (together - true).norm() <= 2 * (alone - true).norm() + 0.1 * true.norm()
     assert (alone - true).norm() < 0.5 * true.norm(), "else the bound says nothing"

@@ -1,13 +1,17 @@
 """What a person reads of the evolver's values."""
 
+from pathlib import Path
+
 import pytest
 
+from evolver import adapter_files
+from evolver.adapter_files import Environment
 from evolver.cycle import CycleReport
 from evolver.evaluate import rate
 from evolver.ledger import AdapterRow, CycleRow, Release
 from evolver.show import ProgressBars, adapters_text, cycle_text, history_text, report_text, scores_text, tools_text
 from evolver.types import Defined, GateDecision, Invented, ToolsMade, Verified
-from tests.fakes.evolution import eval_report
+from tests.fakes.evolution import eval_report, publish_adapter
 
 EVIL = "\x1b[2Jevil"
 
@@ -44,7 +48,20 @@ def test_a_report_without_requests_is_shown_too() -> None:
     assert report_text(eval_report()) == "m on tiny: 0 requests, 0 could not be judged"
 
 
-def test_a_cycle_on_one_screen(tmp_path: object) -> None:
+def test_what_training_took_is_said_and_why_it_took_longer(tmp_path: Path) -> None:
+    adapter = publish_adapter(tmp_path, "adapter-0001")
+    learned = "learned   1.0 epochs in 1 s, loss 2.00 to 1.00; 1 tokens computed, 0 saved"
+    assert learned in cycle_text(CycleReport(cycle=row(), adapter=adapter)).splitlines()
+    manifest = adapter_files.read_manifest(adapter.folder)
+    alone = Environment(device="cpu", threads=2, processes=1, deterministic=True, unshared="it has convolutions")
+    (adapter.folder / adapter_files.MANIFEST).write_text(
+        manifest.model_copy(update={"environment": alone}).model_dump_json()
+    )
+    reason = f"{learned}; prefixes were not shared: it has convolutions"
+    assert reason in cycle_text(CycleReport(cycle=row(), adapter=adapter)).splitlines()
+
+
+def test_a_cycle_on_one_screen() -> None:
     verified = Verified.model_validate(
         {
             "file": "kept.jsonl",

@@ -23,7 +23,7 @@ from transformers import (  # noqa: E402
     PreTrainedConfig,
 )
 
-from evolver.training import tree_attention  # noqa: E402
+from evolver.training import sharing, tree_attention  # noqa: E402
 from evolver.training.prefix_tree import NEVER, Lesson, pack, plan  # noqa: E402
 from evolver.training.sharing import why_not_shared  # noqa: E402
 from evolver.training.step import score_each_alone  # noqa: E402
@@ -72,6 +72,41 @@ def test_what_cannot_share_is_told_apart(name: str) -> None:
         assert reason is not None
         assert expected in reason
         assert model.config._attn_implementation != tree_attention.NAME
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_in_16_bits_the_trial_computes_in_fp32_and_leaves_every_number_as_it_was(
+    monkeypatch: pytest.MonkeyPatch, dtype: torch.dtype
+) -> None:
+    model = _model("llama").to(dtype)
+    model.lm_head.float()  # as a LoRA in fp32 beside a base in 16 bits
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    seen: set[torch.dtype] = set()
+    distance = sharing._distance
+
+    def noted(found: torch.Tensor, expected: torch.Tensor) -> float:
+        seen.update(parameter.dtype for parameter in model.parameters())
+        return distance(found, expected)
+
+    monkeypatch.setattr(sharing, "_distance", noted)
+    assert why_not_shared(model, 40) is None
+    assert seen == {torch.float32}
+    assert {name: value.dtype for name, value in model.state_dict().items()} == {n: v.dtype for n, v in before.items()}
+    assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
+
+
+def test_where_fp32_does_not_fit_the_trial_is_a_rough_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = _model("llama").to(torch.bfloat16)
+    tried = sharing._tried
+
+    def short(model: Any, tries: Any) -> str | None:
+        if model.dtype == torch.float32:
+            raise MemoryError
+        return tried(model, tries)
+
+    monkeypatch.setattr(sharing, "_tried", short)
+    assert why_not_shared(model, 40) is None
+    assert model.dtype == torch.bfloat16
 
 
 def test_a_window_that_attention_does_not_hear_of_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
