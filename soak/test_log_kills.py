@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.unit.agent.test_log_durability import kill_at_random
+from tests.integration.agent.test_log_durability import kill_at_random
 
 KILLS = int(os.environ.get("SOAK_LOG_KILLS", "100"))
 pytestmark = pytest.mark.timeout(7200)

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-ORDER = "tests/unit/evolver/test_crashes.py::test_what_is_named_is_flushed_before"
-MATRIX = "tests/unit/evolver/test_crashes.py::test_killed_at_each_step_in_turn_and_again_in_each_recovery[after]"
-POINTER = "tests/unit/evolver/test_crashes.py::test_pointer_and_ledger_are_as_they_were_when_killed_between_them"
+ORDER = "tests/integration/evolver/test_crashes.py::test_what_is_named_is_flushed_before"
+MATRIX = "tests/integration/evolver/test_crashes.py::test_killed_at_each_step_in_turn_and_again_in_each_recovery[after]"
+POINTER = "tests/integration/evolver/test_crashes.py::test_pointer_and_ledger_are_as_they_were_when_killed_between_them"
 FILE, FOLDER = "os.fsync(file.fileno())", "os.fsync(folder)"
 MUTATIONS = [
     ("agent/serving/active_adapter.py", FILE, "pass", ORDER),
