@@ -55,8 +55,7 @@ class Generator:
         self.model = model
         self._record = record
         self.concurrency = concurrency
-        # The gateway closes idle connections after 5 s; one that it is closing must not be used again.
-        limits = httpx.Limits(max_connections=concurrency, keepalive_expiry=3)
+        limits = httpx.Limits(max_connections=concurrency)
         self._http = httpx.Client(
             base_url=base_url, headers=own_headers(api_key), trust_env=False, limits=limits, timeout=_TIMEOUT_SECONDS
         )
