@@ -70,7 +70,8 @@ def verify(
     if generator is not None:
         if config.round_trip:
             passed = _round_trips(config, passed, reasons, executor, generator, on_progress)
-        passed = _matches(config, passed, reasons, index, executor, generator)
+        if config.rivals:
+            passed = _matches(config, passed, reasons, index, executor, generator)
     kept = _likeliest(config, passed, reasons)
     on_progress(1.0)
     verdicts = [Verdict(trace_id=trace.id, kept=not reasons[trace.id], reason=reasons[trace.id]) for trace in judged]
@@ -140,7 +141,7 @@ def _matches(
     generator: Generator,
 ) -> list[Trace]:
     """Those whose request is likeliest under its own call (evolver.semantic_match)."""
-    rivals = [semantic_match.rivals(trace, index, executor, config.rivals) if config.rivals else [] for trace in passed]
+    rivals = [semantic_match.rivals(trace, index, executor, config.rivals) for trace in passed]
     with ThreadPoolExecutor(generator.concurrency) as pool:
         own = pool.map(
             lambda trace, others: not others or semantic_match.asks_for_its_own(trace, others, executor, generator),

@@ -27,12 +27,10 @@ from agent.serving.gateway import Gateway
 from agent.serving.lock import SERVE, process_lock
 from agent.serving.supervisor import Supervisor
 from agent.serving.upstream import Upstream
-from agent.serving.vllm_process import HOST, VllmServer
+from agent.serving.vllm_process import HOST, KEEP_ALIVE_SECONDS, VllmServer
 from toolkit.errors import PrerequisiteError, UserError
 
 _STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-KEEP_ALIVE_SECONDS = 75
-"""More than any client keeps an idle connection, or it would use one that is being closed."""
 _DRAIN_SECONDS = 10
 _SWITCH_SECONDS = 0.0005
 """How long the thread that writes the log may go on while an answer waits."""

@@ -9,7 +9,7 @@ from multidict import CIMultiDictProxy
 
 _CONNECT_SECONDS = 5.0
 _KEEPALIVE_SECONDS = 4.0
-"""vLLM closes idle connections after 5."""
+"""A vLLM that is not ours closes idle connections after 5."""
 _LARGEST_LINE = 1 << 20
 
 _TIMEOUT = aiohttp.ClientTimeout(total=None, sock_connect=_CONNECT_SECONDS)

@@ -23,6 +23,9 @@ from toolkit.errors import PrerequisiteError, UserError
 HOST = "127.0.0.1"
 TEMPLATE = Path(__file__).parent.parent / "chat_template.jinja"
 GRACE_SECONDS = 10.0
+KEEP_ALIVE_SECONDS = 75
+"""How long vLLM and the gateway keep an idle connection: longer than whoever asks them, who would else use one that is
+being closed."""
 LOG_LINES = 15
 
 Progress = Callable[[str, float], None]
@@ -186,7 +189,7 @@ def environment(base: Mapping[str, str], config: VllmConfig, api_key: str, *, gp
         "DO_NOT_TRACK": "1",
         "HF_HUB_OFFLINE": "1",
         "TRANSFORMERS_OFFLINE": "1",
-        "VLLM_HTTP_TIMEOUT_KEEP_ALIVE": "75",  # the gateway keeps a connection for less, also when it is slow
+        "VLLM_HTTP_TIMEOUT_KEEP_ALIVE": str(KEEP_ALIVE_SECONDS),
         "VLLM_LOGGING_LEVEL": "INFO",
         "VLLM_HOST_IP": HOST,
         "PYTHONSAFEPATH": "1",

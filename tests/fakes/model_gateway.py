@@ -13,8 +13,8 @@ from agent.config import GatewayConfig
 from agent.interaction_log import InteractionLog
 from agent.serving.exchange_log import ExchangeLog
 from agent.serving.gateway import Gateway
-from agent.serving.serve import KEEP_ALIVE_SECONDS
 from agent.serving.upstream import Upstream
+from agent.serving.vllm_process import KEEP_ALIVE_SECONDS
 from tests.fakes.model_server import ModelServer
 
 KEY = "upstream-key"
