@@ -4,8 +4,9 @@
 
 Each run has a data folder and a server of its own. A round is one cycle; after it its adapter, promoted or not, is
 asked the held-out requests, the development requests, and the development part of BFCL (the first 200 of simple_python
-and the first 120 of irrelevance). What was done is kept in the data folder: a run that was cut off goes on. The results
-hold what was measured and nothing else; what has not run is said to be missing.
+and the first 120 of irrelevance). An ablation goes on with what the full run had made before the setting matters
+(ablations.py). What was done is kept in the data folder: a run that was cut off goes on. The results hold what was
+measured and nothing else; what has not run is said to be missing.
 """
 
 import argparse
@@ -20,6 +21,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from ablations import ABLATIONS, FULL, ROUND_2, inherit, snapshot
 from pydantic import Field
 
 from agent.config import Config as ServerConfig
@@ -28,6 +30,7 @@ from agent.model_client import HttpModelClient
 from agent.serving import background, state
 from agent.serving.state import ServingState
 from evolver.adapter_files import MANIFEST
+from evolver.backup import back_up
 from evolver.config import Config
 from evolver.cycle import CycleReport, run_cycle
 from evolver.demo import answer_requests
@@ -41,20 +44,6 @@ from toolkit.config import load_config
 from toolkit.errors import PrerequisiteError, UserError
 from toolkit.execute import open_executor
 
-FULL = "full"
-ABLATIONS: dict[str, dict[str, Any]] = {
-    "no-execution": {"evolver.verify.execution": False},
-    "shared-maker": {"evolver.make.maker": "solver"},
-    "no-round-trip": {"evolver.verify.round_trip": False},
-    "with-rivals": {"evolver.verify.rivals": 2},
-    "with-renaming": {"evolver.dataset.renamed_share": 0.15},
-    "with-chains": {"evolver.dataset.chained_share": 0.03},
-    "with-questions": {"evolver.dataset.asking_share": 0.02},
-    "no-no-call": {"evolver.dataset.no_call_share": 0.0},
-    "no-replay": {"evolver.dataset.replay_share": 0.0},
-}
-"""What each changes, as keys of config.toml: it leaves out, or adds what is off. ``--rounds 1`` against 3 needs no key:
-round 1 is in every run."""
 SUITES: dict[str, int | None] = {"heldout": None, "develop": None, "bfcl:simple_python": 200, "bfcl:irrelevance": 120}
 """Each suite with how many of its requests are asked."""
 
@@ -90,33 +79,44 @@ def main() -> None:
     if bfcl.data_folder() is None:
         raise PrerequisiteError(f"the benchmark needs the package bfcl-eval; install it: {bfcl.INSTALL}")
     for name in () if asked.only_write else asked.ablation or [FULL]:
-        run(name, asked.config, asked.data / name, rounds=asked.rounds)
+        run(name, asked.config, asked.data, rounds=asked.rounds)
         asked.results.write_text(results_text(asked.data), encoding="utf-8")
     asked.results.write_text(results_text(asked.data), encoding="utf-8")
     print(f"written: {asked.results}", file=sys.stderr)
 
 
-def run(name: str, config_file: Path, data: Path, *, rounds: int) -> None:
-    """Bring the run ``name`` to ``rounds`` rounds. Raises UserError where this version has no such setting."""
-    path = write_config(config_file, data, ABLATIONS.get(name, {}))
+def run(name: str, config_file: Path, runs: Path, *, rounds: int) -> None:
+    """Bring the run ``name``, in a folder of ``runs``, to ``rounds`` rounds. Raises UserError where this version has no
+    such setting, and where an ablation has nothing to go on with."""
+    data, ablation = runs / name, ABLATIONS.get(name)
+    path = write_config(config_file, data, ablation.changes if ablation else {})
     config = load_config(path, Config)
+    if ablation:
+        inherit(runs / FULL, data, ablation.since)
+        rounds = max(rounds, 2) if ablation.since == ROUND_2 else rounds
     done = {one.number for one in read_lines(data / "rounds.jsonl", Round)}
-    if done >= set(range(rounds + 1)):
+    wanted = range(1 if ablation else 0, rounds + 1)
+    if done >= set(wanted):
         return
     with (
         _server(path, config) as serving,
         Ledger(config.data_folder / "evolution.db") as ledger,
         ProgressBars() as bars,
     ):
-        if 0 not in done:
-            with open_executor(config.toolkit) as executor:
-                answer_requests(config, serving, executor, bars)
-            first = Round(number=0, scores=_scores(config, BASE, serving, bars), **_place())
-            append_lines(data / "rounds.jsonl", [first])
-        for number in range(1, rounds + 1):
-            if number not in done:
-                print(f"{name}: round {number} of {rounds}", file=sys.stderr)
-                append_lines(data / "rounds.jsonl", [_round(number, config, serving, ledger, bars)])
+        for number in wanted:
+            if number in done:
+                continue
+            print(f"{name}: {f'round {number} of {rounds}' if number else 'the base model'}", file=sys.stderr)
+            one = _round(number, config, serving, ledger, bars) if number else _base(config, serving, bars)
+            if number == 1 and not ablation:
+                back_up(config.data_folder, snapshot(data), ledger)
+            append_lines(data / "rounds.jsonl", [one])
+
+
+def _base(config: Config, serving: ServingState, bars: ProgressBars) -> Round:
+    with open_executor(config.toolkit) as executor:
+        answer_requests(config, serving, executor, bars)
+    return Round(number=0, scores=_scores(config, BASE, serving, bars), **_place())
 
 
 def _round(number: int, config: Config, serving: ServingState, ledger: Ledger, bars: ProgressBars) -> Round:
@@ -240,22 +240,29 @@ def _toml(values: dict[str, Any], prefix: str = "") -> str:
 
 def results_text(data: Path) -> str:
     """Everything that has run under ``data``, as a page."""
-    runs = {folder.name: read_lines(folder / "rounds.jsonl", Round) for folder in sorted(data.glob("*/"))}
-    runs = {name: rounds for name, rounds in runs.items() if rounds}
+    runs = {name: read_lines(data / name / "rounds.jsonl", Round) for name in (FULL, *ABLATIONS)}
     lines = [
         "# Results of evolution",
         "",
         "Written by `make bench-evolution` (benchmarks/evolution.py); every figure was measured, with 95 % Wilson",
         "intervals. The base model is the one of config.toml; it has seen no data but the toolkit's tools, the shipped",
         "requests without labels, and what it made itself. BFCL is the development part only: the first 200 of",
-        "simple_python, the first 120 of irrelevance.",
+        "simple_python, the first 120 of irrelevance. An ablation goes on with the traces that the full run had made",
+        "before its setting matters.",
     ]
-    for name in sorted(runs, key=lambda name: (name != FULL, name)):
-        left_out = ", ".join(f"`{key} = {json.dumps(value)}`" for key, value in ABLATIONS.get(name, {}).items())
-        lines += ["", f"## {name}{f' ({left_out})' if left_out else ''}", "", *_run_lines(runs[name])]
-    missing = [name for name in (FULL, *ABLATIONS) if name not in runs]
+    for name, rounds in runs.items():
+        if rounds:
+            lines += ["", f"## {name}{_difference(name)}", "", *_run_lines(rounds)]
+    missing = [name for name, rounds in runs.items() if not rounds]
     lines += ["", f"Not run: {', '.join(missing) or 'nothing'}.", ""]
     return "\n".join(lines)
+
+
+def _difference(name: str) -> str:
+    if name not in ABLATIONS:
+        return ""
+    changes = ", ".join(f"`{key} = {json.dumps(value)}`" for key, value in ABLATIONS[name].changes.items())
+    return f" ({changes}; the same up to {ABLATIONS[name].since})"
 
 
 def _run_lines(rounds: Sequence[Round]) -> Iterator[str]:

@@ -56,7 +56,12 @@ class AnswerFirst:
         return sure >= self._config.enough_per_tool
 
     def _is_fit(self, trace: Trace) -> bool:
-        return not (checks.wording(trace) or checks.grounding(trace) or checks.meaning(trace, self._index))
+        return not (
+            checks.wording(trace)
+            or checks.grounding(trace)
+            or checks.meaning(trace, self._index)
+            or checks.options(trace, self._executor.registry.get)
+        )
 
     def make(self, tool: Tool, batch: int, seed: int, known: Collection[str], dropped: Counter[str]) -> list[Trace]:
         """The traces of batch number ``batch`` of ``tool``. ``known`` are tools of which a call worked already; what
@@ -89,7 +94,7 @@ class AnswerFirst:
         return made
 
     def _working_calls(self, tool: Tool, prompt: Prompt, dropped: Counter[str]) -> Iterator[tuple[Call, ToolResult]]:
-        """Distinct sampled calls that ran without error, with their results.
+        """Distinct sampled calls that ran without error, with their results; others too where failed ones are kept.
 
         A workspace is empty when a call runs in it, so a call that finds nothing there is a working one all the same.
         """
@@ -105,7 +110,7 @@ class AnswerFirst:
                 continue
             seen.add(key)
             result = self._executor.execute(ToolCall(id="make", name=tool.name, arguments=arguments))
-            if checks.worked(tool, result):
+            if checks.worked(tool, result) or self._config.keep_failed:
                 yield Call(name=tool.name, arguments=arguments), result
             elif result.error:
                 dropped[f"call_{result.error.kind.value}"] += 1

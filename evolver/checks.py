@@ -61,6 +61,18 @@ def meaning(trace: Trace, index: ToolIndex) -> str:
     return "" if all(call.name in fitting for call in trace.calls) else "speaks_of_another_tool"
 
 
+def options(trace: Trace, tool_named: Callable[[str], Tool | None]) -> str:
+    """A request that names a choice which the call leaves out teaches to pass over what people ask for."""
+    for call in trace.calls:
+        tool = tool_named(call.name)
+        properties: Any = tool.parameters.get("properties", {}) if tool else {}
+        for name, field in properties.items():
+            choices = field.get("enum", ()) if isinstance(field, dict) and name not in call.arguments else ()
+            if any(isinstance(choice, str) and states(trace.request, choice) for choice in choices):
+                return "leaves_out_what_is_asked"
+    return ""
+
+
 def mistakable(tool: Tool, call: Call) -> bool:
     """Whether one value that a request states could be taken for another parameter's: two numbers, two free texts, two
     lists. Where none could, stating them all leaves one call only."""

@@ -36,6 +36,7 @@ class MakeConfig(Section):
     small_talk: Annotated[Count, Field(description="requests sampled that need no tool")] = 64
     question_first: Annotated[Count, Field(description="logged requests without a working call that are tried")] = 8
     question_samples: Annotated[int, Field(ge=2, le=64, description="calls sampled for each of these")] = 4
+    keep_failed: Annotated[bool, Field(description="also what failed when it was executed")] = False
     allow_reads: Annotated[bool, Field(description="execute tools declared `reads`")] = False
     concurrency: Annotated[int, Field(ge=1, le=256)] = 24
     max_minutes: Annotated[float, Field(gt=0, le=1440)] = 4.0
@@ -72,6 +73,7 @@ class DatasetConfig(Section):
     contexts_per_call: Annotated[int, Field(ge=1, le=16, description="tool contexts in which a trace appears")] = 1
     branches: Annotated[int, Field(ge=2, le=256, description="lessons that share one tool context")] = 12
     ranked_share: Annotated[float, Field(ge=0, le=1, description="contexts in the order of the search")] = 1.0
+    narrow_share: Annotated[float, Field(ge=0, le=1, description="contexts of fewer tools than serving shows")] = 0.4
     renamed_share: Annotated[Share, Field(description="contexts whose tools and parameters have other names")] = 0.0
     composed_share: Annotated[float, Field(ge=0, le=1, description="two calls in one request, per single call")] = 0.08
     chained_share: Annotated[float, Field(ge=0, le=1, description="a call on another one's result, likewise")] = 0.0

@@ -27,6 +27,9 @@ from toolkit.execute import Executor
 from toolkit.search import ToolIndex
 from toolkit.tool import Tool
 
+_NEAR = 10
+"""The best so many tools for a request could have to do with it."""
+
 
 def build(
     config: DatasetConfig,
@@ -54,7 +57,8 @@ def build(
     train = maker.rows([*learned, *composed.traces], renamed_share=config.renamed_share)
     defining = round(config.definition_share * sum(row["decision"] == "call" for row in train))
     train += definition_rows(tools, defining, seed=seed)
-    valid = maker.rows([trace for trace in held if not trace.source]) + maker.spoken(held)
+    wordings = [trace for trace in held if not trace.source]
+    valid = maker.rows(wordings) + maker.spoken(held) + maker.out_of_place(wordings)
     _publish(folder, {"train.jsonl": train, "valid.jsonl": valid})
     return Dataset(
         folder=folder,
@@ -170,10 +174,25 @@ class _RowMaker:
             spoken_row(f"talk-{n}", trace, self._index.top(trace.request, self._shown)) for n, trace in enumerate(talk)
         ]
 
+    def out_of_place(self, traces: Sequence[Trace]) -> list[Row]:
+        """Each request that calls once, with tools that the search would show last: what the bias is fitted on, too."""
+        rows: list[Row] = []
+        for number, trace in enumerate(trace for trace in traces if trace.calls):
+            near = {tool.name for tool in self._index.top(trace.request, _NEAR)} | {call.name for call in trace.calls}
+            far = [tool for name, tool in self._tools.items() if name not in near]
+            if far:
+                shown = self._chooser.sample(far, min(self._chooser.randint(1, self._shown), len(far)))
+                rows.append(declined_row(f"far-{number}", trace, shown, decision="no_call"))
+        return rows
+
     def _context(self, trace: Trace) -> list[Tool]:
-        """The tools that serving would show for ``trace``, best first; its own in place of the last where missing."""
+        """The tools that serving would show for ``trace``, best first; its own in place of the last where missing. In
+        ``narrow_share`` of the contexts fewer, as from clients that bring tools of their own."""
         own = {call.name for call in trace.calls}
-        found = self._index.top(trace.request, self._shown)
+        shown = self._shown
+        if shown > len(own) and self._chooser.random() < self._config.narrow_share:
+            shown = self._chooser.randint(len(own), shown - 1)
+        found = self._index.top(trace.request, shown)
         missing = [self._tools[name] for name in sorted(own - {tool.name for tool in found})]
         others = [tool.name for tool in found if tool.name not in own]
         dropped = others[max(0, len(others) - len(missing)) :] if missing else []

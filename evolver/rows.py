@@ -62,10 +62,11 @@ def _told(answer: str, result: ToolResult) -> bool:
     return result.value is not None and states(answer, result.value)
 
 
-def declined_row(identity: str, trace: Trace, tools: Sequence[Tool]) -> Row:
-    """Carries no decision: serving seldom hides a tool, and a bias fitted on such rows makes the model shy."""
+def declined_row(identity: str, trace: Trace, tools: Sequence[Tool], *, decision: str | None = None) -> Row:
+    """Carries no decision where one of ``tools`` nearly fits: serving seldom hides a tool, and a bias fitted on such
+    rows makes the model shy."""
     messages = [Message(role="user", content=trace.request), Message(role="assistant", content=NO_TOOL)]
-    return _row(trace, identity, messages, tools, [1], None)
+    return _row(trace, identity, messages, tools, [1], decision)
 
 
 def spoken_row(identity: str, trace: Trace, tools: Sequence[Tool]) -> Row:

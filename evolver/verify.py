@@ -59,6 +59,7 @@ def verify(
             or safety.unsafe(trace, personal_data=config.drop_personal_data)
             or checks.grounding(trace)
             or checks.meaning(trace, index)
+            or checks.options(trace, executor.registry.get)
             or (config.execution and _execution(trace, executor, allow_reads=allow_reads))
             or ""
         )

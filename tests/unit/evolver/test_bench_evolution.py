@@ -10,7 +10,8 @@ import pytest
 ROOT = Path(__file__).parents[3]
 sys.path.insert(0, str(ROOT / "benchmarks"))
 
-from evolution import ABLATIONS, Round, results_text, write_config  # noqa: E402  # pyright: ignore
+from ablations import ABLATIONS, ROUND_2, inherit, snapshot  # noqa: E402  # pyright: ignore
+from evolution import Round, results_text, write_config  # noqa: E402  # pyright: ignore
 
 from evolver.config import Config  # noqa: E402
 from evolver.evaluate import rate  # noqa: E402
@@ -31,7 +32,7 @@ def test_every_setting_of_a_run_is_that_of_config_toml_but_for_what_it_changes(t
 
 @pytest.mark.parametrize("name", ABLATIONS)
 def test_every_ablation_changes_something(tmp_path: Path, name: str) -> None:
-    run = load_config(write_config(ROOT / "config.toml", tmp_path, ABLATIONS[name]), Config)
+    run = load_config(write_config(ROOT / "config.toml", tmp_path, ABLATIONS[name].changes), Config)
     shipped = load_config(ROOT / "config.toml", Config)
     assert run.evolver != shipped.evolver
 
@@ -58,5 +59,55 @@ def test_every_figure_of_the_page_was_measured(tmp_path: Path) -> None:
     row = next(line for line in body.splitlines() if line.startswith("| base"))
     assert "3/61 = 4.9%" in row
     assert row.count("–") >= 6
+    assert "the same up to round 2" in body
     allowed = {"3", "61", "4.9", "2", "13", "95", "1", "0", "0.0", "83", "97.5", "7", "2031", "01"}
     assert set(re.findall(r"\d+(?:\.\d+)?", body)) <= allowed
+
+
+def a_full_run(folder: Path) -> Path:
+    full = folder / "full"
+    cycle = snapshot(full) / "cycles" / "0001"
+    cycle.mkdir(parents=True)
+    for name in ("mine.json", "make.json", "traces.jsonl", "verify.json", "kept.jsonl", "vary.json", "dataset.json"):
+        (cycle / name).write_text(name)
+    for name in ("interactions.db", "evolution.db"):
+        (snapshot(full) / name).write_text(name)
+    scores = snapshot(full) / "evaluations"
+    scores.mkdir()
+    (scores / "heldout-1-base.jsonl").write_text("")
+    (scores / "heldout-1-adapter-0001.jsonl").write_text("")
+    append_lines(full / "rounds.jsonl", [Round(number=n, where="", when="", scores={}) for n in range(3)])
+    return full
+
+
+def names(folder: Path) -> set[str]:
+    return {path.name for path in folder.rglob("*") if path.is_file()}
+
+
+def test_an_ablation_goes_on_with_what_was_made_before_it_matters(tmp_path: Path) -> None:
+    full = a_full_run(tmp_path)
+    inherit(full, tmp_path / "run", "verify")
+    made = {"mine.json", "make.json", "traces.jsonl"}
+    assert names(tmp_path / "run") == made | {"interactions.db", "heldout-1-base.jsonl"}
+    inherit(full, tmp_path / "other", "dataset")
+    judged = {"verify.json", "kept.jsonl", "vary.json"}
+    assert names(tmp_path / "other") == made | judged | {"interactions.db", "heldout-1-base.jsonl"}
+
+
+def test_one_that_matters_later_goes_on_after_the_first_round(tmp_path: Path) -> None:
+    full = a_full_run(tmp_path)
+    inherit(full, tmp_path / "run", ROUND_2)
+    assert names(tmp_path / "run") == names(snapshot(full)) | {"rounds.jsonl"}
+    assert (tmp_path / "run" / "rounds.jsonl").read_text().count("\n") == 2
+
+
+def test_what_a_run_has_done_is_not_taken_from_it(tmp_path: Path) -> None:
+    (tmp_path / "run" / "data").mkdir(parents=True)
+    inherit(a_full_run(tmp_path), tmp_path / "run", "verify")
+    assert names(tmp_path / "run") == set()
+
+
+def test_an_ablation_before_the_full_run_is_one_line(tmp_path: Path) -> None:
+    (tmp_path / "run").mkdir()
+    with pytest.raises(UserError, match="run goes on with what the full run did in its first round; run that first"):
+        inherit(tmp_path / "full", tmp_path / "run", "make")

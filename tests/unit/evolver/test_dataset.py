@@ -14,6 +14,7 @@ from evolver.dataset import build
 from evolver.rows import NO_TOOL
 from evolver.types import Dataset, Trace
 from tests.fakes.evolution import trace
+from toolkit.search import ToolIndex
 from toolkit.tool import Tool
 
 TOOLS = [
@@ -108,7 +109,7 @@ def test_what_every_dataset_keeps(
     for row in train + valid:
         source = by_request[request_of(row)]
         names = names_in(row)
-        assert len(names) == len(set(names)) == shown
+        assert 1 <= len(names) == len(set(names)) <= shown
         assert row["messages"][0]["role"] == "user"
         assert all(row["messages"][target]["role"] == "assistant" for target in row["targets"])
         if row["decision"] == "call":
@@ -280,3 +281,31 @@ def test_definitions_of_tools_are_a_share_of_the_lessons_and_of_no_validation(tm
     assert all(row["decision"] is None and row["tools"] == [] for row in defining)
     assert not [row for row in valid if row["id"].startswith("definition-")]
     assert (dataset.train, dataset.calls) == (len(rows), calls)
+
+
+def test_some_contexts_show_fewer_tools_than_serving_does(tmp_path: Path) -> None:
+    def shown(share: float) -> set[int]:
+        _, train, _ = built(plain(narrow_share=share, no_call_share=0.4), pool(40, 20), [], tmp_path / f"d{share}")
+        assert all(called_in(row)[0] in names_in(row) for row in train if row["decision"] == "call")
+        return {len(names_in(row)) for row in train}
+
+    assert shown(0.0) == {3}
+    assert shown(1.0) == {1, 2}
+    assert shown(0.5) == {1, 2, 3}
+
+
+def test_the_bias_is_fitted_on_requests_that_have_nothing_to_do_with_what_is_shown_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("evolver.dataset._NEAR", 3)
+    _, train, valid = built(plain(validation_share=0.3), pool(40, 20), [], tmp_path / "dataset")
+    far = [row for row in valid if row["id"].startswith("far-")]
+    calls = {request_of(row) for row in valid if row["decision"] == "call"}
+    assert {request_of(row) for row in far} == calls
+    for row in far:
+        best = ToolIndex(TOOLS).top(request_of(row), 3)
+        assert not {tool.name for tool in best} & set(names_in(row))
+        assert row["decision"] == "no_call"
+        assert row["messages"][-1]["content"] == NO_TOOL
+    assert {len(names_in(row)) for row in far} == {1, 2, 3}
+    assert not [row for row in train if row["id"].startswith("far-")]

@@ -161,6 +161,19 @@ def test_calls_that_fail_are_counted_and_make_no_trace(workshop: Workshop) -> No
     assert "box_count" not in {call.name for found in workshop.traces() for call in found.calls}
 
 
+def test_calls_that_fail_are_learned_too_only_to_see_what_execution_brings(workshop: Workshop) -> None:
+    def zero(text: str, n: int) -> str:
+        values = json.loads(text)
+        return json.dumps({**values, "box_size": 0} if "box_size" in values else values)
+
+    workshop.change = changed_texts(zero, "json")
+    made = workshop.make(CONFIG.model_copy(update={"keep_failed": True}))
+    assert "call_tool_failed" not in made.dropped
+    failed = [t for t in workshop.traces() if t.calls and t.calls[0].arguments.get("box_size") == 0]
+    assert failed
+    assert all(t.results == () and t.answer == "" for t in failed)
+
+
 def test_requests_that_were_cut_off_make_no_trace_and_equal_ones_make_one(workshop: Workshop) -> None:
     workshop.change = changed_texts(lambda text, n: text, "regex", finish_reason="length")
     assert set(workshop.make().by_maker) == {"small_talk"}

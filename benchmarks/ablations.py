@@ -1,0 +1,81 @@
+"""What the benchmark of evolution leaves out or adds, a setting at a time, and from where on that makes a difference.
+
+An ablation goes on with what the full run did before its difference: the same turns, traces and verdicts, copied. So
+its figures differ from the full run's by that setting and not by other samples, and nothing is made twice.
+"""
+
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from toolkit.errors import UserError
+
+FULL = "full"
+_FILES = {
+    "mine": ("mine.json",),
+    "make": ("make.json", "traces.jsonl", "requests.jsonl"),
+    "verify": ("verify.json", "kept.jsonl", "verdicts.jsonl"),
+    "vary": ("vary.json", "varied.jsonl"),
+}
+"""What each stage before the dataset leaves in its cycle's folder, the stages in order."""
+ROUND_2 = "round 2"
+
+
+@dataclass(frozen=True)
+class Ablation:
+    """``changes`` are keys of config.toml; ``since`` is the first stage of round 1 to which they matter, or ROUND_2
+    where they matter to none of that."""
+
+    changes: dict[str, Any]
+    since: str
+
+
+ABLATIONS = {
+    "no-execution": Ablation({"evolver.make.keep_failed": True, "evolver.verify.execution": False}, "make"),
+    "no-round-trip": Ablation({"evolver.verify.round_trip": False}, "verify"),
+    "with-rivals": Ablation({"evolver.verify.rivals": 2}, "verify"),
+    "no-renaming": Ablation({"evolver.dataset.renamed_share": 0.0}, "dataset"),
+    "no-narrow": Ablation({"evolver.dataset.narrow_share": 0.0}, "dataset"),
+    "with-chains": Ablation({"evolver.dataset.chained_share": 0.03}, "dataset"),
+    "with-questions": Ablation({"evolver.dataset.asking_share": 0.02}, "dataset"),
+    "no-no-call": Ablation({"evolver.dataset.no_call_share": 0.0}, "dataset"),
+    "no-replay": Ablation({"evolver.dataset.replay_share": 0.0}, ROUND_2),
+    "shared-maker": Ablation({"evolver.make.maker": "solver"}, ROUND_2),
+}
+"""``--rounds 1`` against 3 needs none: each round of the full run is a row."""
+
+
+def inherit(full: Path, data: Path, since: str) -> None:
+    """Give the run in ``data`` what the one in ``full`` did before ``since``; nothing if it has that already. Raises
+    UserError where the full run is not so far."""
+    if (data / "data").exists():
+        return
+    source = snapshot(full)
+    if not source.exists():
+        raise UserError(f"{data.name} goes on with what the {FULL} run did in its first round; run that first")
+    draft = data / ".data"
+    shutil.rmtree(draft, ignore_errors=True)
+    if since == ROUND_2:
+        shutil.copytree(source, draft)
+        lines = (full / "rounds.jsonl").read_text(encoding="utf-8").splitlines(keepends=True)
+        (data / "rounds.jsonl").write_text("".join(lines[:2]), encoding="utf-8")
+    else:
+        for file in _of_before(source, since):
+            target = draft / file.relative_to(source)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(file, target)
+    draft.rename(data / "data")
+
+
+def _of_before(source: Path, since: str) -> list[Path]:
+    stages = list(_FILES)
+    before = stages[: stages.index(since)] if since in stages else stages
+    files = [source / "cycles" / "0001" / name for stage in before for name in _FILES[stage]]
+    scores = (source / "evaluations").glob("heldout-*-base.jsonl")
+    return [source / "interactions.db", *(file for file in files if file.exists()), *scores]
+
+
+def snapshot(full: Path) -> Path:
+    """What the full run had after its first round (evolver.backup)."""
+    return full / "after-round-1"
