@@ -64,7 +64,7 @@ class VerifyConfig(Section):
 class VaryConfig(Section):
     """``[evolver.vary]``."""
 
-    per_trace: Annotated[int, Field(ge=0, le=100, description="variants of each kept call, with other values")] = 3
+    per_value: Annotated[int, Field(ge=0, le=100, description="variants of a kept call, for each value in it")] = 2
 
 
 class DatasetConfig(Section):
@@ -74,14 +74,15 @@ class DatasetConfig(Section):
     branches: Annotated[int, Field(ge=2, le=256, description="lessons that share one tool context")] = 12
     ranked_share: Annotated[float, Field(ge=0, le=1, description="contexts in the order of the search")] = 1.0
     narrow_share: Annotated[float, Field(ge=0, le=1, description="contexts of fewer tools than serving shows")] = 0.4
-    renamed_share: Annotated[Share, Field(description="contexts whose tools and parameters have other names")] = 0.0
+    loosened_share: Annotated[float, Field(ge=0, le=1, description="contexts with other optional parameters")] = 0.4
+    renamed_share: Annotated[Share, Field(description="contexts whose tools and parameters have other names")] = 0.1
     composed_share: Annotated[float, Field(ge=0, le=1, description="two calls in one request, per single call")] = 0.08
     chained_share: Annotated[float, Field(ge=0, le=1, description="a call on another one's result, likewise")] = 0.0
     asking_share: Annotated[float, Field(ge=0, le=1, description="questions for a missing value, likewise")] = 0.0
     answer_share: Annotated[float, Field(ge=0, le=1, description="calls that are learned with their answer")] = 0.4
     definition_share: Annotated[float, Field(ge=0, le=1, description="tools' definitions, per call lesson")] = 0.0
     no_call_share: Annotated[float, Field(ge=0, le=0.9)] = 0.3
-    declined_share: Annotated[float, Field(ge=0, le=1, description="of those: requests whose tool is hidden")] = 0.3
+    declined_share: Annotated[float, Field(ge=0, le=1, description="of those: requests whose tool is hidden")] = 0.5
     replay_share: Share = 0.2
     validation_share: Annotated[float, Field(ge=0.02, le=0.5)] = 0.15
 

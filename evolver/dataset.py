@@ -21,6 +21,7 @@ from evolver.compose import compose
 from evolver.config import DatasetConfig
 from evolver.definitions import definition_rows
 from evolver.disguise import disguised, retold
+from evolver.loosen import loosened
 from evolver.rows import Row, call_row, declined_row, repaired_row, spoken_row
 from evolver.types import Composed, Dataset, Trace
 from toolkit.execute import Executor
@@ -54,7 +55,7 @@ def build(
     learned, held = _split(config, pool, chooser)
     maker = _RowMaker(config, tools, shown, chooser)
     composed = _composed(config, learned, tools, chooser, executor)
-    train = maker.rows([*learned, *composed.traces], renamed_share=config.renamed_share)
+    train = maker.rows([*learned, *composed.traces], own_schemas=False)
     defining = round(config.definition_share * sum(row["decision"] == "call" for row in train))
     train += definition_rows(tools, defining, seed=seed)
     wordings = [trace for trace in held if not trace.source]
@@ -124,11 +125,13 @@ class _RowMaker:
         self._config = config
         self._tools = {tool.name: tool for tool in tools}
         self._index = ToolIndex(tools)
+        self._searched: dict[str, frozenset[str]] = {}
         self._shown = min(shown, len(self._tools))
         self._chooser = chooser
 
-    def rows(self, traces: Sequence[Trace], *, renamed_share: float = 0.0) -> list[Row]:
-        """Lessons of ``traces``; in ``renamed_share`` of their contexts every tool and parameter has another name."""
+    def rows(self, traces: Sequence[Trace], *, own_schemas: bool = True) -> list[Row]:
+        """Lessons of ``traces``. Unless tools shall have their ``own_schemas``, some contexts show them with other
+        optional parameters (``loosened_share``), or under other names (``renamed_share``)."""
         calls = [t for t in traces if t.calls and all(call.name in self._tools for call in t.calls)]
         talk = [t for t in traces if not t.calls]
         remaining = {trace.id: self._config.contexts_per_call for trace in calls}
@@ -147,8 +150,8 @@ class _RowMaker:
             if self._chooser.random() >= self._config.ranked_share:
                 self._chooser.shuffle(context)
             number = len(rows)
-            if self._chooser.random() < renamed_share:
-                context, branches = self._renamed(context, branches)
+            if not own_schemas:
+                context, branches = self._disguised(context, branches)
             rows += [call_row(f"{number}-{n}", self._answered(trace), context) for n, trace in enumerate(branches)]
             rows += [
                 repaired_row(f"{number}-r{n}", trace, context) for n, trace in enumerate(branches) if trace.failures
@@ -157,7 +160,13 @@ class _RowMaker:
             rows += [spoken_row(f"{number}-s{n}", trace, context) for n, trace in enumerate(spoken)]
         return rows
 
-    def _renamed(self, context: list[Tool], branches: list[Trace]) -> tuple[list[Tool], list[Trace]]:
+    def _disguised(self, context: list[Tool], branches: list[Trace]) -> tuple[list[Tool], list[Trace]]:
+        if self._chooser.random() < self._config.loosened_share and not any(trace.missing for trace in branches):
+            names = {tool.name for tool in context}
+            others = [tool for name, tool in self._tools.items() if name not in names]
+            context = loosened(context, others, self._chooser)
+        if self._chooser.random() >= self._config.renamed_share:
+            return context, branches
         found = disguised(context, self._chooser)
         known = {disguise.own: disguise for disguise in found}
         return [disguise.shown for disguise in found], [retold(trace, known) for trace in branches]
@@ -184,6 +193,12 @@ class _RowMaker:
                 shown = self._chooser.sample(far, min(self._chooser.randint(1, self._shown), len(far)))
                 rows.append(declined_row(f"far-{number}", trace, shown, decision="no_call"))
         return rows
+
+    def _found(self, request: str) -> frozenset[str]:
+        """The names of the tools that serving would show; every context asks about every request."""
+        if request not in self._searched:
+            self._searched[request] = frozenset(tool.name for tool in self._index.top(request, self._shown))
+        return self._searched[request]
 
     def _context(self, trace: Trace) -> list[Tool]:
         """The tools that serving would show for ``trace``, best first; its own in place of the last where missing. In
@@ -217,7 +232,7 @@ class _RowMaker:
         names = {tool.name for tool in context}
         missing = [t for t in calls if all(call.name not in names for call in t.calls)]
         self._chooser.shuffle(missing)
-        near = [t for t in missing if {x.name for x in self._index.top(t.request, self._shown)} & names]
+        near = [t for t in missing if self._found(t.request) & names]
         chosen = near[: -(-count // 2)]
         taken = {trace.id for trace in chosen}
         return [*chosen, *(t for t in missing if t.id not in taken)][:count]

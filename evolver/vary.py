@@ -44,7 +44,8 @@ def vary(
     seed: int,
     on_progress: Callable[[float], None] = lambda share: None,
 ) -> Varied:
-    """Write up to ``per_trace`` variants of each kept single call to ``file``. Values come from ``made``.
+    """Write up to ``per_value`` variants of each kept single call to ``file`` for each value that it states: the more
+    it states, the more there is to confuse. Values come from ``made``.
 
     ``known`` are normal forms of requests that are taken; ``held_out`` says whether a request stands in a suite. Raises
     SandboxUnavailable.
@@ -56,7 +57,7 @@ def vary(
     varied: list[Trace] = []
     sources = [trace for trace in kept if len(trace.calls) == 1 and not trace.origin]
     for done, source in enumerate(sources, 1):
-        wanted = config.per_trace
+        wanted = config.per_value * sum(map(is_spoken, source.calls[0].arguments.values()))
         for request, call in _drafts(source, pool, chooser, wanted * _TRIES):
             if wanted == 0:
                 break

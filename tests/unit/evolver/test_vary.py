@@ -29,7 +29,7 @@ MADE = [KEPT, adding(5000, 62), adding(7, 18), adding(430, 99)]
 
 def varied(folder: Path, *kept: Trace, made: list[Trace] = MADE, count: int = 3, **rest: Any) -> list[Trace]:
     file = folder / "varied.jsonl"
-    found = vary(VaryConfig(per_trace=count), kept, made, shop_tools.executor(), file, seed=rest.pop("seed", 1), **rest)
+    found = vary(VaryConfig(per_value=count), kept, made, shop_tools.executor(), file, seed=rest.pop("seed", 1), **rest)
     traces = read_lines(file, Trace)
     assert found == Varied(file=file, traces=len(traces), dropped=found.dropped)
     return traces
@@ -37,14 +37,20 @@ def varied(folder: Path, *kept: Trace, made: list[Trace] = MADE, count: int = 3,
 
 def test_a_variant_states_other_values_in_the_same_wording_and_has_their_own_result(tmp_path: Path) -> None:
     traces = varied(tmp_path, KEPT)
-    assert len(traces) == 3
+    assert len(traces) == 3 * 2
     for made in traces:
         (call,) = made.calls
         assert re.fullmatch(r"Please add the prices [\w,]+ and [\w,]+\.", made.request)
         assert all(states(made.request, value) for value in call.arguments.values())
         assert made.results == (call.arguments["first"] + call.arguments["second"],)  # type: ignore[operator]
         assert (made.source, made.answer) == (KEPT.id, "")
-    assert len({made.request for made in traces} | {KEPT.request}) == 4
+    assert len({made.request for made in traces} | {KEPT.request}) == 7
+
+
+def test_the_more_values_a_call_states_the_more_variants_it_has(tmp_path: Path) -> None:
+    lists = trace("Find the heaviest parcel of 4, 9 and 7.", "heaviest_parcel", {"weights": [4, 9, 7]}, 9)
+    assert len(varied(tmp_path, lists, made=[lists, *MADE], count=2)) == 2
+    assert len(varied(tmp_path, KEPT, count=2)) == 4
 
 
 def test_values_have_the_form_of_those_that_the_model_made_for_that_parameter(tmp_path: Path) -> None:
@@ -83,7 +89,7 @@ def test_the_answer_of_a_variant_tells_its_own_result(tmp_path: Path) -> None:
 @pytest.mark.parametrize("answer", ["It is that.", "It is 55, that is 55.", "With 3 more it is 55."])
 def test_an_answer_that_cannot_be_told_anew_is_left_out(tmp_path: Path, answer: str) -> None:
     variants = varied(tmp_path, adding(21, 34, answer=answer))
-    assert [made.answer for made in variants] == ["", "", ""]
+    assert [made.answer for made in variants] == [""] * 6
 
 
 def test_a_request_that_states_a_value_twice_or_not_literally_has_no_variants(tmp_path: Path) -> None:
