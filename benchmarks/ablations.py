@@ -36,7 +36,7 @@ ABLATIONS = {
     "no-round-trip": Ablation({"evolver.verify.round_trip": False}, "verify"),
     "with-rivals": Ablation({"evolver.verify.rivals": 2}, "verify"),
     "no-renaming": Ablation({"evolver.dataset.renamed_share": 0.0}, "dataset"),
-    "no-loosening": Ablation({"evolver.dataset.loosened_share": 0.0}, "dataset"),
+    "with-loosening": Ablation({"evolver.dataset.loosened_share": 0.4}, "dataset"),
     "no-narrow": Ablation({"evolver.dataset.narrow_share": 0.0}, "dataset"),
     "with-chains": Ablation({"evolver.dataset.chained_share": 0.03}, "dataset"),
     "with-questions": Ablation({"evolver.dataset.asking_share": 0.02}, "dataset"),

@@ -74,7 +74,7 @@ class DatasetConfig(Section):
     branches: Annotated[int, Field(ge=2, le=256, description="lessons that share one tool context")] = 12
     ranked_share: Annotated[float, Field(ge=0, le=1, description="contexts in the order of the search")] = 1.0
     narrow_share: Annotated[float, Field(ge=0, le=1, description="contexts of fewer tools than serving shows")] = 0.4
-    loosened_share: Annotated[float, Field(ge=0, le=1, description="contexts with other optional parameters")] = 0.4
+    loosened_share: Annotated[float, Field(ge=0, le=1, description="contexts with other optional parameters")] = 0.0
     renamed_share: Annotated[Share, Field(description="contexts whose tools and parameters have other names")] = 0.1
     composed_share: Annotated[float, Field(ge=0, le=1, description="two calls in one request, per single call")] = 0.08
     chained_share: Annotated[float, Field(ge=0, le=1, description="a call on another one's result, likewise")] = 0.0
