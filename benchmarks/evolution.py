@@ -250,6 +250,8 @@ def results_text(data: Path) -> str:
         "simple_python, the first 120 of irrelevance. An ablation goes on with the traces that the full run had made",
         "before its setting matters.",
     ]
+    if any(runs.values()):
+        lines += ["", *_overview(runs)]
     for name, rounds in runs.items():
         if rounds:
             lines += ["", f"## {name}{_difference(name)}", "", *_run_lines(rounds)]
@@ -265,23 +267,38 @@ def _difference(name: str) -> str:
     return f" ({changes}; the same up to {ABLATIONS[name].since})"
 
 
+_SHOWN = (
+    ("held-out exact", "heldout", "exact"),
+    ("held-out rightly none", "heldout", "no_call"),
+    ("development exact", "develop", "exact"),
+    ("development rightly none", "develop", "no_call"),
+    ("BFCL simple_python", "bfcl:simple_python", "exact"),
+    ("BFCL irrelevance", "bfcl:irrelevance", "no_call"),
+)
+_COLUMNS = " | ".join(title for title, _, _ in _SHOWN)
+
+
+def _cells(one: Round) -> str:
+    return " | ".join(_rate(one.scores.get(suite, {}).get(rate)) for _, suite, rate in _SHOWN)
+
+
+def _overview(runs: dict[str, list[Round]]) -> Iterator[str]:
+    """The last round of each run."""
+    yield f"| run | rounds | {_COLUMNS} |"
+    yield "| --- " * 8 + "|"
+    for name, rounds in runs.items():
+        if rounds:
+            yield f"| {name} | {rounds[-1].number} | {_cells(rounds[-1])} |"
+
+
 def _run_lines(rounds: Sequence[Round]) -> Iterator[str]:
     places = dict.fromkeys(f"{one.where}; {one.when}" for one in rounds)
     yield f"Measured on: {', and '.join(places)}."
     yield ""
-    columns = [
-        ("held-out exact", "heldout", "exact"),
-        ("held-out rightly none", "heldout", "no_call"),
-        ("development exact", "develop", "exact"),
-        ("development rightly none", "develop", "no_call"),
-        ("BFCL simple_python", "bfcl:simple_python", "exact"),
-        ("BFCL irrelevance", "bfcl:irrelevance", "no_call"),
-    ]
-    yield "| round | gate | " + " | ".join(title for title, _, _ in columns) + " |"
-    yield "| --- " * (len(columns) + 2) + "|"
+    yield f"| round | gate | {_COLUMNS} |"
+    yield "| --- " * 8 + "|"
     for one in rounds:
-        cells = [_rate(one.scores.get(suite, {}).get(rate)) for _, suite, rate in columns]
-        yield f"| {one.number or 'base'} | {one.status or '–'} | {' | '.join(cells)} |"
+        yield f"| {one.number or 'base'} | {one.status or '–'} | {_cells(one)} |"
     yield ""
     yield "| round | made | kept | dropped | lessons | training | seconds by stage |"
     yield "| --- | --- | --- | --- | --- | --- | --- |"
