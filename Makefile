@@ -50,7 +50,7 @@ bench-lora: setup
 
 bench-evolution: setup
 	@$(BIN)/python -c 'import bfcl_eval' 2>/dev/null || $(BIN)/python -m pip install --quiet --no-deps bfcl-eval==2026.3.23
-	@$(BIN)/python benchmarks/evolution.py
+	@$(BIN)/python benchmarks/evolution.py $(ARGS)
 
 bench-gateway: setup
 	@$(BIN)/python benchmarks/gateway.py

@@ -11,7 +11,8 @@ ROOT = Path(__file__).parents[3]
 sys.path.insert(0, str(ROOT / "benchmarks"))
 
 from ablations import ABLATIONS, ROUND_2, inherit, snapshot  # noqa: E402  # pyright: ignore
-from evolution import Round, results_text, write_config  # noqa: E402  # pyright: ignore
+from evolution import write_config  # noqa: E402  # pyright: ignore
+from evolution_page import Round, results_text  # noqa: E402  # pyright: ignore
 
 from evolver.config import Config  # noqa: E402
 from evolver.evaluate import rate  # noqa: E402

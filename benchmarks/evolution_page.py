@@ -1,0 +1,119 @@
+"""What the rounds of the benchmark of evolution did, and the page that tells it: docs/results.md."""
+
+import json
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from ablations import ABLATIONS, FULL
+from pydantic import Field
+
+from evolver.jsonl import read_lines
+from evolver.types import Frozen, Rate
+
+
+class Round(Frozen):
+    """What one round did; ``seconds`` by stage, those of a stage that was cut off since it went on. Round 0 is the base
+    model: nothing but scores. ``where`` and ``when`` it was measured."""
+
+    number: int
+    where: str
+    when: str
+    scores: dict[str, dict[str, Rate]]
+    status: str = ""
+    lessons: int = 0
+    made: dict[str, int] = Field(default_factory=dict)
+    kept: dict[str, int] = Field(default_factory=dict)
+    dropped: dict[str, int] = Field(default_factory=dict)
+    seconds: dict[str, float] = Field(default_factory=dict)
+    training: dict[str, float] = Field(default_factory=dict)
+
+
+def results_text(data: Path) -> str:
+    """Everything that has run under ``data``, as a page."""
+    runs = {name: read_lines(data / name / "rounds.jsonl", Round) for name in (FULL, *ABLATIONS)}
+    lines = [
+        "# Results of evolution",
+        "",
+        "Written by `make bench-evolution` (benchmarks/evolution.py); every figure was measured, with 95 % Wilson",
+        "intervals. The base model is the one of config.toml; it has seen no data but the toolkit's tools, the shipped",
+        "requests without labels, and what it made itself. BFCL is the development part only: the first 200 of",
+        "simple_python, the first 120 of irrelevance. An ablation goes on with the traces that the full run had made",
+        "before its setting matters.",
+    ]
+    if any(runs.values()):
+        lines += ["", *_overview(runs)]
+    for name, rounds in runs.items():
+        if rounds:
+            lines += ["", f"## {name}{_difference(name)}", "", *_run_lines(rounds)]
+    missing = [name for name, rounds in runs.items() if not rounds]
+    lines += ["", f"Not run: {', '.join(missing) or 'nothing'}.", ""]
+    return "\n".join(lines)
+
+
+def _difference(name: str) -> str:
+    if name not in ABLATIONS:
+        return ""
+    changes = ", ".join(f"`{key} = {json.dumps(value)}`" for key, value in ABLATIONS[name].changes.items())
+    return f" ({changes}; the same up to {ABLATIONS[name].since})"
+
+
+_SHOWN = (
+    ("held-out exact", "heldout", "exact"),
+    ("held-out rightly none", "heldout", "no_call"),
+    ("development exact", "develop", "exact"),
+    ("development rightly none", "develop", "no_call"),
+    ("BFCL simple_python", "bfcl:simple_python", "exact"),
+    ("BFCL irrelevance", "bfcl:irrelevance", "no_call"),
+)
+_COLUMNS = " | ".join(title for title, _, _ in _SHOWN)
+
+
+def _cells(one: Round) -> str:
+    return " | ".join(_rate(one.scores.get(suite, {}).get(rate)) for _, suite, rate in _SHOWN)
+
+
+def _overview(runs: dict[str, list[Round]]) -> Iterator[str]:
+    """The last round of each run."""
+    yield f"| run | rounds | {_COLUMNS} |"
+    yield "| --- " * 8 + "|"
+    for name, rounds in runs.items():
+        if rounds:
+            yield f"| {name} | {rounds[-1].number} | {_cells(rounds[-1])} |"
+
+
+def _run_lines(rounds: Sequence[Round]) -> Iterator[str]:
+    places = dict.fromkeys(f"{one.where}; {one.when}" for one in rounds)
+    yield f"Measured on: {', and '.join(places)}."
+    yield ""
+    yield f"| round | gate | {_COLUMNS} |"
+    yield "| --- " * 8 + "|"
+    for one in rounds:
+        yield f"| {one.number or 'base'} | {one.status or '–'} | {_cells(one)} |"
+    yield ""
+    yield "| round | made | kept | dropped | lessons | training | seconds by stage |"
+    yield "| --- | --- | --- | --- | --- | --- | --- |"
+    for one in rounds:
+        if one.number:
+            counts = [_counts(one.made), _counts(one.kept), _counts(one.dropped)]
+            yield f"| {one.number} | {' | '.join(counts)} | {one.lessons} | {_training(one)} | {_counts(one.seconds)} |"
+
+
+def _rate(rate: Rate | None) -> str:
+    if rate is None:
+        return "–"
+    return f"{rate.hits}/{rate.n} = {rate.value:.1%} ({100 * rate.low:.0f}–{100 * rate.high:.0f})"
+
+
+def _counts(counts: dict[str, Any]) -> str:
+    return ", ".join(f"{key} {value}" for key, value in sorted(counts.items())) or "–"
+
+
+def _training(one: Round) -> str:
+    if not one.training:
+        return "–"
+    cost = one.training
+    return (
+        f"{cost['wall_seconds']:.0f} s, {cost['steps']:.0f} steps, {cost['tokens_computed']:.0f} tokens, "
+        f"loss {cost['loss_first']:.2f} → {cost['loss_last']:.2f}"
+    )
