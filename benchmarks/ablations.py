@@ -41,6 +41,7 @@ ABLATIONS = {
     "with-chains": Ablation({"evolver.dataset.chained_share": 0.03}, "dataset"),
     "with-questions": Ablation({"evolver.dataset.asking_share": 0.02}, "dataset"),
     "no-no-call": Ablation({"evolver.dataset.no_call_share": 0.0}, "dataset"),
+    "longer-training": Ablation({"evolver.train.max_minutes": 21.0}, "train"),
     "no-replay": Ablation({"evolver.dataset.replay_share": 0.0}, ROUND_2),
     "shared-maker": Ablation({"evolver.make.maker": "solver"}, ROUND_2),
 }
