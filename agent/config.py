@@ -70,6 +70,7 @@ class VllmConfig(Section):
     ] = 0.0
     idle_seconds: Annotated[float, Field(ge=1, le=86400, description="without a request: idle")] = 60.0
     tool_parser: str = "hermes"
+    constrain_calls: Annotated[bool, Field(description="a call must have the form of its tool's schema")] = True
 
 
 class ServingConfig(Section):

@@ -19,13 +19,13 @@ _FILES = {
     "vary": ("vary.json", "varied.jsonl"),
 }
 """What each stage before the dataset leaves in its cycle's folder, the stages in order."""
-ROUND_2 = "round 2"
+ROUND_2, SERVING = "round 2", "serving"
 
 
 @dataclass(frozen=True)
 class Ablation:
-    """``changes`` are keys of config.toml; ``since`` is the first stage of round 1 to which they matter, or ROUND_2
-    where they matter to none of that."""
+    """``changes`` are keys of config.toml; ``since`` is the first stage of round 1 to which they matter, ROUND_2 where
+    they matter to none of that, or SERVING where they do to no stage at all: then its adapter is only scored anew."""
 
     changes: dict[str, Any]
     since: str
@@ -41,7 +41,8 @@ ABLATIONS = {
     "with-chains": Ablation({"evolver.dataset.chained_share": 0.03}, "dataset"),
     "with-questions": Ablation({"evolver.dataset.asking_share": 0.02}, "dataset"),
     "no-no-call": Ablation({"evolver.dataset.no_call_share": 0.0}, "dataset"),
-    "longer-training": Ablation({"evolver.train.max_minutes": 21.0}, "train"),
+    "longer-training": Ablation({"evolver.train.max_minutes": 14.0}, "train"),
+    "unconstrained": Ablation({"agent.serving.vllm_process.constrain_calls": False}, SERVING),
     "no-replay": Ablation({"evolver.dataset.replay_share": 0.0}, ROUND_2),
     "shared-maker": Ablation({"evolver.make.maker": "solver"}, ROUND_2),
 }
@@ -58,7 +59,9 @@ def inherit(full: Path, data: Path, since: str) -> None:
         raise UserError(f"{data.name} goes on with what the {FULL} run did in its first round; run that first")
     draft = data / ".data"
     shutil.rmtree(draft, ignore_errors=True)
-    if since == ROUND_2:
+    if since == SERVING:
+        shutil.copytree(source, draft, ignore=shutil.ignore_patterns("evaluations"))
+    elif since == ROUND_2:
         shutil.copytree(source, draft)
         lines = (full / "rounds.jsonl").read_text(encoding="utf-8").splitlines(keepends=True)
         (data / "rounds.jsonl").write_text("".join(lines[:2]), encoding="utf-8")

@@ -21,13 +21,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from ablations import ABLATIONS, FULL, ROUND_2, inherit, snapshot
+from ablations import ABLATIONS, FULL, ROUND_2, SERVING, inherit, snapshot
 from evolution_page import Round, results_text
 
 from agent.config import Config as ServerConfig
 from agent.messages import BASE
 from agent.model_client import HttpModelClient
-from agent.serving import background, state
+from agent.serving import active_adapter, background, state
 from agent.serving.state import ServingState
 from evolver.adapter_files import MANIFEST
 from evolver.backup import back_up
@@ -79,7 +79,7 @@ def run(name: str, config_file: Path, runs: Path, *, rounds: int) -> None:
     config = load_config(path, Config)
     if ablation:
         inherit(runs / FULL, data, ablation.since)
-        rounds = max(rounds, 2) if ablation.since == ROUND_2 else rounds
+        rounds = {ROUND_2: max(rounds, 2), SERVING: 1}.get(ablation.since, rounds)
     done = {one.number for one in read_lines(data / "rounds.jsonl", Round)}
     wanted = range(1 if ablation else 0, rounds + 1)
     if done >= set(wanted):
@@ -93,7 +93,12 @@ def run(name: str, config_file: Path, runs: Path, *, rounds: int) -> None:
             if number in done:
                 continue
             print(f"{name}: {f'round {number} of {rounds}' if number else 'the base model'}", file=sys.stderr)
-            one = _round(number, config, serving, ledger, bars) if number else _base(config, serving, bars)
+            if not number:
+                one = _base(config, serving, bars)
+            elif ablation and ablation.since == SERVING:
+                one = _served(config, serving, bars)
+            else:
+                one = _round(number, config, serving, ledger, bars)
             if number == 1 and not ablation:
                 back_up(config.data_folder, snapshot(data), ledger)
             append_lines(data / "rounds.jsonl", [one])
@@ -103,6 +108,13 @@ def _base(config: Config, serving: ServingState, bars: ProgressBars) -> Round:
     with open_executor(config.toolkit) as executor:
         answer_requests(config, serving, executor, bars)
     return Round(number=0, scores=_scores(config, BASE, serving, bars), **_place())
+
+
+def _served(config: Config, serving: ServingState, bars: ProgressBars) -> Round:
+    name = active_adapter.read(config.data_folder).name
+    if name == BASE:
+        raise UserError(f"the first round of the {FULL} run promoted no adapter, so there is none to score")
+    return Round(number=1, status="promoted", scores=_scores(config, name, serving, bars), **_place())
 
 
 def _round(number: int, config: Config, serving: ServingState, ledger: Ledger, bars: ProgressBars) -> Round:

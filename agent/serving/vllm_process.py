@@ -166,7 +166,7 @@ def command(config: VllmConfig, model_folder: Path, port: int, *, gpu: bool) -> 
         "--max-cpu-loras": str(config.max_cpu_loras),
         "--max-lora-rank": str(config.max_lora_rank),
         "--tool-call-parser": config.tool_parser,
-        "--tool-strict-level": "parameter",
+        "--tool-strict-level": "parameter" if config.constrain_calls else "auto",
         "--chat-template": str(TEMPLATE),
         "--gpu-memory-utilization": str(config.gpu_memory_share),
     }

@@ -145,3 +145,6 @@ def test_the_command_line_says_what_the_configuration_says() -> None:
     assert pairs["--served-model-name"] == "base"
     assert Path(pairs["--chat-template"]).is_file()
     assert "--api-key" not in words
+    assert pairs["--tool-strict-level"] == "parameter"
+    free = vllm_process.command(VllmConfig(constrain_calls=False), Path("/models/m"), 99, gpu=False)
+    assert dict(itertools.pairwise(free))["--tool-strict-level"] == "auto"

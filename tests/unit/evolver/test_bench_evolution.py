@@ -10,7 +10,7 @@ import pytest
 ROOT = Path(__file__).parents[3]
 sys.path.insert(0, str(ROOT / "benchmarks"))
 
-from ablations import ABLATIONS, ROUND_2, inherit, snapshot  # noqa: E402  # pyright: ignore
+from ablations import ABLATIONS, ROUND_2, SERVING, inherit, snapshot  # noqa: E402  # pyright: ignore
 from evolution import write_config  # noqa: E402  # pyright: ignore
 from evolution_page import Round, results_text  # noqa: E402  # pyright: ignore
 
@@ -33,9 +33,9 @@ def test_every_setting_of_a_run_is_that_of_config_toml_but_for_what_it_changes(t
 
 @pytest.mark.parametrize("name", ABLATIONS)
 def test_every_ablation_changes_something(tmp_path: Path, name: str) -> None:
-    run = load_config(write_config(ROOT / "config.toml", tmp_path, ABLATIONS[name].changes), Config)
-    shipped = load_config(ROOT / "config.toml", Config)
-    assert run.evolver != shipped.evolver
+    path = write_config(ROOT / "config.toml", tmp_path, ABLATIONS[name].changes)
+    run, shipped = load_config(path, Config), load_config(ROOT / "config.toml", Config)
+    assert (run.evolver, run.agent) != (shipped.evolver, shipped.agent)
 
 
 def test_what_this_version_cannot_leave_out_is_one_line(tmp_path: Path) -> None:
@@ -100,6 +100,12 @@ def test_one_that_matters_later_goes_on_after_the_first_round(tmp_path: Path) ->
     inherit(full, tmp_path / "run", ROUND_2)
     assert names(tmp_path / "run") == names(snapshot(full)) | {"rounds.jsonl"}
     assert (tmp_path / "run" / "rounds.jsonl").read_text().count("\n") == 2
+
+
+def test_one_that_matters_to_serving_alone_has_the_adapter_and_none_of_its_scores(tmp_path: Path) -> None:
+    full = a_full_run(tmp_path)
+    inherit(full, tmp_path / "run", SERVING)
+    assert names(tmp_path / "run") == {name for name in names(snapshot(full)) if not name.startswith("heldout")}
 
 
 def test_what_a_run_has_done_is_not_taken_from_it(tmp_path: Path) -> None:
