@@ -90,13 +90,15 @@ def _run_lines(rounds: Sequence[Round]) -> Iterator[str]:
     yield "| --- " * 8 + "|"
     for one in rounds:
         yield f"| {one.number or 'base'} | {one.status or '–'} | {_cells(one)} |"
+    made = [one for one in rounds if one.made]
+    if not made:
+        return
     yield ""
     yield "| round | made | kept | dropped | lessons | training | seconds by stage |"
     yield "| --- | --- | --- | --- | --- | --- | --- |"
-    for one in rounds:
-        if one.number:
-            counts = [_counts(one.made), _counts(one.kept), _counts(one.dropped)]
-            yield f"| {one.number} | {' | '.join(counts)} | {one.lessons} | {_training(one)} | {_counts(one.seconds)} |"
+    for one in made:
+        counts = [_counts(one.made), _counts(one.kept), _counts(one.dropped)]
+        yield f"| {one.number} | {' | '.join(counts)} | {one.lessons} | {_training(one)} | {_counts(one.seconds)} |"
 
 
 def _rate(rate: Rate | None) -> str:

@@ -52,7 +52,7 @@ def test_the_page_names_what_has_not_run(tmp_path: Path) -> None:
 def test_every_figure_of_the_page_was_measured(tmp_path: Path) -> None:
     told = {"where": "7 cores", "when": "2031-01-01"}
     base = Round(number=0, scores={"heldout": {"exact": rate(3, 61)}}, **told)
-    first = Round(number=1, status="promoted", scores={}, made={"log": 83}, seconds={"make": 97.5}, **told)
+    first = Round(number=1, status="promoted", scores={}, made={"log": 83}, lessons=44, seconds={"make": 97.5}, **told)
     append_lines(tmp_path / "no-replay" / "rounds.jsonl", [base, first])
     page = results_text(tmp_path)
     body = page[page.index("## no-replay") :]
@@ -61,7 +61,7 @@ def test_every_figure_of_the_page_was_measured(tmp_path: Path) -> None:
     assert "3/61 = 4.9%" in row
     assert row.count("–") >= 6
     assert "the same up to round 2" in body
-    allowed = {"3", "61", "4.9", "2", "13", "95", "1", "0", "0.0", "83", "97.5", "7", "2031", "01"}
+    allowed = {"3", "61", "4.9", "2", "13", "95", "1", "0", "0.0", "83", "44", "97.5", "7", "2031", "01"}
     assert set(re.findall(r"\d+(?:\.\d+)?", body)) <= allowed
 
 
