@@ -24,12 +24,8 @@ def _loosened(tool: Tool, others: Sequence[Tool], chooser: random.Random) -> Too
         free = chooser.choice(required)
         return _with(tool, required=[name for name in required if name != free])
     properties: Any = tool.parameters.get("properties", {})
-    strange = {
-        name: field
-        for other in others
-        for name, field in dict(other.parameters.get("properties", {})).items()  # type: ignore[call-overload]
-        if name not in properties
-    }
+    theirs: list[Any] = [other.parameters.get("properties", {}) for other in others]
+    strange = {name: field for fields in theirs for name, field in fields.items() if name not in properties}
     if not strange:
         return tool
     name = chooser.choice(sorted(strange))

@@ -63,8 +63,8 @@ def _told(answer: str, result: ToolResult) -> bool:
 
 
 def declined_row(identity: str, trace: Trace, tools: Sequence[Tool], *, decision: str | None = None) -> Row:
-    """Carries no decision where one of ``tools`` nearly fits: serving seldom hides a tool, and a bias fitted on such
-    rows makes the model shy."""
+    """Give it a ``decision`` only where none of ``tools`` nearly fits: serving seldom hides a tool, and a bias fitted
+    on such rows makes the model shy."""
     messages = [Message(role="user", content=trace.request), Message(role="assistant", content=NO_TOOL)]
     return _row(trace, identity, messages, tools, [1], decision)
 

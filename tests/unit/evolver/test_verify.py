@@ -97,25 +97,6 @@ def test_each_reason_alone_drops_a_trace(tmp_path: Path, candidate: Trace, why: 
     assert reason(tmp_path, candidate) == why
 
 
-@pytest.mark.parametrize(
-    ("request_text", "arguments", "why"),
-    [
-        ("Wrap the vase please, in a large box.", {"item": "vase"}, "leaves_out_what_is_asked"),
-        ("Wrap the vase please, in a large box.", {"item": "vase", "size": "large"}, ""),
-        ("Wrap the vase please, in a larger box.", {"item": "vase"}, ""),
-        ("Wrap the vase please.", {"item": "vase"}, ""),
-    ],
-)
-def test_a_call_that_leaves_out_a_choice_which_is_asked_for(
-    request_text: str, arguments: dict[str, Any], why: str
-) -> None:
-    properties = {"item": {"type": "string"}, "size": {"type": "string", "enum": ["small", "large"]}}
-    tool = Tool(name="wrap", description="Wrap.", parameters={"type": "object", "properties": properties})
-    asked = trace(request_text, "wrap", arguments, "wrapped")
-    assert checks.options(asked, {"wrap": tool}.get) == why
-    assert checks.options(asked, {}.get) == ""
-
-
 def test_a_request_that_tells_the_result_asks_nothing(tmp_path: Path) -> None:
     telling = trace("Keep the receipt of Mill for 9, you have kept Mill.", "keep_receipt", {"shop": "Mill", "total": 9})
     telling = telling.model_copy(update={"results": ("kept Mill",)})
