@@ -141,5 +141,5 @@ def _request_prompt(config: MakeConfig, tool: Tool, call: Call) -> Prompt:
         text=few_shots.request_prompt(tool, call),
         n=config.requests_per_call,
         max_tokens=_WORD_TOKENS + len(json.dumps(list(call.arguments.values()))) // _CHARACTERS_PER_TOKEN,
-        regex=stating(call.arguments.values(), tool.description.split(" ", 1)[0]),
+        regex=stating(call.arguments, tool.parameters, tool.description.split(" ", 1)[0]),
     )

@@ -8,7 +8,8 @@ from typing import Any
 
 from pydantic import JsonValue
 
-from evolver.text import normalised, numbers, states
+from evolver.flags import speaks_of_flag
+from evolver.text import normalised, numbers, readings, states
 from evolver.types import Call, Trace
 from toolkit.search import ToolIndex
 from toolkit.tool import Effect, Tool, ToolErrorKind, ToolResult
@@ -45,10 +46,12 @@ def grounding(trace: Trace) -> str:
     values = [value for call in trace.calls for value in call.arguments.values()]
     if not all(states(trace.request, value) for value in _own_values(trace)):
         return "argument_not_stated"
-    if any(len({repr(v) for v in call.arguments.values()}) < len(call.arguments) for call in trace.calls):
+    if trace.maker != "log" and any(_misses_a_flag(trace.request, call) for call in trace.calls):
+        return "flag_not_stated"
+    if any(_has_like_arguments(call) for call in trace.calls):
         return "arguments_are_alike"
     stated = {number for value in values for number in _numbers_in(value)}
-    if any(number not in stated for number in numbers(trace.request)):
+    if any(stated.isdisjoint(meanings) for meanings in readings(trace.request)):
         return "states_another_number"
     return "tells_the_result" if _tells_result(trace) else ""
 
@@ -67,8 +70,10 @@ def options(trace: Trace, tool_named: Callable[[str], Tool | None]) -> str:
         tool = tool_named(call.name)
         properties: Any = tool.parameters.get("properties", {}) if tool else {}
         for name, field in properties.items():
-            choices = field.get("enum", ()) if isinstance(field, dict) and name not in call.arguments else ()
-            if any(isinstance(choice, str) and states(trace.request, choice) for choice in choices):
+            if name in call.arguments or not isinstance(field, dict):
+                continue
+            chosen = any(isinstance(choice, str) and states(trace.request, choice) for choice in field.get("enum", ()))
+            if chosen or (field.get("type") == "boolean" and speaks_of_flag(trace.request, name)):
                 return "leaves_out_what_is_asked"
     return ""
 
@@ -99,6 +104,17 @@ def _own_values(trace: Trace) -> Iterator[JsonValue]:
     for place, call in enumerate(trace.calls):
         known = trace.results[:place] if trace.sequential else ()
         yield from (value for value in call.arguments.values() if value not in known)
+
+
+def _misses_a_flag(request: str, call: Call) -> bool:
+    """For makers: whose call worked may have asked in any words."""
+    flags = ((name, value) for name, value in call.arguments.items() if isinstance(value, bool))
+    return any(value != speaks_of_flag(request, name) for name, value in flags)
+
+
+def _has_like_arguments(call: Call) -> bool:
+    values = [repr(value) for value in call.arguments.values() if not isinstance(value, bool)]
+    return len(set(values)) < len(values)
 
 
 def _numbers_in(value: JsonValue) -> list[float]:

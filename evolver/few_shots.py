@@ -57,6 +57,10 @@ Function: water_plants(plants: array[string], liters: number): Water some plants
 Call: {{"plants": ["fern", "basil", "ivy"], "liters": 1.5}}
 Person: Please give the fern, basil and ivy 1.5 liters of water.
 
+Function: mix_paint(color: string, share: number, glossy?: boolean): Mix paint with white.
+Call: {{"color": "red", "share": 0.25, "glossy": true}}
+Person: I want glossy paint with 25% red in it.
+
 Function: {signature}
 Call: {arguments}
 Person:"""
@@ -79,6 +83,10 @@ Call: {{"number": "ZX-4410", "carrier": "Postline"}}
 Function: draw_bars(heights: array[integer], color: string): Draw a bar chart.
 Person: Draw blue bars with the heights 12, 7, 31 and 18.
 Call: {{"heights": [12, 7, 31, 18], "color": "blue"}}
+
+Function: mix_paint(color: string, share: number, glossy?: boolean): Mix paint with white.
+Person: I want glossy paint with 25% red in it.
+Call: {{"color": "red", "share": 0.25, "glossy": true}}
 
 Function: {signature}
 Person: {request}

@@ -14,8 +14,9 @@ from evolver.types import Call, Trace
 Place = tuple[int, int, str]
 """Begin and end in the text, and the name of the value that stands there."""
 
-_SPELLED, _GROUPED = 0.3, 0.3
-"""How often a small number is written as a word, and a large one with commas, as people do."""
+_SPELLED, _GROUPED, _AS_PERCENT = 0.3, 0.3, 0.7
+"""How often a small number is written as a word, a large one with commas, and a share in percent, as people do."""
+_PERCENT = re.compile(r"%| percent\b")
 _RESULT = "<result>"
 """Stands beside the names of parameters, and is none."""
 
@@ -66,9 +67,12 @@ def retold(source: Trace, call: Call, result: JsonValue) -> str:
     return replaced(source.answer, found_at, {name: said(new[name]) for name in told})
 
 
-def said(value: JsonValue, chooser: random.Random | None = None) -> str:
+def said(value: JsonValue, chooser: random.Random | None = None, *, like: str = "") -> str:
     """``value`` as a person may write it, small numbers as words at times, large ones with commas; without ``chooser``
-    plainly."""
+    plainly. A number that stands where ``like`` says percent mostly does so too."""
+    percent = _PERCENT.search(like)
+    if percent and isinstance(value, float) and (chooser is None or chooser.random() < _AS_PERCENT):
+        return f"{in_percent(value)}{percent.group()}"
     if isinstance(value, list):
         words = [_plain(item) for item in value]
         last = chooser.choice((" and ", ", ")) if chooser else ", "
@@ -81,10 +85,18 @@ def said(value: JsonValue, chooser: random.Random | None = None) -> str:
     return _plain(value)
 
 
+def in_percent(value: float) -> str:
+    """The digits of a share of one as people say it: 0.05 is so many percent."""
+    return format(round(value * 100, 10), "g")
+
+
 def _pattern(value: JsonValue) -> str:
     if isinstance(value, list):
         return r"(?:, and |, | and | )".join(_pattern(item) for item in value)
-    return rf"(?<![\w.]){re.escape(_plain(value))}(?![\w]|\.\d)"
+    digits = rf"{re.escape(_plain(value))}(?![\w]|\.\d)"
+    if isinstance(value, float) and 0 < value < 1:
+        digits = rf"(?:{digits}|{re.escape(in_percent(value))}(?:{_PERCENT.pattern}))"
+    return rf"(?<![\w.]){digits}"
 
 
 def _plain(value: JsonValue) -> str:

@@ -15,17 +15,27 @@ _LONGEST_LIST = 6
 def bounded(schema: dict[str, JsonValue], chooser: random.Random) -> dict[str, JsonValue]:
     """``schema`` with bounds that keep sampled lists short; each optional parameter is in or out by a coin flip.
 
-    Texts have no bound: one would cut them off in the middle of a word, and make the grammar slow.
+    Texts have no bound: one would cut them off in the middle of a word, and make the grammar slow. An optional flag is
+    true where it is in: who does not want it says nothing.
 
     Lessons must show optional parameters both used and left out, or the model fills in everything.
     """
     required: Any = schema.get("required", [])
     properties: Any = schema.get("properties", {})
-    names = [name for name in properties if name in required or chooser.random() < 0.5]
+    names = [
+        name for name in properties if name in required or (chooser.random() < 0.5 and not _is_on(properties[name]))
+    ]
     bound: Any = restricted(schema, names)
-    for field in bound["properties"].values():
+    for name, field in bound["properties"].items():
+        if name not in required and isinstance(field, dict) and field.get("type") == "boolean":
+            field["enum"] = [True]
         _bound_field(field)
     return bound
+
+
+def _is_on(field: Any) -> bool:
+    """A flag that nobody needs to ask for."""
+    return isinstance(field, dict) and field.get("default") is True
 
 
 def restricted(schema: dict[str, JsonValue], names: Collection[str]) -> dict[str, JsonValue]:

@@ -4,7 +4,7 @@ import re
 from typing import Any
 
 _WORD = re.compile(r"[^\W_]+")
-_NUMBER = re.compile(r"(?<![\w.])-?(?:\d{1,3}(?:,\d{3})+|\d+)(?:\.\d+)?")
+_NUMBER = re.compile(r"((?<![\w.])-?(?:\d{1,3}(?:,\d{3})+|\d+)(?:\.\d+)?)(\s?%| percent\b)?")
 
 _ONES = (
     "two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen eighteen"
@@ -23,15 +23,17 @@ def normalised(text: str) -> str:
 
 
 def states(text: str, value: Any) -> bool:
-    """Whether ``text`` states ``value``: numbers as digits or one word, strings as written, lists element by element.
+    """Whether ``text`` states ``value``: numbers as digits, one word or percent, strings as written, lists element by
+    element.
 
-    A boolean counts as stated: no text says ``true``.
+    A boolean counts as stated: no text says ``true`` (evolver.flags).
     """
     if isinstance(value, bool) or value is None:
         return True
     if isinstance(value, int | float):
         word = SMALL_NUMBERS.get(value)
-        return any(number == value for number in numbers(text)) or (word is not None and word in _WORD.findall(text))
+        stated = any(value in meanings for meanings in readings(text))
+        return stated or (word is not None and word in _WORD.findall(text))
     if isinstance(value, str):
         return bool(value.strip()) and re.search(rf"(?<!\w){re.escape(value.strip())}(?!\w)", text, re.I) is not None
     if isinstance(value, list):
@@ -41,6 +43,15 @@ def states(text: str, value: Any) -> bool:
 
 def numbers(text: str) -> list[float]:
     """The numbers that stand in ``text``; commas between digits are thousands."""
-    found = [digits.replace(",", "") for digits in _NUMBER.findall(text)]
+    return [meanings[0] for meanings in readings(text)]
+
+
+def readings(text: str) -> list[tuple[float, ...]]:
+    """What each number in ``text`` may stand for: itself, and with a percent sign a hundredth of it too."""
     # Whole numbers exactly: as floats, long ones that differ are equal. Python reads at most 4,300 digits as an int.
-    return [float(digits) if "." in digits or len(digits) > 1000 else int(digits) for digits in found]
+    found = []
+    for digits, percent in _NUMBER.findall(text):
+        plain = digits.replace(",", "")
+        number = float(plain) if "." in plain or len(plain) > 1000 else int(plain)
+        found.append((number, round(number / 100, 12)) if percent else (number,))
+    return found

@@ -103,7 +103,7 @@ def _drafts(source: Trace, pool: Values, chooser: random.Random, tries: int) -> 
         for name in spoken:
             value = chooser.choice(pool.get((call.name, name)) or [call.arguments[name]])
             arguments[name] = fresh(value, chooser) if chooser.random() < _FRESH else value
-        texts = {name: said(arguments[name], chooser) for name in spoken}
+        texts = {name: said(arguments[name], chooser, like=source.request[i:j]) for i, j, name in found_at}
         yield replaced(source.request, found_at, texts), Call(name=call.name, arguments=arguments)
 
 

@@ -5,9 +5,14 @@ A small model that is asked to mention six numbers forgets four; under this patt
 against the model's will shows as a low likelihood, by which ``evolver.verify`` chooses.
 """
 
-from collections.abc import Iterable
+import re
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 from pydantic import JsonValue
+
+from evolver.flags import flag_pattern
+from evolver.places import in_percent
 
 # Repetitions are unbounded: counted ones make the grammar's masks a hundred times slower (xgrammar 0.2.8).
 _WORD = "[A-Za-z',&-]+"
@@ -20,17 +25,20 @@ _OPENERS = (
     "Give", "Show", "Find", "Help", "I need", "I want", "I'd like", "I have",
 )  # fmt: skip
 """How people begin what they want of an assistant; left free, a small model states facts instead."""
+_SHARES = frozenset(("rate", "share", "fraction", "probability", "chance", "ratio", "odds"))
 _SPECIAL = frozenset("\\.^$*+?()[]{}|/-")
 
 
-def stating(values: Iterable[JsonValue], verb: str = "") -> str | None:
-    """A regular expression for one request with every value; None where there is nothing to state.
+def stating(arguments: Mapping[str, JsonValue], schema: Mapping[str, Any], verb: str = "") -> str | None:
+    """A regular expression for one request with every value; None where there is nothing to state. ``schema`` is the
+    tool's, of its parameters.
 
     It begins as requests do: with a question, a wish, or ``verb``, what the tool does. The values stand in the call's
-    order, backwards, or begun at the second. Lists are stated element by element; booleans and objects cannot be stated
-    and are left to the sentence.
+    order, backwards, or begun at the second. Lists are stated element by element, a flag that is set by its name, a
+    share of one in percent; objects cannot be stated and are left to the sentence.
     """
-    units = [unit for unit in (_unit(value) for value in values) if unit]
+    fields = schema.get("properties", {})
+    units = [unit for name, value in arguments.items() if (unit := _asked(name, value, fields.get(name, {})))]
     if not units:
         return None
     orders = dict.fromkeys(_BETWEEN.join(order) for order in (units, units[::-1], units[1:] + units[:1]))
@@ -49,6 +57,20 @@ def telling(result: JsonValue, values: Iterable[JsonValue] = ()) -> str | None:
         return f" {'Yes' if result else 'No'},?( ({words}))+\\."
     unit = _unit(result)
     return f"( ({words}))* [\"']?{unit}[\"'%]?( ({words}))*\\." if unit else None
+
+
+def _asked(name: str, value: JsonValue, field: Mapping[str, Any]) -> str:
+    if value is True:
+        return flag_pattern(name)
+    if isinstance(value, float) and 0 < value < 1 and _is_share(name, field):
+        return f"{_escaped(in_percent(value))}(%| percent)"
+    return _unit(value)
+
+
+def _is_share(name: str, field: Mapping[str, Any]) -> bool:
+    """Whether numbers below one are what people call so many percent."""
+    told = f"{name} {field.get('description', '')}".lower()
+    return bool(_SHARES.intersection(re.findall(r"[a-z]+", name.lower()))) and "percent" not in told
 
 
 def _unit(value: JsonValue) -> str:

@@ -50,6 +50,33 @@ def common_items(first_list: list[str], second_list: list[str]) -> list[str]:
 
 
 @tool(effect="pure")
+def count_items(items: list[str], ignore_case: bool = False) -> dict[str, int]:
+    """Count how often each entry stands in a list.
+
+    Args:
+        items: The entries.
+        ignore_case: Whether capital and small letters count as the same.
+    """
+    counted: dict[str, int] = {}
+    for item in items:
+        key = item.lower() if ignore_case else item
+        counted[key] = counted.get(key, 0) + 1
+    return counted
+
+
+@tool(effect="pure")
+def join_words(words: list[str], separator: str = ", ", reverse: bool = False) -> str:
+    """Join words into one text.
+
+    Args:
+        words: The words.
+        separator: What stands between two words.
+        reverse: Whether to begin with the last word.
+    """
+    return separator.join(words[::-1] if reverse else words)
+
+
+@tool(effect="pure")
 def get_json_field(json_text: str, field: str) -> Any:
     """Get the value of a field from JSON text.
 

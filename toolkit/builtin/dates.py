@@ -4,6 +4,7 @@ import calendar
 import re
 from datetime import date as calendar_date
 from datetime import datetime, timedelta
+from typing import Literal
 
 from toolkit.declare import tool
 
@@ -83,3 +84,34 @@ def age_on_date(birth_date: str, date: str) -> int:
     if then < born:
         raise ValueError("date is before birth_date; swap them")
     return then.year - born.year - ((then.month, then.day) < (born.month, born.day))
+
+
+@tool(effect="pure")
+def format_date(date: str, style: Literal["short", "long", "iso"] = "long", include_weekday: bool = False) -> str:
+    """Write a date in another style.
+
+    Args:
+        date: The date, year-month-day or in words.
+        style: short (05.03.2024), long (5 March 2024) or iso (2024-03-05).
+        include_weekday: Whether to write the day of the week before it.
+    """
+    day = _day(date, "date")
+    written = {"short": f"{day:%d.%m.%Y}", "long": f"{day.day} {day:%B %Y}", "iso": day.isoformat()}[style]
+    return f"{_WEEKDAYS[day.weekday()]}, {written}" if include_weekday else written
+
+
+@tool(effect="pure")
+def count_working_days(start_date: str, end_date: str, include_saturdays: bool = False) -> int:
+    """Count the working days from one date to another, both included.
+
+    Args:
+        start_date: The first date, year-month-day or in words.
+        end_date: The last date.
+        include_saturdays: Whether people work on Saturdays too.
+    """
+    first, last = _day(start_date, "start_date"), _day(end_date, "end_date")
+    if last < first:
+        raise ValueError("end_date is before start_date; swap them")
+    weeks, rest = divmod((last - first).days + 1, 7)
+    working = range(6 if include_saturdays else 5)
+    return weeks * len(working) + sum((first.weekday() + day) % 7 in working for day in range(rest))

@@ -10,6 +10,12 @@ def _not_negative(**amounts: float) -> None:
             raise ValueError(f"{name} must not be negative")
 
 
+def _fraction(**shares: float) -> None:
+    for name, share in shares.items():
+        if not 0 <= share <= 1:
+            raise ValueError(f"{name} is a fraction of 1, for example 0.05; divide percent by 100")
+
+
 @tool(effect="pure")
 def discounted_price(price: float, discount_percent: float) -> float:
     """Find the price after a discount.
@@ -82,3 +88,60 @@ def monthly_loan_payment(amount: float, annual_rate: float, years: float) -> flo
         raise ValueError("years must be between 1 month (0.0834) and 100 years")
     rate = annual_rate / 1200
     return money(amount / months if rate == 0 else amount * rate / (1 - (1 + rate) ** -months))
+
+
+@tool(effect="pure")
+def present_value(future_amount: float, discount_rate: float, years: int) -> float:
+    """Find what an amount paid in the future is worth today.
+
+    Args:
+        future_amount: The amount that is paid later.
+        discount_rate: The yearly discount rate, for example 0.05.
+        years: In how many years it is paid.
+    """
+    _fraction(discount_rate=discount_rate)
+    return money(future_amount / (1 + discount_rate) ** years)
+
+
+@tool(effect="pure")
+def investment_growth(amount: float, growth_rate: float, years: int, compounds_per_year: int = 1) -> float:
+    """Predict the value of an investment after some years.
+
+    Args:
+        amount: The amount invested.
+        growth_rate: The expected yearly growth, for example 0.07.
+        years: For how many years.
+        compounds_per_year: How often interest is added in a year.
+    """
+    _fraction(growth_rate=growth_rate)
+    if not 1 <= compounds_per_year <= 366:
+        raise ValueError("compounds_per_year must be between 1 and 366")
+    return money(amount * (1 + growth_rate / compounds_per_year) ** (compounds_per_year * years))
+
+
+@tool(effect="pure")
+def sales_commission(sales: float, commission_rate: float, base_pay: float = 0) -> float:
+    """Find what a salesperson earns on their sales.
+
+    Args:
+        sales: The value of what was sold.
+        commission_rate: The share of the sales that is paid.
+        base_pay: A fixed amount paid on top.
+    """
+    _not_negative(sales=sales, base_pay=base_pay)
+    _fraction(commission_rate=commission_rate)
+    return money(sales * commission_rate + base_pay)
+
+
+@tool(effect="pure")
+def value_after_depreciation(price: float, depreciation_rate: float, years: int) -> float:
+    """Find what a car or machine is still worth after losing value every year.
+
+    Args:
+        price: The price when it was new.
+        depreciation_rate: The share of its value lost in a year.
+        years: How old it is in years.
+    """
+    _not_negative(price=price, years=years)
+    _fraction(depreciation_rate=depreciation_rate)
+    return money(price * (1 - depreciation_rate) ** years)

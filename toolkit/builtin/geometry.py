@@ -1,6 +1,7 @@
 """Areas, volumes and lengths of simple shapes."""
 
 import math
+from typing import Literal
 
 from toolkit.builtin.rounding import neat
 from toolkit.declare import tool
@@ -91,3 +92,19 @@ def cylinder_volume(radius: float, height: float) -> float:
     """
     _positive(radius=radius, height=height)
     return neat(round(math.pi * radius**2 * height, 6))
+
+
+@tool(effect="pure")
+def box_volume(
+    length: float, width: float, height: float, unit: Literal["cubic centimeters", "liters"] = "cubic centimeters"
+) -> float:
+    """Find how much a box or tank holds, from its sides in centimeters.
+
+    Args:
+        length: Its length in centimeters.
+        width: Its width in centimeters.
+        height: Its height in centimeters.
+        unit: The unit of the answer.
+    """
+    _positive(length=length, width=width, height=height)
+    return neat(length * width * height / (1000 if unit == "liters" else 1))

@@ -1,6 +1,7 @@
 """Statistics of a list of numbers."""
 
 import statistics
+from typing import Literal
 
 from toolkit.builtin.rounding import neat
 from toolkit.declare import tool
@@ -60,3 +61,50 @@ def largest_number(numbers: list[float]) -> float:
         numbers: The numbers.
     """
     return neat(max(_some(numbers)))
+
+
+@tool(effect="pure")
+def weighted_average(values: list[float], weights: list[float]) -> float:
+    """Find the weighted average of some values.
+
+    Args:
+        values: The values.
+        weights: The weight of each value, in the same order.
+    """
+    if len(_some(values)) != len(weights):
+        raise ValueError(f"there are {len(values)} values and {len(weights)} weights; give one weight for each value")
+    if min(weights) < 0 or sum(weights) == 0:
+        raise ValueError("weights must not be negative, and not all of them 0")
+    return neat(statistics.fmean(values, weights))
+
+
+@tool(effect="pure")
+def measure_spread(
+    numbers: list[float], measure: Literal["range", "variance", "deviation"] = "range", whole_population: bool = False
+) -> float:
+    """Tell how widely a list of numbers is spread.
+
+    Args:
+        numbers: The numbers, two or more.
+        measure: range, variance or deviation.
+        whole_population: Whether the numbers are the whole population and no sample of it.
+    """
+    if measure == "range":
+        return neat(max(_some(numbers, 2)) - min(numbers))
+    variance = (statistics.pvariance if whole_population else statistics.variance)(_some(numbers, 2))
+    return neat(variance if measure == "variance" else variance**0.5)
+
+
+@tool(effect="pure")
+def chance_at_least_once(probability: float, tries: int) -> float:
+    """Find how likely something is to happen at least once in several tries.
+
+    Args:
+        probability: How likely it is in one try, from 0 to 1.
+        tries: How many tries.
+    """
+    if not 0 <= probability <= 1:
+        raise ValueError("probability must be between 0 and 1; divide percent by 100")
+    if tries < 1:
+        raise ValueError("tries must be 1 or more")
+    return neat(1 - (1 - probability) ** tries)

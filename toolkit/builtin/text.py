@@ -88,3 +88,64 @@ def is_palindrome(text: str) -> bool:
     if not letters:
         raise ValueError("text holds no letters or digits; give a word")
     return letters == letters[::-1]
+
+
+@tool(effect="pure")
+def initials(name: str, with_dots: bool = False) -> str:
+    """Find the initials of a person's name.
+
+    Args:
+        name: The full name.
+        with_dots: Whether to put a dot after each letter.
+    """
+    letters = [word[0].upper() for word in re.findall(r"\w+", name)]
+    if not letters:
+        raise ValueError("name holds no letters; give a name")
+    return "".join(f"{letter}." if with_dots else letter for letter in letters)
+
+
+@tool(effect="pure")
+def make_slug(title: str, use_underscores: bool = False) -> str:
+    """Turn a title into a slug for a web address or file name.
+
+    Args:
+        title: The title.
+        use_underscores: Join the words by underscores, not by hyphens.
+    """
+    words = re.findall(r"\w+", title.lower())
+    if not words:
+        raise ValueError("title holds no letters or digits; give a title")
+    return ("_" if use_underscores else "-").join(words)
+
+
+@tool(effect="pure")
+def list_letters(text: str, keep_spaces: bool = False, sort_alphabetically: bool = False) -> list[str]:
+    """Split a text into a list of its letters.
+
+    Args:
+        text: The text.
+        keep_spaces: If true, spaces are listed too.
+        sort_alphabetically: If true, the letters are put in order.
+    """
+    letters = [letter for letter in text if keep_spaces or not letter.isspace()]
+    return sorted(letters) if sort_alphabetically else letters
+
+
+@tool(effect="pure")
+def write_greeting(
+    name: str, language: Literal["English", "German", "French", "Spanish"] = "English", formal: bool = False
+) -> str:
+    """Write a greeting to somebody.
+
+    Args:
+        name: Who is greeted.
+        language: The language of the greeting.
+        formal: Whether the greeting is formal.
+    """
+    greetings = {
+        "English": ("Hi", "Dear"),
+        "German": ("Hallo", "Guten Tag"),
+        "French": ("Salut", "Bonjour"),
+        "Spanish": ("Hola", "Estimado/a"),
+    }
+    return f"{greetings[language][formal]} {name},"

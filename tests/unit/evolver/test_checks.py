@@ -1,4 +1,4 @@
-"""Checks of single traces that need no verifier: a choice that is asked for and left out."""
+"""Checks of single traces that need no verifier: a choice that is asked for and left out, flags, percent."""
 
 from typing import Any
 
@@ -26,3 +26,51 @@ def test_a_call_that_leaves_out_a_choice_which_is_asked_for(
     asked = trace(request_text, "wrap", arguments, "wrapped")
     assert checks.options(asked, {"wrap": tool}.get) == why
     assert checks.options(asked, {}.get) == ""
+
+
+SORTING = Tool(
+    name="sort",
+    description="Sort.",
+    parameters={
+        "type": "object",
+        "properties": {"words": {"type": "array"}, "ignore_case": {"type": "boolean"}, "reverse": {"type": "boolean"}},
+    },
+)
+WORDS = ["b", "a"]
+
+
+@pytest.mark.parametrize(
+    ("request_text", "flags", "why"),
+    [
+        ("Sort b and a, ignoring case.", {"ignore_case": True}, ""),
+        ("Sort b and a.", {"ignore_case": False}, ""),
+        ("Sort b and a in reverse and ignore the case.", {"ignore_case": True, "reverse": True}, ""),
+        ("Sort b and a.", {"ignore_case": True}, "flag_not_stated"),
+        ("Sort b and a, ignoring case.", {"ignore_case": False}, "flag_not_stated"),
+    ],
+)
+def test_a_flag_is_what_its_request_says(request_text: str, flags: dict[str, bool], why: str) -> None:
+    made = trace(request_text, "sort", {"words": WORDS, **flags}, WORDS)
+    assert checks.grounding(made) == why
+    assert checks.grounding(made.model_copy(update={"maker": "log"})) == ""
+
+
+@pytest.mark.parametrize(("request_text", "why"), [("Reverse b and a.", "leaves_out_what_is_asked"), ("b and a?", "")])
+def test_a_call_that_leaves_out_a_flag_which_is_asked_for(request_text: str, why: str) -> None:
+    assert checks.options(trace(request_text, "sort", {"words": WORDS}, WORDS), {"sort": SORTING}.get) == why
+
+
+@pytest.mark.parametrize(
+    ("request_text", "rate", "why"),
+    [
+        ("Grow 900 at 5%.", 0.05, ""),
+        ("Grow 900 at 5 percent.", 0.05, ""),
+        ("Grow 900 at 5%.", 5, ""),
+        ("Grow 900 at 0.05.", 0.05, ""),
+        ("Grow 900 at 5.", 0.05, "argument_not_stated"),
+        ("Grow 900 at 5%.", 0.5, "argument_not_stated"),
+        ("Grow 900 at 5% for 7%.", 0.05, "states_another_number"),
+    ],
+)
+def test_percent_stand_for_a_share_of_one_too(request_text: str, rate: float, why: str) -> None:
+    assert checks.grounding(trace(request_text, "grow", {"amount": 900, "rate": rate}, 945)) == why

@@ -58,6 +58,20 @@ def test_optional_parameters_are_in_and_out() -> None:
     assert {"mode" in shape for shape in shapes} == {True, False}
 
 
+def test_an_optional_flag_is_set_where_it_is_in_and_one_that_is_on_stays_out() -> None:
+    flags: dict[str, JsonValue] = {
+        "must": {"type": "boolean"},
+        "may": {"type": "boolean", "default": False},
+        "on": {"type": "boolean", "default": True},
+    }
+    schema: dict[str, JsonValue] = {"type": "object", "properties": flags, "required": ["must"]}
+    shapes = [bounded(schema, random.Random(seed))["properties"] for seed in range(60)]
+    assert {tuple(shape) for shape in shapes if isinstance(shape, dict)} == {("must",), ("must", "may")}
+    longest: Any = max(shapes, key=lambda shape: len(shape) if isinstance(shape, dict) else 0)
+    assert longest["may"]["enum"] == [True]
+    assert "enum" not in longest["must"]
+
+
 def test_no_empty_texts_and_no_long_lists_and_own_bounds_stay() -> None:
     narrow: dict[str, JsonValue] = next(
         found

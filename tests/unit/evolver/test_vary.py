@@ -9,7 +9,7 @@ import pytest
 
 from evolver.config import VaryConfig
 from evolver.jsonl import read_lines
-from evolver.places import said
+from evolver.places import places, said
 from evolver.text import SMALL_NUMBERS, states
 from evolver.types import Trace, Varied
 from evolver.vary import fresh, vary
@@ -137,3 +137,22 @@ def test_whatever_is_said_states_the_value(value: Any) -> None:
 def test_small_numbers_are_words_at_times() -> None:
     spoken = {said(4, random.Random(seed)) for seed in range(30)}
     assert spoken == {"4", SMALL_NUMBERS[4]}
+
+
+@pytest.mark.parametrize("sign", ["%", " percent"])
+@pytest.mark.parametrize("share", [0.25, 0.07, 0.125, 0.001, 1.5])
+def test_a_share_that_was_said_in_percent_mostly_is_again(sign: str, share: float) -> None:
+    text = f"Take 25{sign} off the price of 80."
+    found = places(text, {"share": 0.25, "price": 80})
+    assert found is not None
+    (start, stop, name), _ = found
+    assert (text[start:stop], name) == (f"25{sign}", "share")
+    spoken = [said(share, random.Random(seed), like=text[start:stop]) for seed in range(40)]
+    assert all(states(f"Take {one} off", share) for one in spoken)
+    assert 20 < sum(one.endswith(sign) for one in spoken) < 40
+
+
+def test_a_plain_share_and_what_is_in_percent_stay_so() -> None:
+    for text, value in (("Take 0.25 off.", 0.25), ("Take 0.5% off.", 0.5), ("Take 25% off.", 25)):
+        ((start, stop, _),) = places(text, {"share": value}) or ()
+        assert said(value, random.Random(1), like=text[start:stop]) == str(value)

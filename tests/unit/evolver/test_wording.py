@@ -20,7 +20,7 @@ NUMBERS = st.one_of(
 )
 TEXTS = st.text(string.ascii_letters + string.digits + " .+-*/()?$^|{}[]\\", min_size=1, max_size=20).filter(str.strip)
 SCALARS = st.one_of(NUMBERS, TEXTS)
-SILENT = st.one_of(st.booleans(), st.none(), st.dictionaries(st.text(max_size=3), st.integers(), max_size=2))
+SILENT = st.one_of(st.just(False), st.none(), st.dictionaries(st.text(max_size=3), st.integers(), max_size=2))
 VALUES = st.lists(st.one_of(SCALARS, st.lists(SCALARS, min_size=1, max_size=4)), min_size=1, max_size=3)
 
 
@@ -37,6 +37,10 @@ def sentence(parts: list[str]) -> str:
     return f" Please {' for '.join(parts)} now."
 
 
+def request(values: list[JsonValue], verb: str = "") -> str | None:
+    return stating({f"p{n}": value for n, value in enumerate(values)}, {}, verb)
+
+
 def matches(pattern: str | None, text: str) -> bool:
     assert pattern is not None
     return re.fullmatch(pattern, text) is not None
@@ -48,7 +52,7 @@ def test_a_sentence_that_states_the_values_in_an_order_of_the_pattern_matches(
     values: list[JsonValue], way: str
 ) -> None:
     order = {"forward": values, "backward": values[::-1], "from the second": [*values[1:], *values[:1]]}[way]
-    assert matches(stating(values), sentence([said(value) for value in order]))
+    assert matches(request(values), sentence([said(value) for value in order]))
 
 
 @QUICK
@@ -59,7 +63,7 @@ def test_a_sentence_that_lacks_a_value_does_not_match(values: list[JsonValue], d
     missing = values[lacking]
     parts = missing if isinstance(missing, list) else [missing]
     assume(not all(said(part) in text for part in parts))
-    assert not matches(stating(values), text)
+    assert not matches(request(values), text)
 
 
 @QUICK
@@ -67,7 +71,7 @@ def test_a_sentence_that_lacks_a_value_does_not_match(values: list[JsonValue], d
 def test_a_list_that_lacks_an_element_does_not_match(values: list[JsonValue], data: st.DataObject) -> None:
     lacking = data.draw(st.integers(0, len(values) - 1))
     rest = [said(value) for n, value in enumerate(values) if n != lacking]
-    assert not matches(stating([values]), sentence([", ".join(rest)]))
+    assert not matches(request([values]), sentence([", ".join(rest)]))
 
 
 @QUICK
@@ -75,22 +79,22 @@ def test_a_list_that_lacks_an_element_does_not_match(values: list[JsonValue], da
 def test_another_number_in_the_sentence_does_not_match(values: list[JsonValue], other: int) -> None:
     good = sentence([said(value) for value in values])
     assume(str(other) not in good)
-    assert not matches(stating(values), good.replace(" now.", f" {other}."))
+    assert not matches(request(values), good.replace(" now.", f" {other}."))
 
 
 @QUICK
 @given(st.lists(NUMBERS, min_size=1, max_size=3))
 def test_what_matches_passes_the_check_of_what_is_stated(values: list[JsonValue]) -> None:
     text = sentence([said(value) for value in values])
-    assert matches(stating(values), text)
+    assert matches(request(values), text)
     assert all(states(text, value) for value in values)
 
 
 @QUICK
 @given(st.lists(SILENT, max_size=3), VALUES)
 def test_what_cannot_be_stated_is_left_to_the_sentence(silent: list[JsonValue], values: list[JsonValue]) -> None:
-    assert stating(silent) is None
-    assert matches(stating([*silent, *values]), sentence([said(value) for value in values]))
+    assert request(silent) is None
+    assert matches(request([*silent, *values]), sentence([said(value) for value in values]))
 
 
 @QUICK
@@ -98,17 +102,41 @@ def test_what_cannot_be_stated_is_left_to_the_sentence(silent: list[JsonValue], 
 def test_a_sentence_with_markers_or_line_breaks_does_not_match(values: list[JsonValue]) -> None:
     good = sentence([said(value) for value in values])
     for bad in (good.replace(" now.", " now\n."), good.replace(" now.", " <tool_call>."), good.rstrip(".")):
-        assert not matches(stating(values), bad)
+        assert not matches(request(values), bad)
+
+
+@pytest.mark.parametrize("text", ["Sort b and a and ignore case.", "Please ignore case with b, a now."])
+def test_a_flag_that_is_set_is_asked_for_by_its_name(text: str) -> None:
+    pattern = stating({"words": ["b", "a"], "ignore_case": True}, {}, "Sort")
+    assert matches(pattern, f" {text}")
+    assert not matches(pattern, f" {text.replace('ignore case', 'please')}")
+    off = stating({"words": ["b", "a"], "ignore_case": False}, {}, "Sort")
+    assert matches(off, " Sort b and a.")
+
+
+@pytest.mark.parametrize(
+    ("name", "description", "good", "bad"),
+    [
+        ("growth_rate", "The growth, for example 0.05.", "What is 5% growth?", "What is 0.05 growth?"),
+        ("probability", "", "What is 5 percent now?", "What is 0.05 now?"),
+        ("tax_rate", "The tax in percent.", "What is 0.05% tax?", "What is 5% tax?"),
+        ("miles", "How far.", "What is 0.05 miles?", "What is 5% miles?"),
+    ],
+)
+def test_a_share_of_one_is_asked_for_in_percent(name: str, description: str, good: str, bad: str) -> None:
+    pattern = stating({name: 0.05}, {"properties": {name: {"type": "number", "description": description}}})
+    assert matches(pattern, f" {good}")
+    assert not matches(pattern, f" {bad}")
 
 
 @pytest.mark.parametrize("joined", ["3, 1 and 2", "3, 1, 2", "3, 1, and 2", "3 and 1 and 2"])
 def test_lists_are_joined_as_people_do(joined: str) -> None:
-    assert matches(stating([[3, 1, 2]], "Sort"), f" Sort {joined} please.")
-    assert not matches(stating([[3, 1, 2]], "Sort"), " Sort 312 please.")
+    assert matches(request([[3, 1, 2]], "Sort"), f" Sort {joined} please.")
+    assert not matches(request([[3, 1, 2]], "Sort"), " Sort 312 please.")
 
 
 def test_a_request_asks_or_orders_and_does_not_state() -> None:
-    pattern = stating([2.5], "Round")
+    pattern = request([2.5], "Round")
     assert all(matches(pattern, f" {text}") for text in ("What is 2.5 rounded?", "Round 2.5.", "I need 2.5 rounded."))
     assert not any(matches(pattern, f" {text}") for text in ("That's 2.5 rounded.", "Yes, 2.5.", "Wound 2.5."))
 

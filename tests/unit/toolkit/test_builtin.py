@@ -78,6 +78,42 @@ ANSWERS: list[tuple[str, dict[str, Any], Any]] = [
     ("split_bill", {"total": 90, "people": 4, "tip_percent": 20}, 27.0),
     ("compound_interest", {"principal": 1000, "annual_rate": 5, "years": 10}, 1628.89),
     ("monthly_loan_payment", {"amount": 200000, "annual_rate": 6, "years": 30}, 1199.1),
+    ("present_value", {"future_amount": 1000, "discount_rate": 0.05, "years": 2}, 907.03),
+    ("investment_growth", {"amount": 1000, "growth_rate": 0.07, "years": 3}, 1225.04),
+    ("investment_growth", {"amount": 1000, "growth_rate": 0.12, "years": 1, "compounds_per_year": 12}, 1126.83),
+    ("sales_commission", {"sales": 8000, "commission_rate": 0.05, "base_pay": 200}, 600.0),
+    ("value_after_depreciation", {"price": 20000, "depreciation_rate": 0.15, "years": 2}, 14450.0),
+    ("weighted_average", {"values": [1, 2, 4], "weights": [2, 1, 1]}, 2),
+    ("measure_spread", {"numbers": [2, 9, 4]}, 7),
+    ("measure_spread", {"numbers": [1, 3], "measure": "variance"}, 2),
+    ("measure_spread", {"numbers": [1, 3], "measure": "deviation", "whole_population": True}, 1),
+    ("chance_at_least_once", {"probability": 0.1, "tries": 2}, 0.19),
+    ("initials", {"name": "Ada King Lovelace"}, "AKL"),
+    ("initials", {"name": "ada lovelace", "with_dots": True}, "A.L."),
+    ("make_slug", {"title": "Ten Ways, to Win!"}, "ten-ways-to-win"),
+    ("make_slug", {"title": "Ten Ways", "use_underscores": True}, "ten_ways"),
+    ("list_letters", {"text": "b a"}, ["b", "a"]),
+    ("list_letters", {"text": "b a", "keep_spaces": True, "sort_alphabetically": True}, [" ", "a", "b"]),
+    ("write_greeting", {"name": "Ada"}, "Hi Ada,"),
+    ("write_greeting", {"name": "Frau Noether", "language": "German", "formal": True}, "Guten Tag Frau Noether,"),
+    ("count_items", {"items": ["a", "b", "A"]}, {"a": 1, "b": 1, "A": 1}),
+    ("count_items", {"items": ["a", "b", "A"], "ignore_case": True}, {"a": 2, "b": 1}),
+    ("join_words", {"words": ["a", "b"]}, "a, b"),
+    ("join_words", {"words": ["a", "b"], "separator": "+", "reverse": True}, "b+a"),
+    ("format_date", {"date": "2024-03-05"}, "5 March 2024"),
+    ("format_date", {"date": "5 March 2024", "style": "short", "include_weekday": True}, "Tuesday, 05.03.2024"),
+    ("count_working_days", {"start_date": "2024-03-01", "end_date": "2024-03-31"}, 21),
+    ("count_working_days", {"start_date": "2024-03-02", "end_date": "2024-03-04", "include_saturdays": True}, 2),
+    ("box_volume", {"length": 50, "width": 40, "height": 30}, 60000),
+    ("box_volume", {"length": 50, "width": 40, "height": 30, "unit": "liters"}, 60),
+    ("fuel_cost", {"distance": 300, "consumption": 6, "fuel_price": 1.8}, 32.4),
+    ("fuel_cost", {"distance": 300, "consumption": 6, "fuel_price": 1.8, "round_trip": True}, 64.8),
+    ("travel_time", {"distance": 200, "speed": 100, "break_minutes": 15}, 2.25),
+    ("body_mass_index", {"weight": 80, "height": 2}, 20),
+    ("body_mass_index", {"weight": 150, "height": 70, "units": "imperial"}, 21.52),
+    ("scale_recipe", {"amounts": [100, 1.5], "servings": 4, "new_servings": 6}, [150, 2.25]),
+    ("scale_recipe", {"amounts": [1.5, 3], "servings": 3, "new_servings": 6, "round_up": True}, [3.0, 6.0]),
+    ("calories_burned", {"activity": "running", "minutes": 30}, 343),
 ]
 REFUSED: list[tuple[str, dict[str, Any], str]] = [
     ("calculate", {"expression": "__import__('os')"}, "only numbers"),
@@ -115,6 +151,22 @@ REFUSED: list[tuple[str, dict[str, Any], str]] = [
     ("rgb_to_hex", {"red": 256, "green": 0, "blue": 0}, "between 0 and 255"),
     ("discounted_price", {"price": 80, "discount_percent": 120}, "between 0 and 100"),
     ("split_bill", {"total": 90, "people": 0}, "1 or more"),
+    ("present_value", {"future_amount": 1000, "discount_rate": 5, "years": 2}, "divide percent by 100"),
+    ("investment_growth", {"amount": 1, "growth_rate": 0.1, "years": 1, "compounds_per_year": 0}, "between 1 and 366"),
+    ("sales_commission", {"sales": -1, "commission_rate": 0.1}, "must not be negative"),
+    ("weighted_average", {"values": [1, 2], "weights": [1]}, "one weight for each value"),
+    ("weighted_average", {"values": [1, 2], "weights": [0, 0]}, "not all of them 0"),
+    ("measure_spread", {"numbers": [1]}, "at least 2"),
+    ("chance_at_least_once", {"probability": 30, "tries": 2}, "divide percent by 100"),
+    ("chance_at_least_once", {"probability": 0.3, "tries": 0}, "1 or more"),
+    ("initials", {"name": "!"}, "give a name"),
+    ("make_slug", {"title": "?"}, "give a title"),
+    ("count_working_days", {"start_date": "2024-03-04", "end_date": "2024-03-01"}, "swap them"),
+    ("box_volume", {"length": 0, "width": 1, "height": 1}, "length must be greater than 0"),
+    ("random_password", {"length": 1}, "between 4 and 200"),
+    ("pick_random", {"items": ["a"], "count": 2}, "no more than there are items"),
+    ("fuel_cost", {"distance": 0, "consumption": 6, "fuel_price": 1}, "distance must be greater than 0"),
+    ("travel_time", {"distance": 1, "speed": 1, "break_minutes": -1}, "must not be negative"),
     ("roll_dice", {"sides": 1, "count": 1}, "between 2"),
     ("read_note", {"title": "nothing"}, "notes: none"),
     ("save_note", {"title": "../..", "text": ""}, "title must be"),
@@ -141,9 +193,26 @@ def test_refusals_tell_the_fix(name: str, arguments: dict[str, Any], message: st
 
 
 def test_every_tool_is_tested() -> None:
-    tested = {name for name, *_ in ANSWERS} | {"current_time", "roll_dice"}
+    tested = {name for name, *_ in ANSWERS} | {"current_time", "roll_dice", "random_password", "pick_random"}
     notes = {"save_note", "read_note", "list_notes", "delete_note"}
     assert set(load_tools(ToolkitConfig()).names()) == tested | notes
+
+
+def test_passwords() -> None:
+    plain, lower, with_symbols = (
+        _call("random_password", {"length": 200, **more})
+        for more in ({}, {"only_lowercase": True}, {"include_symbols": True})
+    )
+    assert len(plain) == len(lower) == 200
+    assert plain.isalnum()
+    assert lower == lower.lower()
+    assert not with_symbols.isalnum()
+
+
+def test_picking_at_random() -> None:
+    items = ["a", "b", "c"]
+    assert sorted(_call("pick_random", {"items": items, "count": 3})) == items
+    assert len(_call("pick_random", {"items": items, "count": 9, "allow_repeats": True})) == 9
 
 
 def test_notes(tmp_path: Path) -> None:

@@ -1,0 +1,46 @@
+"""Whether a request speaks of a yes-or-no parameter. Pure.
+
+Nobody says ``true``: who wants ``include_weekday`` asks for a date "with the weekday", who wants ``descending`` for
+"descending" order. So a flag is stated by the words of its name.
+"""
+
+import re
+
+_WORD = re.compile(r"[a-z]+")
+_PARTS = re.compile(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])")
+_SILENT = frozenset(
+    ("is", "are", "has", "have", "should", "do", "does", "with", "a", "an", "the", "of", "in", "to", "or", "if")
+)
+_INCLUDING = frozenset(("include", "includes", "including", "add", "show", "return", "use", "keep", "get"))
+"""Where one of these comes first, people say it in many ways, or only what follows."""
+_SHORTEST_STEM = 3
+
+
+def speaks_of_flag(text: str, name: str) -> bool:
+    """Whether ``text`` has every word of the parameter's name that says something, in whatever form."""
+    wanted = _telling(name)
+    said = [_stem(word) for word in _WORD.findall(text.lower())]
+    return bool(wanted) and all(_stem(word) in said for word in wanted)
+
+
+def flag_pattern(name: str) -> str:
+    """A regular expression for the words by which a request may ask for the flag; "" where its name has none."""
+    telling = " ".join(_telling(name))
+    return f"((including|include|with) (the )?)?{telling}" if _words(name)[:1] != _telling(name)[:1] else telling
+
+
+def _telling(name: str) -> list[str]:
+    words = _words(name)
+    rest = [word for word in words if word not in _SILENT]
+    if len(rest) > 1 and rest[0] in _INCLUDING:
+        rest = rest[1:]
+    return rest or words
+
+
+def _words(name: str) -> list[str]:
+    return [part.lower() for part in _PARTS.findall(name)]
+
+
+def _stem(word: str) -> str:
+    stem = re.sub(r"(ing|ed|es|s|e)$", "", word)
+    return stem if len(stem) >= _SHORTEST_STEM else word

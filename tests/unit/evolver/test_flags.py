@@ -1,0 +1,36 @@
+import re
+
+import pytest
+
+from evolver.flags import flag_pattern, speaks_of_flag
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("descending", "Sort these in descending order."),
+        ("ignore_case", "Count them, ignoring case."),
+        ("ignoreCase", "Please ignore the case."),
+        ("include_weekday", "Write the date with the weekday."),
+        ("with_dots", "Initials with dots, please."),
+        ("allow_repeats", "Repeats are allowed."),
+        ("round_trip", "It's a round trip."),
+        ("is_open", "Only what is open."),
+        ("with", "Do it with."),
+    ],
+)
+def test_a_flag_is_spoken_of_by_the_words_of_its_name(name: str, text: str) -> None:
+    assert speaks_of_flag(text, name)
+    assert not speaks_of_flag("Tell me something else entirely.", name)
+
+
+@pytest.mark.parametrize("name", ["descending", "ignoreCase", "include_weekday", "with_dots", "HTMLOutput", "keep"])
+def test_what_asks_for_a_flag_speaks_of_it(name: str) -> None:
+    asked = re.sub(r"\(.*?\)\?", "", re.sub(r"\(the \)\?", "", flag_pattern(name)))
+    assert re.fullmatch(flag_pattern(name), asked)
+    assert speaks_of_flag(f"Please {asked} now.", name)
+
+
+def test_a_name_without_letters_says_nothing() -> None:
+    assert not speaks_of_flag("1 2 3", "_1")
+    assert flag_pattern("_1") == ""
