@@ -11,33 +11,36 @@ _PARTS = re.compile(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])")
 _SILENT = frozenset(
     ("is", "are", "has", "have", "should", "do", "does", "with", "a", "an", "the", "of", "in", "to", "or", "if")
 )
-_INCLUDING = frozenset(("include", "includes", "including", "add", "show", "return", "use", "keep", "get"))
+_OFFERING = frozenset(("include", "includes", "including", "add", "show", "return", "use", "keep", "get"))
 """Where one of these comes first, people say it in many ways, or only what follows."""
 _SHORTEST_STEM = 3
 
 
 def speaks_of_flag(text: str, name: str) -> bool:
     """Whether ``text`` has every word of the parameter's name that says something, in whatever form."""
-    wanted = _telling(name)
+    wanted, _ = flag_words(name)
     said = [_stem(word) for word in _WORD.findall(text.lower())]
     return bool(wanted) and all(_stem(word) in said for word in wanted)
 
 
 def flag_pattern(name: str) -> str:
     """A regular expression for the words by which a request may ask for the flag; "" where its name has none."""
-    telling = " ".join(_telling(name))
-    return f"((including|include|with) (the )?)?{telling}" if _words(name)[:1] != _telling(name)[:1] else telling
+    words, offered = flag_words(name)
+    return ("((including|include|with) (the )?)?" if offered else "") + " ".join(words)
 
 
-def _telling(name: str) -> list[str]:
-    words = _words(name)
+def flag_words(name: str) -> tuple[list[str], bool]:
+    """The words of the parameter's name that say something, and whether what came before them only offers it."""
+    words = words_of(name)
     rest = [word for word in words if word not in _SILENT]
-    if len(rest) > 1 and rest[0] in _INCLUDING:
+    if len(rest) > 1 and rest[0] in _OFFERING:
         rest = rest[1:]
-    return rest or words
+    rest = rest or words
+    return rest, rest[:1] != words[:1]
 
 
-def _words(name: str) -> list[str]:
+def words_of(name: str) -> list[str]:
+    """``a_name`` and ``aName`` in words, in small letters."""
     return [part.lower() for part in _PARTS.findall(name)]
 
 

@@ -1,4 +1,5 @@
-"""Kept traces -> more of them: the model's own wording with other values that the model made for the same tool.
+"""Kept traces -> more of them: the model's own wording with other values that the model made for the same tool, and
+asking for an optional parameter that the call leaves out (evolver.options).
 
 A small model that sees each wording with one set of values learns the values (its first lessons copied dates and
 numbers of the training set into answers). Values are those of other calls of the tool; half of the numbers, dates and
@@ -12,13 +13,16 @@ import re
 from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from datetime import date, timedelta
+from itertools import chain, islice
 from pathlib import Path
+from typing import Any
 
 from pydantic import JsonValue
 
 from evolver import checks, safety
 from evolver.config import VaryConfig
 from evolver.jsonl import append_lines
+from evolver.options import left_out, with_option
 from evolver.places import is_spoken, places, replaced, retold, said
 from evolver.text import normalised
 from evolver.types import Call, Trace, Varied
@@ -44,8 +48,9 @@ def vary(
     seed: int,
     on_progress: Callable[[float], None] = lambda share: None,
 ) -> Varied:
-    """Write up to ``per_value`` variants of each kept single call to ``file`` for each value that it states: the more
-    it states, the more there is to confuse. Values come from ``made``.
+    """Write variants of the kept single calls to ``file``: of each up to ``per_value`` for each value that it states,
+    because the more it states, the more there is to confuse, and up to ``per_option`` for each optional parameter that
+    it leaves out, which ask for that too. Values come from ``made``.
 
     ``known`` are normal forms of requests that are taken; ``held_out`` says whether a request stands in a suite. Raises
     SandboxUnavailable.
@@ -57,25 +62,26 @@ def vary(
     varied: list[Trace] = []
     sources = [trace for trace in kept if len(trace.calls) == 1 and not trace.origin]
     for done, source in enumerate(sources, 1):
-        wanted = config.per_value * sum(map(is_spoken, source.calls[0].arguments.values()))
-        for request, call in _drafts(source, pool, chooser, wanted * _TRIES):
-            if wanted == 0:
-                break
-            draft = source.model_copy(
-                update={
-                    "id": f"{source.id}-v{wanted}",
-                    "source": source.source or source.id,
-                    "request": request,
-                    "calls": (call,),
-                }
-            )
-            draft, reason = _judged(draft, source, seen, held_out, executor)
-            if reason:
-                dropped[reason] += 1
-                continue
-            seen.add(normalised(request))
-            varied.append(draft)
-            wanted -= 1
+        batches = [
+            (config.per_value * _spoken(source), _drafts(source, pool, chooser)),
+            *(
+                (config.per_option, _asking_for(name, source, pool, executor, chooser))
+                for name in _left_out(source, executor)
+            ),
+        ]
+        number = 0
+        for wanted, drafts in batches:
+            found = 0
+            for request, call in islice(drafts, wanted * _TRIES):
+                draft, reason = _judged(_variant(source, number, request, call), source, seen, held_out, executor)
+                if reason:
+                    dropped[reason] += 1
+                    continue
+                seen.add(normalised(request))
+                varied.append(draft)
+                number, found = number + 1, found + 1
+                if found == wanted:
+                    break
         on_progress(done / len(sources))
     file.unlink(missing_ok=True)
     append_lines(file, varied)
@@ -91,20 +97,58 @@ def _values(made: Iterable[Trace]) -> Values:
     return {key: list(values.values()) for key, values in found.items()}
 
 
-def _drafts(source: Trace, pool: Values, chooser: random.Random, tries: int) -> Iterator[tuple[str, Call]]:
-    """The request of ``source`` with other values in place, and the call that states them."""
+def _spoken(source: Trace) -> int:
+    return sum(map(is_spoken, source.calls[0].arguments.values()))
+
+
+def _left_out(source: Trace, executor: Executor) -> list[str]:
+    tool = executor.registry.get(source.calls[0].name)
+    return left_out(tool, source.calls[0]) if tool else []
+
+
+def _variant(source: Trace, number: int, request: str, call: Call) -> Trace:
+    changed = {"id": f"{source.id}-v{number + 1}", "source": source.source or source.id}
+    return source.model_copy(update={**changed, "request": request, "calls": (call,)})
+
+
+def _drafts(source: Trace, pool: Values, chooser: random.Random) -> Iterator[tuple[str, Call]]:
+    """The request of ``source`` with other values in place, and the call that states them, again and again; none where
+    the values cannot be told apart in it."""
     (call,) = source.calls
     spoken = {name: value for name, value in call.arguments.items() if is_spoken(value)}
     found_at = places(source.request, spoken)
     if not found_at or len(found_at) < len(spoken):
         return
-    for _ in range(tries):
+    while True:
         arguments = dict(call.arguments)
         for name in spoken:
             value = chooser.choice(pool.get((call.name, name)) or [call.arguments[name]])
             arguments[name] = fresh(value, chooser) if chooser.random() < _FRESH else value
-        texts = {name: said(arguments[name], chooser, like=source.request[i:j]) for i, j, name in found_at}
+        texts = {name: _written(arguments[name], source.request, i, j, chooser) for i, j, name in found_at}
         yield replaced(source.request, found_at, texts), Call(name=call.name, arguments=arguments)
+
+
+def _written(value: JsonValue, request: str, start: int, stop: int, chooser: random.Random) -> str:
+    """Nobody writes "four%"."""
+    return said(value, None if request[stop:].startswith("%") else chooser, like=request[start:stop])
+
+
+def _asking_for(
+    name: str, source: Trace, pool: Values, executor: Executor, chooser: random.Random
+) -> Iterator[tuple[str, Call]]:
+    """``source``, first as it is and then with other values, asking for the parameter ``name`` too."""
+    (own,) = source.calls
+    tool = executor.registry.get(own.name)
+    properties: Any = tool.parameters.get("properties", {}) if tool else {}
+    field, own_values = properties.get(name), pool.get((own.name, name), [])
+    if not isinstance(field, dict):
+        return
+    for request, call in chain([(source.request, own)], _drafts(source, pool, chooser)):
+        values = [fresh(value, chooser) if chooser.random() < _FRESH else value for value in own_values]
+        asked = with_option(request, call, name, field, values, chooser)
+        if asked is None:
+            return
+        yield asked
 
 
 def fresh(value: JsonValue, chooser: random.Random) -> JsonValue:
@@ -152,4 +196,4 @@ def _judged(
         return draft, "result_too_long"
     answer = retold(source, call, result.value) if source.answer else ""
     draft = draft.model_copy(update={"results": (result.value,), "answer": answer})
-    return draft, checks.grounding(draft) or safety.unsafe(draft)
+    return draft, checks.grounding(draft) or checks.options(draft, executor.registry.get) or safety.unsafe(draft)

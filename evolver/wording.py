@@ -17,8 +17,8 @@ from evolver.places import in_percent
 # Repetitions are unbounded: counted ones make the grammar's masks a hundred times slower (xgrammar 0.2.8).
 _WORD = "[A-Za-z',&-]+"
 _BEFORE = f"( {_WORD})* [\"'$]?"
-_BETWEEN = f"[\"'%,]? ({_WORD} )*[\"'$]?"
-_AFTER = f"[\"'%]?( {_WORD})*[.?!]"
+_BETWEEN = f"[\"',]? ({_WORD} )*[\"'$]?"
+_AFTER = f"[\"']?( {_WORD})*[.?!]"
 _SEPARATOR = "(, | and |, and )"
 _OPENERS = (
     "What", "What's", "Which", "How", "When", "Who", "Is", "Are", "Does", "Can", "Could", "Would", "Please", "Tell",
@@ -35,7 +35,8 @@ def stating(arguments: Mapping[str, JsonValue], schema: Mapping[str, Any], verb:
 
     It begins as requests do: with a question, a wish, or ``verb``, what the tool does. The values stand in the call's
     order, backwards, or begun at the second. Lists are stated element by element, a flag that is set by its name, a
-    share of one in percent; objects cannot be stated and are left to the sentence.
+    share of one in percent, and nothing else in percent but what its parameter says is; objects cannot be stated and
+    are left to the sentence.
     """
     fields = schema.get("properties", {})
     units = [unit for name, value in arguments.items() if (unit := _asked(name, value, fields.get(name, {})))]
@@ -62,15 +63,14 @@ def telling(result: JsonValue, values: Iterable[JsonValue] = ()) -> str | None:
 def _asked(name: str, value: JsonValue, field: Mapping[str, Any]) -> str:
     if value is True:
         return flag_pattern(name)
-    if isinstance(value, float) and 0 < value < 1 and _is_share(name, field):
-        return f"{_escaped(in_percent(value))}(%| percent)"
-    return _unit(value)
-
-
-def _is_share(name: str, field: Mapping[str, Any]) -> bool:
-    """Whether numbers below one are what people call so many percent."""
+    unit = _unit(value)
+    if not unit or isinstance(value, bool) or not isinstance(value, int | float):
+        return unit
     told = f"{name} {field.get('description', '')}".lower()
-    return bool(_SHARES.intersection(re.findall(r"[a-z]+", name.lower()))) and "percent" not in told
+    if "percent" in told or "%" in told:
+        return f"{unit}(%| percent)?"
+    is_share = not _SHARES.isdisjoint(re.findall(r"[a-z]+", name.lower()))
+    return f"{_escaped(in_percent(value))}(%| percent)" if is_share and 0 < value < 1 else unit
 
 
 def _unit(value: JsonValue) -> str:

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from evolver.config import VaryConfig
+from evolver.flags import speaks_of_flag
 from evolver.jsonl import read_lines
 from evolver.places import places, said
 from evolver.text import SMALL_NUMBERS, states
@@ -15,6 +16,10 @@ from evolver.types import Trace, Varied
 from evolver.vary import fresh, vary
 from tests.fakes import shop_tools
 from tests.fakes.evolution import trace
+from tests.fakes.sandbox import InProcessSandbox
+from toolkit.config import ToolkitConfig
+from toolkit.execute import Executor
+from toolkit.registry import load_local_tools
 from toolkit.tool import ToolCall
 
 
@@ -152,7 +157,31 @@ def test_a_share_that_was_said_in_percent_mostly_is_again(sign: str, share: floa
     assert 20 < sum(one.endswith(sign) for one in spoken) < 40
 
 
+@pytest.mark.parametrize("seed", range(6))
+def test_what_stands_before_a_percent_sign_stays_in_digits(tmp_path: Path, seed: int) -> None:
+    kept = trace("Add 21% and 34 prices.", "add_prices", {"first": 21, "second": 34}, 55)
+    made = [kept, adding(4, 7), adding(8, 3)]
+    assert all(
+        re.match(r"Add \d+% and \w+ prices", one.request) for one in varied(tmp_path, kept, made=made, seed=seed)
+    )
+
+
 def test_a_plain_share_and_what_is_in_percent_stay_so() -> None:
     for text, value in (("Take 0.25 off.", 0.25), ("Take 0.5% off.", 0.5), ("Take 25% off.", 25)):
         ((start, stop, _),) = places(text, {"share": value}) or ()
         assert said(value, random.Random(1), like=text[start:stop]) == str(value)
+
+
+def test_a_variant_may_ask_for_what_its_source_leaves_out(tmp_path: Path) -> None:
+    executor = Executor(load_local_tools(ToolkitConfig()), InProcessSandbox())
+    kept = trace("Count the items Tea, tea and milk.", "count_items", {"items": ["Tea", "tea", "milk"]}, {})
+    file = tmp_path / "varied.jsonl"
+    vary(VaryConfig(per_value=0, per_option=3), [kept], [kept], executor, file, seed=1)
+    traces = read_lines(file, Trace)
+    assert [made.source for made in traces] == [kept.id] * 3
+    for made in traces:
+        assert made.calls[0].arguments == {"items": ["Tea", "tea", "milk"], "ignore_case": True}
+        assert made.results == ({"tea": 2, "milk": 1},)
+        assert speaks_of_flag(made.request, "ignore_case")
+    vary(VaryConfig(per_value=0, per_option=0), [kept], [kept], executor, file, seed=1)
+    assert read_lines(file, Trace) == []
