@@ -39,7 +39,7 @@ class MakeConfig(Section):
     keep_failed: Annotated[bool, Field(description="also what failed when it was executed")] = False
     allow_reads: Annotated[bool, Field(description="execute tools declared `reads`")] = False
     concurrency: Annotated[int, Field(ge=1, le=256)] = 24
-    max_minutes: Annotated[float, Field(gt=0, le=1440)] = 4.0
+    max_minutes: Annotated[float, Field(gt=0, le=1440)] = 5.0
     maker: Annotated[Literal["base", "solver"], Field(description="who makes: `base`, or what serves")] = "base"
     tools_per_cycle: Annotated[Count, Field(description="requests for which the model writes a tool; 0: none")] = 0
     tools_for_others: Annotated[Share, Field(description="of these: requests that are not unserved")] = 0.25

@@ -44,7 +44,7 @@ class TrainConfig(Section):
     max_grad_norm: Annotated[float, Field(gt=0)] = 1.0
     epochs: Annotated[int, Field(ge=1, le=100)] = 3
     max_steps: Annotated[int, Field(ge=0, description="0: no limit")] = 0
-    max_minutes: Annotated[float, Field(ge=0, description="0: no limit; the schedule shrinks to fit")] = 7.0
+    max_minutes: Annotated[float, Field(ge=0, description="0: no limit; the schedule shrinks to fit")] = 8.0
     tokens_per_pack: Annotated[int, Field(ge=64, description="computed at once; halved when memory is short")] = 768
     packs_per_step: Annotated[int, Field(ge=1, le=1024)] = 1
     max_lesson_tokens: Annotated[int, Field(ge=16, description="longer lessons are left out and counted")] = 2048
