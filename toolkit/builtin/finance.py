@@ -58,35 +58,35 @@ def split_bill(total: float, people: int, tip_percent: float = 0) -> float:
 
 
 @tool(effect="pure")
-def compound_interest(principal: float, annual_rate: float, years: float) -> float:
+def compound_interest(principal: float, interest_percent: float, years: float) -> float:
     """Find what savings grow to with interest compounded every year.
 
     Args:
         principal: The amount at the start.
-        annual_rate: The interest per year in percent.
+        interest_percent: The yearly interest in percent.
         years: For how many years.
     """
-    _not_negative(principal=principal, annual_rate=annual_rate, years=years)
+    _not_negative(principal=principal, interest_percent=interest_percent, years=years)
     try:
-        return money(principal * (1 + annual_rate / 100) ** years)
+        return money(principal * (1 + interest_percent / 100) ** years)
     except OverflowError:
         raise ValueError("the amount is too large; use smaller values") from None
 
 
 @tool(effect="pure")
-def monthly_loan_payment(amount: float, annual_rate: float, years: float) -> float:
+def monthly_loan_payment(amount: float, interest_percent: float, years: float) -> float:
     """Find the monthly payment of a loan or mortgage.
 
     Args:
         amount: The amount borrowed.
-        annual_rate: The interest per year in percent.
+        interest_percent: The yearly interest in percent.
         years: In how many years it is paid back.
     """
-    _not_negative(amount=amount, annual_rate=annual_rate)
+    _not_negative(amount=amount, interest_percent=interest_percent)
     months = round(years * 12)
     if not 1 <= months <= 1200:
         raise ValueError("years must be between 1 month (0.0834) and 100 years")
-    rate = annual_rate / 1200
+    rate = interest_percent / 1200
     return money(amount / months if rate == 0 else amount * rate / (1 - (1 + rate) ** -months))
 
 
@@ -145,3 +145,16 @@ def value_after_depreciation(price: float, depreciation_rate: float, years: int)
     _not_negative(price=price, years=years)
     _fraction(depreciation_rate=depreciation_rate)
     return money(price * (1 - depreciation_rate) ** years)
+
+
+@tool(effect="pure")
+def salary_after_raise(salary: float, raise_rate: float) -> float:
+    """Find a salary after a raise.
+
+    Args:
+        salary: The salary before.
+        raise_rate: The raise as a share of the salary.
+    """
+    _not_negative(salary=salary)
+    _fraction(raise_rate=raise_rate)
+    return money(salary * (1 + raise_rate))

@@ -108,3 +108,18 @@ def chance_at_least_once(probability: float, tries: int) -> float:
     if tries < 1:
         raise ValueError("tries must be 1 or more")
     return neat(1 - (1 - probability) ** tries)
+
+
+@tool(effect="pure")
+def expected_failures(items: int, failure_rate: float) -> float:
+    """Find how many of some parts or products are likely to fail.
+
+    Args:
+        items: How many there are.
+        failure_rate: The share that fails.
+    """
+    if items < 0:
+        raise ValueError("items must not be negative")
+    if not 0 <= failure_rate <= 1:
+        raise ValueError("failure_rate is a fraction of 1, for example 0.05; divide percent by 100")
+    return neat(items * failure_rate)
