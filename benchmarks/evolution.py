@@ -32,7 +32,7 @@ from agent.serving.state import ServingState
 from evolver.adapter_files import MANIFEST
 from evolver.backup import back_up
 from evolver.config import Config
-from evolver.cycle import CycleReport, run_cycle
+from evolver.cycle import CycleReport, report_of, run_cycle
 from evolver.demo import answer_requests
 from evolver.jsonl import append_lines, read_lines
 from evolver.ledger import Ledger
@@ -99,7 +99,7 @@ def run(name: str, config_file: Path, runs: Path, *, rounds: int) -> None:
                 one = _served(config, serving, bars)
             else:
                 one = _round(number, config, serving, ledger, bars)
-            if number == 1 and not ablation:
+            if number == 1 and not ablation and not snapshot(data).exists():
                 back_up(config.data_folder, snapshot(data), ledger)
             append_lines(data / "rounds.jsonl", [one])
 
@@ -119,7 +119,11 @@ def _served(config: Config, serving: ServingState, bars: ProgressBars) -> Round:
 
 def _round(number: int, config: Config, serving: ServingState, ledger: Ledger, bars: ProgressBars) -> Round:
     watch = _Watch(bars)
-    report = run_cycle(config, ledger, on_progress=watch)
+    ended = [cycle for cycle in reversed(ledger.cycles()) if cycle.ended_at and cycle.status != "failed"]
+    if len(ended) >= number:  # it was cut off before its scores were written
+        report = report_of(config, ledger, ended[number - 1].number)
+    else:
+        report = run_cycle(config, ledger, on_progress=watch)
     if report.cycle.status == "failed":
         raise UserError(f"round {number} failed: {report.cycle.reason}; mend that, and run the same again")
     if report.adapter is None:

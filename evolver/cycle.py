@@ -7,7 +7,9 @@ done, its marker. A cycle that was cut off goes on at the first stage without on
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
+
+from pydantic import BaseModel
 
 from agent.errors import AdapterError, ModelUnavailable
 from agent.interaction_log import InteractionLog
@@ -39,7 +41,7 @@ from evolver.errors import DiskFull, StageError, disk_is_full
 from evolver.generate import Generator
 from evolver.jsonl import read_lines
 from evolver.ledger import CycleRow, Ledger
-from evolver.markers import cycle_folder
+from evolver.markers import cycle_folder, read_marker
 from evolver.probe import probe
 from evolver.proof import Proved
 from evolver.request_log import RequestLog
@@ -52,6 +54,8 @@ from evolver.types import Adapter, Dataset, EvalReport, GateDecision, Made, Mine
 from toolkit.errors import SandboxUnavailable
 from toolkit.execute import Executor, open_executor
 from toolkit.search import ToolIndex
+
+V = TypeVar("V", bound=BaseModel)
 
 _REPAIRABLE = 200
 """Interactions before the new ones that a new turn may repair."""
@@ -110,7 +114,28 @@ def _run_cycle(config: Config, ledger: Ledger, on_progress: Progress) -> CycleRe
             raise DiskFull from error
         ledger.end_cycle(cycle.number, "failed", f"{type(error).__name__}: {error}")
         retention.sweep(config.data_folder, ledger)
-    return run.report()
+    return report_of(config, ledger, cycle.number)
+
+
+def report_of(config: Config, ledger: Ledger, number: int) -> CycleReport:
+    """What cycle ``number``, which there must be, gave so far."""
+    folder = cycle_folder(config.data_folder, number)
+
+    def value(stage: str, model: type[V]) -> V | None:
+        return read_marker(folder / f"{stage}.json", model)
+
+    return CycleReport(
+        cycle=ledger.cycles(number)[0],
+        tools=value("tools", ToolsMade),
+        made=value("make", Made),
+        verified=value("verify", Verified),
+        varied=value("vary", Varied),
+        dataset=value("dataset", Dataset),
+        adapter=value("train", Adapter),
+        incumbent=value("incumbent", EvalReport),
+        candidate=value("evaluate", EvalReport),
+        decision=value("gate", GateDecision),
+    )
 
 
 class _Run:
@@ -161,21 +186,6 @@ class _Run:
         candidate = self._stages.run("evaluate", EvalReport, lambda: self._evaluate(adapter, data))
         decision = self._stages.run("gate", GateDecision, lambda: self._decide(proved, incumbent, candidate))
         self._finish(adapter, mined, incumbent.model, candidate, decision)
-
-    def report(self) -> CycleReport:
-        value = self._stages.value
-        return CycleReport(
-            cycle=self._ledger.cycles(self._number)[0],
-            tools=value("tools", ToolsMade),
-            made=value("make", Made),
-            verified=value("verify", Verified),
-            varied=value("vary", Varied),
-            dataset=value("dataset", Dataset),
-            adapter=value("train", Adapter),
-            incumbent=value("incumbent", EvalReport),
-            candidate=value("evaluate", EvalReport),
-            decision=value("gate", GateDecision),
-        )
 
     def _mine(self) -> Mined:
         with InteractionLog.open_readonly(self._config.data_folder / "interactions.db") as log:

@@ -40,11 +40,6 @@ class Stages:
         self._say(name, 1.0, "")
         return value
 
-    def value(self, name: str, model: type[V]) -> V | None:
-        """What stage ``name`` gave; None where the cycle did not come so far."""
-        found = self._values.get(name)
-        return found if isinstance(found, model) else None
-
     def _forget_markers(self) -> None:
         """Those after the stages that are done came from other values."""
         if not self._redo:
