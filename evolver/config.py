@@ -65,7 +65,7 @@ class VaryConfig(Section):
     """``[evolver.vary]``."""
 
     per_value: Annotated[int, Field(ge=0, le=100, description="variants of a kept call, for each value in it")] = 2
-    per_option: Annotated[int, Field(ge=0, le=100, description="and for each optional parameter it leaves out")] = 2
+    per_option: Annotated[int, Field(ge=0, le=100, description="and for each optional parameter it leaves out")] = 3
 
 
 class DatasetConfig(Section):

@@ -52,6 +52,9 @@ def _value(field: Mapping[str, Any], values: Sequence[JsonValue], chooser: rando
     default = field.get("default")
     if field.get("type") == "boolean":
         return None if default is True else True
+    choices = field.get("items", {}).get("enum") if isinstance(field.get("items"), dict) else None
+    if choices:
+        return chooser.sample(choices, chooser.randint(1, min(2, len(choices))))
     found = [value for value in field.get("enum") or values if value != default]
     if found:
         return chooser.choice(found)
@@ -64,5 +67,5 @@ def _asked(name: str, field: Mapping[str, Any], value: JsonValue, chooser: rando
         words, offered = flag_words(name)
         flag = " ".join([chooser.choice(_OFFERED), *words] if offered else words)
         return chooser.choice(_FLAGS).format(flag=flag)
-    ways = _CHOICES if "enum" in field else _TEXTS if isinstance(value, str) else _NUMBERS
+    ways = _CHOICES if "enum" in field or isinstance(value, list) else _TEXTS if isinstance(value, str) else _NUMBERS
     return chooser.choice(ways).format(name=" ".join(words_of(name)), value=said(value))

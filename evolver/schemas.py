@@ -51,8 +51,9 @@ def _bound_field(field: Any) -> None:
     if field.get("type") == "string" and "enum" not in field:
         field.setdefault("minLength", 1)
     if field.get("type") == "array":
-        field.setdefault("minItems", 2)
-        field.setdefault("maxItems", _LONGEST_LIST)
+        chosen = isinstance(field.get("items"), dict) and "enum" in field["items"]
+        field.setdefault("minItems", 1 if chosen else 2)
+        field.setdefault("maxItems", 2 if chosen else _LONGEST_LIST)
         _bound_field(field.get("items"))
 
 

@@ -13,14 +13,17 @@ from evolver.adapter_files import Calibration
 FEWEST_ROWS = 8
 """Of each side; below, no bias is better than a guessed one."""
 
+_TRUST = 0.5
+"""Of a bias against calling, where validation is separated as well with so much of it. Its requests are worded as those of training;
+people's calls have smaller margins, so that the whole of it declines too much (docs/decisions/0045)."""
 _ROUNDS = 50
 _RIDGE = 0.01
 """Keeps the slope finite where the sides do not overlap; small against any real slope."""
 
 
 def calibrate(token_id: int, call: Sequence[float], no_call: Sequence[float]) -> Calibration | None:
-    """The bias at which both decisions are equally likely, by Platt scaling (1999) with both sides weighing the same;
-    None with too few rows.
+    """The bias at which both decisions are equally likely, by Platt scaling (1999) with both sides weighing the same,
+    or half of one against calling where that decides no worse; None with too few rows.
 
     A curve through all margins is steadier than the cut with the best accuracy, which a few dozen rows move far.
     """
@@ -31,15 +34,23 @@ def calibrate(token_id: int, call: Sequence[float], no_call: Sequence[float]) ->
     middle = (sum(yes) / len(yes) + sum(no) / len(no)) / 2
     cut = -offset / slope if slope > 0 else middle
     cut = min(max(cut, min(yes[0], no[0])), max(yes[-1], no[-1]))
+    if cut > 0 and sum(_accuracies(yes, no, _TRUST * cut)) >= sum(_accuracies(yes, no, cut)):
+        cut *= _TRUST
+    call_accuracy, no_call_accuracy = _accuracies(yes, no, cut)
     return Calibration(
         token_id=token_id,
         bias=-cut,
         auc=auc(yes, no),
-        call_accuracy=1 - bisect_right(yes, cut) / len(yes),
-        no_call_accuracy=bisect_right(no, cut) / len(no),
+        call_accuracy=call_accuracy,
+        no_call_accuracy=no_call_accuracy,
         n_call=len(yes),
         n_no_call=len(no),
     )
+
+
+def _accuracies(yes: Sequence[float], no: Sequence[float], cut: float) -> tuple[float, float]:
+    """Of calls, and of answers without one; both sorted."""
+    return 1 - bisect_right(yes, cut) / len(yes), bisect_right(no, cut) / len(no)
 
 
 def _platt(yes: Sequence[float], no: Sequence[float]) -> tuple[float, float]:

@@ -83,3 +83,28 @@ def calories_burned(
     _positive(minutes=minutes, weight=weight)
     equivalent = {"walking": 3.5, "running": 9.8, "cycling": 7.5, "swimming": 6.0}[activity]
     return neat(round(equivalent * weight * minutes / 60, 1))
+
+
+_PACKED = {
+    "beach": ["swimsuit", "towel", "sunscreen"],
+    "hiking": ["boots", "rain jacket", "water bottle"],
+    "skiing": ["gloves", "goggles", "thermal underwear"],
+    "business": ["suit", "laptop", "charger"],
+}
+
+
+@tool(effect="pure")
+def packing_list(
+    activities: list[Literal["beach", "hiking", "skiing", "business"]], days: int = 7, with_baby: bool = False
+) -> list[str]:
+    """Write a packing list for a trip.
+
+    Args:
+        activities: What one does there.
+        days: How many days it lasts.
+        with_baby: Whether a baby comes along.
+    """
+    if not 1 <= days <= 365:
+        raise ValueError("days must be between 1 and 365")
+    things = [f"{days} shirts", *(thing for activity in dict.fromkeys(activities) for thing in _PACKED[activity])]
+    return [*things, f"{days * 6} diapers"] if with_baby else things

@@ -20,6 +20,7 @@ FIELDS: dict[str, dict[str, Any]] = {
     "max_items": {"type": "integer", "default": 10},
     "weight": {"type": "number"},
     "separator": {"type": "string", "default": ", "},
+    "months": {"type": "array", "items": {"type": "string", "enum": ["March", "April", "May"]}},
 }
 CALL = Call(name="list_days", arguments={"year": 2024})
 
@@ -49,6 +50,12 @@ def test_values_are_those_that_the_model_gave_elsewhere() -> None:
 )
 def test_what_has_no_value_to_ask_for_is_not_asked_for(field: dict[str, Any]) -> None:
     assert with_option("List them.", CALL, "what", field, [], random.Random(0)) is None
+
+
+def test_a_list_of_choices_has_one_or_two_of_them() -> None:
+    found = [asked_for("months", seed)[1].arguments["months"] for seed in range(30)]
+    assert {len(set(months)) for months in found} == {1, 2}
+    assert {month for months in found for month in months} == {"March", "April", "May"}
 
 
 def test_it_is_said_in_several_ways() -> None:

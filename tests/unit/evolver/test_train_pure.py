@@ -167,6 +167,15 @@ def test_calibration_moves_a_model_that_always_calls() -> None:
     assert sum(margin + found.bias > 0 for margin in no_call) == 1
 
 
+def test_calibration_asks_no_more_of_a_call_than_it_must() -> None:
+    apart = calibrate(5, [5.0 + i for i in range(10)], [-1.0 - i for i in range(10)])
+    assert apart is not None
+    assert -1.5 < apart.bias < -0.5, "half of the way from none to the middle"
+    seldom = calibrate(5, [1.0 - i / 10 for i in range(10)], [-5.0 - i for i in range(10)])
+    assert seldom is not None
+    assert 1.0 < seldom.bias < 4.0, "all of the way, where it calls too seldom"
+
+
 def test_calibration_needs_both_sides() -> None:
     assert calibrate(5, [1.0] * 20, [0.0] * 7) is None
     assert calibrate(5, [], [0.0] * 20) is None

@@ -116,6 +116,12 @@ ANSWERS: list[tuple[str, dict[str, Any], Any]] = [
     ("scale_recipe", {"amounts": [100, 1.5], "servings": 4, "new_servings": 6}, [150, 2.25]),
     ("scale_recipe", {"amounts": [1.5, 3], "servings": 3, "new_servings": 6, "round_up": True}, [3.0, 6.0]),
     ("calories_burned", {"activity": "running", "minutes": 30}, 343),
+    ("packing_list", {"activities": ["business"]}, ["7 shirts", "suit", "laptop", "charger"]),
+    (
+        "packing_list",
+        {"activities": ["beach", "beach"], "days": 2, "with_baby": True},
+        ["2 shirts", "swimsuit", "towel", "sunscreen", "12 diapers"],
+    ),
 ]
 REFUSED: list[tuple[str, dict[str, Any], str]] = [
     ("calculate", {"expression": "__import__('os')"}, "only numbers"),
@@ -171,6 +177,7 @@ REFUSED: list[tuple[str, dict[str, Any], str]] = [
     ("random_password", {"length": 1}, "between 4 and 200"),
     ("pick_random", {"items": ["a"], "count": 2}, "no more than there are items"),
     ("fuel_cost", {"distance": 0, "consumption": 6, "fuel_price": 1}, "distance must be greater than 0"),
+    ("packing_list", {"activities": ["beach"], "days": 0}, "between 1 and 365"),
     ("travel_time", {"distance": 1, "speed": 1, "break_minutes": -1}, "must not be negative"),
     ("roll_dice", {"sides": 1, "count": 1}, "between 2"),
     ("read_note", {"title": "nothing"}, "notes: none"),
