@@ -14,8 +14,8 @@ FEWEST_ROWS = 8
 """Of each side; below, no bias is better than a guessed one."""
 
 _TRUST = 0.5
-"""Of a bias against calling, where validation is separated as well with so much of it. Its requests are worded as those of training;
-people's calls have smaller margins, so that the whole of it declines too much (docs/decisions/0045)."""
+"""Of a bias against calling, where validation is separated as well with so much of it. Its requests are worded as those
+of training; people's calls have smaller margins, so that the whole of it declines too much (docs/decisions/0045)."""
 _ROUNDS = 50
 _RIDGE = 0.01
 """Keeps the slope finite where the sides do not overlap; small against any real slope."""
