@@ -3,7 +3,7 @@
 import json
 import random
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import pairwise
 
 from pydantic import JsonValue
@@ -83,6 +83,15 @@ def said(value: JsonValue, chooser: random.Random | None = None, *, like: str = 
         if value >= 1000 and chooser.random() < _GROUPED:
             return f"{value:,}"
     return _plain(value)
+
+
+def plainly(text: str, values: Iterable[JsonValue]) -> str:
+    """``text`` with those of the values that it says in percent as fractions of one."""
+    for value in values:
+        if isinstance(value, float) and 0 < value < 1:
+            spoken = rf"(?<![\w.]){re.escape(in_percent(value))}(?:{_PERCENT.pattern})"
+            text = re.sub(spoken, _plain(value), text)
+    return text
 
 
 def in_percent(value: float) -> str:

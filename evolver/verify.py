@@ -17,6 +17,7 @@ from evolver.config import VerifyConfig
 from evolver.effects import for_lessons
 from evolver.generate import Generator, Prompt
 from evolver.jsonl import append_lines
+from evolver.places import plainly
 from evolver.schemas import restricted
 from evolver.text import normalised
 from evolver.types import Call, Trace, Verdict, Verified
@@ -164,12 +165,13 @@ def _mistakable(call: Call, executor: Executor) -> bool:
 
 
 def _arrives(trace: Trace, executor: Executor, generator: Generator) -> bool:
+    """What it must find is which value goes where: that 5% is 0.05 is certain, and more than a small model knows."""
     for number, call in enumerate(trace.calls):
         tool = executor.registry.get(call.name)
         if tool is None:
             return False
         prompt = Prompt(
-            text=few_shots.call_prompt(tool, trace.request),
+            text=few_shots.call_prompt(tool, plainly(trace.request, call.arguments.values())),
             max_tokens=_CALL_TOKENS,
             temperature=0.0,
             stop=(),

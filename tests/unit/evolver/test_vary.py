@@ -10,7 +10,7 @@ import pytest
 from evolver.config import VaryConfig
 from evolver.flags import speaks_of_flag
 from evolver.jsonl import read_lines
-from evolver.places import places, said
+from evolver.places import places, plainly, said
 from evolver.text import SMALL_NUMBERS, states
 from evolver.types import Trace, Varied
 from evolver.vary import fresh, vary
@@ -164,6 +164,19 @@ def test_what_stands_before_a_percent_sign_stays_in_digits(tmp_path: Path, seed:
     assert all(
         re.match(r"Add \d+% and \w+ prices", one.request) for one in varied(tmp_path, kept, made=made, seed=seed)
     )
+
+
+@pytest.mark.parametrize(
+    ("text", "values", "plain"),
+    [
+        ("Take 5% of 80.", [0.05, 80], "Take 0.05 of 80."),
+        ("Take 12.5 percent of 80.", [0.125, 80], "Take 0.125 of 80."),
+        ("Take 5% of 80.", [5, 80], "Take 5% of 80."),
+        ("Take 15% of 80.", [0.05, 80], "Take 15% of 80."),
+    ],
+)
+def test_shares_may_be_told_plainly(text: str, values: list[Any], plain: str) -> None:
+    assert plainly(text, values) == plain
 
 
 def test_a_plain_share_and_what_is_in_percent_stay_so() -> None:
