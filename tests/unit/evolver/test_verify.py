@@ -20,8 +20,10 @@ from tests.fakes import shop_tools
 from tests.fakes.evolution import trace
 from tests.fakes.model_server import ModelServer, Says
 from tests.fakes.sandbox import InProcessSandbox, LosingSandbox
+from toolkit.config import ToolkitConfig
 from toolkit.errors import SandboxUnavailable
 from toolkit.execute import Executor
+from toolkit.registry import load_local_tools
 from toolkit.sandbox import ExecResult
 from toolkit.sandbox.insistent import Insistent
 from toolkit.search import ToolIndex
@@ -239,6 +241,16 @@ def test_shown_the_request_the_model_must_arrive_at_the_same_result(
     (asked,) = reader.asked
     assert asked["temperature"] == 0
     assert re.findall(r'"(\w+)": ', asked["structured_outputs"]["regex"]) == ["first", "second"]
+
+
+def test_shares_in_percent_are_told_plainly_to_the_model(tmp_path: Path, reader: Reader, generator: Generator) -> None:
+    arguments = {"salary": 3000, "raise_rate": 0.04}
+    spoken = trace("What is a salary of 3000 after a raise of 4%?", "salary_after_raise", arguments, 3120.0)
+    reader.arguments = {"What is a salary of 3000 after a raise of 0.04?": arguments}
+    executor = Executor(load_local_tools(ToolkitConfig()), InProcessSandbox())
+    _, kept, _ = judged(tmp_path, spoken, generator=generator, executor=executor)
+    assert kept == [spoken]
+    assert len(reader.asked) == 1
 
 
 def test_talk_and_logged_turns_make_no_round_trip(tmp_path: Path, reader: Reader, generator: Generator) -> None:
