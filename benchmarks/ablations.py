@@ -35,6 +35,7 @@ ABLATIONS = {
     "no-execution": Ablation({"evolver.make.keep_failed": True, "evolver.verify.execution": False}, "make"),
     "no-round-trip": Ablation({"evolver.verify.round_trip": False}, "verify"),
     "with-rivals": Ablation({"evolver.verify.rivals": 2}, "verify"),
+    "no-options": Ablation({"evolver.vary.per_option": 0}, "vary"),
     "no-renaming": Ablation({"evolver.dataset.renamed_share": 0.0}, "dataset"),
     "with-loosening": Ablation({"evolver.dataset.loosened_share": 0.4}, "dataset"),
     "no-narrow": Ablation({"evolver.dataset.narrow_share": 0.0}, "dataset"),
