@@ -13,14 +13,22 @@ _SILENT = frozenset(
 )
 _OFFERING = frozenset(("include", "includes", "including", "add", "show", "return", "use", "keep", "get"))
 """Where one of these comes first, people say it in many ways, or only what follows."""
+_NEGATIONS = frozenset(("no", "not", "without", "don", "doesn", "never", "excluding", "except", "instead"))
+_NEAR = 3
+"""So many words before what is spoken of can turn it into its opposite."""
 _SHORTEST_STEM = 3
 
 
 def speaks_of_flag(text: str, name: str) -> bool:
-    """Whether ``text`` has every word of the parameter's name that says something, in whatever form."""
-    wanted, _ = flag_words(name)
-    said = [_stem(word) for word in _WORD.findall(text.lower())]
-    return bool(wanted) and all(_stem(word) in said for word in wanted)
+    """Whether ``text`` has every word of the parameter's name that says something, in whatever form, and not to say
+    that it is not wanted."""
+    wanted = [_stem(word) for word in flag_words(name)[0]]
+    words = _WORD.findall(text.lower())
+    said = [_stem(word) for word in words]
+    if not wanted or any(word not in said for word in wanted):
+        return False
+    first = min(map(said.index, wanted))
+    return _NEGATIONS.isdisjoint(words[max(0, first - _NEAR) : first])
 
 
 def flag_pattern(name: str) -> str:

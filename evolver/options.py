@@ -58,8 +58,10 @@ def _value(field: Mapping[str, Any], values: Sequence[JsonValue], chooser: rando
     found = [value for value in field.get("enum") or values if value != default]
     if found:
         return chooser.choice(found)
-    number = {"integer": chooser.randrange(2, 20), "number": chooser.randrange(2, 200) / 2}
-    return number.get(str(field.get("type")))
+    if field.get("type") not in ("integer", "number"):
+        return None
+    step = 1 if field["type"] == "integer" else 0.5
+    return chooser.choice([number * step for number in range(2, 40) if number * step != default])
 
 
 def _asked(name: str, field: Mapping[str, Any], value: JsonValue, chooser: random.Random) -> str:

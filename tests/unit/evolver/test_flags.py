@@ -34,3 +34,21 @@ def test_what_asks_for_a_flag_speaks_of_it(name: str) -> None:
 def test_a_name_without_letters_says_nothing() -> None:
     assert not speaks_of_flag("1 2 3", "_1")
     assert flag_pattern("_1") == ""
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("include_symbols", "A password without symbols, please."),
+        ("include_symbols", "A password with no symbols."),
+        ("ignore_case", "Count them, but don't ignore the case."),
+        ("full_text", "Find the case. Don't return full text."),
+    ],
+)
+def test_a_flag_that_is_not_wanted_is_not_asked_for(name: str, text: str) -> None:
+    assert not speaks_of_flag(text, name)
+
+
+def test_a_flag_may_be_named_for_what_is_not_wanted() -> None:
+    assert speaks_of_flag("Write it with no spaces.", "no_spaces")
+    assert not speaks_of_flag("Write it with spaces.", "no_spaces")

@@ -52,6 +52,12 @@ def test_what_has_no_value_to_ask_for_is_not_asked_for(field: dict[str, Any]) ->
     assert with_option("List them.", CALL, "what", field, [], random.Random(0)) is None
 
 
+def test_a_number_is_never_the_one_that_counts_anyway() -> None:
+    found = [asked_for("max_items", seed)[1].arguments["max_items"] for seed in range(400)]
+    assert len(set(found)) > 20
+    assert FIELDS["max_items"]["default"] not in found
+
+
 def test_a_list_of_choices_has_one_or_two_of_them() -> None:
     found = [asked_for("months", seed)[1].arguments["months"] for seed in range(30)]
     assert {len(set(months)) for months in found} == {1, 2}
