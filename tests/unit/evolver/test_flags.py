@@ -42,7 +42,7 @@ def test_a_name_without_letters_says_nothing() -> None:
         ("include_symbols", "A password without symbols, please."),
         ("include_symbols", "A password with no symbols."),
         ("ignore_case", "Count them, but don't ignore the case."),
-        ("full_text", "Find the case. Don't return full text."),
+        ("gift_wrap", "Send the vase and don't gift wrap it."),
     ],
 )
 def test_a_flag_that_is_not_wanted_is_not_asked_for(name: str, text: str) -> None:
