@@ -2,14 +2,9 @@
 
 from typing import Literal
 
+from toolkit.builtin.ranges import not_negative, positive
 from toolkit.builtin.rounding import money, neat
 from toolkit.declare import tool
-
-
-def _positive(**amounts: float) -> None:
-    for name, amount in amounts.items():
-        if amount <= 0:
-            raise ValueError(f"{name} must be greater than 0")
 
 
 @tool(effect="pure")
@@ -22,7 +17,7 @@ def fuel_cost(distance: float, consumption: float, fuel_price: float, round_trip
         fuel_price: The price of a liter.
         round_trip: Whether the way back is driven too.
     """
-    _positive(distance=distance, consumption=consumption, fuel_price=fuel_price)
+    positive(distance=distance, consumption=consumption, fuel_price=fuel_price)
     return money(distance * (2 if round_trip else 1) * consumption / 100 * fuel_price)
 
 
@@ -35,9 +30,8 @@ def travel_time(distance: float, speed: float, break_minutes: int = 0) -> float:
         speed: The average speed in kilometers per hour.
         break_minutes: How long one rests on the way, in minutes.
     """
-    _positive(distance=distance, speed=speed)
-    if break_minutes < 0:
-        raise ValueError("break_minutes must not be negative")
+    positive(distance=distance, speed=speed)
+    not_negative(break_minutes=break_minutes)
     return neat(round(distance / speed + break_minutes / 60, 4))
 
 
@@ -50,7 +44,7 @@ def body_mass_index(weight: float, height: float, units: Literal["metric", "impe
         height: The height in meters or inches.
         units: metric for kilograms and meters, imperial for pounds and inches.
     """
-    _positive(weight=weight, height=height)
+    positive(weight=weight, height=height)
     return neat(round(weight / height**2 * (703 if units == "imperial" else 1), 2))
 
 
@@ -64,7 +58,7 @@ def scale_recipe(amounts: list[float], servings: int, new_servings: int, round_u
         new_servings: For how many people it shall be.
         round_up: Whether to round up to whole numbers.
     """
-    _positive(servings=servings, new_servings=new_servings)
+    positive(servings=servings, new_servings=new_servings)
     scaled = [neat(amount * new_servings / servings) for amount in amounts]
     return [float(-(-amount // 1)) for amount in scaled] if round_up else scaled
 
@@ -80,7 +74,7 @@ def calories_burned(
         minutes: For how long, in minutes.
         weight: How heavy the person is, in kilograms.
     """
-    _positive(minutes=minutes, weight=weight)
+    positive(minutes=minutes, weight=weight)
     equivalent = {"walking": 3.5, "running": 9.8, "cycling": 7.5, "swimming": 6.0}[activity]
     return neat(round(equivalent * weight * minutes / 60, 1))
 

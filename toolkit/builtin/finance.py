@@ -1,19 +1,17 @@
 """Money: prices, tips, interest, loans."""
 
+from collections.abc import Callable
+
+from toolkit.builtin.ranges import fraction, not_negative
 from toolkit.builtin.rounding import money
 from toolkit.declare import tool
 
 
-def _not_negative(**amounts: float) -> None:
-    for name, amount in amounts.items():
-        if amount < 0:
-            raise ValueError(f"{name} must not be negative")
-
-
-def _fraction(**shares: float) -> None:
-    for name, share in shares.items():
-        if not 0 <= share <= 1:
-            raise ValueError(f"{name} is a fraction of 1, for example 0.05; divide percent by 100")
+def _amount(work: Callable[[], float]) -> float:
+    try:
+        return money(work())
+    except OverflowError:
+        raise ValueError("the amount is too large; use smaller values") from None
 
 
 @tool(effect="pure")
@@ -24,7 +22,7 @@ def discounted_price(price: float, discount_percent: float) -> float:
         price: The price before.
         discount_percent: The discount in percent.
     """
-    _not_negative(price=price)
+    not_negative(price=price)
     if not 0 <= discount_percent <= 100:
         raise ValueError("discount_percent must be between 0 and 100")
     return money(price * (1 - discount_percent / 100))
@@ -38,7 +36,7 @@ def add_sales_tax(price: float, tax_percent: float) -> float:
         price: The price before tax.
         tax_percent: The tax in percent.
     """
-    _not_negative(price=price, tax_percent=tax_percent)
+    not_negative(price=price, tax_percent=tax_percent)
     return money(price * (1 + tax_percent / 100))
 
 
@@ -51,7 +49,7 @@ def split_bill(total: float, people: int, tip_percent: float = 0) -> float:
         people: How many people share it.
         tip_percent: A tip in percent to add.
     """
-    _not_negative(total=total, tip_percent=tip_percent)
+    not_negative(total=total, tip_percent=tip_percent)
     if people < 1:
         raise ValueError("people must be 1 or more")
     return money(total * (1 + tip_percent / 100) / people)
@@ -66,11 +64,8 @@ def compound_interest(principal: float, interest_percent: float, years: float) -
         interest_percent: The yearly interest in percent.
         years: For how many years.
     """
-    _not_negative(principal=principal, interest_percent=interest_percent, years=years)
-    try:
-        return money(principal * (1 + interest_percent / 100) ** years)
-    except OverflowError:
-        raise ValueError("the amount is too large; use smaller values") from None
+    not_negative(principal=principal, interest_percent=interest_percent, years=years)
+    return _amount(lambda: principal * (1 + interest_percent / 100) ** years)
 
 
 @tool(effect="pure")
@@ -82,7 +77,7 @@ def monthly_loan_payment(amount: float, interest_percent: float, years: float) -
         interest_percent: The yearly interest in percent.
         years: In how many years it is paid back.
     """
-    _not_negative(amount=amount, interest_percent=interest_percent)
+    not_negative(amount=amount, interest_percent=interest_percent)
     months = round(years * 12)
     if not 1 <= months <= 1200:
         raise ValueError("years must be between 1 month (0.0834) and 100 years")
@@ -99,8 +94,9 @@ def present_value(future_amount: float, discount_rate: float, years: int) -> flo
         discount_rate: The yearly discount rate, for example 0.05.
         years: In how many years it is paid.
     """
-    _fraction(discount_rate=discount_rate)
-    return money(future_amount / (1 + discount_rate) ** years)
+    not_negative(years=years)
+    fraction(discount_rate=discount_rate)
+    return _amount(lambda: future_amount / (1 + discount_rate) ** years)
 
 
 @tool(effect="pure")
@@ -113,10 +109,10 @@ def investment_growth(amount: float, growth_rate: float, years: int, compounds_p
         years: For how many years.
         compounds_per_year: How often interest is added in a year.
     """
-    _fraction(growth_rate=growth_rate)
+    fraction(growth_rate=growth_rate)
     if not 1 <= compounds_per_year <= 366:
         raise ValueError("compounds_per_year must be between 1 and 366")
-    return money(amount * (1 + growth_rate / compounds_per_year) ** (compounds_per_year * years))
+    return _amount(lambda: amount * (1 + growth_rate / compounds_per_year) ** (compounds_per_year * years))
 
 
 @tool(effect="pure")
@@ -128,8 +124,8 @@ def sales_commission(sales: float, commission_rate: float, base_pay: float = 0) 
         commission_rate: The share of the sales that is paid.
         base_pay: A fixed amount paid on top.
     """
-    _not_negative(sales=sales, base_pay=base_pay)
-    _fraction(commission_rate=commission_rate)
+    not_negative(sales=sales, base_pay=base_pay)
+    fraction(commission_rate=commission_rate)
     return money(sales * commission_rate + base_pay)
 
 
@@ -142,8 +138,8 @@ def value_after_depreciation(price: float, depreciation_rate: float, years: int)
         depreciation_rate: The share of its value lost in a year.
         years: How old it is in years.
     """
-    _not_negative(price=price, years=years)
-    _fraction(depreciation_rate=depreciation_rate)
+    not_negative(price=price, years=years)
+    fraction(depreciation_rate=depreciation_rate)
     return money(price * (1 - depreciation_rate) ** years)
 
 
@@ -155,6 +151,6 @@ def salary_after_raise(salary: float, raise_rate: float) -> float:
         salary: The salary before.
         raise_rate: The raise as a share of the salary.
     """
-    _not_negative(salary=salary)
-    _fraction(raise_rate=raise_rate)
+    not_negative(salary=salary)
+    fraction(raise_rate=raise_rate)
     return money(salary * (1 + raise_rate))

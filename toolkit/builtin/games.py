@@ -45,6 +45,8 @@ def pick_random(items: list[str], count: int = 1, allow_repeats: bool = False) -
         count: How many to pick.
         allow_repeats: Whether the same entry may be picked again.
     """
+    if not items:
+        raise ValueError("items is empty; add some")
     if not 1 <= count <= (1000 if allow_repeats else len(items)):
         raise ValueError("count must be 1 or more, and without repeats no more than there are items")
     return random.choices(items, k=count) if allow_repeats else random.sample(items, count)

@@ -3,14 +3,9 @@
 import math
 from typing import Literal
 
+from toolkit.builtin.ranges import positive
 from toolkit.builtin.rounding import neat
 from toolkit.declare import tool
-
-
-def _positive(**sizes: float) -> None:
-    for name, size in sizes.items():
-        if size <= 0:
-            raise ValueError(f"{name} must be greater than 0")
 
 
 @tool(effect="pure")
@@ -20,7 +15,7 @@ def circle_area(radius: float) -> float:
     Args:
         radius: The radius.
     """
-    _positive(radius=radius)
+    positive(radius=radius)
     return neat(round(math.pi * radius**2, 6))
 
 
@@ -31,7 +26,7 @@ def circle_circumference(radius: float) -> float:
     Args:
         radius: The radius.
     """
-    _positive(radius=radius)
+    positive(radius=radius)
     return neat(round(2 * math.pi * radius, 6))
 
 
@@ -43,7 +38,7 @@ def rectangle_area(width: float, height: float) -> float:
         width: One side.
         height: The other side.
     """
-    _positive(width=width, height=height)
+    positive(width=width, height=height)
     return neat(width * height)
 
 
@@ -55,7 +50,7 @@ def triangle_area(base: float, height: float) -> float:
         base: The base.
         height: The height over the base.
     """
-    _positive(base=base, height=height)
+    positive(base=base, height=height)
     return neat(base * height / 2)
 
 
@@ -67,7 +62,7 @@ def hypotenuse(first_leg: float, second_leg: float) -> float:
         first_leg: One short side.
         second_leg: The other short side.
     """
-    _positive(first_leg=first_leg, second_leg=second_leg)
+    positive(first_leg=first_leg, second_leg=second_leg)
     return neat(round(math.hypot(first_leg, second_leg), 6))
 
 
@@ -78,7 +73,7 @@ def sphere_volume(radius: float) -> float:
     Args:
         radius: The radius.
     """
-    _positive(radius=radius)
+    positive(radius=radius)
     return neat(round(4 / 3 * math.pi * radius**3, 6))
 
 
@@ -90,7 +85,7 @@ def cylinder_volume(radius: float, height: float) -> float:
         radius: The radius of its base.
         height: Its height.
     """
-    _positive(radius=radius, height=height)
+    positive(radius=radius, height=height)
     return neat(round(math.pi * radius**2 * height, 6))
 
 
@@ -106,5 +101,5 @@ def box_volume(
         height: Its height in centimeters.
         unit: The unit of the answer.
     """
-    _positive(length=length, width=width, height=height)
+    positive(length=length, width=width, height=height)
     return neat(length * width * height / (1000 if unit == "liters" else 1))

@@ -3,6 +3,7 @@
 import statistics
 from typing import Literal
 
+from toolkit.builtin.ranges import fraction, not_negative
 from toolkit.builtin.rounding import neat
 from toolkit.declare import tool
 
@@ -103,8 +104,7 @@ def chance_at_least_once(probability: float, tries: int) -> float:
         probability: How likely it is in one try, from 0 to 1.
         tries: How many tries.
     """
-    if not 0 <= probability <= 1:
-        raise ValueError("probability must be between 0 and 1; divide percent by 100")
+    fraction(probability=probability)
     if tries < 1:
         raise ValueError("tries must be 1 or more")
     return neat(1 - (1 - probability) ** tries)
@@ -118,8 +118,6 @@ def expected_failures(items: int, failure_rate: float) -> float:
         items: How many there are.
         failure_rate: The share that fails.
     """
-    if items < 0:
-        raise ValueError("items must not be negative")
-    if not 0 <= failure_rate <= 1:
-        raise ValueError("failure_rate is a fraction of 1, for example 0.05; divide percent by 100")
+    not_negative(items=items)
+    fraction(failure_rate=failure_rate)
     return neat(items * failure_rate)
