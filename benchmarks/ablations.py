@@ -46,6 +46,7 @@ ABLATIONS = {
     "unconstrained": Ablation({"agent.serving.vllm_process.constrain_calls": False}, SERVING),
     "no-replay": Ablation({"evolver.dataset.replay_share": 0.0}, ROUND_2),
     "shared-maker": Ablation({"evolver.make.maker": "solver"}, ROUND_2),
+    "own-maker": Ablation({"evolver.make.maker": "own"}, ROUND_2),
 }
 """``--rounds 1`` against 3 needs none: each round of the full run is a row."""
 

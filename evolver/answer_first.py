@@ -24,7 +24,7 @@ from toolkit.tool import Tool, ToolCall, ToolResult
 
 BATCH = 3
 """Calls sampled for a tool before the next tool has its turn: a deadline then cuts all tools alike."""
-_WRITTEN = 2
+WRITTEN = 2
 """Calls of a batch for which requests are written."""
 _LONGEST_PATTERN = 600
 """Characters; results that need more are no sentence."""
@@ -69,7 +69,7 @@ class AnswerFirst:
         # A small model says nothing but the examples in a tool's own description: they are for when all else failed.
         prompt = _arguments_prompt(tool, seed, examples=batch > 0 and tool.name not in known)
         made: list[Trace] = []
-        for call, result in islice(self._working_calls(tool, prompt, dropped), _WRITTEN):
+        for call, result in islice(self._working_calls(tool, prompt, dropped), WRITTEN):
             if self._late():
                 dropped["out_of_time"] += 1
                 break

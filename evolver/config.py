@@ -40,7 +40,11 @@ class MakeConfig(Section):
     allow_reads: Annotated[bool, Field(description="execute tools declared `reads`")] = False
     concurrency: Annotated[int, Field(ge=1, le=256)] = 24
     max_minutes: Annotated[float, Field(gt=0, le=1440)] = 5.0
-    maker: Annotated[Literal["base", "solver"], Field(description="who makes: `base`, or what serves")] = "base"
+    maker: Annotated[
+        Literal["base", "solver", "own"], Field(description="who makes: `base`, what serves, or an adapter of its own")
+    ] = "base"
+    own_minutes: Annotated[float, Field(gt=0, le=1440, description="of training the maker's own adapter")] = 4.0
+    trial_tools: Annotated[int, Field(ge=1, le=1000, description="tools on which it is tried against `base`")] = 24
     tools_per_cycle: Annotated[Count, Field(description="requests for which the model writes a tool; 0: none")] = 0
     tools_for_others: Annotated[Share, Field(description="of these: requests that are not unserved")] = 0.25
     codes_per_tool: Annotated[int, Field(ge=1, le=64, description="functions sampled for a tool until one passes")] = 4

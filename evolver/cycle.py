@@ -4,7 +4,8 @@ Each stage gets the values before it and returns a frozen value; it is stored in
 done, its marker. A cycle that was cut off goes on at the first stage without one.
 """
 
-from contextlib import ExitStack
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -15,7 +16,7 @@ from agent.errors import AdapterError, ModelUnavailable
 from agent.interaction_log import InteractionLog
 from agent.messages import BASE
 from agent.model_client import HttpModelClient
-from agent.serving import active_adapter, default_model, state
+from agent.serving import active_adapter, default_model, state, vllm_admin
 from agent.serving.gateway import ALIAS
 from agent.serving.state import ServingState
 from evolver import (
@@ -26,6 +27,7 @@ from evolver import (
     lease,
     make,
     mine,
+    own_maker,
     proof,
     release,
     request_log,
@@ -42,6 +44,7 @@ from evolver.generate import Generator
 from evolver.jsonl import read_lines
 from evolver.ledger import CycleRow, Ledger
 from evolver.markers import cycle_folder, read_marker
+from evolver.own_maker import OwnMaker
 from evolver.probe import probe
 from evolver.proof import Proved
 from evolver.request_log import RequestLog
@@ -49,7 +52,7 @@ from evolver.scoring import score_requests
 from evolver.stages import Progress, Stages, summary
 from evolver.text import normalised
 from evolver.tool_pool import ToolPool
-from evolver.train import progress_remark, train
+from evolver.train import TrainConfig, progress_remark, train
 from evolver.types import Adapter, Dataset, EvalReport, GateDecision, Made, Mined, ToolsMade, Trace, Varied, Verified
 from toolkit.errors import SandboxUnavailable
 from toolkit.execute import Executor, open_executor
@@ -68,6 +71,7 @@ class CycleReport:
     """How a cycle ended, with the values of its stages as far as it came."""
 
     cycle: CycleRow
+    maker: OwnMaker | None = None
     tools: ToolsMade | None = None
     made: Made | None = None
     verified: Verified | None = None
@@ -126,6 +130,7 @@ def report_of(config: Config, ledger: Ledger, number: int) -> CycleReport:
 
     return CycleReport(
         cycle=ledger.cycles(number)[0],
+        maker=value("maker", OwnMaker),
         tools=value("tools", ToolsMade),
         made=value("make", Made),
         verified=value("verify", Verified),
@@ -161,19 +166,18 @@ class _Run:
         self._servers = proof.servers(self._config.agent.serving, self._serving)
         url, key = self._serving.gateway_url, self._serving.gateway_key
         self._client = stack.enter_context(HttpModelClient(url, key))
-        record = RequestLog(self._folder / request_log.NAME)
-        make = self._evolver.make
-        model = BASE if make.maker == "base" else active_adapter.read(self._config.data_folder).name
-        self._generator = stack.enter_context(
-            Generator(url, api_key=key, model=model, concurrency=make.concurrency, record=record)
-        )
+        self._record = RequestLog(self._folder / request_log.NAME)
+        serves = active_adapter.read(self._config.data_folder).name
+        self._generator = stack.enter_context(self._asking(serves if self._evolver.make.maker == "solver" else BASE))
 
     def all_stages(self) -> None:
         mined = self._stages.run("mine", Mined, self._mine)
-        if tool_makers.wanted(self._evolver.make):
-            self._stages.run("tools", ToolsMade, lambda: self._make_tools(mined))
-        self._lessons = tool_makers.lesson_executor(self._executor, self._pool)
-        made = self._stages.run("make", Made, lambda: self._make(mined))
+        own = self._stages.run("maker", OwnMaker, self._own_maker) if self._evolver.make.maker == "own" else None
+        with self._making(own) as generator:
+            if tool_makers.wanted(self._evolver.make):
+                self._stages.run("tools", ToolsMade, lambda: self._make_tools(mined, generator))
+            self._lessons = tool_makers.lesson_executor(self._executor, self._pool)
+            made = self._stages.run("make", Made, lambda: self._make(mined, generator))
         verified = self._stages.run("verify", Verified, lambda: self._verify(made))
         if not any(maker != "small_talk" for maker in verified.kept_by_maker):
             self._end("nothing_to_do", "no trace with a call was kept", mined)
@@ -195,29 +199,64 @@ class _Run:
         config = self._evolver.mine
         return mine.mine(config, new, context=earlier, probe=self._probe() if config.probed else None)
 
+    def _asking(self, model: str) -> Generator:
+        url, key, most = self._serving.gateway_url, self._serving.gateway_key, self._evolver.make.concurrency
+        return Generator(url, api_key=key, model=model, concurrency=most, record=self._record)
+
+    def _own_maker(self) -> OwnMaker:
+        config = self._evolver.train.model_copy(update={"max_minutes": self._evolver.make.own_minutes})
+        return own_maker.learn(
+            self._evolver.make,
+            self._earlier(),
+            self._executor,
+            self._folder / "maker",
+            seed=self._evolver.seed + self._number,
+            base=self._generator,
+            train=lambda lessons: self._trained(f"maker-{self._number:04d}", lessons, config, stage="maker"),
+            asking=self._asking_own,
+            judged=lambda traces, folder: self._verified(traces, self._executor, folder, stage="maker"),
+        )
+
+    @contextmanager
+    def _asking_own(self, maker: Adapter) -> Iterator[Generator]:
+        """It is loaded meanwhile."""
+        release.load(maker, self._serving, self._servers, base_sha256=self._base_sha256())
+        try:
+            with self._asking(maker.name) as generator:
+                yield generator
+        finally:
+            with suppress(AdapterError, ModelUnavailable):
+                vllm_admin.unload(self._serving.vllm_url, self._serving.vllm_key, maker.name)
+
+    def _making(self, own: OwnMaker | None) -> AbstractContextManager[Generator]:
+        """Who makes."""
+        if own is None or own.adapter is None or not own.makes:
+            return nullcontext(self._generator)
+        return self._asking_own(own.adapter)
+
     def _probe(self) -> mine.Probe:
         index, shown = ToolIndex(self._executor.registry), self._config.agent.prompt.tools_in_prompt
         max_tokens = self._evolver.evaluate.max_tokens
         return lambda text: probe(text, ALIAS, self._client, index, shown=shown, max_tokens=max_tokens)
 
-    def _make_tools(self, mined: Mined) -> ToolsMade:
+    def _make_tools(self, mined: Mined, generator: Generator) -> ToolsMade:
         return tool_makers.make_tools(
             self._evolver.make,
             mined,
             self._executor,
-            self._generator,
+            generator,
             self._pool,
             cycle=self._number,
             seed=self._evolver.seed + self._number,
             held_out=suites.Fingerprints(),
         )
 
-    def _make(self, mined: Mined) -> Made:
+    def _make(self, mined: Mined, generator: Generator) -> Made:
         return make.make(
             self._evolver.make,
             self._lessons.registry,
             self._lessons,
-            self._generator,
+            generator,
             mined,
             self._folder / "traces.jsonl",
             seed=self._evolver.seed + self._number,
@@ -225,17 +264,20 @@ class _Run:
         )
 
     def _verify(self, made: Made) -> Verified:
+        return self._verified(read_lines(made.file, Trace), self._lessons, self._folder, stage="verify")
+
+    def _verified(self, traces: Sequence[Trace], executor: Executor, folder: Path, *, stage: str) -> Verified:
         return verify.verify(
             self._evolver.verify,
-            read_lines(made.file, Trace),
-            self._lessons,
-            self._folder,
-            index=ToolIndex(self._lessons.registry),
+            traces,
+            executor,
+            folder,
+            index=ToolIndex(executor.registry),
             generator=self._generator,
             known={normalised(trace.request) for trace in self._earlier()},
             held_out=suites.Fingerprints(),
             allow_reads=self._evolver.make.allow_reads,
-            on_progress=lambda share: self._say("verify", share, ""),
+            on_progress=lambda share: self._say(stage, share, ""),
         )
 
     def _vary(self, made: Made, verified: Verified) -> Varied:
@@ -274,18 +316,37 @@ class _Run:
         return tenants if set(tenants) - {""} else {}
 
     def _train(self, data: Dataset) -> Adapter:
-        name = f"adapter-{self._number:04d}"
+        tenants, parent = self._tenants(), self._parent()
+        return self._trained(
+            f"adapter-{self._number:04d}",
+            data.folder,
+            self._evolver.train,
+            stage="train",
+            parent=parent,
+            tenants=tenants,
+        )
+
+    def _trained(
+        self,
+        name: str,
+        lessons: Path,
+        config: TrainConfig,
+        *,
+        stage: str,
+        parent: Path | None = None,
+        tenants: Mapping[str, int] | None = None,
+    ) -> Adapter:
         folder = release.adapters_folder(self._config.data_folder) / name
         if not (folder / adapter_files.MANIFEST).exists():
             train(
-                self._evolver.train,
-                data.folder,
+                config,
+                lessons,
                 self._model_folder(),
                 folder,
                 name=name,
-                parent=self._parent(),
-                tenants=self._tenants(),
-                on_progress=self._say_training,
+                parent=parent,
+                tenants=tenants,
+                on_progress=lambda event: self._say_training(event, stage),
             )
         return Adapter(name=name, folder=folder, sha256=adapter_files.manifest_sha256(folder))
 
@@ -296,11 +357,11 @@ class _Run:
             return None
         return release.adapters_folder(self._config.data_folder) / serving
 
-    def _say_training(self, event: dict[str, Any]) -> None:
+    def _say_training(self, event: dict[str, Any], stage: str) -> None:
         if event["event"] == "loaded":
-            self._say("train", 0.0, event["unshared"] or "")
+            self._say(stage, 0.0, event["unshared"] or "")
         elif event["event"] == "step":
-            self._say("train", event["step"] / event["steps"], progress_remark(event))
+            self._say(stage, event["step"] / event["steps"], progress_remark(event))
 
     def _load(self, adapter: Adapter, data: Dataset) -> Proved:
         manifest = adapter_files.read_manifest(adapter.folder)

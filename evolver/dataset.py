@@ -5,20 +5,17 @@ lessons that rightly do not, the same requests on both sides: what differs is wh
 /0004). Lessons of one context share its tokens, which the trainer computes once.
 """
 
-import hashlib
 import json
-import os
 import random
-import shutil
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
-from evolver.adapter_files import flush
 from evolver.ask import ask
 from evolver.chain import chain
 from evolver.compose import compose
 from evolver.config import DatasetConfig
+from evolver.dataset_folder import folder_sha256, publish
 from evolver.definitions import definition_rows
 from evolver.disguise import disguised, retold
 from evolver.loosen import loosened
@@ -60,7 +57,7 @@ def build(
     train += definition_rows(tools, defining, seed=seed)
     wordings = [trace for trace in held if not trace.source]
     valid = maker.rows(wordings) + maker.spoken(held) + maker.out_of_place(wordings)
-    _publish(folder, {"train.jsonl": train, "valid.jsonl": valid})
+    publish(folder, {"train.jsonl": train, "valid.jsonl": valid})
     return Dataset(
         folder=folder,
         sha256=folder_sha256(folder),
@@ -236,25 +233,3 @@ class _RowMaker:
         chosen = near[: -(-count // 2)]
         taken = {trace.id for trace in chosen}
         return [*chosen, *(t for t in missing if t.id not in taken)][:count]
-
-
-def _publish(folder: Path, files: dict[str, list[Row]]) -> None:
-    draft = folder.with_name(f".{folder.name}.draft")
-    shutil.rmtree(draft, ignore_errors=True)
-    draft.mkdir(parents=True)
-    for name, rows in files.items():
-        with (draft / name).open("w", encoding="utf-8") as file:
-            file.writelines(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
-            file.flush()
-            os.fsync(file.fileno())
-    flush(draft)
-    shutil.rmtree(folder, ignore_errors=True)
-    draft.rename(folder)
-
-
-def folder_sha256(folder: Path) -> str:
-    """The hash by which a dataset folder is known."""
-    total = hashlib.sha256()
-    for path in sorted(folder.glob("*.jsonl")):
-        total.update(path.read_bytes())
-    return total.hexdigest()

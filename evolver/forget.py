@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from agent.interaction_log import InteractionLog
-from evolver.dataset import folder_sha256
+from evolver.dataset_folder import folder_sha256
 from evolver.ledger import Ledger
 from evolver.markers import read_marker, write_marker
 from evolver.tool_pool import ToolPool

@@ -16,17 +16,18 @@ from evolver.ledger import AdapterRow, Ledger
 
 _TURNS_LAST = 3600.0
 """Seconds. A turn keeps the adapter with which it began: what served as lately is not removed."""
-_WORK = re.compile(r"\.(adapter-(\d+))\.(work|draft)")
+_WORK = re.compile(r"\.(?:adapter|maker)-(\d+)\.(?:work|draft)|maker-(\d+)")
+"""Of a cycle; a maker's own adapter goes as a whole."""
 
 
 def sweep(data_folder: Path, ledger: Ledger) -> None:
-    """Take away what crashed and failed runs left: work folders of cycles that ended, folders that the ledger has
-    removed, drafts of the pointer file."""
+    """Take away what crashed and failed runs left, and makers: work folders and makers' adapters of cycles that ended,
+    folders that the ledger has removed, drafts of the pointer file."""
     adapters = data_folder / "adapters"
-    running = {f"adapter-{row.number:04d}" for row in ledger.cycles() if row.status == "running"}
-    for folder in adapters.glob(".adapter-*"):
+    running = {row.number for row in ledger.cycles() if row.status == "running"}
+    for folder in adapters.glob("*"):
         found = _WORK.fullmatch(folder.name)
-        if found and found[1] not in running:
+        if found and int(found[1] or found[2]) not in running:
             shutil.rmtree(folder, ignore_errors=True)
     for row in ledger.adapters():
         if row.state == "removed":

@@ -12,12 +12,14 @@ from typing import Any
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
+from agent.messages import BASE
 from agent.terminal import neutral
 from evolver import adapter_files
 from evolver.audit import Judged, read_judged
 from evolver.cycle import CycleReport
 from evolver.forget import Forgotten
 from evolver.ledger import AdapterRow, CycleRow, Evaluation, Release
+from evolver.own_maker import OwnMaker
 from evolver.request_log import read_requests
 from evolver.types import ChatReport, EvalReport, Rate, ToolsMade
 
@@ -77,6 +79,8 @@ class ProgressBars:
 def cycle_text(report: CycleReport) -> str:
     """What a cycle did, on one screen."""
     lines = [f"cycle {report.cycle.number}: {report.cycle.status}"]
+    if report.maker is not None:
+        lines.append(_maker_text(report.maker))
     if report.tools is not None:
         lines += tools_text(report.tools)
     if report.made is not None:
@@ -113,6 +117,16 @@ def _learned(manifest: adapter_files.Manifest) -> str:
         f"{metrics.loss_last:.2f}; {metrics.tokens_computed} tokens computed, {metrics.tokens_saved} saved"
     )
     return f"{text}; prefixes were not shared: {unshared}" if unshared else text
+
+
+def _maker_text(own: OwnMaker) -> str:
+    """What the maker's own adapter was worth."""
+    if own.adapter is None:
+        return f"maker     base: {own.lessons} lessons are too few for an adapter of its own"
+    chosen = own.adapter.name if own.makes else BASE
+    return (
+        f"maker     {chosen}: {own.own.hits} of {own.own.n} calls were kept that it made, {own.base.hits} of the base's"
+    )
 
 
 def tools_text(tools: ToolsMade) -> list[str]:

@@ -11,15 +11,20 @@ from evolver.training.prefix_tree import Lesson
 
 
 class Row(BaseModel):
-    """One line of train.jsonl or valid.jsonl. ``targets`` are indices of the assistant messages that carry loss;
-    ``open_end`` says that the last of them was cut off, so that its end carries none."""
+    """One line of train.jsonl or valid.jsonl: a conversation, or a ``prompt`` and the ``completion`` that carries loss.
+
+    ``targets`` are indices of the assistant messages that carry loss; ``open_end`` says that the last of them was cut
+    off, so that its end carries none.
+    """
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 
     id: str
-    messages: list[dict[str, Any]]
+    messages: list[dict[str, Any]] = []
     tools: list[dict[str, Any]] = []
-    targets: list[int]
+    targets: list[int] = []
+    prompt: str = ""
+    completion: str = ""
     open_end: bool = False
     decision: Literal["call", "no_call"] | None = None
     weight: float = 1.0
@@ -51,7 +56,9 @@ def read_rows(path: Path) -> Iterator[Row]:
 
 
 def _check(row: Row) -> None:
-    if not row.targets or not row.weight > 0:
+    if bool(row.completion) != bool(row.prompt) or (row.completion and (row.messages or row.decision)):
+        raise RowInvalid(f"row {row.id}: a prompt and its completion, without messages and a decision, or neither")
+    if not (row.targets or row.completion) or not row.weight > 0:
         raise RowInvalid(f"row {row.id}: no target message, or a weight that is not positive")
     for index in row.targets:
         if not 0 <= index < len(row.messages) or row.messages[index].get("role") != "assistant":
@@ -62,8 +69,13 @@ def lessons(row: Row, tokenizer: Tokenizer, template: str) -> list[Lesson]:
     """One lesson for each target message: the serving prompt's tokens, then the answer's through its end marker.
 
     Prompt and answer are tokenised apart, as serving does: the model reads the prompt's tokens and writes its own. The
-    first lesson carries the row's decision.
+    first lesson carries the row's decision. A completion of a prompt is one lesson, of the tokens that vLLM would read
+    and write; its end carries no loss.
     """
+    if row.completion:
+        start = tokenizer.encode(row.prompt)
+        tokens = (*start, *tokenizer.encode(row.completion, add_special_tokens=False))
+        return [Lesson(row.id, tokens, tuple(range(len(start), len(tokens))), row.weight, None)]
     messages = [_with_parsed_arguments(message) for message in row.messages]
 
     def text(count: int, *, prompt: bool) -> str:

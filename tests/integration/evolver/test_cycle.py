@@ -537,23 +537,3 @@ def test_without_a_budget_no_tool_is_made_and_no_code_runs(here: World) -> None:
     assert here.run().tools is None
     assert "tools" not in here.begun()
     assert "made" not in {module for module, _ in here.sandbox.calls}
-
-
-@pytest.mark.parametrize(("maker", "second"), [("base", "base"), ("solver", NAME)])
-def test_who_makes_is_the_base_model_or_what_serves(here: World, maker: str, second: str) -> None:
-    make = here.config.evolver.make.model_copy(update={"maker": maker})
-    evolver = here.config.evolver.model_copy(update={"make": make})
-    here.config = here.config.model_copy(update={"evolver": evolver})
-
-    def makers() -> set[tuple[str, bool]]:
-        """Who was asked to continue a text, and who for an answer without tools; proofs only read one."""
-        asked = [request for request in here.server.requests if "prompt_logprobs" not in request]
-        asked = [request for request in asked if "prompt" in request or not request.get("tools")]
-        here.server.requests.clear()
-        return {(request["model"], "prompt" in request) for request in asked}
-
-    assert here.run().cycle.status == "promoted"
-    assert makers() == {("base", True), ("base", False)}
-    here.log("add 5 and 9 to prices, please", ("add_prices", {"first": 5, "second": 9}, 14))
-    here.run()
-    assert makers() == {(second, True), ("base", False)}

@@ -7,7 +7,7 @@ import pytest
 
 from agent.interaction_log import InteractionLog
 from agent.messages import Message
-from evolver.dataset import folder_sha256
+from evolver.dataset_folder import folder_sha256
 from evolver.forget import forget
 from evolver.jsonl import append_lines, read_lines
 from evolver.ledger import Ledger

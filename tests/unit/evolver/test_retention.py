@@ -95,7 +95,8 @@ def test_a_removal_that_was_cut_off_is_finished_and_work_of_ended_cycles_goes(tm
     ledger.judge_adapter("adapter-0003", "removed")
     number = ledger.open_cycle().number
     ended, running = tmp_path / "adapters" / ".adapter-0004.work", tmp_path / "adapters" / f".adapter-{number:04d}.work"
-    for folder in (ended, running, tmp_path / "adapters" / ".adapter-0002.draft"):
+    makers = [tmp_path / "adapters" / f"maker-{cycle:04d}" for cycle in (1, number)]
+    for folder in (ended, running, tmp_path / "adapters" / ".adapter-0002.draft", *makers):
         (folder / "inner").mkdir(parents=True)
     draft = tmp_path / f".{active_adapter.FILE}.abc"
     draft.touch()
@@ -103,6 +104,7 @@ def test_a_removal_that_was_cut_off_is_finished_and_work_of_ended_cycles_goes(tm
     assert names(tmp_path) == [1, 2, 4, 5]
     assert sorted(folder.name for folder in (tmp_path / "adapters").glob(".*")) == [running.name]
     assert not draft.exists()
+    assert [maker.exists() for maker in makers] == [False, True]
 
 
 def test_one_that_was_marked_and_not_unloaded_is_unloaded_the_next_time(tmp_path: Path, ledger: Ledger) -> None:
