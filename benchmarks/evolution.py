@@ -32,7 +32,8 @@ from agent.serving.state import ServingState
 from evolver.adapter_files import MANIFEST
 from evolver.backup import back_up
 from evolver.config import Config
-from evolver.cycle import CycleReport, report_of, run_cycle
+from evolver.cycle import run_cycle
+from evolver.cycle_report import CycleReport, report_of
 from evolver.demo import answer_requests
 from evolver.jsonl import append_lines, read_lines
 from evolver.ledger import Ledger

@@ -6,11 +6,8 @@ done, its marker. A cycle that was cut off goes on at the first stage without on
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext, suppress
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
-
-from pydantic import BaseModel
+from typing import Any
 
 from agent.errors import AdapterError, ModelUnavailable
 from agent.interaction_log import InteractionLog
@@ -38,13 +35,13 @@ from evolver import (
     verify,
 )
 from evolver.config import Config
+from evolver.cycle_report import CycleReport, report_of
 from evolver.effects import harmless
 from evolver.errors import DiskFull, StageError, disk_is_full
 from evolver.generate import Generator
 from evolver.jsonl import read_lines
 from evolver.ledger import CycleRow, Ledger
-from evolver.markers import cycle_folder, read_marker
-from evolver.own_maker import OwnMaker
+from evolver.markers import cycle_folder
 from evolver.probe import probe
 from evolver.proof import Proved
 from evolver.request_log import RequestLog
@@ -53,34 +50,27 @@ from evolver.stages import Progress, Stages, summary
 from evolver.text import normalised
 from evolver.tool_pool import ToolPool
 from evolver.train import TrainConfig, progress_remark, train
-from evolver.types import Adapter, Dataset, EvalReport, GateDecision, Made, Mined, ToolsMade, Trace, Varied, Verified
+from evolver.types import (
+    Adapter,
+    Dataset,
+    EvalReport,
+    GateDecision,
+    Made,
+    Mined,
+    OwnMaker,
+    ToolsMade,
+    Trace,
+    Varied,
+    Verified,
+)
 from toolkit.errors import SandboxUnavailable
 from toolkit.execute import Executor, open_executor
 from toolkit.search import ToolIndex
-
-V = TypeVar("V", bound=BaseModel)
 
 _REPAIRABLE = 200
 """Interactions before the new ones that a new turn may repair."""
 
 STAGES = ("mine", "make", "verify", "vary", "dataset", "train", "load", "evaluate", "gate", "promote")
-
-
-@dataclass(frozen=True)
-class CycleReport:
-    """How a cycle ended, with the values of its stages as far as it came."""
-
-    cycle: CycleRow
-    maker: OwnMaker | None = None
-    tools: ToolsMade | None = None
-    made: Made | None = None
-    verified: Verified | None = None
-    varied: Varied | None = None
-    dataset: Dataset | None = None
-    adapter: Adapter | None = None
-    incumbent: EvalReport | None = None
-    candidate: EvalReport | None = None
-    decision: GateDecision | None = None
 
 
 def run_cycle(
@@ -119,28 +109,6 @@ def _run_cycle(config: Config, ledger: Ledger, on_progress: Progress) -> CycleRe
         ledger.end_cycle(cycle.number, "failed", f"{type(error).__name__}: {error}")
         retention.sweep(config.data_folder, ledger)
     return report_of(config, ledger, cycle.number)
-
-
-def report_of(config: Config, ledger: Ledger, number: int) -> CycleReport:
-    """What cycle ``number``, which there must be, gave so far."""
-    folder = cycle_folder(config.data_folder, number)
-
-    def value(stage: str, model: type[V]) -> V | None:
-        return read_marker(folder / f"{stage}.json", model)
-
-    return CycleReport(
-        cycle=ledger.cycles(number)[0],
-        maker=value("maker", OwnMaker),
-        tools=value("tools", ToolsMade),
-        made=value("make", Made),
-        verified=value("verify", Verified),
-        varied=value("vary", Varied),
-        dataset=value("dataset", Dataset),
-        adapter=value("train", Adapter),
-        incumbent=value("incumbent", EvalReport),
-        candidate=value("evaluate", EvalReport),
-        decision=value("gate", GateDecision),
-    )
 
 
 class _Run:

@@ -22,7 +22,8 @@ from agent.serving import background, state
 from agent.serving.state import ServingState
 from evolver import suites
 from evolver.config import Config
-from evolver.cycle import CycleReport, run_cycle
+from evolver.cycle import run_cycle
+from evolver.cycle_report import CycleReport
 from evolver.ledger import Ledger
 from evolver.scoring import score_requests
 from evolver.show import ProgressBars, cycle_text

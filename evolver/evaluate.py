@@ -5,7 +5,6 @@ clock, dice), or that are not run because they act on the world, by their argume
 """
 
 import json
-import math
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -15,14 +14,14 @@ from agent.loop import Agent
 from agent.messages import Trajectory
 from evolver.jsonl import append_lines, read_lines
 from evolver.suites import Item, Suite
-from evolver.types import Call, EvalReport, ItemScore, Rate
+from evolver.types import Call, EvalReport, ItemScore
+from evolver.wilson import rate
 from toolkit.execute import Executor
 from toolkit.tool import Effect, ToolCall, ToolErrorKind, ToolResult, render_result
 
 Progress = Callable[[float], None]
 Asked = TypeVar("Asked", bound="Identified")
 
-_Z95 = 1.959963984540054
 _SEEN_LENGTH = 300
 _MALFORMED = (ToolErrorKind.MALFORMED_CALL, ToolErrorKind.INVALID_ARGUMENTS, ToolErrorKind.UNKNOWN_TOOL)
 
@@ -123,17 +122,6 @@ def report(suite: Named, model: str, items: Sequence[ItemScore]) -> EvalReport:
         failed=sum(item.failed for item in items),
         items=tuple(items),
     )
-
-
-def rate(hits: int, n: int) -> Rate:
-    """``hits`` of ``n`` with the 95 % Wilson score interval (Wilson 1927)."""
-    if n == 0:
-        return Rate(hits=0, n=0, low=0.0, high=1.0)
-    share = hits / n
-    scale = 1 + _Z95**2 / n
-    middle = (share + _Z95**2 / (2 * n)) / scale
-    half = _Z95 * math.sqrt(share * (1 - share) / n + _Z95**2 / (4 * n * n)) / scale
-    return Rate(hits=hits, n=n, low=max(0.0, middle - half), high=min(1.0, middle + half))
 
 
 def is_malformed(turn: Trajectory) -> bool:

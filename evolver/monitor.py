@@ -8,6 +8,7 @@ from agent.messages import BASE, Interaction
 from evolver.config import MonitorConfig
 from evolver.turns import troubles, whole_turns
 from evolver.types import Frozen
+from evolver.wilson import interval
 
 
 class Finding(Frozen):
@@ -45,15 +46,8 @@ def watch(config: MonitorConfig, interactions: Sequence[Interaction], *, current
 def _least_difference(new: int, n_new: int, old: int, n_old: int, z: float) -> float:
     """The lower limit of the difference of two shares (Newcombe 1998, method 10, from Wilson's intervals)."""
     p_new, p_old = new / n_new, old / n_old
-    low, high = _wilson(new, n_new, z)[0], _wilson(old, n_old, z)[1]
+    low, high = interval(new, n_new, z)[0], interval(old, n_old, z)[1]
     return p_new - p_old - math.hypot(p_new - low, high - p_old)
-
-
-def _wilson(hits: int, n: int, z: float) -> tuple[float, float]:
-    share, scale = hits / n, 1 + z**2 / n
-    middle = (share + z**2 / (2 * n)) / scale
-    half = z * math.sqrt(share * (1 - share) / n + z**2 / (4 * n * n)) / scale
-    return middle - half, middle + half
 
 
 def _slower(

@@ -24,12 +24,12 @@ from evolver.config import MakeConfig
 from evolver.dataset_folder import publish
 from evolver.definitions import in_words, true_definition
 from evolver.effects import for_lessons
-from evolver.evaluate import rate
 from evolver.generate import Generator
 from evolver.jsonl import read_lines
 from evolver.tool_makers import wanted
 from evolver.tool_shots import definition_prompt
-from evolver.types import Adapter, Frozen, Rate, Trace, Verified
+from evolver.types import Adapter, OwnMaker, Rate, Trace, Verified
+from evolver.wilson import rate
 from toolkit.execute import Executor
 from toolkit.registry import ToolRegistry
 from toolkit.search import ToolIndex
@@ -40,23 +40,6 @@ Lesson = dict[str, object]
 FEWEST_LESSONS = 100
 """Below, an adapter learns these by heart."""
 _HELD_BACK = 0.15
-
-
-class OwnMaker(Frozen):
-    """The maker of one cycle. ``adapter`` None: there were too few ``lessons``.
-
-    ``base`` and ``own``: how many of the calls that each tried to make on the same tools were kept in the end.
-    """
-
-    lessons: int
-    adapter: Adapter | None = None
-    base: Rate = rate(0, 0)
-    own: Rate = rate(0, 0)
-
-    @property
-    def makes(self) -> bool:
-        """Whether it makes, and not the base model."""
-        return self.adapter is not None and self.own.hits > self.base.hits
 
 
 def learn(

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 from evolver import cycle
 from evolver.config import Config
-from evolver.cycle import CycleReport
+from evolver.cycle_report import CycleReport
 from evolver.ledger import Ledger
 from evolver.stages import Progress
 

@@ -16,12 +16,11 @@ from agent.messages import BASE
 from agent.terminal import neutral
 from evolver import adapter_files
 from evolver.audit import Judged, read_judged
-from evolver.cycle import CycleReport
+from evolver.cycle_report import CycleReport
 from evolver.forget import Forgotten
 from evolver.ledger import AdapterRow, CycleRow, Evaluation, Release
-from evolver.own_maker import OwnMaker
 from evolver.request_log import read_requests
-from evolver.types import ChatReport, EvalReport, Rate, ToolsMade
+from evolver.types import ChatReport, EvalReport, OwnMaker, Rate, ToolsMade
 
 _STAGE_WIDTH = 10
 _MOST_REASONS = 12
@@ -121,7 +120,7 @@ def _learned(manifest: adapter_files.Manifest) -> str:
 
 def _maker_text(own: OwnMaker) -> str:
     """What the maker's own adapter was worth."""
-    if own.adapter is None:
+    if own.adapter is None or own.base is None or own.own is None:
         return f"maker     base: {own.lessons} lessons are too few for an adapter of its own"
     chosen = own.adapter.name if own.makes else BASE
     return (

@@ -239,6 +239,23 @@ class Rate(Frozen):
         return self.hits / self.n if self.n else 0.0
 
 
+class OwnMaker(Frozen):
+    """The maker of one cycle. ``adapter`` None: there were too few ``lessons``.
+
+    ``base`` and ``own``: of the calls that each tried to make, on the same tools, those that were kept in the end.
+    """
+
+    lessons: int
+    adapter: Adapter | None = None
+    base: Rate | None = None
+    own: Rate | None = None
+
+    @property
+    def makes(self) -> bool:
+        """Whether it makes, and not the base model."""
+        return self.base is not None and self.own is not None and self.own.hits > self.base.hits
+
+
 class EvalReport(Frozen):
     """A model's scores on a suite. ``exact`` and ``right_tool`` over the requests that need a tool, ``no_call`` over
     those that do not, ``malformed`` over all."""

@@ -15,9 +15,9 @@ import httpx
 from agent.errors import NO_SERVER, ModelUnavailable
 from agent.messages import BASE
 from evolver.errors import StageError
-from evolver.evaluate import rate
 from evolver.suites import Suite
 from evolver.types import ChatReport, Frozen
+from evolver.wilson import rate
 
 NAME = "chat"
 _TOP = 20

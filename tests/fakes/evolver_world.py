@@ -15,7 +15,8 @@ from agent.serving import state
 from agent.serving.state import ServingState
 from evolver import cycle, suites
 from evolver.config import Config, DatasetConfig, EvaluateConfig, EvolverConfig, MakeConfig, MineConfig
-from evolver.cycle import CycleReport, run_cycle
+from evolver.cycle import run_cycle
+from evolver.cycle_report import CycleReport
 from evolver.ledger import Ledger
 from evolver.suites import Item
 from evolver.types import Call

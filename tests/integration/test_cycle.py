@@ -26,7 +26,8 @@ from evolver.config import (
     MakeConfig,
     VerifyConfig,
 )
-from evolver.cycle import CycleReport, run_cycle
+from evolver.cycle import run_cycle
+from evolver.cycle_report import CycleReport
 from evolver.ledger import Ledger
 from evolver.train import TrainConfig
 from tests.fakes.model_gateway import running

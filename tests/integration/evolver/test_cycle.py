@@ -16,7 +16,8 @@ from agent.serving import active_adapter, state
 from evolver import cycle, lease, release
 from evolver.adapter_files import read_manifest
 from evolver.config import GateConfig, ReleaseConfig
-from evolver.cycle import STAGES, CycleReport
+from evolver.cycle import STAGES
+from evolver.cycle_report import CycleReport
 from evolver.errors import AdapterInvalid, Busy, DiskFull, TrainError
 from evolver.ledger import Ledger
 from evolver.show import adapters_text, lessons_of

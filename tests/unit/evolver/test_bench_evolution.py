@@ -15,8 +15,8 @@ from evolution import write_config  # noqa: E402  # pyright: ignore
 from evolution_page import Round, results_text  # noqa: E402  # pyright: ignore
 
 from evolver.config import Config  # noqa: E402
-from evolver.evaluate import rate  # noqa: E402
 from evolver.jsonl import append_lines  # noqa: E402
+from evolver.wilson import rate  # noqa: E402
 from toolkit.config import load_config  # noqa: E402
 from toolkit.errors import UserError  # noqa: E402
 

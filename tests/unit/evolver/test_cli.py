@@ -14,7 +14,7 @@ from agent.interaction_log import InteractionLog
 from agent.serving import active_adapter
 from evolver import cycle, release
 from evolver.cli import main
-from evolver.cycle import CycleReport
+from evolver.cycle_report import CycleReport
 from evolver.errors import StageError
 from evolver.jsonl import append_lines
 from evolver.ledger import Ledger

@@ -11,7 +11,7 @@ from agent.interaction_log import InteractionLog
 from agent.serving import active_adapter
 from evolver import cycle, daemon, release
 from evolver.config import Config, DaemonConfig, EvolverConfig, MineConfig, MonitorConfig
-from evolver.cycle import CycleReport
+from evolver.cycle_report import CycleReport
 from evolver.daemon import Say, check
 from evolver.due import why_not_due
 from evolver.ledger import Ledger

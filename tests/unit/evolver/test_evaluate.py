@@ -13,9 +13,10 @@ from agent.errors import ModelUnavailable
 from agent.loop import Agent
 from agent.messages import Message, Trajectory
 from agent.model_client import HttpModelClient
-from evolver.evaluate import evaluate, rate, report, score
+from evolver.evaluate import evaluate, report, score
 from evolver.suites import Item, Suite
 from evolver.types import Call, EvalReport, ItemScore
+from evolver.wilson import rate
 from tests.fakes import shop_tools
 from tests.fakes.evolution import turn
 from tests.fakes.model_server import ModelServer, Says

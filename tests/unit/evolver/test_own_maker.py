@@ -8,12 +8,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from evolver.evaluate import rate
 from evolver.few_shots import arguments_prompt, request_prompt
-from evolver.own_maker import OwnMaker, lessons
+from evolver.own_maker import lessons
 from evolver.training.render import Row, RowInvalid, read_rows
 from evolver.training.render import lessons as rendered
-from evolver.types import Adapter, Call, Trace
+from evolver.types import Adapter, Call, OwnMaker, Trace
+from evolver.wilson import rate
 from tests.fakes.evolution import trace
 from tests.fakes.shop_tools import registry
 

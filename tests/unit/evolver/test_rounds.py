@@ -8,7 +8,7 @@ import pytest
 
 from evolver import cycle
 from evolver.config import Config, EvolverConfig
-from evolver.cycle import CycleReport
+from evolver.cycle_report import CycleReport
 from evolver.ledger import Ledger
 from evolver.rounds import run_rounds
 

@@ -6,11 +6,11 @@ import pytest
 
 from evolver import adapter_files
 from evolver.adapter_files import Environment
-from evolver.cycle import CycleReport
-from evolver.evaluate import rate
+from evolver.cycle_report import CycleReport
 from evolver.ledger import AdapterRow, CycleRow, Release
 from evolver.show import ProgressBars, adapters_text, cycle_text, history_text, report_text, scores_text, tools_text
 from evolver.types import Defined, GateDecision, Invented, ToolsMade, Verified
+from evolver.wilson import rate
 from tests.fakes.evolution import eval_report, publish_adapter
 
 EVIL = "\x1b[2Jevil"
