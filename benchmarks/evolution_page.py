@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from ablations import ABLATIONS, FULL
+from ablations import ABLATIONS, FULL, ROUND_2
 from pydantic import Field
 
 from evolver.jsonl import read_lines
@@ -31,7 +31,7 @@ class Round(Frozen):
 
 def results_text(data: Path) -> str:
     """Everything that has run under ``data``, as a page."""
-    runs = {name: read_lines(data / name / "rounds.jsonl", Round) for name in (FULL, *ABLATIONS)}
+    runs = {name: _own_rounds(name, data) for name in (FULL, *ABLATIONS)}
     lines = [
         "# Results of evolution",
         "",
@@ -49,6 +49,12 @@ def results_text(data: Path) -> str:
     missing = [name for name, rounds in runs.items() if not rounds]
     lines += ["", f"Not run: {', '.join(missing) or 'nothing'}.", ""]
     return "\n".join(lines)
+
+
+def _own_rounds(name: str, data: Path) -> list[Round]:
+    """What the run did itself; the rounds before an ablation's difference are the full run's."""
+    first = 2 if name in ABLATIONS and ABLATIONS[name].since == ROUND_2 else 0
+    return [one for one in read_lines(data / name / "rounds.jsonl", Round) if one.number >= first]
 
 
 def _difference(name: str) -> str:
@@ -74,12 +80,12 @@ def _cells(one: Round) -> str:
 
 
 def _overview(runs: dict[str, list[Round]]) -> Iterator[str]:
-    """The last round of each run."""
-    yield f"| run | rounds | {_COLUMNS} |"
+    """The last round of each ablation, to be compared with the full run's of that number."""
+    yield f"| run | round | {_COLUMNS} |"
     yield "| --- " * 8 + "|"
     for name, rounds in runs.items():
-        if rounds:
-            yield f"| {name} | {rounds[-1].number} | {_cells(rounds[-1])} |"
+        for one in [one for one in rounds if one.number] if name == FULL else rounds[-1:]:
+            yield f"| {name} | {one.number} | {_cells(one)} |"
 
 
 def _run_lines(rounds: Sequence[Round]) -> Iterator[str]:

@@ -53,16 +53,34 @@ def test_every_figure_of_the_page_was_measured(tmp_path: Path) -> None:
     told = {"where": "7 cores", "when": "2031-01-01"}
     base = Round(number=0, scores={"heldout": {"exact": rate(3, 61)}}, **told)
     first = Round(number=1, status="promoted", scores={}, made={"log": 83}, lessons=44, seconds={"make": 97.5}, **told)
-    append_lines(tmp_path / "no-replay" / "rounds.jsonl", [base, first])
+    append_lines(tmp_path / "no-renaming" / "rounds.jsonl", [base, first])
     page = results_text(tmp_path)
-    body = page[page.index("## no-replay") :]
-    assert "`evolver.dataset.replay_share = 0.0`" in body
+    body = page[page.index("## no-renaming") :]
+    assert "`evolver.dataset.renamed_share = 0.0`" in body
     row = next(line for line in body.splitlines() if line.startswith("| base"))
     assert "3/61 = 4.9%" in row
     assert row.count("–") >= 6
-    assert "the same up to round 2" in body
+    assert "the same up to dataset" in body
     allowed = {"3", "61", "4.9", "2", "13", "95", "1", "0", "0.0", "83", "44", "97.5", "7", "2031", "01"}
     assert set(re.findall(r"\d+(?:\.\d+)?", body)) <= allowed
+
+
+def test_what_an_ablation_took_over_is_not_told_as_its_own(tmp_path: Path) -> None:
+    told = {"where": "7 cores", "when": "2031-01-01"}
+    rounds = [
+        Round(number=n, status="promoted", scores={"heldout": {"exact": rate(n + 3, 61)}}, **told) for n in range(3)
+    ]
+    append_lines(tmp_path / "full" / "rounds.jsonl", rounds)
+    append_lines(tmp_path / "no-replay" / "rounds.jsonl", rounds[:2])
+    assert "no-replay" not in results_text(tmp_path).rpartition("\n\n")[0]
+    append_lines(tmp_path / "no-replay" / "rounds.jsonl", rounds[2:])
+    overview, _, details = results_text(tmp_path).partition("\n## full")
+    assert [line.split(" | ")[:2] for line in overview.splitlines() if line.startswith("| full")] == [
+        ["| full", "1"],
+        ["| full", "2"],
+    ]
+    assert len([line for line in overview.splitlines() if line.startswith("| no-replay")]) == 1
+    assert details.partition("## no-replay")[2].count("promoted") == 1
 
 
 def a_full_run(folder: Path) -> Path:
