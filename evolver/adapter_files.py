@@ -5,7 +5,6 @@ A folder holds ``adapter_model.safetensors`` and ``adapter_config.json``, as PEF
 """
 
 import json
-import os
 import re
 import struct
 from pathlib import Path
@@ -15,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 # Serving identifies files and models by the same hashes; the evolver finds them here.
 from agent.serving.adapter_folder import file_sha256, folder_sha256, model_files, model_sha256  # noqa: F401
+from agent.serving.durable_file import flush
 from evolver.errors import AdapterInvalid
 
 WEIGHTS = "adapter_model.safetensors"
@@ -134,15 +134,6 @@ def publish(draft: Path, target: Path, manifest: Manifest) -> None:
     flush(draft)
     draft.rename(target)
     flush(target.parent)
-
-
-def flush(path: Path) -> None:
-    """Wait until a file, or a folder's list of names, is on disk."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def verify(folder: Path, *, base_sha256: str | None = None) -> Manifest:

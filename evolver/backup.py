@@ -14,7 +14,7 @@ from pathlib import Path
 from agent.database import Migrations, open_readonly, sqlite3  # pyright: ignore[reportPrivateImportUsage]
 from agent.migrations import migrations as agent_migrations
 from agent.serving import active_adapter, api_keys, due_adapters
-from evolver.adapter_files import flush
+from agent.serving.durable_file import flush
 from evolver.ledger import Ledger
 from evolver.migrations import migrations
 from toolkit.config import APPROVED_FOLDER

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from evolver.adapter_files import flush
+from agent.serving.durable_file import flush
 
 
 def publish(folder: Path, files: Mapping[str, Sequence[dict[str, Any]]]) -> None:

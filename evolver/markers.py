@@ -5,7 +5,7 @@ from typing import TypeVar
 
 from pydantic import BaseModel, ValidationError
 
-from evolver.adapter_files import flush
+from agent.serving.durable_file import flush
 
 V = TypeVar("V", bound=BaseModel)
 

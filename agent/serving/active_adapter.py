@@ -4,8 +4,6 @@ Promotion and rollback are one ``write``; a reader sees the old pointer or the n
 """
 
 import hashlib
-import os
-import tempfile
 from pathlib import Path
 from typing import Literal
 
@@ -13,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from agent.errors import AdapterError
 from agent.messages import BASE
+from agent.serving import durable_file
 
 FILE = "active_adapter.json"
 
@@ -83,19 +82,4 @@ def read(data_folder: Path) -> ActiveAdapter:
 
 def write(data_folder: Path, adapter: ActiveAdapter) -> None:
     """Point to ``adapter``; on disk when it returns. When it raises OSError, the file holds one of the two pointers."""
-    data_folder.mkdir(parents=True, exist_ok=True)
-    descriptor, temporary = tempfile.mkstemp(dir=data_folder, prefix=f".{FILE}.")
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(adapter.model_dump_json().encode())
-            file.flush()
-            os.fsync(file.fileno())
-        Path(temporary).replace(path(data_folder))
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
-    folder = os.open(data_folder, os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
+    durable_file.replace(path(data_folder), adapter.model_dump_json().encode())

@@ -18,6 +18,7 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from agent.serving.durable_file import flush
 from toolkit.errors import PrerequisiteError, UserError
 
 NAME = "smollm2-135m-instruct"
@@ -89,12 +90,12 @@ def publish(folder: Path, write: Callable[[Path], None]) -> None:
         write(temporary)
         sizes = {file.name: file.stat().st_size for file in sorted(temporary.iterdir()) if file.is_file()}
         for name in sizes:
-            _sync(temporary / name)
+            flush(temporary / name)
         shutil.rmtree(folder, ignore_errors=True)
         temporary.rename(folder)
-        _sync(folder.parent)
-        _write_synced(folder / MARKER, json.dumps({"sizes": {k: v for k, v in sizes.items() if k != TEMPLATE.name}}))
-        _sync(folder)
+        flush(folder.parent)
+        _write_flushed(folder / MARKER, json.dumps({"sizes": {k: v for k, v in sizes.items() if k != TEMPLATE.name}}))
+        flush(folder)
     except BaseException:
         shutil.rmtree(temporary, ignore_errors=True)
         raise
@@ -156,7 +157,7 @@ def _refresh_template(folder: Path) -> None:
     text = TEMPLATE.read_text(encoding="utf-8")
     if not target.exists() or target.read_text(encoding="utf-8") != text:
         temporary = target.with_suffix(".new")
-        _write_synced(temporary, text)
+        _write_flushed(temporary, text)
         temporary.replace(target)
 
 
@@ -180,19 +181,11 @@ def _write_model(folder: Path) -> None:
     model.save_pretrained(folder)
 
 
-def _write_synced(path: Path, text: str) -> None:
+def _write_flushed(path: Path, text: str) -> None:
     with path.open("w", encoding="utf-8") as file:
         file.write(text)
         file.flush()
         os.fsync(file.fileno())
-
-
-def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _end_with(parent: int) -> None:

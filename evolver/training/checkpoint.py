@@ -1,7 +1,6 @@
 """Checkpoints of a training run: published whole, the newest readable one wins."""
 
 import json
-import os
 import shutil
 from pathlib import Path
 from typing import Any
@@ -10,6 +9,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from agent.serving.durable_file import flush
 from evolver.errors import TrainError
 
 FORMAT = 1
@@ -32,12 +32,12 @@ def save(folder: Path, step: int, fingerprint: str, state: dict[str, Any], tenso
         save_file(tensors, draft / TENSORS)
         (draft / STATE).write_text(json.dumps({"fingerprint": fingerprint, **state}), encoding="utf-8")
         for path in (draft / TENSORS, draft / STATE, draft):
-            _flush(path)
+            flush(path)
     except (OSError, SafetensorError) as error:
         shutil.rmtree(draft, ignore_errors=True)
         raise TrainError("disk", f"cannot write the checkpoint: {error}") from error
     draft.rename(target)
-    _flush(folder)
+    flush(folder)
     for old in folder.iterdir():
         if old != target:
             shutil.rmtree(old, ignore_errors=True)
@@ -53,11 +53,3 @@ def latest(folder: Path, fingerprint: str) -> tuple[dict[str, Any], dict[str, Te
         except (OSError, ValueError, KeyError, TypeError, AttributeError, SafetensorError):
             continue  # the disk lost a part of it
     return None
-
-
-def _flush(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -51,7 +51,7 @@ def killed_at(step: int) -> Callable[[dict[str, Any]], None]:
 
 def killed_in_its_second_save(monkeypatch: pytest.MonkeyPatch, moment: str) -> None:
     moments = ["tensors", "state", "draft", "renamed"]
-    save_file, flush, calls = checkpoint.save_file, checkpoint._flush, {"save": 0, "flush": 0}
+    save_file, flush, calls = checkpoint.save_file, checkpoint.flush, {"save": 0, "flush": 0}
 
     def saving(tensors: Any, path: Path) -> None:
         save_file(tensors, path)
@@ -67,7 +67,7 @@ def killed_in_its_second_save(monkeypatch: pytest.MonkeyPatch, moment: str) -> N
         flush(path)
 
     monkeypatch.setattr(checkpoint, "save_file", saving)
-    monkeypatch.setattr(checkpoint, "_flush", flushing)
+    monkeypatch.setattr(checkpoint, "flush", flushing)
 
 
 @pytest.mark.parametrize(

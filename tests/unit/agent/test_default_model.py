@@ -24,7 +24,7 @@ PUBLISH = textwrap.dedent("""
         os.kill(os.getpid(), signal.SIGKILL)
 
     if sys.argv[2] == "marking":
-        default_model._write_synced = killed
+        default_model._write_flushed = killed
     default_model.publish(Path(sys.argv[1]), write)
 """)
 
