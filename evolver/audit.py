@@ -35,15 +35,12 @@ def audit(cycle_folder: Path, *, sample: int, seed: int = 0) -> list[Judged]:
 
 
 def read_judged(cycle_folder: Path) -> list[Judged]:
-    """Every trace of the cycle that has a verdict, over all its rounds, in the order of the verdicts."""
-    found = []
-    for file in sorted(cycle_folder.rglob("verdicts.jsonl")):
-        made = file.with_name("traces.jsonl")
-        made = made if made.exists() else cycle_folder / made.name
-        traces = {trace.id: trace for trace in read_lines(made, Trace)}
-        verdicts = read_lines(file, Verdict)
-        found += [Judged(trace=traces[v.trace_id], verdict=v) for v in verdicts if v.trace_id in traces]
-    return found
+    """Every trace of the cycle that has a verdict, in the order of the verdicts."""
+    traces = {trace.id: trace for trace in read_lines(cycle_folder / "traces.jsonl", Trace)}
+    verdicts = read_lines(cycle_folder / "verdicts.jsonl", Verdict)
+    return [
+        Judged(trace=traces[verdict.trace_id], verdict=verdict) for verdict in verdicts if verdict.trace_id in traces
+    ]
 
 
 def _round_robin(dropped: Sequence[Judged], chooser: random.Random) -> list[Judged]:

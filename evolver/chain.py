@@ -96,6 +96,7 @@ def _linked(first: Trace, slot: Slot, chooser: random.Random) -> Trace:
         calls=(*first.calls, Call(name=second.calls[0].name, arguments=arguments)),
         results=first.results,
         likelihood=min(first.likelihood, second.likelihood),
+        made_by=first.made_by,
         source=first.source or first.id,
         sequential=True,
     )

@@ -169,10 +169,11 @@ def forget(
 ) -> None:
     """Delete an interaction and all that was made from it; marks the adapters that may have learned from it."""
     from evolver.forget import forget as delete
+    from evolver.lease import held
     from evolver.show import forgotten_text
 
     loaded = _load(config)
-    with _ledger(loaded) as ledger:
+    with _ledger(loaded) as ledger, held(ledger, loaded.evolver.daemon.lease_seconds):
         found = delete(loaded.data_folder, ledger, interaction)
     if as_json:
         _print_json(found.model_dump(mode="json"))

@@ -28,6 +28,7 @@ def _pair(first: Trace, second: Trace, chooser: random.Random) -> Trace:
         calls=(*first.calls, *second.calls),
         results=(*first.results, *second.results),
         likelihood=min(first.likelihood, second.likelihood),
+        made_by=first.made_by,
         source=first.source or first.id,
     )
 

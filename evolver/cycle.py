@@ -4,7 +4,7 @@ Each stage gets the values before it and returns a frozen value; it is stored in
 done, its marker. A cycle that was cut off goes on at the first stage without one.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import Any
@@ -41,7 +41,7 @@ from evolver.errors import DiskFull, StageError, disk_is_full
 from evolver.generate import Generator
 from evolver.jsonl import read_lines
 from evolver.ledger import CycleRow, Ledger
-from evolver.markers import cycle_folder
+from evolver.markers import cycle_folder, read_marker
 from evolver.probe import probe
 from evolver.proof import Proved
 from evolver.request_log import RequestLog
@@ -52,6 +52,7 @@ from evolver.tool_pool import ToolPool
 from evolver.train import TrainConfig, progress_remark, train
 from evolver.types import (
     Adapter,
+    Call,
     Dataset,
     EvalReport,
     GateDecision,
@@ -96,7 +97,7 @@ def _run_cycle(config: Config, ledger: Ledger, on_progress: Progress) -> CycleRe
     if serving is None:
         raise ModelUnavailable("no server is running; start it with: agent serve")
     release.reconcile(config.data_folder, ledger)
-    retention.sweep(config.data_folder, ledger)
+    retention.sweep(config.data_folder, ledger, serving)
     cycle = ledger.open_cycle()
     run = _Run(config, ledger, serving, cycle, on_progress)
     try:
@@ -175,21 +176,22 @@ class _Run:
         config = self._evolver.train.model_copy(update={"max_minutes": self._evolver.make.own_minutes})
         return own_maker.learn(
             self._evolver.make,
-            self._earlier(),
+            self._replayable(self._executor),
             self._executor,
             self._folder / "maker",
             seed=self._evolver.seed + self._number,
+            made_tools={tool.name for tool in self._pool.tools()},
             base=self._generator,
             train=lambda lessons: self._trained(f"maker-{self._number:04d}", lessons, config, stage="maker"),
             asking=self._asking_own,
-            judged=lambda traces, folder: self._verified(traces, self._executor, folder, stage="maker"),
+            judged=lambda traces, folder: self._verified(traces, self._executor, folder),
         )
 
     @contextmanager
     def _asking_own(self, maker: Adapter) -> Iterator[Generator]:
         """It is loaded meanwhile."""
-        release.load(maker, self._serving, self._servers, base_sha256=self._base_sha256())
         try:
+            release.load(maker, self._serving, self._servers, base_sha256=self._base_sha256())
             with self._asking(maker.name) as generator:
                 yield generator
         finally:
@@ -197,8 +199,9 @@ class _Run:
                 vllm_admin.unload(self._serving.vllm_url, self._serving.vllm_key, maker.name)
 
     def _making(self, own: OwnMaker | None) -> AbstractContextManager[Generator]:
-        """Who makes."""
-        if own is None or own.adapter is None or not own.makes:
+        """Who makes; nobody has to where a cycle goes on after that."""
+        made = read_marker(self._folder / "make.json", Made)
+        if own is None or own.adapter is None or not own.makes or made is not None:
             return nullcontext(self._generator)
         return self._asking_own(own.adapter)
 
@@ -208,6 +211,7 @@ class _Run:
         return lambda text: probe(text, ALIAS, self._client, index, shown=shown, max_tokens=max_tokens)
 
     def _make_tools(self, mined: Mined, generator: Generator) -> ToolsMade:
+        known = suites.Fingerprints()
         return tool_makers.make_tools(
             self._evolver.make,
             mined,
@@ -216,7 +220,8 @@ class _Run:
             self._pool,
             cycle=self._number,
             seed=self._evolver.seed + self._number,
-            held_out=suites.Fingerprints(),
+            held_out=known,
+            held_out_tool=known.tool,
         )
 
     def _make(self, mined: Mined, generator: Generator) -> Made:
@@ -232,9 +237,18 @@ class _Run:
         )
 
     def _verify(self, made: Made) -> Verified:
-        return self._verified(read_lines(made.file, Trace), self._lessons, self._folder, stage="verify")
+        def say(share: float) -> None:
+            self._say("verify", share, "")
 
-    def _verified(self, traces: Sequence[Trace], executor: Executor, folder: Path, *, stage: str) -> Verified:
+        return self._verified(read_lines(made.file, Trace), self._lessons, self._folder, say)
+
+    def _verified(
+        self,
+        traces: Sequence[Trace],
+        executor: Executor,
+        folder: Path,
+        on_progress: Callable[[float], None] = lambda share: None,
+    ) -> Verified:
         return verify.verify(
             self._evolver.verify,
             traces,
@@ -245,7 +259,7 @@ class _Run:
             known={normalised(trace.request) for trace in self._earlier()},
             held_out=suites.Fingerprints(),
             allow_reads=self._evolver.make.allow_reads,
-            on_progress=lambda share: self._say(stage, share, ""),
+            on_progress=on_progress,
         )
 
     def _vary(self, made: Made, verified: Verified) -> Varied:
@@ -265,12 +279,13 @@ class _Run:
         return dataset.build(
             self._evolver.dataset,
             [*read_lines(verified.file, Trace), *read_lines(varied.file, Trace)],
-            self._earlier(),
+            self._replayable(self._lessons),
             list(self._lessons.registry),
             self._folder / "dataset",
             shown=self._config.agent.prompt.tools_in_prompt,
             seed=self._evolver.seed + self._number,
             executor=self._executor,
+            held_out=suites.Fingerprints(),
         )
 
     def _tenants(self) -> dict[str, int]:
@@ -305,17 +320,16 @@ class _Run:
         tenants: Mapping[str, int] | None = None,
     ) -> Adapter:
         folder = release.adapters_folder(self._config.data_folder) / name
-        if not (folder / adapter_files.MANIFEST).exists():
-            train(
-                config,
-                lessons,
-                self._model_folder(),
-                folder,
-                name=name,
-                parent=parent,
-                tenants=tenants,
-                on_progress=lambda event: self._say_training(event, stage),
-            )
+        train(
+            config,
+            lessons,
+            self._model_folder(),
+            folder,
+            name=name,
+            parent=parent,
+            tenants=tenants,
+            on_progress=lambda event: self._say_training(event, stage),
+        )
         return Adapter(name=name, folder=folder, sha256=adapter_files.manifest_sha256(folder))
 
     def _parent(self) -> Path | None:
@@ -403,14 +417,23 @@ class _Run:
         self._ledger.end_cycle(self._number, status, reason, mined.last_interaction_id)  # type: ignore[arg-type]
 
     def _earlier(self) -> list[Trace]:
-        """The traces that earlier cycles kept."""
+        """The traces that earlier cycles kept, named with their cycles."""
         folders = sorted(self._folder.parent.glob("[0-9]*"))
         return [
-            trace
+            trace.model_copy(update={"id": f"{folder.name}/{trace.id}"})
             for folder in folders
             if folder.name < self._folder.name
             for trace in read_lines(folder / "kept.jsonl", Trace)
         ]
+
+    def _replayable(self, executor: Executor) -> list[Trace]:
+        """Those of them whose calls the tools still take: people change their tools."""
+
+        def taken(call: Call) -> bool:
+            tool = executor.registry.get(call.name)
+            return tool is not None and executor.problem(tool, call.arguments) is None
+
+        return [trace for trace in self._earlier() if all(map(taken, trace.calls))]
 
     def _model_folder(self) -> Path:
         return default_model.resolve(self._config.agent.serving.model, self._config.data_folder)

@@ -8,7 +8,7 @@ lessons that rightly do not, the same requests on both sides: what differs is wh
 import json
 import random
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from evolver.ask import ask
@@ -39,19 +39,22 @@ def build(
     shown: int,
     seed: int,
     executor: Executor | None = None,
+    held_out: Callable[[str], bool] = lambda request: False,
 ) -> Dataset:
     """Write train.jsonl and valid.jsonl into ``folder``. ``shown`` tools make a context, as in serving; ``executor``
-    runs what is chained (None: nothing is). Raises SandboxUnavailable.
+    runs what is chained (None: nothing is). ``held_out``: whether a request stands in a suite, for those that are
+    composed here. Raises SandboxUnavailable.
 
-    The split is made before any row is, and a trace stands on the side of its variants and of other wordings of its
-    call: no call is learned and validated. Variants are learned from only. ``replay`` are traces of earlier cycles; at
-    least ``replay_share`` of what is learned from comes from them, as far as there are enough.
+    The split is made before any row is, and a trace stands on the side of its variants, of other wordings of its call,
+    and of other requests of its session: none is learned and validated. Variants are learned from only. ``replay`` are
+    traces of earlier cycles; at least ``replay_share`` of what is learned from comes from them, as far as there are
+    enough.
     """
     chooser = random.Random(seed)
     pool, replayed = _with_replay(config, kept, replay, chooser)
     learned, held = _split(config, pool, chooser)
     maker = _RowMaker(config, tools, shown, chooser)
-    composed = _composed(config, learned, tools, chooser, executor)
+    composed = _composed(config, learned, tools, chooser, executor, held_out)
     train = maker.rows([*learned, *composed.traces], own_schemas=False)
     defining = round(config.definition_share * sum(row["decision"] == "call" for row in train))
     train += definition_rows(tools, defining, seed=seed)
@@ -77,6 +80,7 @@ def _composed(
     tools: Sequence[Tool],
     chooser: random.Random,
     executor: Executor | None,
+    held_out: Callable[[str], bool],
 ) -> Composed:
     """What is made of the traces that are learned, after the split: so nothing of the others is in it."""
     pairs = compose(learned, config.composed_share, chooser)
@@ -84,7 +88,11 @@ def _composed(
     asking = ask(learned, tools, config.asking_share, chooser)
     dropped = {f"chained: {reason}": count for reason, count in chained.dropped.items()}
     dropped |= {f"asking: {reason}": count for reason, count in asking.dropped.items()}
-    return Composed(traces=(*pairs, *chained.traces, *asking.traces), dropped=dropped)
+    made = [*pairs, *chained.traces, *asking.traces]
+    unseen = tuple(trace for trace in made if not held_out(trace.request))
+    if len(unseen) < len(made):
+        dropped["held_out"] = len(made) - len(unseen)
+    return Composed(traces=unseen, dropped=dropped)
 
 
 def _with_replay(
@@ -93,21 +101,18 @@ def _with_replay(
     old = list(replay)
     chooser.shuffle(old)
     wanted = max(round(len(kept) * config.replay_share / max(1 - config.replay_share, 0.01)), 0)
-    # Ids are unique within a cycle only.
-    again = [
-        trace.model_copy(update={"id": f"old-{n}", "source": trace.source and f"old-{trace.source}"})
-        for n, trace in enumerate(old[:wanted])
-    ]
+    taken = {trace.id for trace in kept}
+    again = []
+    for n, trace in enumerate(old[:wanted]):
+        own = {"id": f"{trace.id}~{n}", "source": trace.source and f"{trace.source}~{n}"} if trace.id in taken else {}
+        again.append(trace.model_copy(update=own))
+        taken.add(trace.id)
     return [*kept, *again], len(again)
 
 
 def _split(config: DatasetConfig, pool: Sequence[Trace], chooser: random.Random) -> tuple[list[Trace], list[Trace]]:
     """What is learned, and what is held back for validation: whole families of traces."""
-    family_of: dict[str, str] = {}
-    for trace in pool:
-        root = trace.source or trace.id
-        calls = json.dumps([call.model_dump() for call in trace.calls], sort_keys=True) if trace.calls else root
-        family_of[root] = family_of.get(root) or (calls if not trace.source else root)
+    family_of = _families(pool)
     families = list(dict.fromkeys(family_of.values()))
     chooser.shuffle(families)
     held = set(families[: round(len(families) * config.validation_share)])
@@ -115,6 +120,26 @@ def _split(config: DatasetConfig, pool: Sequence[Trace], chooser: random.Random)
     for trace in chooser.sample(list(pool), len(pool)):
         sides[family_of[trace.source or trace.id] in held].append(trace)
     return sides
+
+
+def _families(pool: Sequence[Trace]) -> dict[str, str]:
+    """The family of each trace that is no variant: those of one call, and those of one session, are one family."""
+    above: dict[str, str] = {}
+
+    def head(name: str) -> str:
+        while (upper := above.setdefault(name, name)) != name:
+            name = upper
+        return name
+
+    for trace in pool:
+        root = head(trace.source or trace.id)
+        if trace.source:
+            continue
+        if trace.calls:
+            above[head(json.dumps([call.model_dump() for call in trace.calls], sort_keys=True))] = head(root)
+        if trace.session:
+            above[head(f"session {trace.session}")] = head(root)
+    return {trace.source or trace.id: head(trace.source or trace.id) for trace in pool}
 
 
 class _RowMaker:
@@ -134,8 +159,8 @@ class _RowMaker:
         remaining = {trace.id: self._config.contexts_per_call for trace in calls}
         rows: list[Row] = []
         talk_order: list[Trace] = []
-        while any(remaining.values()):
-            seed = self._chooser.choice([trace for trace in calls if remaining[trace.id]])
+        while any(left > 0 for left in remaining.values()):
+            seed = self._chooser.choice([trace for trace in calls if remaining[trace.id] > 0])
             context = self._context(seed)
             branches = self._calling(context, seed, calls, remaining)
             wanted = round(len(branches) * self._config.no_call_share / (1 - self._config.no_call_share))
@@ -213,7 +238,7 @@ class _RowMaker:
     def _calling(self, context: list[Tool], seed: Trace, calls: list[Trace], remaining: dict[str, int]) -> list[Trace]:
         names = {tool.name for tool in context}
         most = max(1, round(self._config.branches * (1 - self._config.no_call_share)))
-        fitting = [t for t in calls if remaining[t.id] and t is not seed and all(c.name in names for c in t.calls)]
+        fitting = [t for t in calls if remaining[t.id] > 0 and t is not seed and all(c.name in names for c in t.calls)]
         self._chooser.shuffle(fitting)
         # Most are calls of the seed's own tool, which mostly stands first: as in serving, where the best match is right
         # for three of four requests whose tool is shown (docs/decisions/0002).

@@ -9,7 +9,7 @@ it are marked, and keep the hash of what they were trained on.
 import json
 import os
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +24,8 @@ from toolkit.errors import UserError
 _LINKS = ("origin", "interaction_id")
 """Fields that name the interaction from which a value comes; ``also_from`` lists further ones."""
 
+_SPACE = r"(?:\s|\\[nrt])+"
+"""As it may stand in a JSON text."""
 _TELLING = 12
 """Characters of a request by which lines without a link are known: prompts that were made from it."""
 
@@ -40,7 +42,8 @@ class Forgotten(Frozen):
 
 def forget(data_folder: Path, ledger: Ledger, interaction_id: str) -> Forgotten:
     """Delete the interaction and what comes from it; again deletes what is left. The log's entry goes last, so that a
-    run that was cut off can be repeated. Raises UserError when nothing of it is there."""
+    run that was cut off can be repeated. Whoever calls it holds the lease: a running cycle would write back what it has
+    at hand. Raises UserError when nothing of it is there."""
     values, taught = 0, []
     pool = ToolPool(data_folder, ledger)
     tools = tuple(tool.name for tool in pool.tools() if tool.interaction_id == interaction_id)
@@ -52,7 +55,7 @@ def forget(data_folder: Path, ledger: Ledger, interaction_id: str) -> Forgotten:
         _record_again(folder, ledger)
         values += removed
     values += _forget_scores(data_folder / "evaluations", interaction_id, telling, learned=bool(values))
-    marked = _with_children(taught, ledger)
+    marked = _with_children(taught, ledger, data_folder / "adapters")
     for name in marked:
         ledger.mark_adapter(name, f"may have learned from a deleted interaction ({interaction_id})")
     pool.forget(interaction_id)
@@ -63,10 +66,12 @@ def forget(data_folder: Path, ledger: Ledger, interaction_id: str) -> Forgotten:
     return Forgotten(interaction_id=interaction_id, logged=logged, values=values, adapters=marked, tools=tools)
 
 
-def _with_children(taught: Iterable[str], ledger: Ledger) -> tuple[str, ...]:
-    """Of these the registered ones, and those that continue them."""
+def _with_children(taught: Sequence[str], ledger: Ledger, adapters: Path) -> tuple[str, ...]:
+    """Of these the registered ones and the one whose training has begun, and those that continue them."""
     rows = sorted(ledger.adapters(), key=lambda row: row.cycle)
-    marked = {row.name for row in rows} & set(taught)
+    begun = {f"adapter-{row.number:04d}" for row in ledger.cycles() if row.status == "running"}
+    begun = {name for name in begun if any(adapters.glob(f"*{name}*"))}
+    marked = ({row.name for row in rows} | begun) & set(taught)
     for row in rows:
         if row.parent in marked:
             marked.add(row.name)
@@ -106,18 +111,18 @@ def _forget_scores(folder: Path, interaction_id: str, telling: re.Pattern[str] |
 
 
 def _said(data_folder: Path, interaction_id: str) -> str:
-    """The request, as it stands inside a JSON text; "" where the log no longer has it, or where it is too short to tell
-    it from others."""
+    """The request; "" where the log no longer has it, or where it is too short to tell it from others."""
     with InteractionLog.open_readonly(data_folder / "interactions.db") as log:
         found = [one for one in log.read() if one.id == interaction_id]
     request = found[0].trajectory.messages[0].content.strip() if found else ""
-    return json.dumps(request, ensure_ascii=False)[1:-1] if len(request) >= _TELLING else ""
+    return request if len(request) >= _TELLING else ""
 
 
 def _telling(said: str, tools: Iterable[str]) -> re.Pattern[str] | None:
-    """What lines are known by that come from the interaction without a link: its request, and the tools that were made
-    for it, whose names are of two words at least."""
-    parts = [*([re.escape(said)] if said else []), *(rf"(?<!\w){re.escape(name)}(?!\w)" for name in tools)]
+    """What lines of JSON are known by that come from the interaction without a link: its request, with its line breaks
+    or without, and the tools that were made for it, whose names are of two words at least."""
+    words = [re.escape(json.dumps(word, ensure_ascii=False)[1:-1]) for word in said.split()]
+    parts = [*([_SPACE.join(words)] if words else []), *(rf"(?<!\w){re.escape(name)}(?!\w)" for name in tools)]
     return re.compile("|".join(parts)) if parts else None
 
 

@@ -55,6 +55,7 @@ def invent(
     *,
     seed: int,
     held_out: Callable[[str], bool] = lambda request: False,
+    held_out_tool: Callable[[str], bool] = lambda description: False,
 ) -> Invented:
     """Try to write a tool for at most ``tools_per_cycle`` requests of ``tasks``, those that no tool serves first.
 
@@ -64,7 +65,7 @@ def invent(
     chosen = _chosen(config, tasks, seed)
     if not chosen:
         return Invented()
-    maker = _Maker(config, pool, generator, keep, held_out)
+    maker = _Maker(config, pool, generator, keep, held_out, held_out_tool)
     with ThreadPoolExecutor(generator.concurrency) as threads:
         tries = list(threads.map(maker.attempt, chosen, range(seed, seed + len(chosen))))
     return Invented(
@@ -104,12 +105,13 @@ class _Maker:
         generator: Generator,
         keep: Callable[[Candidate], str],
         held_out: Callable[[str], bool],
+        held_out_tool: Callable[[str], bool],
     ) -> None:
         self._config = config
         self._pool = pool
         self._generator = generator
         self._keep = keep
-        self._held_out = held_out
+        self._held_out, self._held_out_tool = held_out, held_out_tool
 
     def attempt(self, task: Task, seed: int) -> _Try:
         """One request, from its text to the pool."""
@@ -128,7 +130,7 @@ class _Maker:
         if self._held_out(request):
             raise _Dropped("held_out")
         sketch = self._sketch(request)
-        if self._held_out(sketch.description):
+        if self._held_out(sketch.description) or self._held_out_tool(sketch.description):
             raise _Dropped("held_out")
         found.defined = True
         arguments: list[dict[str, Any]] = []

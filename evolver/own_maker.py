@@ -2,18 +2,18 @@
 
 ToolACE-DEV trains what makes and what solves apart, each on its own tasks (arXiv 2505.07512); weights that both share
 cost Tool-R0 17 points. Each cycle learns its maker anew from the base model, tries it against that, and lets it make
-only if more of what it makes is kept. It answers nobody else: no ledger knows it, so that nothing can promote it, and
-it goes with its cycle (docs/decisions/0048).
+only if more of what it makes is kept. No ledger knows it, so that nothing can promote it, and it goes with its cycle
+(docs/decisions/0048).
 
 A lesson is a text that a maker continues, with the continuation that passed every check: a tool and a call of it that
 worked; a call and the request that led back to it; where tools are defined or written, words and the definition.
-Nobody's turns are among them, so that there is nothing to forget.
+People's turns and tools that were written for one are not among them, so that there is nothing to forget.
 """
 
 import json
 import random
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -25,7 +25,7 @@ from evolver.dataset_folder import publish
 from evolver.definitions import in_words, true_definition
 from evolver.effects import for_lessons
 from evolver.generate import Generator
-from evolver.jsonl import read_lines
+from evolver.jsonl import append_lines, read_lines
 from evolver.tool_makers import wanted
 from evolver.tool_shots import definition_prompt
 from evolver.types import Adapter, OwnMaker, Rate, Trace, Verified
@@ -49,17 +49,19 @@ def learn(
     folder: Path,
     *,
     seed: int,
+    made_tools: Collection[str] = (),
     base: Generator,
     train: Callable[[Path], Adapter],
     asking: Callable[[Adapter], AbstractContextManager[Generator]],
     judged: Callable[[Sequence[Trace], Path], Verified],
 ) -> OwnMaker:
-    """Train a maker on the traces that ``earlier`` cycles kept, and try it.
+    """Train a maker on the traces that ``earlier`` cycles kept, but those of ``made_tools``, and try it.
 
     ``train`` makes an adapter of a dataset folder, ``asking`` gives its Generator while it is loaded, ``judged`` is
     verification, which writes into a folder. Raises what these raise, and as ``make``.
     """
-    learned, held = lessons(earlier, executor.registry, seed=seed, definitions=wanted(config))
+    tools = ToolRegistry(tool for tool in executor.registry if tool.name not in made_tools)
+    learned, held = lessons(earlier, tools, seed=seed, definitions=wanted(config))
     if len(learned) < FEWEST_LESSONS:
         return OwnMaker(lessons=len(learned))
     publish(folder / "lessons", {"train.jsonl": learned, "valid.jsonl": held})
@@ -105,7 +107,7 @@ def _definitions(tools: ToolRegistry) -> Iterable[tuple[str, str]]:
     for tool in tools:
         truth = true_definition(tool)
         if truth is not None:
-            yield definition_prompt(in_words(tool)), f" {truth.model_dump_json()}"
+            yield definition_prompt(in_words(tool)), f" {json.dumps(truth.model_dump(), ensure_ascii=False)}"
 
 
 def _lesson(identity: str, prompt: str, completion: str) -> Lesson:
@@ -135,6 +137,8 @@ def _yield(
         for tool, of_tool in zip(tried, made, strict=True)
         for n, trace in enumerate(of_tool)
     ]
-    folder.mkdir(parents=True, exist_ok=True)
+    traces_file = folder / "traces.jsonl"
+    traces_file.unlink(missing_ok=True)
+    append_lines(traces_file, traces)
     kept = {_key(trace) for trace in read_lines(judged(traces, folder).file, Trace)}
     return rate(len(kept), WRITTEN * len(tried))

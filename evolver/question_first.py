@@ -47,13 +47,19 @@ class QuestionFirst:
         for tool in self._fitting(task):
             found = self._majority(tool, task.request)
             if found is None:
-                dropped["question_first_no_majority"] += 1
+                dropped["no_majority"] += 1
                 continue
-            trace = found.model_copy(update={"request": task.request, "origin": task.interaction_id})
+            trace = found.model_copy(
+                update={
+                    "request": task.request,
+                    "origin": task.interaction_id,
+                    "session": f"{task.source}/{task.session}",
+                }
+            )
             stated = any(is_spoken(value) for value in trace.calls[0].arguments.values())
             if stated and not checks.grounding(trace):
                 return [trace]
-            dropped["question_first_not_grounded"] += 1
+            dropped["not_grounded"] += 1
         return []
 
     def _fitting(self, task: Task) -> Iterator[Tool]:

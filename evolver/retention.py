@@ -6,6 +6,7 @@ takes away. A name is never used again.
 
 import re
 import shutil
+from contextlib import suppress
 from pathlib import Path
 
 from agent.errors import AdapterError, ModelUnavailable
@@ -16,18 +17,29 @@ from evolver.ledger import AdapterRow, Ledger
 
 _TURNS_LAST = 3600.0
 """Seconds. A turn keeps the adapter with which it began: what served as lately is not removed."""
-_WORK = re.compile(r"\.(?:adapter|maker)-(\d+)\.(?:work|draft)|maker-(\d+)")
-"""Of a cycle; a maker's own adapter goes as a whole."""
+_WORK = re.compile(r"\.(?:adapter|maker)-(\d+)\.(?:work|draft)")
+_MAKER = re.compile(r"maker-(\d+)")
+"""Work, and a maker's adapter, of the cycle with that number."""
 
 
-def sweep(data_folder: Path, ledger: Ledger) -> None:
+def sweep(data_folder: Path, ledger: Ledger, serving: ServingState | None = None) -> None:
     """Take away what crashed and failed runs left, and makers: work folders and makers' adapters of cycles that ended,
-    folders that the ledger has removed, drafts of the pointer file."""
+    folders that the ledger has removed, drafts of the pointer file. With a server, such makers are unloaded first.
+    Raises ModelUnavailable where it does not answer."""
     adapters = data_folder / "adapters"
     running = {row.number for row in ledger.cycles() if row.status == "running"}
+
+    def is_over(name: str, kind: re.Pattern[str]) -> bool:
+        found = kind.fullmatch(name)
+        return found is not None and int(found[1]) not in running
+
+    if serving is not None:
+        for name in vllm_admin.loaded(serving.vllm_url, serving.vllm_key):
+            if is_over(name, _MAKER):
+                with suppress(AdapterError):
+                    vllm_admin.unload(serving.vllm_url, serving.vllm_key, name)
     for folder in adapters.glob("*"):
-        found = _WORK.fullmatch(folder.name)
-        if found and int(found[1] or found[2]) not in running:
+        if is_over(folder.name, _WORK) or is_over(folder.name, _MAKER):
             shutil.rmtree(folder, ignore_errors=True)
     for row in ledger.adapters():
         if row.state == "removed":

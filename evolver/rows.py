@@ -89,7 +89,8 @@ def _row(
         "targets": targets,
         "decision": decision,
         "weight": 1.0,
-        "trace": trace.source or trace.id,
+        "trace": trace.id,
+        "made_by": trace.made_by,
         "origin": trace.origin,
         "also_from": list(trace.also_from),
     }

@@ -100,9 +100,7 @@ def replayed(data_folder: Path, model: str) -> Suite:
     items = [
         Item(id=f"{folder.name}/{number}", request=trace.request, expected=trace.calls)
         for folder in earlier
-        for number, trace in enumerate(
-            trace for file in sorted(folder.rglob("kept.jsonl")) for trace in read_lines(file, Trace) if trace.calls
-        )
+        for number, trace in enumerate(trace for trace in read_lines(folder / "kept.jsonl", Trace) if trace.calls)
     ]
     if not items:
         raise UserError(f"no cycle before {model} has kept a lesson, so there is nothing to replay")

@@ -115,6 +115,11 @@ def _learned(manifest: adapter_files.Manifest) -> str:
         f"{metrics.epochs_done:.1f} epochs in {manifest.wall_seconds:.0f} s, loss {metrics.loss_first:.2f} to "
         f"{metrics.loss_last:.2f}; {metrics.tokens_computed} tokens computed, {metrics.tokens_saved} saved"
     )
+    if (fit := manifest.calibration) is not None:
+        text += (
+            f"; on validation a call is told from none with AUC {fit.auc:.2f}, and with the bias of {fit.bias:+.1f} "
+            f"{fit.call_accuracy:.0%} of the calls and {fit.no_call_accuracy:.0%} of the rest are decided rightly"
+        )
     return f"{text}; prefixes were not shared: {unshared}" if unshared else text
 
 

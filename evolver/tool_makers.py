@@ -25,6 +25,7 @@ def make_tools(
     cycle: int,
     seed: int,
     held_out: Callable[[str], bool] = lambda request: False,
+    held_out_tool: Callable[[str], bool] = lambda description: False,
 ) -> ToolsMade:
     """Let the model define tools of ``executor``, and write new ones for mined requests, which wait in ``pool``.
 
@@ -41,7 +42,16 @@ def make_tools(
             interaction_id=candidate.interaction_id, request=candidate.request,
         )  # fmt: skip
 
-    invented = invent(config, mined.tasks, executor.made_code, generator, keep, seed=seed, held_out=held_out)
+    invented = invent(
+        config,
+        mined.tasks,
+        executor.made_code,
+        generator,
+        keep,
+        seed=seed,
+        held_out=held_out,
+        held_out_tool=held_out_tool,
+    )
     return ToolsMade(defined=defined, invented=invented)
 
 

@@ -88,8 +88,11 @@ class Trace(Frozen):
     """Whether ``answer`` is the beginning of one only, and teaches nothing of where it ends."""
     likelihood: float = 0.0
     """Mean log-probability per token with which the model wrote the request; nats."""
+    made_by: str = ""
+    """The model that wrote it: ``base`` or an adapter's name; "" where none did."""
     origin: str = ""
-    """The interaction that it comes from, where there is one."""
+    """The interaction that it comes from, where there is one, and that one's session."""
+    session: str = ""
     source: str = ""
     """The id of the trace that it is a variant of, where it is one."""
     also_from: tuple[str, ...] = ()

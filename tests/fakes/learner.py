@@ -159,6 +159,8 @@ class FakeTraining:
         assert {row.get("decision") for row in rows} >= ({"call", "no_call"} if name.startswith("adapter") else {None})
         if self.fails is not None:
             raise self.fails
+        if (output_folder / adapter_files.MANIFEST).exists():
+            return
         if on_progress is not None:
             pace = {"tokens_per_second": 200.0, "saved_ratio": 3.0, "eta_seconds": 61.0}
             on_progress({"event": "step", "step": 1, "steps": 2, "loss": 1.5, **pace})

@@ -135,3 +135,17 @@ def test_a_maker_that_cannot_be_trained_ends_the_cycle_with_its_cause(here: Worl
     report = second_cycle(here)
     assert (report.cycle.status, report.made) == ("failed", None)
     assert "out of memory" in report.cycle.reason
+
+
+def test_calls_that_a_tool_no_longer_takes_teach_nobody(here: World) -> None:
+    """People rename parameters; what was learned before is not learned again under the new schema."""
+    set_maker(here, "own")
+    here.run()
+    kept = here.data / "cycles/0001/kept.jsonl"
+    kept.write_text(kept.read_text().replace('"box_size"', '"size_of_box"'))
+    report = second_cycle(here)
+    assert report.maker is not None
+    taught = (here.data / "cycles/0002/maker/lessons/train.jsonl").read_text()
+    learned = (here.data / "cycles/0002/dataset/train.jsonl").read_text()
+    assert "box_size" in learned
+    assert "size_of_box" not in taught + learned

@@ -57,13 +57,6 @@ def test_a_cycle_that_judged_nothing(tmp_path: Path) -> None:
         audit(tmp_path / "0003", sample=5)
 
 
-def test_every_round_is_read(folder: Path) -> None:
-    append_lines(folder / "round-2" / "traces.jsonl", [trace("late one")])
-    append_lines(folder / "round-2" / "verdicts.jsonl", [Verdict(trace_id="late one", kept=True)])
-    assert read_judged(folder)[0].trace.request == "late one"
-    assert len(read_judged(folder)) == 61
-
-
 def test_a_trace_as_a_person_reads_it(folder: Path) -> None:
     shown = judged_text(read_judged(folder)[0])
     assert shown.splitlines() == [

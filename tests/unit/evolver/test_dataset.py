@@ -335,3 +335,39 @@ def test_schemas_are_loosened_where_it_is_learned_and_not_where_it_is_validated(
         if row["decision"] == "call":
             (call,) = row["messages"][1]["tool_calls"]
             assert json.loads(call["function"]["arguments"]).keys() == {"n"}
+
+
+@QUICK
+@given(st.integers(0, 2**32), st.floats(0.1, 0.4))
+def test_no_session_is_on_both_sides(seed: int, share: float) -> None:
+    kept = [
+        calling(n, TOOLS[n % len(TOOLS)]).model_copy(update={"maker": "log", "origin": str(n), "session": f"s{n % 7}"})
+        for n in range(21)
+    ]
+    with tempfile.TemporaryDirectory() as folder:
+        _, train, valid = built(plain(validation_share=share), kept, [], Path(folder) / "d", seed=seed)
+    sessions = [{int(row["origin"]) % 7 for row in side if row["origin"]} for side in (train, valid)]
+    assert sessions[0].isdisjoint(sessions[1])
+    assert sessions[0] | sessions[1] == set(range(7))
+
+
+def test_a_row_says_which_trace_and_which_model_it_comes_from(tmp_path: Path) -> None:
+    kept = [one.model_copy(update={"made_by": "maker-0002"}) for one in pool(12, 0)]
+    earlier = [one.model_copy(update={"id": f"0001/{one.id}", "made_by": "base"}) for one in pool(12, 0, "earlier ")]
+    _, train, valid = built(plain(composed_share=0.3, replay_share=0.4), kept, earlier, tmp_path / "d")
+    known = {one.id: one for one in (*kept, *earlier)}
+    for row in train + valid:
+        parts = row["trace"].split("+")
+        assert row["made_by"] == known[parts[0]].made_by
+        assert all(known[part].request.rstrip(".?!").lower() in request_of(row).lower() for part in parts)
+    assert any("+" in row["trace"] for row in train)
+    assert any(row["trace"].startswith("0001/") for row in train)
+
+
+def test_what_is_composed_to_a_held_out_request_is_dropped(tmp_path: Path) -> None:
+    config, kept = plain(composed_share=0.5), pool(12, 0)
+    made = build(config, kept, [], TOOLS, tmp_path / "a", shown=3, seed=0)
+    none = build(config, kept, [], TOOLS, tmp_path / "b", shown=3, seed=0, held_out=lambda request: True)
+    assert made.composed["composed"] > 0
+    assert none.composed == {}
+    assert none.dropped == {"held_out": made.composed["composed"]}

@@ -95,6 +95,30 @@ def test_an_adapter_that_continues_one_that_may_know_it_may_know_it_too(place: P
     assert found.adapters == ("adapter-0001", "adapter-0003", "adapter-0005", "adapter-0006")
 
 
+def test_an_adapter_whose_training_has_begun_may_know_it(place: Place) -> None:
+    """It is registered only when it is loaded."""
+    with Ledger(place.data / "evolution.db") as ledger:
+        ledger.end_cycle(ledger.open_cycle().number, "rejected", "")
+        ledger.end_cycle(ledger.open_cycle().number, "rejected", "")
+        assert ledger.open_cycle().number == 3
+        (place.data / "adapters" / ".adapter-0003.work").mkdir(parents=True)
+        assert forget(place.data, ledger, place.gone).adapters == ("adapter-0003",)
+        assert ledger.marks().keys() == {"adapter-0003"}
+
+
+@pytest.mark.parametrize("asked", ["first line\nsecond line", 'a "quoted" word\tand a tab'])
+def test_a_prompt_that_holds_the_request_on_one_line_goes_too(tmp_path: Path, asked: str) -> None:
+    with InteractionLog(tmp_path / "interactions.db") as log:
+        gone = log.append(turn(asked), session="s", source="chat")
+    requests = tmp_path / "cycles/0001/requests.jsonl"
+    requests.parent.mkdir(parents=True)
+    lines = [{"prompt": f"Request: {text}\nFunction:"} for text in (asked, " ".join(asked.split()), "another line")]
+    requests.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    with Ledger(tmp_path / "evolution.db") as ledger:
+        forget(tmp_path, ledger, gone)
+    assert [json.loads(line)["prompt"] for line in requests.read_text().splitlines()] == [lines[2]["prompt"]]
+
+
 def test_what_others_said_stays(place: Place) -> None:
     with Ledger(place.data / "evolution.db") as ledger:
         forget(place.data, ledger, place.gone)

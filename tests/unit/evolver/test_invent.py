@@ -176,6 +176,7 @@ def test_held_out_and_overlong_requests_are_not_shown_to_the_model(bench: Bench)
     assert bench.invent(task("why " * 100)).dropped == {"request_too_long": 1}
     assert bench.inventor.asked == []
     assert bench.invent(held_out=lambda text: text == SKETCH["description"]).dropped == {"held_out": 1}
+    assert bench.invent(held_out_tool=lambda text: text == SKETCH["description"]).dropped == {"held_out": 1}
 
 
 def test_template_tokens_and_lines_of_a_request_do_not_reach_the_prompt(bench: Bench) -> None:

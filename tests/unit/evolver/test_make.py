@@ -139,14 +139,14 @@ def test_the_same_arguments_are_used_once(workshop: Workshop) -> None:
     made = workshop.make()
     calls = [t.calls[0].arguments for t in workshop.traces() if t.calls and t.calls[0].name == "add_prices"]
     assert len({json.dumps(call) for call in calls}) == 1
-    assert made.dropped["same_arguments"] == 5 * 2
-    assert made.dropped["call_invalid_arguments"] == 4
+    assert made.dropped["answer_first same_arguments"] == 5 * 2
+    assert made.dropped["answer_first call_invalid_arguments"] == 4
 
 
 def test_arguments_that_were_cut_off_are_counted(workshop: Workshop) -> None:
     workshop.change = changed_texts(lambda text, n: text[:-1], "json")
     made = workshop.make()
-    assert made.dropped == {"arguments_cut_off": 5 * 3}
+    assert made.dropped == {"answer_first arguments_cut_off": 5 * 3}
     assert set(made.by_maker) == {"small_talk"}
 
 
@@ -157,7 +157,7 @@ def test_calls_that_fail_are_counted_and_make_no_trace(workshop: Workshop) -> No
 
     workshop.change = changed_texts(zero, "json")
     made = workshop.make()
-    assert made.dropped["call_tool_failed"] == 3
+    assert made.dropped["answer_first call_tool_failed"] == 3
     assert "box_count" not in {call.name for found in workshop.traces() for call in found.calls}
 
 
@@ -168,7 +168,7 @@ def test_calls_that_fail_are_learned_too_only_to_see_what_execution_brings(works
 
     workshop.change = changed_texts(zero, "json")
     made = workshop.make(CONFIG.model_copy(update={"keep_failed": True}))
-    assert "call_tool_failed" not in made.dropped
+    assert "answer_first call_tool_failed" not in made.dropped
     failed = [t for t in workshop.traces() if t.calls and t.calls[0].arguments.get("box_size") == 0]
     assert failed
     assert all(t.results == () and t.answer == "" for t in failed)
@@ -177,7 +177,8 @@ def test_calls_that_fail_are_learned_too_only_to_see_what_execution_brings(works
 def test_requests_that_were_cut_off_make_no_trace_and_equal_ones_make_one(workshop: Workshop) -> None:
     workshop.change = changed_texts(lambda text, n: text, "regex", finish_reason="length")
     assert set(workshop.make().by_maker) == {"small_talk"}
-    workshop.file.unlink()
+    for file in (workshop.file, workshop.file.with_name("lost.jsonl")):
+        file.unlink()
     workshop.change = changed_texts(lambda text, n: re.sub("( now)+", "", text), "regex")
     workshop.make()
     requests = Counter((t.request, json.dumps(t.calls[0].arguments)) for t in workshop.traces() if t.calls)
@@ -231,9 +232,17 @@ def test_when_the_time_is_over_nothing_new_is_begun(workshop: Workshop) -> None:
     times = iter([0.0, *[0.0] * 2, *[9e9] * 100])
     one = CONFIG.model_copy(update={"concurrency": 1})
     made = workshop.make(one, clock=lambda: next(times))
-    assert made.dropped["out_of_time"] > 0
+    assert made.dropped["answer_first out_of_time"] > 0
     assert 0 < made.traces == len(workshop.traces())
-    assert sum(name in ("out_of_time",) for name in made.dropped) == 1
+
+
+def test_what_came_to_nothing_is_counted_by_maker_also_by_who_goes_on(workshop: Workshop) -> None:
+    workshop.change = changed_texts(lambda text, n: text if n else text[:-1], "json")
+    first = workshop.make()
+    assert first.dropped["answer_first arguments_cut_off"] > 0
+    asked = len(workshop.learner.chats) + workshop.learner.completions
+    assert workshop.make() == first
+    assert len(workshop.learner.chats) + workshop.learner.completions == asked
 
 
 def test_progress_rises_to_the_end(workshop: Workshop) -> None:

@@ -85,10 +85,10 @@ def test_samples_that_return_the_same_agree_whatever_their_arguments(sampler: Sa
 @pytest.mark.parametrize(
     ("samples", "why"),
     [
-        ([FORWARD, FORWARD, OTHER, OTHER], "question_first_no_majority"),
-        ([FORWARD, FORWARD, "{", '{"first": 21}'], "question_first_no_majority"),
-        ([OTHER] * 4, "question_first_not_grounded"),
-        (["3"] * 4, "question_first_no_majority"),
+        ([FORWARD, FORWARD, OTHER, OTHER], "no_majority"),
+        ([FORWARD, FORWARD, "{", '{"first": 21}'], "no_majority"),
+        ([OTHER] * 4, "not_grounded"),
+        (["3"] * 4, "no_majority"),
     ],
 )
 def test_without_a_clear_majority_that_the_request_states_there_is_none(
@@ -97,7 +97,7 @@ def test_without_a_clear_majority_that_the_request_states_there_is_none(
     sampler.samples["add_prices"] = samples
     found, dropped = made(generator)
     assert found == []
-    assert dropped[why] == 1 + (why == "question_first_no_majority")
+    assert dropped[why] == 1 + (why == "no_majority")
     assert sum(dropped.values()) == 2
 
 
@@ -123,7 +123,7 @@ def test_a_call_that_states_nothing_shows_nothing() -> None:
         asker = QuestionFirst(reads, shop_tools.executor(), always, samples=4)
         dropped: Counter[str] = Counter()
         assert asker.make(task("Say what can be seen from the window."), dropped) == []
-        assert dropped == {"question_first_not_grounded": 1}
+        assert dropped == {"not_grounded": 1}
 
 
 def choices_of(text: str, count: int) -> bytes:

@@ -91,6 +91,15 @@ def test_what_is_loaded_is_unloaded_first(tmp_path: Path, ledger: Ledger) -> Non
         assert server.models == ["base", "adapter-0002"]
 
 
+def test_makers_of_cycles_that_ended_are_unloaded(tmp_path: Path, ledger: Ledger) -> None:
+    """The evolver was killed while one was loaded."""
+    running = f"maker-{ledger.open_cycle().number:04d}"
+    with ModelServer(key="key") as vllm:
+        vllm.models += ["adapter-0002", "maker-0001", running]
+        sweep(tmp_path, ledger, ServingState(pid=1, gateway_url="", vllm_url=vllm.url, vllm_pid=1, vllm_key="key"))
+        assert vllm.models == ["base", "adapter-0002", running]
+
+
 def test_a_removal_that_was_cut_off_is_finished_and_work_of_ended_cycles_goes(tmp_path: Path, ledger: Ledger) -> None:
     ledger.judge_adapter("adapter-0003", "removed")
     number = ledger.open_cycle().number

@@ -105,6 +105,7 @@ def test_old_skills_are_those_of_earlier_cycles(world: World) -> None:
     for number, request in ((1, "add prices 2 and 3"), (2, "what of this cycle"), (3, "what comes later")):
         kept = trace(request, "add_prices", {"first": 2, "second": 3}, 5)
         append_lines(world.data / "cycles" / f"{number:04d}" / "kept.jsonl", [kept, trace("hello again")])
+        append_lines(world.data / "cycles" / f"{number:04d}" / "maker" / "own" / "kept.jsonl", [kept])  # only a trial
     assert [item.request for item in replayed(world.data, "adapter-0002").items] == ["add prices 2 and 3"]
     assert len(replayed(world.data, "base").items) == 3
     assert exact(world.score("replay")) == (1, 1)

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from evolver import adapter_files
-from evolver.adapter_files import Environment
+from evolver.adapter_files import Calibration, Environment
 from evolver.cycle_report import CycleReport
 from evolver.ledger import AdapterRow, CycleRow, Release
 from evolver.show import ProgressBars, adapters_text, cycle_text, history_text, report_text, scores_text, tools_text
@@ -132,3 +132,15 @@ def test_what_became_of_new_tools_is_said_step_by_step() -> None:
     assert "9 tried: 7 defined, 4 written, 2 ran, 1 kept (code no python 8)" in new
     assert "evolver tools list" in word
     assert tools_text(ToolsMade(defined=Defined(), invented=Invented())) == []
+
+
+def test_how_well_it_tells_a_call_from_none_is_said(tmp_path: Path) -> None:
+    adapter = publish_adapter(tmp_path, "adapter-0001")
+    manifest = adapter_files.read_manifest(adapter.folder)
+    fit = Calibration(
+        token_id=1, bias=-0.43, auc=0.978, call_accuracy=0.914, no_call_accuracy=0.957, n_call=70, n_no_call=93
+    )
+    told = manifest.model_copy(update={"calibration": fit}).model_dump_json()
+    (adapter.folder / adapter_files.MANIFEST).write_text(told)
+    text = cycle_text(CycleReport(cycle=row(), adapter=adapter))
+    assert "AUC 0.98, and with the bias of -0.4 91% of the calls and 96% of the rest" in text
