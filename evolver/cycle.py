@@ -45,8 +45,9 @@ from evolver.markers import cycle_folder, read_marker
 from evolver.probe import probe
 from evolver.proof import Proved
 from evolver.request_log import RequestLog
-from evolver.scoring import score_requests
+from evolver.scoring import REPLAY, named, score_requests
 from evolver.stages import Progress, Stages, summary
+from evolver.suites import Suite
 from evolver.text import normalised
 from evolver.tool_pool import ToolPool
 from evolver.train import TrainConfig, progress_remark, train
@@ -64,7 +65,7 @@ from evolver.types import (
     Varied,
     Verified,
 )
-from toolkit.errors import SandboxUnavailable
+from toolkit.errors import SandboxUnavailable, UserError
 from toolkit.execute import Executor, open_executor
 from toolkit.search import ToolIndex
 
@@ -360,22 +361,29 @@ class _Run:
         self._load(adapter, data)  # the server may have been restarted since
         return self._score(adapter.name, "evaluate")
 
-    def _score(self, model: str, stage: str, suite: str = suites.HELD_OUT) -> EvalReport:
+    def _score(self, model: str, stage: str, suite: Suite | None = None, variant: str = "") -> EvalReport:
         """An answer on file for the same model, prompt and tools is not asked again."""
         return score_requests(
             self._config,
-            suites.load(suite),
+            suite or suites.load(suites.HELD_OUT),
             model,
+            variant=variant,
             client=self._client,
             executor=self._executor,
             on_progress=lambda share: self._say(stage, share, model),
         )
 
     def _decide(self, proved: Proved, incumbent: EvalReport, candidate: EvalReport) -> GateDecision:
-        guards = [
-            (self._score(incumbent.model, "gate", suite), self._score(candidate.model, "gate", suite))
-            for suite in self._evolver.gate.guard_suites
-        ]
+        guards: list[tuple[EvalReport, EvalReport]] = []
+        for name in self._evolver.gate.guard_suites:
+            if name == REPLAY and incumbent.model == BASE:
+                continue  # it has no skill to lose
+            try:
+                found = named(self._config.data_folder, name, candidate.model)
+            except UserError as error:
+                raise StageError(f"[evolver.gate] guard_suites: {error}") from error
+            old, new = (self._score(model, "gate", *found) for model in (incumbent.model, candidate.model))
+            guards.append((old, new))
         return gate.decide(self._evolver.gate, incumbent, candidate, guards, unproved=proved.missing)
 
     def _finish(

@@ -31,6 +31,7 @@ from evolver.errors import StageError
 from evolver.jsonl import read_lines
 from evolver.suites import Item, Suite, bfcl, bfcl_run, chat, variants
 from evolver.types import ChatReport, EvalReport, ItemScore, Trace
+from evolver.wilson import rate
 from toolkit.errors import UserError
 from toolkit.execute import Executor
 from toolkit.search import ToolIndex
@@ -72,11 +73,7 @@ def score_suite(
         return served(config.data_folder, model)
     if name.startswith(bfcl.PREFIX):
         return run.bfcl(bfcl.load(name))
-    plain, _, variant = name.partition(":")
-    suite = replayed(config.data_folder, model) if plain == REPLAY else _shipped(plain)
-    if variant and variant not in variants.VARIANTS:
-        raise UserError(f"there is no variant {variant!r}; there is: {', '.join(variants.VARIANTS)}")
-    return run.suite(suite, variant)
+    return run.suite(*named(config.data_folder, name, model))
 
 
 def score_requests(
@@ -84,12 +81,22 @@ def score_requests(
     suite: Suite,
     model: str,
     *,
+    variant: str = "",
     client: HttpModelClient,
     executor: Executor,
     on_progress: Progress = lambda share: None,
 ) -> EvalReport:
-    """``model``'s scores on ``suite``, asked as serving does. Raises as ``evaluate`` does."""
-    return _Run(config, model, client, executor, None, on_progress).suite(suite, "")
+    """``model``'s scores on ``suite`` or a ``variant`` of it, asked as serving does. Raises as ``evaluate`` does."""
+    return _Run(config, model, client, executor, None, on_progress).suite(suite, variant)
+
+
+def named(data_folder: Path, name: str, model: str) -> tuple[Suite, str]:
+    """The suite ``name`` as it is for ``model``, and the variant of it that is meant. Raises UserError."""
+    plain, _, variant = name.partition(":")
+    suite = replayed(data_folder, model) if plain == REPLAY else _shipped(plain)
+    if variant and variant not in variants.VARIANTS:
+        raise UserError(f"there is no variant {variant!r}; there is: {', '.join(variants.VARIANTS)}")
+    return suite, variant
 
 
 def replayed(data_folder: Path, model: str) -> Suite:
@@ -127,7 +134,7 @@ def served(data_folder: Path, model: str) -> EvalReport:
         )
         for found in turns
     ]
-    empty = evaluate.rate(0, 0)
+    empty = rate(0, 0)
     report = evaluate.report(Suite(name=SERVED, sha256="", items=()), model, items)
     return report.model_copy(update={"exact": empty, "right_tool": empty, "no_call": empty})
 

@@ -462,6 +462,26 @@ def test_guard_suites_are_asked_and_their_verdict_is_kept(here: World, tmp_path:
     assert report.cycle.status == "promoted"
 
 
+def test_old_skills_and_other_names_can_be_guards_too(here: World) -> None:
+    configured(here, gate=GateConfig(guard_suites=("replay", "heldout:shuffled")))
+    first = here.run()
+    assert first.decision is not None
+    assert [reason for reason in first.decision.reasons if "replay" in reason] == []
+    assert "heldout:shuffled: " in first.decision.reasons[-1]
+    here.log("add 5 and 9 to prices, please", ("add_prices", {"first": 5, "second": 9}, 14))
+    second = here.run()
+    assert second.decision is not None
+    assert [reason.split(": ")[1] for reason in second.decision.reasons[-2:]] == ["replay", "heldout:shuffled"]
+
+
+def test_a_guard_that_is_no_suite_ends_the_cycle_and_says_so(here: World) -> None:
+    configured(here, gate=GateConfig(guard_suites=("heldout:upside_down",)))
+    report = here.run()
+    assert report.cycle.status == "failed"
+    assert "guard_suites: there is no variant 'upside_down'" in report.cycle.reason
+    assert serving(here) == "base"
+
+
 def test_a_cycle_never_changes_the_world(here: World, monkeypatch: pytest.MonkeyPatch) -> None:
     """Not in verification, and not in evaluation, where a candidate may call whatever it is shown."""
     opened: list[Executor] = []
