@@ -17,6 +17,7 @@ from evolver.cli import main
 from evolver.cycle_report import CycleReport
 from evolver.errors import StageError
 from evolver.jsonl import append_lines
+from evolver.lease import held
 from evolver.ledger import Ledger
 from evolver.tool_pool import ToolPool
 from evolver.types import Adapter, ToolExample, Verdict
@@ -172,6 +173,8 @@ def test_deleting_an_interaction(evolver: Evolver, data: Path) -> None:
     with InteractionLog(data / "interactions.db") as log:
         gone = log.append(turn("my own words"), session="s", source="chat")
     append_lines(data / "cycles/0001/kept.jsonl", [trace("x").model_copy(update={"origin": gone})])
+    with Ledger(data / "evolution.db") as ledger, held(ledger, 60.0):
+        refused(evolver("forget", gone), "runs a cycle", "wait for its end")
     code, out, _ = evolver("forget", gone)
     assert code == 0
     assert FIRST in out
