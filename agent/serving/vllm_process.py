@@ -159,6 +159,8 @@ def command(config: VllmConfig, model_folder: Path, port: int, *, gpu: bool) -> 
         "--served-model-name": "base",
         "--host": HOST,
         "--port": str(port),
+        # vLLM's own is always 0: after each start, makers would sample what they sampled after the one before.
+        "--seed": str(secrets.randbelow(2**31)),
         "--dtype": "bfloat16" if gpu else serving_dtype(),
         "--max-model-len": str(config.max_model_len),
         "--max-num-seqs": str(config.max_num_seqs),

@@ -146,5 +146,7 @@ def test_the_command_line_says_what_the_configuration_says() -> None:
     assert Path(pairs["--chat-template"]).is_file()
     assert "--api-key" not in words
     assert pairs["--tool-strict-level"] == "parameter"
+    again = vllm_process.command(VllmConfig(), Path("/models/m"), 99, gpu=False)
+    assert again[again.index("--seed") + 1] != words[words.index("--seed") + 1]
     free = vllm_process.command(VllmConfig(constrain_calls=False), Path("/models/m"), 99, gpu=False)
     assert dict(itertools.pairwise(free))["--tool-strict-level"] == "auto"
