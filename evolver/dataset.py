@@ -5,7 +5,6 @@ lessons that rightly do not, the same requests on both sides: what differs is wh
 /0004). Lessons of one context share its tokens, which the trainer computes once.
 """
 
-import json
 import random
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -136,7 +135,7 @@ def _families(pool: Sequence[Trace]) -> dict[str, str]:
         if trace.source:
             continue
         if trace.calls:
-            above[head(json.dumps([call.model_dump() for call in trace.calls], sort_keys=True))] = head(root)
+            above[head(trace.calls_key)] = head(root)
         if trace.session:
             above[head(f"session {trace.session}")] = head(root)
     return {trace.source or trace.id: head(trace.source or trace.id) for trace in pool}

@@ -81,7 +81,7 @@ def lessons(
     by_call: dict[str, list[Trace]] = {}
     for trace in earlier:
         if trace.maker == "answer_first" and not trace.source and tools.get(trace.calls[0].name) is not None:
-            by_call.setdefault(_key(trace), []).append(trace)
+            by_call.setdefault(trace.calls_key, []).append(trace)
     groups = [_of_call(number, traces, tools) for number, traces in enumerate(by_call.values())]
     if definitions:
         groups += [[_lesson(f"definition-{n}", *pair)] for n, pair in enumerate(_definitions(tools))]
@@ -97,10 +97,6 @@ def _of_call(number: int, traces: Sequence[Trace], tools: ToolRegistry) -> list[
     arguments = few_shots.arguments_prompt(tool), json.dumps(call.arguments, ensure_ascii=False)
     requests = [(few_shots.request_prompt(tool, call), f" {trace.request}") for trace in traces]
     return [_lesson(f"call-{number}-{n}", *pair) for n, pair in enumerate([arguments, *requests])]
-
-
-def _key(trace: Trace) -> str:
-    return json.dumps(trace.calls[0].model_dump(), sort_keys=True)
 
 
 def _definitions(tools: ToolRegistry) -> Iterable[tuple[str, str]]:
@@ -140,5 +136,5 @@ def _yield(
     traces_file = folder / "traces.jsonl"
     traces_file.unlink(missing_ok=True)
     append_lines(traces_file, traces)
-    kept = {_key(trace) for trace in read_lines(judged(traces, folder).file, Trace)}
+    kept = {trace.calls_key for trace in read_lines(judged(traces, folder).file, Trace)}
     return rate(len(kept), WRITTEN * len(tried))

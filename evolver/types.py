@@ -1,5 +1,6 @@
 """The values that pass between the stages of a cycle; all frozen, all JSON."""
 
+import json
 from pathlib import Path
 from typing import Literal
 
@@ -104,6 +105,11 @@ class Trace(Frozen):
     missing: str = ""
     """The parameter that the request leaves out: ``answer`` asks for it, ``calls`` has the call as far as it is known,
     and nothing is called."""
+
+    @property
+    def calls_key(self) -> str:
+        """Equal for the traces of equal calls."""
+        return json.dumps([call.model_dump() for call in self.calls], sort_keys=True)
 
     @property
     def single(self) -> bool:

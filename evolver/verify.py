@@ -115,7 +115,7 @@ def _round_trips(
     chosen: list[Trace] = []
     returned: list[Trace] = []
     for trace in passed:
-        key = _key(trace.calls)
+        key = trace.calls_key
         tries[key] += 1
         if trace.maker != "answer_first" or not any(_mistakable(call, executor) for call in trace.calls):
             returned.append(trace)
@@ -191,10 +191,6 @@ def _arrives(trace: Trace, executor: Executor, generator: Generator) -> bool:
     return True
 
 
-def _key(calls: Iterable[Call]) -> str:
-    return json.dumps([call.model_dump() for call in calls], sort_keys=True)
-
-
 def _likeliest(config: VerifyConfig, passed: list[Trace], reasons: dict[str, str]) -> list[Trace]:
     """At most ``kept_per_call`` requests per call and ``per_tool`` calls per tool; ``passed`` comes likeliest first."""
     wordings: Counter[str] = Counter()
@@ -204,7 +200,7 @@ def _likeliest(config: VerifyConfig, passed: list[Trace], reasons: dict[str, str
         if not trace.calls or trace.maker == "log":
             kept.append(trace)
             continue
-        key, calls = _key(trace.calls), calls_of[trace.calls[0].name]
+        key, calls = trace.calls_key, calls_of[trace.calls[0].name]
         if wordings[key] >= config.kept_per_call:
             reasons[trace.id] = "call_has_a_likelier_request"
         elif key not in calls and len(calls) >= config.per_tool:
