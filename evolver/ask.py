@@ -73,7 +73,7 @@ def _cut(trace: Trace, required: Mapping[str, set[str]], chooser: random.Random)
     )
     if states(request, call.arguments[name]):
         return None, "value_still_there"
-    return draft, checks.wording(draft, (), lambda text: False) or checks.grounding(draft)
+    return draft, checks.wording(draft) or checks.grounding(draft)
 
 
 def _without(text: str, start: int, end: int) -> str | None:

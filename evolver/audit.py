@@ -43,6 +43,11 @@ def read_judged(cycle_folder: Path) -> list[Judged]:
     ]
 
 
+def tried_makers(cycle_folder: Path) -> list[Judged]:
+    """What the base model and then the maker's own adapter made in their trial; empty where there was none."""
+    return [one for file in sorted(cycle_folder.glob("maker/*/verdicts.jsonl")) for one in read_judged(file.parent)]
+
+
 def _round_robin(dropped: Sequence[Judged], chooser: random.Random) -> list[Judged]:
     """In turn one of each reason, so that a rare one is seen too."""
     by_reason: dict[str, list[Judged]] = defaultdict(list)

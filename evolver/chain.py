@@ -116,5 +116,5 @@ def _judged(draft: Trace, slot: Slot, executor: Executor) -> tuple[Trace, str]:
         return draft, "result_too_long"
     answer = retold(second, call, results[0].value) if second.answer else ""
     draft = draft.model_copy(update={"results": (*draft.results, results[0].value), "answer": answer})
-    reason = checks.wording(draft, (), lambda request: False) or checks.grounding(draft) or safety.unsafe(draft)
+    reason = checks.wording(draft) or checks.grounding(draft) or safety.unsafe(draft)
     return draft, reason

@@ -3,13 +3,13 @@
 import json
 import re
 from collections import Counter
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from pydantic import JsonValue
 
 from evolver.flags import speaks_of_flag
-from evolver.text import normalised, numbers, readings, states
+from evolver.text import numbers, readings, states
 from evolver.types import Call, Trace
 from toolkit.search import ToolIndex
 from toolkit.tool import Effect, Tool, ToolErrorKind, ToolResult
@@ -25,17 +25,13 @@ _ENDS = re.compile(r"[.?!\"')]$|\w$")
 _SHORTEST = 8
 
 
-def wording(trace: Trace, seen: Collection[str] = (), held_out: Callable[[str], bool] = lambda request: False) -> str:
-    """Why the request is unfit as a text, or "". ``seen`` are normal forms; ``held_out`` knows the suites."""
+def wording(trace: Trace) -> str:
+    """Why the request is unfit as a text, or ""."""
     request = trace.request
     if not _SHORTEST <= len(request) <= LONGEST or not _ENDS.search(request):
         return "no_sentence"
     if "  " in request or any(marker in request for marker in _MARKERS):
         return "no_plain_wording"
-    if normalised(request) in seen:
-        return "duplicate"
-    if held_out(request):
-        return "held_out"
     return ""
 
 

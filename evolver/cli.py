@@ -22,6 +22,8 @@ app = typer.Typer(
 )
 ConfigOption = Annotated[Path | None, typer.Option("--config", metavar="PATH", help="default: ./config.toml")]
 JsonOption = Annotated[bool, typer.Option("--json", help="for programs")]
+_PARTS = ("requests", "kept", "dropped", "trial")
+"""Of a cycle; ``trial``: what the maker's own adapter and the base model made when they were compared."""
 app.add_typer(tools_cli.app, name="tools")
 
 
@@ -94,7 +96,7 @@ def history(
     config: ConfigOption = None,
     as_json: JsonOption = False,
     number: Annotated[int | None, typer.Option("--cycle", metavar="N", help="all about one cycle")] = None,
-    show: Annotated[str, typer.Option("--show", help="with --cycle: requests, kept or dropped, one by one")] = "",
+    show: Annotated[str, typer.Option("--show", help=f"with --cycle, one by one: {', '.join(_PARTS)}")] = "",
 ) -> None:
     """The cycles, newest first, and every change of what serves."""
     from evolver.markers import cycle_folder
@@ -106,8 +108,8 @@ def history(
     if number is not None and not cycles:
         raise UserError(f"there is no cycle {number}; see them all with: evolver history")
     if show:
-        if number is None or show not in ("requests", "kept", "dropped"):
-            raise UserError("--show goes with --cycle N, and is requests, kept or dropped")
+        if number is None or show not in _PARTS:
+            raise UserError(f"--show goes with --cycle N, and is one of: {', '.join(_PARTS)}")
         _show_part(cycle_folder(loaded.data_folder, number), show, as_json=as_json)
     elif as_json:
         _print_json(
@@ -123,7 +125,7 @@ def history(
 
 
 def _show_part(folder: Path, part: str, *, as_json: bool) -> None:
-    from evolver.audit import read_judged
+    from evolver.audit import read_judged, tried_makers
     from evolver.request_log import read_requests
     from evolver.show import judged_text, request_text
 
@@ -131,8 +133,9 @@ def _show_part(folder: Path, part: str, *, as_json: bool) -> None:
         for request in read_requests(folder):
             typer.echo(json.dumps(request, ensure_ascii=False) if as_json else request_text(request))
         return
-    for judged in read_judged(folder):
-        if judged.verdict.kept is (part == "kept"):
+    found = tried_makers(folder) if part == "trial" else read_judged(folder)
+    for judged in found:
+        if part == "trial" or judged.verdict.kept is (part == "kept"):
             typer.echo(judged.model_dump_json() if as_json else judged_text(judged))
 
 

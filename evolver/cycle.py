@@ -48,7 +48,6 @@ from evolver.request_log import RequestLog
 from evolver.scoring import REPLAY, named, score_requests
 from evolver.stages import Progress, Stages, summary
 from evolver.suites import Suite
-from evolver.text import normalised
 from evolver.tool_pool import ToolPool
 from evolver.train import TrainConfig, progress_remark, train
 from evolver.types import (
@@ -257,7 +256,7 @@ class _Run:
             folder,
             index=ToolIndex(executor.registry),
             generator=self._generator,
-            known={normalised(trace.request) for trace in self._earlier()},
+            earlier=self._earlier(),
             held_out=suites.Fingerprints(),
             allow_reads=self._evolver.make.allow_reads,
             on_progress=on_progress,
@@ -270,7 +269,7 @@ class _Run:
             read_lines(made.file, Trace),
             self._lessons,
             self._folder / "varied.jsonl",
-            known={normalised(trace.request) for trace in self._earlier()},
+            earlier=self._earlier(),
             held_out=suites.Fingerprints(),
             seed=self._evolver.seed + self._number,
             on_progress=lambda share: self._say("vary", share, ""),

@@ -137,8 +137,7 @@ def _clean(file: Path, interaction_id: str, telling: re.Pattern[str] | None) -> 
         return 0
     if file.suffix == ".jsonl":
         lines = text.splitlines()
-        kept = [line for line in lines if not _names(_parsed(line), interaction_id)]
-        kept = [line for line in kept if telling is None or not telling.search(line)]
+        kept = [line for line in lines if interaction_id not in line and not (telling and telling.search(line))]
         removed, text = len(lines) - len(kept), "".join(f"{line}\n" for line in kept)
     else:
         value, removed = _without(_parsed(text), interaction_id)

@@ -18,12 +18,14 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from pathlib import Path
 
+from agent.errors import AdapterError
 from evolver import few_shots
 from evolver.answer_first import WRITTEN, AnswerFirst
 from evolver.config import MakeConfig
 from evolver.dataset_folder import publish
 from evolver.definitions import in_words, true_definition
 from evolver.effects import for_lessons
+from evolver.errors import StageError, disk_is_full
 from evolver.generate import Generator
 from evolver.jsonl import append_lines, read_lines
 from evolver.tool_makers import wanted
@@ -58,19 +60,25 @@ def learn(
     """Train a maker on the traces that ``earlier`` cycles kept, but those of ``made_tools``, and try it.
 
     ``train`` makes an adapter of a dataset folder, ``asking`` gives its Generator while it is loaded, ``judged`` is
-    verification, which writes into a folder. Raises what these raise, and as ``make``.
+    verification, which writes into a folder. What fails in these is told in the result, and the base model makes; a
+    full disk, and what ``make`` raises, is raised.
     """
     tools = ToolRegistry(tool for tool in executor.registry if tool.name not in made_tools)
     learned, held = lessons(earlier, tools, seed=seed, definitions=wanted(config))
     if len(learned) < FEWEST_LESSONS:
         return OwnMaker(lessons=len(learned))
     publish(folder / "lessons", {"train.jsonl": learned, "valid.jsonl": held})
-    adapter = train(folder / "lessons")
-    with asking(adapter) as own:
-        base_yield, own_yield = (
-            _yield(config, executor, maker, folder / who, judged, seed=seed)
-            for who, maker in (("base", base), ("own", own))
-        )
+    try:
+        adapter = train(folder / "lessons")
+        with asking(adapter) as own:
+            base_yield, own_yield = (
+                _yield(config, executor, maker, folder / who, judged, seed=seed)
+                for who, maker in (("base", base), ("own", own))
+            )
+    except (StageError, AdapterError) as error:
+        if disk_is_full(error):
+            raise
+        return OwnMaker(lessons=len(learned), problem=str(error))
     return OwnMaker(lessons=len(learned), adapter=adapter, base=base_yield, own=own_yield)
 
 
@@ -129,7 +137,7 @@ def _yield(
     with ThreadPoolExecutor(generator.concurrency) as pool:
         made = list(pool.map(lambda job: maker.make(job[0], 0, job[1], (), Counter()), jobs))
     traces = [
-        trace.model_copy(update={"id": f"{tool.name}-{n}"})
+        trace.model_copy(update={"id": f"{tool.name}-{n}", "made_by": generator.model})
         for tool, of_tool in zip(tried, made, strict=True)
         for n, trace in enumerate(of_tool)
     ]

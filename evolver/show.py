@@ -15,7 +15,7 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedCo
 from agent.messages import BASE
 from agent.terminal import neutral
 from evolver import adapter_files
-from evolver.audit import Judged, read_judged
+from evolver.audit import Judged, read_judged, tried_makers
 from evolver.cycle_report import CycleReport
 from evolver.forget import Forgotten
 from evolver.ledger import AdapterRow, CycleRow, Evaluation, Release
@@ -125,6 +125,8 @@ def _learned(manifest: adapter_files.Manifest) -> str:
 
 def _maker_text(own: OwnMaker) -> str:
     """What the maker's own adapter was worth."""
+    if own.problem:
+        return f"maker     base: the adapter of its own failed, {neutral(own.problem)}"
     if own.adapter is None or own.base is None or own.own is None:
         return f"maker     base: {own.lessons} lessons are too few for an adapter of its own"
     chosen = own.adapter.name if own.makes else BASE
@@ -207,14 +209,17 @@ def cycle_details_text(folder: Path) -> str:
     reasons = Counter((one.trace.maker, one.verdict.reason) for one in judged if not one.verdict.kept)
     lines = [f"  dropped    {maker} {reason}: {count}" for (maker, reason), count in reasons.most_common()]
     kept = sum(one.verdict.kept for one in judged)
-    lines.append(f"  to read    --show requests ({asked}), kept ({kept}), dropped ({len(judged) - kept})")
+    trial = len(tried_makers(folder))
+    parts = {"requests": asked, "kept": kept, "dropped": len(judged) - kept, **({"trial": trial} if trial else {})}
+    lines.append("  to read    --show " + ", ".join(f"{part} ({count})" for part, count in parts.items()))
     return "\n".join(lines)
 
 
 def judged_text(judged: Judged) -> str:
     """A trace and its verdict."""
     trace, verdict = judged.trace, judged.verdict
-    lines = [f"{'kept' if verdict.kept else f'dropped: {verdict.reason}'}  ({trace.maker} {trace.id})"]
+    source = f"{trace.maker} {trace.id}{f', by {trace.made_by}' if trace.made_by else ''}"
+    lines = [f"{'kept' if verdict.kept else f'dropped: {verdict.reason}'}  ({source})"]
     lines.append(f"  request  {neutral(trace.request)}")
     for call, result in zip_longest(trace.calls, trace.results):
         name, arguments = (call.name, call.arguments) if call else ("", {})

@@ -249,12 +249,13 @@ class Rate(Frozen):
 
 
 class OwnMaker(Frozen):
-    """The maker of one cycle. ``adapter`` None: there were too few ``lessons``.
+    """The maker of one cycle. ``adapter`` None: there were too few ``lessons``, or there was a ``problem``.
 
     ``base`` and ``own``: of the calls that each tried to make, on the same tools, those that were kept in the end.
     """
 
-    lessons: int
+    lessons: int = 0
+    problem: str = ""
     adapter: Adapter | None = None
     base: Rate | None = None
     own: Rate | None = None

@@ -8,18 +8,18 @@ requests whose call executes and is still not what they ask for (30 % in APIGen,
 
 import json
 from collections import Counter, defaultdict
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from evolver import checks, few_shots, safety, semantic_match
 from evolver.config import VerifyConfig
+from evolver.duplicates import Accepted
 from evolver.effects import for_lessons
 from evolver.generate import Generator, Prompt
 from evolver.jsonl import append_lines
 from evolver.places import plainly
 from evolver.schemas import restricted
-from evolver.text import normalised
 from evolver.types import Call, Trace, Verdict, Verified
 from toolkit.execute import Executor
 from toolkit.search import ToolIndex
@@ -37,26 +37,27 @@ def verify(
     *,
     index: ToolIndex,
     generator: Generator | None,
-    known: Collection[str] = (),
+    earlier: Iterable[Trace] = (),
     held_out: Callable[[str], bool] = lambda request: False,
     allow_reads: bool = False,
     on_progress: Callable[[float], None] = lambda share: None,
 ) -> Verified:
     """Judge ``traces``; write kept.jsonl and verdicts.jsonl into ``folder``.
 
-    ``known`` are normal forms of requests that earlier cycles learned from; ``held_out`` says whether a request stands
-    in a suite; ``index`` finds the tools that a request speaks of; tools that read are run where ``allow_reads``, and
-    logged calls of tools that may not run are taken as logged; ``generator`` asks the model for the round trip
-    and the semantic match (None: neither). A call that cannot be judged because isolation broke raises
-    SandboxUnavailable: no verdict.
+    ``earlier`` is what earlier cycles kept; ``held_out`` says whether a request stands in a suite; ``index`` finds the
+    tools that a request speaks of; tools that read are run where ``allow_reads``, and logged calls of tools that may
+    not run are taken as logged; ``generator`` asks the model for the round trip and the semantic match (None: neither).
+    A call that cannot be judged because isolation broke raises SandboxUnavailable: no verdict.
     """
     judged = list(traces)
     reasons: dict[str, str] = {}
-    seen = set(known)
+    accepted = Accepted(earlier)
     passed: list[Trace] = []
     for done, trace in enumerate(sorted(judged, key=lambda trace: -trace.likelihood), 1):
         reason = (
-            checks.wording(trace, seen, held_out)
+            checks.wording(trace)
+            or accepted.repeated_by(trace)
+            or (held_out(trace.request) and "held_out")
             or safety.unsafe(trace, personal_data=config.drop_personal_data)
             or checks.grounding(trace)
             or checks.meaning(trace, index)
@@ -66,7 +67,7 @@ def verify(
         )
         reasons[trace.id] = reason
         if not reason:
-            seen.add(normalised(trace.request))
+            accepted.add(trace)
             passed.append(trace)
         on_progress(_LOCAL_SHARE * done / len(judged))
     if generator is not None:

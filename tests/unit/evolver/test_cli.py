@@ -161,7 +161,13 @@ def test_what_a_cycle_kept_and_dropped_can_be_read(evolver: Evolver, data: Path)
     assert "kept (1), dropped (1)" in evolver("history", "--cycle", "1")[1]
     assert "good one" in evolver("history", "--cycle", "1", "--show", "kept")[1]
     assert json.loads(evolver("history", "--cycle", "1", "--show", "dropped", "--json")[1])["trace"]["id"] == "bad one"
+    assert "trial" not in evolver("history", "--cycle", "1")[1]
+    append_lines(folder / "maker/own/traces.jsonl", [trace("tried one").model_copy(update={"made_by": "maker-0001"})])
+    append_lines(folder / "maker/own/verdicts.jsonl", [Verdict(trace_id="tried one", kept=True)])
+    assert "trial (1)" in evolver("history", "--cycle", "1")[1]
+    assert "tried one, by maker-0001" in evolver("history", "--cycle", "1", "--show", "trial")[1]
     refused(evolver("history", "--show", "kept"), "--cycle N")
+    refused(evolver("history", "--cycle", "1", "--show", "all"), "requests, kept, dropped, trial")
     assert "dropped: grounding" in evolver("audit", "--cycle", "1", "--sample", "10")[1]
     assert len(json.loads(evolver("audit", "--cycle", "1", "--json")[1])) == 2
     refused(evolver("audit", "--cycle", "2"), "cycle 2 has judged no trace")

@@ -45,6 +45,8 @@ class Place:
         (data / "cycles/0001/mine.json").write_text(mined.model_dump_json())
         asked = [{"prompt": f"Request: {SECRET}\nCall:"}, {"prompt": "Request: something else"}]
         (data / "cycles/0001/requests.jsonl").write_text("".join(json.dumps(line) + "\n" for line in asked))
+        lost = [{"job": f"question_first-{one}", "dropped": {"no_majority": 1}} for one in (self.gone, self.stays)]
+        (data / "cycles/0001/lost.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lost))
         lessons = data / "cycles/0003/dataset"
         lessons.mkdir()
         rows = [{"id": "0", "origin": self.gone}, {"id": "1", "origin": self.stays}]
@@ -81,6 +83,9 @@ def test_nothing_of_it_is_left_on_disk(place: Place) -> None:
     assert (found.logged, found.adapters) == (True, ("adapter-0001", "adapter-0003"))
     left = place.everything()
     assert not [word for word in ("4711", "5526", "secret") if word in left]
+    lines = [line for file in place.data.rglob("*.jsonl") for line in file.read_text().splitlines()]
+    assert not [line for line in lines if place.gone in line]
+    assert any(f"question_first-{place.stays}" in line for line in lines)
 
 
 def test_an_adapter_that_continues_one_that_may_know_it_may_know_it_too(place: Place) -> None:

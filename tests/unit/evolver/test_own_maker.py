@@ -1,6 +1,8 @@
 """What the maker's own adapter learns, and when it makes."""
 
+import errno
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -8,12 +10,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from evolver.config import MakeConfig
+from evolver.errors import TrainError
 from evolver.few_shots import arguments_prompt, request_prompt
-from evolver.own_maker import lessons
+from evolver.generate import Generator
+from evolver.own_maker import FEWEST_LESSONS, learn, lessons
 from evolver.training.render import Row, RowInvalid, read_rows
 from evolver.training.render import lessons as rendered
 from evolver.types import Adapter, Call, OwnMaker, Trace
 from evolver.wilson import rate
+from tests.fakes import shop_tools
 from tests.fakes.evolution import trace
 from tests.fakes.shop_tools import registry
 
@@ -105,3 +111,32 @@ def test_a_row_is_a_conversation_or_a_completion(tmp_path: Path, row: dict[str, 
     file.write_text(json.dumps({"id": "x", **row}) + "\n")
     with pytest.raises(RowInvalid, match="row x: "):
         list(read_rows(file))
+
+
+def learned(folder: Path, train: Any) -> OwnMaker:
+    executor = shop_tools.executor()
+
+    def never(*_: Any) -> Any:
+        raise AssertionError
+
+    base = Generator("http://127.0.0.1:9", model="base", concurrency=1)
+    many = [adding(n) for n in range(200)]
+    return learn(MakeConfig(), many, executor, folder, seed=1, base=base, train=train, asking=never, judged=never)
+
+
+def test_where_its_training_fails_the_base_model_makes(tmp_path: Path) -> None:
+    def fail(lessons: Path) -> Adapter:
+        assert len(list(read_rows(lessons / "train.jsonl"))) > FEWEST_LESSONS
+        raise TrainError("memory", "it needs 9 GiB")
+
+    own = learned(tmp_path, fail)
+    assert not own.makes
+    assert "it needs 9 GiB" in own.problem
+
+
+def test_a_full_disk_ends_it(tmp_path: Path) -> None:
+    def fail(lessons: Path) -> Adapter:
+        raise TrainError("disk", os.strerror(errno.ENOSPC))
+
+    with pytest.raises(TrainError):
+        learned(tmp_path, fail)

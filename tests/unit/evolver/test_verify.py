@@ -13,7 +13,6 @@ from evolver.config import VerifyConfig
 from evolver.effects import harmless
 from evolver.generate import Generator
 from evolver.jsonl import read_lines
-from evolver.text import normalised
 from evolver.types import Call, Failure, Trace, Verdict, Verified
 from evolver.verify import verify
 from tests.fakes import shop_tools
@@ -125,16 +124,20 @@ def test_of_duplicates_the_likeliest_is_kept(tmp_path: Path) -> None:
 
 
 def test_what_earlier_cycles_learned_and_what_is_held_out_is_dropped(tmp_path: Path) -> None:
-    assert reason(tmp_path, GOOD, known={normalised(GOOD.request)}) == "duplicate"
+    assert reason(tmp_path, GOOD, earlier=[GOOD]) == "duplicate"
+    assert reason(tmp_path, GOOD, earlier=[adding("Now please add the prices 21 and 34!")]) == "near_duplicate"
     assert reason(tmp_path, GOOD, held_out=lambda request: request == GOOD.request) == "held_out"
     assert reason(tmp_path, PARCEL, held_out=lambda request: request == GOOD.request) == ""
 
 
 def test_of_several_wordings_the_likeliest_are_kept(tmp_path: Path) -> None:
-    wordings = [
-        adding(f"Please add the prices 21 and 34{' again' * n}.", identity=str(n), likelihood=-n - 1.0)
-        for n in range(4)
-    ]
+    words = (
+        "Please add the prices 21 and 34.",
+        "Prices 21 and 34, added?",
+        "The 21 and 34 add up to what price?",
+        "Add 21 to the price 34.",
+    )
+    wordings = [adding(text, identity=str(n), likelihood=-n - 1.0) for n, text in enumerate(words)]
     for most in (1, 2):
         config = CONFIG.model_copy(update={"kept_per_call": most})
         _, kept, reasons = judged(tmp_path, *wordings[::-1], config=config)
@@ -261,10 +264,13 @@ def test_talk_and_logged_turns_make_no_round_trip(tmp_path: Path, reader: Reader
 
 
 def test_only_the_likeliest_few_of_a_call_are_tried(tmp_path: Path, reader: Reader, generator: Generator) -> None:
-    wordings = [
-        adding(f"Please add the prices 21 and 34{' again' * n}.", identity=str(n), likelihood=-n - 1.0)
-        for n in range(4)
-    ]
+    words = (
+        "Please add the prices 21 and 34.",
+        "Prices 21 and 34, added?",
+        "The 21 and 34 add up to what price?",
+        "Add 21 to the price 34.",
+    )
+    wordings = [adding(text, identity=str(n), likelihood=-n - 1.0) for n, text in enumerate(words)]
     reader.arguments = {w.request: {"first": 21, "second": 34} for w in wordings}
     reader.arguments[wordings[0].request] = {"first": 0, "second": 0}
     _, kept, reasons = judged(tmp_path, *wordings, generator=generator)
