@@ -17,10 +17,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 from toolkit.config import SandboxConfig
-from toolkit.registry import builtin_modules
 from toolkit.sandbox import open_sandbox
 from toolkit.sandbox.bubblewrap import BubblewrapSandbox
 from toolkit.sandbox.made_code import made_code_limits
+from toolkit.sources import builtin_modules
 
 ROUNDS = 100
 SAMPLES = 20

@@ -24,7 +24,7 @@ def list_tools(
 ) -> None:
     """List the tools: name, source, effect, parameters."""
     from toolkit.config import Config, load_config
-    from toolkit.registry import load_tools
+    from toolkit.sources import load_tools
     from toolkit.tool import neutral
 
     registry = load_tools(load_config(config, Config).toolkit)
@@ -132,7 +132,8 @@ def _print_check(report: dict[str, Any]) -> None:
 
 def _servers(config: Any) -> list[dict[str, Any]]:
     """How each MCP server stands; ``reason`` is why one cannot be used, or ""."""
-    from toolkit.registry import ToolRegistry, open_servers
+    from toolkit.registry import ToolRegistry
+    from toolkit.sources import open_servers
 
     registry = ToolRegistry()
     with open_servers(config) as servers:

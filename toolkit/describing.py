@@ -3,6 +3,7 @@
 import inspect
 import re
 from collections.abc import Callable
+from types import ModuleType
 from typing import Any, get_type_hints
 
 from pydantic import JsonValue, TypeAdapter
@@ -38,6 +39,17 @@ def describe(function: Callable[..., Any], *, source: str = "builtin", name: str
         module=function.__module__,
         function=function.__qualname__,
     )
+
+
+def tools_of(module: ModuleType, *, source: str) -> list[Tool]:
+    """The functions that ``module`` itself defines and marks with ``@tool``."""
+    functions = [
+        function
+        for _, function in inspect.getmembers(module, inspect.isfunction)
+        if declaration_of(function) is not None and function.__module__ == module.__name__
+    ]
+    functions.sort(key=lambda function: function.__code__.co_firstlineno)
+    return [describe(function, source=source) for function in functions]
 
 
 def _parameters(function: Callable[..., Any], explained: dict[str, str]) -> dict[str, JsonValue]:

@@ -10,10 +10,11 @@ from toolkit.config import ToolkitConfig
 from toolkit.errors import ConfigError, SandboxUnavailable
 from toolkit.made import APPROVED, MadeCode, MadeTool, read_approved
 from toolkit.modules import CALLER, open_modules
-from toolkit.registry import ToolRegistry, builtin_modules, load_local_tools, open_servers
+from toolkit.registry import ToolRegistry
 from toolkit.sandbox import CodeRunner, ExecResult, Runner, Sandbox, open_sandbox
 from toolkit.sandbox.insistent import Insistent
 from toolkit.sandbox.made_code import ModelMadePool
+from toolkit.sources import builtin_modules, load_local_tools, open_servers
 from toolkit.tool import Tool, ToolCall, ToolError, ToolErrorKind, ToolResult
 
 _SHOWN = 60

@@ -13,9 +13,8 @@ from typing import Any
 
 from toolkit import stubs
 from toolkit.declare import Effect
-from toolkit.describing import NotDescribable, describe
+from toolkit.describing import NotDescribable, describe, tools_of
 from toolkit.names import BadName, normalised
-from toolkit.registry import tools_of
 
 PURE = frozenset(
     (

@@ -1,25 +1,11 @@
 """The tools that there are: by name, each name once."""
 
-import importlib
-import importlib.util
-import inspect
-import pkgutil
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from types import ModuleType
-from typing import TYPE_CHECKING
 
-from toolkit import builtin
-from toolkit.config import ToolkitConfig
-from toolkit.declare import declaration_of
-from toolkit.describing import describe
-from toolkit.errors import ConfigError, PrerequisiteError
-from toolkit.made import read_approved
+from toolkit.errors import ConfigError
 from toolkit.names import MAX_LENGTH, BadName, check_name, skeleton
 from toolkit.tool import Tool, neutral
-
-if TYPE_CHECKING:
-    from toolkit.mcp.servers import McpServers
 
 _SHOWN = 80
 
@@ -94,56 +80,3 @@ class ToolRegistry:
 
     def __len__(self) -> int:
         return len(self._tools)
-
-
-def load_tools(config: ToolkitConfig) -> ToolRegistry:
-    """The tools that ``config`` asks for, also those of MCP servers, which are started and ended for it.
-
-    Raises ConfigError, and like open_sandbox for users' modules.
-    """
-    registry = load_local_tools(config)
-    if config.mcp:
-        with open_servers(config) as servers:
-            servers.add_to(registry)
-    return registry
-
-
-def open_servers(config: ToolkitConfig) -> "McpServers":
-    """The MCP servers of ``config``, to be entered as a context. Raises PrerequisiteError without the package mcp."""
-    if importlib.util.find_spec("mcp") is None:
-        raise PrerequisiteError("toolkit.mcp needs the package mcp; install it: pip install 'apprentice[mcp]'")
-    from toolkit.mcp.servers import McpServers
-
-    return McpServers(config.mcp, output_kib=config.sandbox.output_kib)
-
-
-def load_local_tools(config: ToolkitConfig) -> ToolRegistry:
-    """The tools of ``config`` but for those of MCP servers."""
-    registry = ToolRegistry()
-    if config.tools.builtin:
-        for name in builtin_modules():
-            for tool in tools_of(importlib.import_module(name), source="builtin"):
-                registry.add(tool)
-    if config.tools.modules or config.tools.python_modules:
-        from toolkit.modules import add_modules
-
-        add_modules(registry, config)
-    for made in read_approved(config.tools.approved):
-        registry.add(made.tool())
-    return registry
-
-
-def builtin_modules() -> list[str]:
-    """Full names of the modules of toolkit.builtin."""
-    return [f"{builtin.__name__}.{found.name}" for found in pkgutil.iter_modules(builtin.__path__)]
-
-
-def tools_of(module: ModuleType, *, source: str) -> list[Tool]:
-    """The functions that ``module`` itself defines and marks with ``@tool``."""
-    functions = [
-        function
-        for _, function in inspect.getmembers(module, inspect.isfunction)
-        if declaration_of(function) is not None and function.__module__ == module.__name__
-    ]
-    functions.sort(key=lambda function: function.__code__.co_firstlineno)
-    return [describe(function, source=source) for function in functions]

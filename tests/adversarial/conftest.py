@@ -13,10 +13,10 @@ from pathlib import Path
 import pytest
 
 from toolkit.config import MadeCodeConfig, SandboxConfig
-from toolkit.registry import builtin_modules
 from toolkit.sandbox import ExecResult, Status, open_sandbox
 from toolkit.sandbox.bubblewrap import BubblewrapSandbox
 from toolkit.sandbox.made_code import made_code_limits
+from toolkit.sources import builtin_modules
 
 CALLS = """
 import ctypes, errno, os

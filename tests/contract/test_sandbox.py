@@ -8,8 +8,8 @@ import pytest
 
 from tests.fakes.sandbox import InProcessSandbox
 from toolkit.config import SandboxConfig
-from toolkit.registry import builtin_modules
 from toolkit.sandbox import Sandbox, Status, open_sandbox
+from toolkit.sources import builtin_modules
 
 
 @pytest.fixture(scope="module")

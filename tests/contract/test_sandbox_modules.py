@@ -9,9 +9,9 @@ from toolkit.config import SandboxConfig, ToolkitConfig, ToolsConfig
 from toolkit.declare import Effect
 from toolkit.errors import ConfigError, SandboxUnavailable
 from toolkit.execute import open_executor
-from toolkit.registry import load_tools
 from toolkit.sandbox import self_check
 from toolkit.sandbox.bubblewrap import BubblewrapSandbox
+from toolkit.sources import load_tools
 from toolkit.tool import ToolCall
 
 OWN = '''

@@ -10,8 +10,8 @@ sys.path.insert(0, str(Path(__file__).parents[3] / "benchmarks"))
 import sandbox as bench  # pyright: ignore
 
 from toolkit.config import SandboxConfig
-from toolkit.registry import builtin_modules
 from toolkit.sandbox import open_sandbox
+from toolkit.sources import builtin_modules
 
 COUNTED = "host memory KiB", "host descriptors", "worker memory KiB", "worker descriptors", "worker processes"
 

@@ -10,7 +10,7 @@ from toolkit.config import Config, SandboxConfig, ToolkitConfig, ToolsConfig, lo
 from toolkit.errors import ConfigError
 from toolkit.execute import open_executor
 from toolkit.made import read_approved, remove_approved, write_approved
-from toolkit.registry import load_local_tools
+from toolkit.sources import load_local_tools
 from toolkit.tool import ToolCall, ToolErrorKind
 
 

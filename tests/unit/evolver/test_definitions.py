@@ -14,7 +14,7 @@ from tests.fakes import shop_tools
 from tests.fakes.model_server import ModelServer, Says
 from toolkit.config import ToolkitConfig
 from toolkit.describing import describe
-from toolkit.registry import load_local_tools
+from toolkit.sources import load_local_tools
 from toolkit.tool import Tool
 
 LABEL, BOXES = (describe(function) for function in (shop_tools.shout_label, shop_tools.box_count))

@@ -12,7 +12,7 @@ from evolver import few_shots, suites, tool_shots
 from evolver.text import normalised
 from evolver.types import Call
 from toolkit.config import ToolkitConfig
-from toolkit.registry import load_local_tools
+from toolkit.sources import load_local_tools
 from toolkit.tool import Tool
 
 TOOL = Tool(

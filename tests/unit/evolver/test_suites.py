@@ -12,7 +12,7 @@ from evolver.text import normalised
 from tests.fakes.sandbox import InProcessSandbox
 from toolkit.config import ToolkitConfig
 from toolkit.execute import Executor
-from toolkit.registry import load_local_tools
+from toolkit.sources import load_local_tools
 
 
 @pytest.fixture

@@ -19,7 +19,7 @@ from tests.fakes.evolution import trace
 from tests.fakes.sandbox import InProcessSandbox
 from toolkit.config import ToolkitConfig
 from toolkit.execute import Executor
-from toolkit.registry import load_local_tools
+from toolkit.sources import load_local_tools
 from toolkit.tool import ToolCall
 
 

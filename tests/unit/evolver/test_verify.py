@@ -22,10 +22,10 @@ from tests.fakes.sandbox import InProcessSandbox, LosingSandbox
 from toolkit.config import ToolkitConfig
 from toolkit.errors import SandboxUnavailable
 from toolkit.execute import Executor
-from toolkit.registry import load_local_tools
 from toolkit.sandbox import ExecResult
 from toolkit.sandbox.insistent import Insistent
 from toolkit.search import ToolIndex
+from toolkit.sources import load_local_tools
 from toolkit.tool import Effect, Tool, ToolError, ToolErrorKind, ToolResult
 
 CONFIG = VerifyConfig(round_trips_per_call=2, kept_per_call=1, per_tool=10)

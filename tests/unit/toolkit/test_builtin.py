@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from toolkit.config import ToolkitConfig
-from toolkit.registry import load_tools
+from toolkit.sources import load_tools
 
 ANSWERS: list[tuple[str, dict[str, Any], Any]] = [
     ("calculate", {"expression": "12 * (7 + 3) ^ 2 - 1,000"}, 200),

@@ -6,7 +6,7 @@ import pytest
 from tests.fakes.sandbox import InProcessSandbox
 from toolkit.config import ToolkitConfig
 from toolkit.execute import Executor
-from toolkit.registry import load_tools
+from toolkit.sources import load_tools
 from toolkit.tool import ToolCall, ToolErrorKind, ToolResult
 
 

@@ -5,7 +5,8 @@ import pytest
 from toolkit.config import Config, ToolkitConfig, ToolsConfig, load_config
 from toolkit.declare import Effect
 from toolkit.errors import ConfigError
-from toolkit.registry import LeftOut, NameTaken, ToolRegistry, builtin_modules, load_tools
+from toolkit.registry import LeftOut, NameTaken, ToolRegistry
+from toolkit.sources import builtin_modules, load_tools
 from toolkit.tool import Tool
 
 

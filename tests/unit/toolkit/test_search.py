@@ -4,8 +4,8 @@ import sys
 import pytest
 
 from toolkit.config import ToolkitConfig
-from toolkit.registry import load_tools
 from toolkit.search import ToolIndex
+from toolkit.sources import load_tools
 from toolkit.tool import Tool
 
 

@@ -1,0 +1,57 @@
+"""Where tools come from: config.toml -> a registry of the built-in ones, users' modules, MCP servers and made tools."""
+
+import importlib
+import importlib.util
+import pkgutil
+from typing import TYPE_CHECKING
+
+from toolkit import builtin
+from toolkit.config import ToolkitConfig
+from toolkit.describing import tools_of
+from toolkit.errors import PrerequisiteError
+from toolkit.made import read_approved
+from toolkit.modules import add_modules
+from toolkit.registry import ToolRegistry
+
+if TYPE_CHECKING:
+    from toolkit.mcp.servers import McpServers
+
+
+def load_tools(config: ToolkitConfig) -> ToolRegistry:
+    """The tools that ``config`` asks for, also those of MCP servers, which are started and ended for it.
+
+    Raises ConfigError, and like open_sandbox for users' modules.
+    """
+    registry = load_local_tools(config)
+    if config.mcp:
+        with open_servers(config) as servers:
+            servers.add_to(registry)
+    return registry
+
+
+def open_servers(config: ToolkitConfig) -> "McpServers":
+    """The MCP servers of ``config``, to be entered as a context. Raises PrerequisiteError without the package mcp."""
+    if importlib.util.find_spec("mcp") is None:
+        raise PrerequisiteError("toolkit.mcp needs the package mcp; install it: pip install 'apprentice[mcp]'")
+    from toolkit.mcp.servers import McpServers
+
+    return McpServers(config.mcp, output_kib=config.sandbox.output_kib)
+
+
+def load_local_tools(config: ToolkitConfig) -> ToolRegistry:
+    """The tools of ``config`` but for those of MCP servers."""
+    registry = ToolRegistry()
+    if config.tools.builtin:
+        for name in builtin_modules():
+            for tool in tools_of(importlib.import_module(name), source="builtin"):
+                registry.add(tool)
+    if config.tools.modules or config.tools.python_modules:
+        add_modules(registry, config)
+    for made in read_approved(config.tools.approved):
+        registry.add(made.tool())
+    return registry
+
+
+def builtin_modules() -> list[str]:
+    """Full names of the modules of toolkit.builtin."""
+    return [f"{builtin.__name__}.{found.name}" for found in pkgutil.iter_modules(builtin.__path__)]
