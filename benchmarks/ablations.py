@@ -42,6 +42,7 @@ ABLATIONS = {
     "with-chains": Ablation({"evolver.dataset.chained_share": 0.03}, "dataset"),
     "with-questions": Ablation({"evolver.dataset.asking_share": 0.02}, "dataset"),
     "no-no-call": Ablation({"evolver.dataset.no_call_share": 0.0}, "dataset"),
+    "half-no-call": Ablation({"evolver.dataset.no_call_share": 0.15}, "dataset"),
     "longer-training": Ablation({"evolver.train.max_minutes": 14.0}, "train"),
     "unconstrained": Ablation({"agent.serving.vllm_process.constrain_calls": False}, SERVING),
     "no-replay": Ablation({"evolver.dataset.replay_share": 0.0}, ROUND_2),
