@@ -38,6 +38,18 @@ def adding(request: str, first: int = 21, second: int = 34, **rest: Any) -> Trac
 GOOD = adding("Please add the prices 21 and 34.")
 PARCEL = trace("Find the heaviest parcel of 4, 9 and 7.", "heaviest_parcel", {"weights": [4, 9, 7]}, 9)
 TALK = trace("Tell me about foxes, please.")
+WORDINGS = [
+    adding(text, identity=str(n), likelihood=-n - 1.0)
+    for n, text in enumerate(
+        (
+            "Please add the prices 21 and 34.",
+            "Prices 21 and 34, added?",
+            "The 21 and 34 add up to what price?",
+            "Add 21 to the price 34.",
+        )
+    )
+]
+"""Of one call, the likeliest first."""
 
 
 def judged(
@@ -131,17 +143,10 @@ def test_what_earlier_cycles_learned_and_what_is_held_out_is_dropped(tmp_path: P
 
 
 def test_of_several_wordings_the_likeliest_are_kept(tmp_path: Path) -> None:
-    words = (
-        "Please add the prices 21 and 34.",
-        "Prices 21 and 34, added?",
-        "The 21 and 34 add up to what price?",
-        "Add 21 to the price 34.",
-    )
-    wordings = [adding(text, identity=str(n), likelihood=-n - 1.0) for n, text in enumerate(words)]
     for most in (1, 2):
         config = CONFIG.model_copy(update={"kept_per_call": most})
-        _, kept, reasons = judged(tmp_path, *wordings[::-1], config=config)
-        assert kept == wordings[:most]
+        _, kept, reasons = judged(tmp_path, *WORDINGS[::-1], config=config)
+        assert kept == WORDINGS[:most]
         assert reasons["3"] == "call_has_a_likelier_request"
 
 
@@ -264,17 +269,10 @@ def test_talk_and_logged_turns_make_no_round_trip(tmp_path: Path, reader: Reader
 
 
 def test_only_the_likeliest_few_of_a_call_are_tried(tmp_path: Path, reader: Reader, generator: Generator) -> None:
-    words = (
-        "Please add the prices 21 and 34.",
-        "Prices 21 and 34, added?",
-        "The 21 and 34 add up to what price?",
-        "Add 21 to the price 34.",
-    )
-    wordings = [adding(text, identity=str(n), likelihood=-n - 1.0) for n, text in enumerate(words)]
-    reader.arguments = {w.request: {"first": 21, "second": 34} for w in wordings}
-    reader.arguments[wordings[0].request] = {"first": 0, "second": 0}
-    _, kept, reasons = judged(tmp_path, *wordings, generator=generator)
-    assert kept == [wordings[1]]
+    reader.arguments = {w.request: {"first": 21, "second": 34} for w in WORDINGS}
+    reader.arguments[WORDINGS[0].request] = {"first": 0, "second": 0}
+    _, kept, reasons = judged(tmp_path, *WORDINGS, generator=generator)
+    assert kept == [WORDINGS[1]]
     assert reasons == {
         "0": "round_trip_differs",
         "1": "",
