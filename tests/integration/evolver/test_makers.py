@@ -128,13 +128,24 @@ def test_a_cycle_that_was_cut_off_has_the_same_maker(here: World, stage: str) ->
     assert MAKER not in here.server.models
 
 
-def test_a_maker_that_cannot_be_trained_ends_the_cycle_with_its_cause(here: World) -> None:
+def test_where_its_own_maker_cannot_be_trained_the_base_model_makes(here: World) -> None:
     set_maker(here, "own")
     here.run()
     here.training.fails = TrainError("memory", "out of memory")
-    report = second_cycle(here)
-    assert (report.cycle.status, report.made) == ("failed", None)
-    assert "out of memory" in report.cycle.reason
+
+    def recover(stage: str, share: float, _: str) -> None:
+        if (stage, share) == ("make", 0.0):
+            here.training.fails = None
+
+    report = here.run(recover)
+    assert report.maker is not None
+    assert (report.maker.adapter, report.maker.makes) == (None, False)
+    assert "out of memory" in report.maker.problem
+    assert "maker     base: the adapter of its own failed" in cycle_text(report)
+    assert report.cycle.status != "failed"
+    assert report.made is not None
+    assert report.made.by_maker["answer_first"] > 0
+    assert here.training.trained[-1] == "adapter-0002"
 
 
 def test_calls_that_a_tool_no_longer_takes_teach_nobody(here: World) -> None:
