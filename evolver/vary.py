@@ -11,7 +11,7 @@ import json
 import random
 import re
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from datetime import date, timedelta
 from itertools import chain, islice
 from pathlib import Path
@@ -21,10 +21,10 @@ from pydantic import JsonValue
 
 from evolver import checks, safety
 from evolver.config import VaryConfig
-from evolver.duplicates import Accepted
 from evolver.jsonl import append_lines
 from evolver.options import left_out, with_option
 from evolver.places import is_spoken, places, replaced, retold, said
+from evolver.text import normalised
 from evolver.types import Call, Trace, Varied
 from toolkit.execute import Executor
 from toolkit.tool import ToolCall, render_result
@@ -57,7 +57,7 @@ def vary(
     """
     chooser = random.Random(seed)
     pool = _values(made)
-    accepted = Accepted(chain(earlier, kept))
+    seen = {normalised(trace.request) for trace in chain(earlier, kept)}
     dropped: Counter[str] = Counter()
     varied: list[Trace] = []
     sources = [trace for trace in kept if len(trace.calls) == 1 and not trace.origin]
@@ -73,11 +73,11 @@ def vary(
         for wanted, drafts in batches:
             found = 0
             for request, call in islice(drafts, wanted * _TRIES):
-                draft, reason = _judged(_variant(source, number, request, call), source, accepted, held_out, executor)
+                draft, reason = _judged(_variant(source, number, request, call), source, seen, held_out, executor)
                 if reason:
                     dropped[reason] += 1
                     continue
-                accepted.add(draft)
+                seen.add(normalised(request))
                 varied.append(draft)
                 number, found = number + 1, found + 1
                 if found == wanted:
@@ -180,10 +180,11 @@ def _other_digits(text: str, chooser: random.Random) -> str:
 
 
 def _judged(
-    draft: Trace, source: Trace, accepted: Accepted, held_out: Callable[[str], bool], executor: Executor
+    draft: Trace, source: Trace, seen: Collection[str], held_out: Callable[[str], bool], executor: Executor
 ) -> tuple[Trace, str]:
-    reason = checks.wording(draft) or accepted.repeated_by(draft) or (held_out(draft.request) and "held_out")
-    if reason:
+    # Only equal words are too much: "two" for "2", and "a, b and c" for "a, b, c", are lessons in copying.
+    known = "duplicate" if normalised(draft.request) in seen else "held_out" if held_out(draft.request) else ""
+    if reason := checks.wording(draft) or known:
         return draft, reason
     (call,) = draft.calls
     result = executor.execute(ToolCall(id="vary", name=call.name, arguments=call.arguments))

@@ -2,6 +2,7 @@
 
 import random
 import re
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -63,6 +64,14 @@ def test_values_have_the_form_of_those_that_the_model_made_for_that_parameter(tm
     assert {len(str(first)) for first in firsts} <= {len(str(first)) for first in (21, 5000, 7, 430)}
     assert {5000, 7, 430} & firsts
     assert firsts - {21, 5000, 7, 430}
+
+
+def test_one_call_spelled_in_two_ways_is_two_lessons(tmp_path: Path) -> None:
+    asked = adding(2, 3, "Please add these prices for me, as soon as you can: {} and {}.")
+    found = varied(tmp_path, asked, made=[asked, adding(4, 5)], count=30)
+    spellings = Counter(one.calls_key for one in found)
+    assert spellings.most_common(1)[0][1] > 1
+    assert len({one.request.lower() for one in found}) == len(found)
 
 
 def test_texts_are_those_that_the_model_made(tmp_path: Path) -> None:
