@@ -119,9 +119,9 @@ def learned(folder: Path, train: Any) -> OwnMaker:
     def never(*_: Any) -> Any:
         raise AssertionError
 
-    base = Generator("http://127.0.0.1:9", model="base", concurrency=1)
     many = [adding(n) for n in range(200)]
-    return learn(MakeConfig(), many, executor, folder, seed=1, base=base, train=train, asking=never, judged=never)
+    with Generator("http://127.0.0.1:9", model="base", concurrency=1) as base:
+        return learn(MakeConfig(), many, executor, folder, seed=1, base=base, train=train, asking=never, judged=never)
 
 
 def test_where_its_training_fails_the_base_model_makes(tmp_path: Path) -> None:

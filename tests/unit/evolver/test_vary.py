@@ -2,13 +2,14 @@
 
 import random
 import re
-from collections import Counter
+from itertools import combinations
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from evolver.config import VaryConfig
+from evolver.duplicates import Accepted
 from evolver.flags import speaks_of_flag
 from evolver.jsonl import read_lines
 from evolver.places import places, plainly, said
@@ -67,10 +68,9 @@ def test_values_have_the_form_of_those_that_the_model_made_for_that_parameter(tm
 
 
 def test_one_call_spelled_in_two_ways_is_two_lessons(tmp_path: Path) -> None:
-    asked = adding(2, 3, "Please add these prices for me, as soon as you can: {} and {}.")
+    asked = adding(2, 3, "Please be so kind as to add these prices of today for me, as soon as you can: {} and {}.")
     found = varied(tmp_path, asked, made=[asked, adding(4, 5)], count=30)
-    spellings = Counter(one.calls_key for one in found)
-    assert spellings.most_common(1)[0][1] > 1
+    assert any(Accepted([one]).repeated_by(other) == "near_duplicate" for one, other in combinations(found, 2))
     assert len({one.request.lower() for one in found}) == len(found)
 
 
