@@ -12,8 +12,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-# Serving identifies files and models by the same hashes; the evolver finds them here.
-from agent.serving.adapter_folder import file_sha256, folder_sha256, model_files, model_sha256  # noqa: F401
+from agent.serving.adapter_folder import file_sha256
 from agent.serving.durable_file import flush
 from evolver.errors import AdapterInvalid
 

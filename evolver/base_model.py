@@ -5,7 +5,7 @@ import json
 from pathlib import Path
 
 from agent.serving import default_model
-from evolver import adapter_files
+from agent.serving.adapter_folder import model_files, model_sha256
 from evolver.config import Config
 from evolver.ledger import Ledger
 
@@ -13,7 +13,7 @@ _SETTING = "base_model"
 
 
 def configured_sha256(config: Config, ledger: Ledger) -> str | None:
-    """The hash of the model that ``[agent.serving] model`` names (``adapter_files.model_sha256``); None while it is not
+    """The hash of the model that ``[agent.serving] model`` names (``model_sha256``); None while it is not
     on disk: then nothing serves it."""
     model = config.agent.serving.model
     default = config.data_folder / "models" / default_model.NAME
@@ -23,19 +23,19 @@ def configured_sha256(config: Config, ledger: Ledger) -> str | None:
 
 
 def sha256(folder: Path, ledger: Ledger) -> str:
-    """As ``adapter_files.model_sha256``, computed again only where a file has another size or time. Raises OSError."""
+    """As ``model_sha256``, computed again only where a file has another size or time. Raises OSError."""
     files = _files(folder)
     known = ledger.setting(_SETTING)
     if known:
         before = json.loads(known)
         if before["files"] == files:
             return before["sha256"]
-    found = adapter_files.model_sha256(folder)
+    found = model_sha256(folder)
     ledger.put_setting(_SETTING, json.dumps({"files": files, "sha256": found}))
     return found
 
 
 def _files(folder: Path) -> list[list[str | int]]:
     """What tells a changed file without reading it: path, size, and when it was written (nanoseconds)."""
-    paths = sorted(path.resolve() for path in adapter_files.model_files(folder))
+    paths = sorted(path.resolve() for path in model_files(folder))
     return [[str(path), (found := path.stat()).st_size, found.st_mtime_ns] for path in paths]

@@ -7,7 +7,7 @@ done, its marker. A cycle that was cut off goes on at the first stage without on
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from agent.errors import AdapterError, ModelUnavailable
 from agent.interaction_log import InteractionLog
@@ -53,6 +53,7 @@ from evolver.train import TrainConfig, progress_remark, train
 from evolver.types import (
     Adapter,
     Call,
+    CycleStatus,
     Dataset,
     EvalReport,
     GateDecision,
@@ -415,13 +416,15 @@ class _Run:
             self._end("promoted", "; ".join(decision.reasons), mined)
         self._say("promote", 1.0, "")
 
-    def _judged(self, state: str, adapter: Adapter, mined: Mined, reasons: tuple[str, ...]) -> None:
+    def _judged(
+        self, state: Literal["rejected", "waiting"], adapter: Adapter, mined: Mined, reasons: tuple[str, ...]
+    ) -> None:
         with self._ledger.together():
             self._ledger.judge_adapter(adapter.name, state)
             self._end(state, "; ".join(reasons), mined)
 
-    def _end(self, status: str, reason: str, mined: Mined) -> None:
-        self._ledger.end_cycle(self._number, status, reason, mined.last_interaction_id)  # type: ignore[arg-type]
+    def _end(self, status: CycleStatus, reason: str, mined: Mined) -> None:
+        self._ledger.end_cycle(self._number, status, reason, mined.last_interaction_id)
 
     def _earlier(self) -> list[Trace]:
         """The traces that earlier cycles kept, named with their cycles."""

@@ -59,7 +59,7 @@ def build(
     train += definition_rows(tools, defining, seed=seed)
     wordings = [trace for trace in held if not trace.source]
     valid = maker.rows(wordings) + maker.spoken(held) + maker.out_of_place(wordings)
-    publish(folder, {"train.jsonl": train, "valid.jsonl": valid})
+    publish(folder, train=train, valid=valid)
     return Dataset(
         folder=folder,
         sha256=folder_sha256(folder),

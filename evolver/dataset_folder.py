@@ -1,22 +1,24 @@
 """A folder of lessons: train.jsonl and valid.jsonl, published whole, and the hash by which it is known."""
 
-import hashlib
 import json
 import os
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from agent.serving.adapter_folder import files_sha256
 from agent.serving.durable_file import flush
 
+TRAIN, VALID = "train.jsonl", "valid.jsonl"
 
-def publish(folder: Path, files: Mapping[str, Sequence[dict[str, Any]]]) -> None:
-    """Write the rows of ``files`` by name into ``folder``, in place of what is there; never half of it."""
+
+def publish(folder: Path, *, train: Sequence[dict[str, Any]], valid: Sequence[dict[str, Any]]) -> None:
+    """Write the rows into ``folder``, in place of what is there; never half of it."""
     draft = folder.with_name(f".{folder.name}.draft")
     shutil.rmtree(draft, ignore_errors=True)
     draft.mkdir(parents=True)
-    for name, rows in files.items():
+    for name, rows in ((TRAIN, train), (VALID, valid)):
         with (draft / name).open("w", encoding="utf-8") as file:
             file.writelines(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
             file.flush()
@@ -27,8 +29,5 @@ def publish(folder: Path, files: Mapping[str, Sequence[dict[str, Any]]]) -> None
 
 
 def folder_sha256(folder: Path) -> str:
-    """The hash by which a dataset folder is known."""
-    total = hashlib.sha256()
-    for path in sorted(folder.glob("*.jsonl")):
-        total.update(path.read_bytes())
-    return total.hexdigest()
+    """The hash by which a dataset is known: to its cycle, the ledger, and the manifests of adapters trained on it."""
+    return files_sha256([folder / TRAIN, folder / VALID])

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from agent.interaction_log import InteractionLog
-from evolver.dataset_folder import folder_sha256
+from evolver.dataset_folder import TRAIN, VALID, folder_sha256
 from evolver.ledger import Ledger
 from evolver.markers import read_marker, write_marker
 from evolver.tool_pool import ToolPool
@@ -84,12 +84,12 @@ def _record_again(folder: Path, ledger: Ledger) -> None:
     recorded = read_marker(marker, Dataset)
     if recorded is None or not data.is_dir() or recorded.sha256 == folder_sha256(data):
         return
-    lines = (data / "train.jsonl").read_text(encoding="utf-8").splitlines()
+    lines = (data / TRAIN).read_text(encoding="utf-8").splitlines()
     decisions = [_parsed(line)["decision"] for line in lines]
     left = {
         "sha256": folder_sha256(data),
         "train": len(decisions),
-        "valid": len((data / "valid.jsonl").read_text(encoding="utf-8").splitlines()),
+        "valid": len((data / VALID).read_text(encoding="utf-8").splitlines()),
         "calls": decisions.count("call"),
         "no_calls": len(decisions) - decisions.count("call"),
     }

@@ -12,7 +12,7 @@ from agent.interaction_log import COMPLETIONS_SOURCE
 from agent.messages import Interaction
 from evolver.config import MineConfig
 from evolver.text import normalised
-from evolver.types import Call, Failure, Mined, Probed, Task, TaskKind, Trace
+from evolver.types import Call, Failure, Maker, Mined, Probed, Task, TaskKind, Trace
 from toolkit.tool import ToolErrorKind
 
 Probe = Callable[[str], Probed]
@@ -201,14 +201,14 @@ def _trace(
     interaction: Interaction,
     *,
     repair: Interaction | None = None,
-    maker: str = "log",
+    maker: Maker = "log",
     also_from: Iterable[str] = (),
 ) -> Trace:
     source = repair or interaction
     calls = _good_calls(source)
     return Trace(
         id=f"{maker}-{interaction.id}",
-        maker=maker,  # type: ignore[arg-type]
+        maker=maker,
         request=_request(interaction),
         calls=tuple(call for call, _ in calls),
         results=tuple(value for _, value in calls),

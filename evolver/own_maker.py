@@ -67,7 +67,7 @@ def learn(
     learned, held = lessons(earlier, tools, seed=seed, definitions=wanted(config))
     if len(learned) < FEWEST_LESSONS:
         return OwnMaker(lessons=len(learned))
-    publish(folder / "lessons", {"train.jsonl": learned, "valid.jsonl": held})
+    publish(folder / "lessons", train=learned, valid=held)
     try:
         adapter = train(folder / "lessons")
         with asking(adapter) as own:

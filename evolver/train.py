@@ -16,7 +16,9 @@ from typing import IO, Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from agent.prompt import TEMPLATE
-from evolver.adapter_files import Manifest, check_name, folder_sha256, manifest_sha256, model_sha256, verify
+from agent.serving.adapter_folder import model_sha256
+from evolver.adapter_files import Manifest, check_name, manifest_sha256, verify
+from evolver.dataset_folder import folder_sha256
 from evolver.errors import AdapterInvalid, TrainError
 from toolkit.config import Section
 
@@ -132,7 +134,7 @@ def _published(spec: dict[str, Any]) -> TrainResult | None:
     except AdapterInvalid as error:
         raise TrainError("model", f"{error}; an adapter is never replaced") from error
     made_from = {
-        "dataset_sha256": folder_sha256([dataset / "train.jsonl", dataset / "valid.jsonl"]),
+        "dataset_sha256": folder_sha256(dataset),
         "template_sha256": spec["template_sha256"],
         "parent_sha256": spec["parent_sha256"],
         "hyper_parameters": spec["config"],

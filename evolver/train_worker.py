@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from safetensors import SafetensorError
 
+from agent.serving.adapter_folder import file_sha256, model_sha256
 from evolver.adapter_files import (
     PEFT_CONFIG,
     WEIGHTS,
@@ -25,12 +26,10 @@ from evolver.adapter_files import (
     Manifest,
     Metrics,
     check_name,
-    file_sha256,
-    folder_sha256,
-    model_sha256,
     publish,
     verify,
 )
+from evolver.dataset_folder import TRAIN, VALID, folder_sha256
 from evolver.errors import AdapterInvalid, TrainError
 from evolver.training.calibration import calibrate
 from evolver.training.prefix_tree import Lesson
@@ -130,15 +129,15 @@ def run(spec: dict[str, Any], emit: Callable[[dict[str, Any]], None]) -> Manifes
     template = Path(spec["template"]).read_text(encoding="utf-8")
     tokenizer = AutoTokenizer.from_pretrained(model_folder, local_files_only=True)
     longest = config["max_lesson_tokens"]
-    taught, too_long = _read(dataset / "train.jsonl", tokenizer, template, longest)
-    held_out, _ = _read(dataset / "valid.jsonl", tokenizer, template, longest)
+    taught, too_long = _read(dataset / TRAIN, tokenizer, template, longest)
+    held_out, _ = _read(dataset / VALID, tokenizer, template, longest)
     if not taught:
-        raise TrainError("data", "train.jsonl holds no lesson short enough")
+        raise TrainError("data", f"{TRAIN} holds no lesson short enough")
     adapted = _open_model(model_folder, parent, config, team)
     sizes = {"lessons": len(taught), "valid": len(held_out), "processes": team.size}
     say({"event": "loaded", **sizes, "unshared": adapted.unshared, "seconds": time.monotonic() - began})
 
-    dataset_sha256 = folder_sha256([dataset / "train.jsonl", dataset / "valid.jsonl"])
+    dataset_sha256 = folder_sha256(dataset)
     inputs = [config, base_sha256, dataset_sha256, spec["template_sha256"], spec["parent_sha256"]]
     trainer = Trainer(
         adapted,

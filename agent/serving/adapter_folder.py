@@ -73,7 +73,7 @@ def verify(folder: Path, sha256: str = "", *, base_sha256: str = "") -> Manifest
 
 def model_sha256(folder: Path) -> str:
     """Identifies a base model."""
-    return folder_sha256(model_files(folder))
+    return files_sha256(model_files(folder))
 
 
 def model_files(folder: Path) -> list[Path]:
@@ -81,7 +81,7 @@ def model_files(folder: Path) -> list[Path]:
     return [folder / "config.json", *folder.glob("*.safetensors")]
 
 
-def folder_sha256(paths: list[Path]) -> str:
+def files_sha256(paths: list[Path]) -> str:
     """One hash for several files: their names and contents, in the order of the names."""
     total = hashlib.sha256()
     for path in sorted(paths, key=lambda path: path.name):

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from agent.interaction_log import InteractionLog
-from agent.serving import active_adapter
+from agent.serving import active_adapter, adapter_folder
 from evolver import adapter_files, release
 from evolver.config import ReleaseConfig
 from evolver.jsonl import read_lines
@@ -170,7 +170,7 @@ def _for_trials(here: World) -> None:
     """What the gate passes goes on trial, and there is an old adapter."""
     evolver = here.config.evolver.model_copy(update={"release": ReleaseConfig(canary_share=0.25)})
     here.config = here.config.model_copy(update={"evolver": evolver})
-    base_sha256 = adapter_files.model_sha256(Path(here.config.agent.serving.model))
+    base_sha256 = adapter_folder.model_sha256(Path(here.config.agent.serving.model))
     with here.ledger() as ledger:
         with ledger.together() as db:
             db.execute("INSERT INTO cycles (number, started_at, status) VALUES (0, 0, 'rejected')")

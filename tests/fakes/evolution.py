@@ -10,6 +10,7 @@ from typing import Any
 from pydantic import JsonValue
 
 from agent.messages import Feedback, Interaction, Message, Sampling, StopReason, Trajectory
+from agent.serving import adapter_folder
 from evolver import adapter_files
 from evolver.adapter_files import MANIFEST, PEFT_CONFIG, WEIGHTS, Manifest, Metrics, Probe
 from evolver.evaluate import report
@@ -144,7 +145,7 @@ def publish_adapter(
     (draft / PEFT_CONFIG).write_text(json.dumps({"peft_type": "LORA", "r": 8}))
     manifest = Manifest(
         name=name,
-        files={file: adapter_files.file_sha256(draft / file) for file in (WEIGHTS, PEFT_CONFIG)},
+        files={file: adapter_folder.file_sha256(draft / file) for file in (WEIGHTS, PEFT_CONFIG)},
         base_model="tiny",
         base_sha256=base_sha256,
         template_sha256="t",

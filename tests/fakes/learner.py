@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from agent.serving import adapter_folder
 from evolver import adapter_files
 from evolver.adapter_files import Probe
 from evolver.schemas import restricted
@@ -167,7 +168,7 @@ class FakeTraining:
         publish_adapter(
             output_folder.parent.parent,
             name,
-            base_sha256=adapter_files.model_sha256(model_folder),
+            base_sha256=adapter_folder.model_sha256(model_folder),
             probe=self.probe,
             parent=parent.name if parent else None,
             tenants=tenants,

@@ -22,7 +22,7 @@ from agent.errors import ModelError
 from agent.interaction_log import InteractionLog
 from agent.messages import Interaction
 from agent.model_client import ReplyBuilder
-from agent.serving import state, vllm_admin
+from agent.serving import adapter_folder, state, vllm_admin
 from agent.serving.exchange_log import ExchangeLog
 from agent.serving.gateway import Gateway
 from agent.serving.state import ServingState
@@ -158,7 +158,7 @@ def register(data: Path, ledger: Ledger, source: Path, name: str) -> None:
     )
     manifest = Manifest(
         name=name,
-        files={f: adapter_files.file_sha256(draft / f) for f in (adapter_files.WEIGHTS, adapter_files.PEFT_CONFIG)},
+        files={f: adapter_folder.file_sha256(draft / f) for f in (adapter_files.WEIGHTS, adapter_files.PEFT_CONFIG)},
         base_model="default",
         base_sha256="",
         template_sha256="",

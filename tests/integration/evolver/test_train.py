@@ -18,7 +18,9 @@ from peft import PeftModel  # noqa: E402
 from safetensors.torch import load_file, save_file  # noqa: E402
 from transformers import AutoModelForCausalLM  # noqa: E402
 
-from evolver.adapter_files import WEIGHTS, file_sha256, manifest_sha256, model_sha256, verify  # noqa: E402
+from agent.serving.adapter_folder import file_sha256, model_sha256  # noqa: E402
+from evolver.adapter_files import WEIGHTS, manifest_sha256, verify  # noqa: E402
+from evolver.dataset_folder import folder_sha256  # noqa: E402
 from evolver.errors import TrainError  # noqa: E402
 from evolver.train import train  # noqa: E402
 from evolver.training.render import RowInvalid  # noqa: E402
@@ -43,6 +45,7 @@ def test_adapter_learns_and_loads_in_peft(dataset: Path, tiny_model: Path, tmp_p
     assert manifest.metrics.loss_last < manifest.metrics.loss_first - 0.5
     assert manifest.metrics.tokens_saved > manifest.metrics.tokens_computed
     assert manifest.metrics.epochs_done == 6
+    assert manifest.dataset_sha256 == folder_sha256(dataset)
     assert manifest.seed == CONFIG.seed
     assert manifest.environment is not None
     assert (manifest.environment.device, manifest.environment.threads, manifest.environment.processes) == ("cpu", 1, 1)

@@ -12,9 +12,10 @@ torch = pytest.importorskip("torch")
 pytest.importorskip("peft")
 torch.set_num_threads(1)
 
+from agent.serving.adapter_folder import file_sha256  # noqa: E402
 from evolver import train as supervisor  # noqa: E402
 from evolver import train_worker  # noqa: E402
-from evolver.adapter_files import WEIGHTS, Manifest, file_sha256, publish, verify  # noqa: E402
+from evolver.adapter_files import WEIGHTS, Manifest, publish, verify  # noqa: E402
 from evolver.errors import TrainError  # noqa: E402
 from evolver.train import train  # noqa: E402
 from evolver.training import checkpoint  # noqa: E402

@@ -13,7 +13,7 @@ from agent.errors import AdapterError, ModelUnavailable
 from agent.serving import active_adapter, adapter_folder
 from agent.serving.active_adapter import ActiveAdapter, Change
 from agent.serving.state import ServingState
-from evolver import adapter_files, base_model, release
+from evolver import base_model, release
 from evolver.errors import AdapterInvalid
 from evolver.ledger import Ledger
 from evolver.proof import Server
@@ -200,16 +200,16 @@ def test_the_base_model_is_hashed_again_only_when_a_file_changed(
     folder = model(tmp_path / "model")
     first = base_model.sha256(folder, ledger)
     assert (len(hashed), base_model.sha256(folder, ledger), len(hashed)) == (2, first, 2)
-    assert first == adapter_files.model_sha256(folder)
+    assert first == adapter_folder.model_sha256(folder)
     (folder / "model.safetensors").write_bytes(b"another")
-    assert base_model.sha256(folder, ledger) == adapter_files.model_sha256(folder) != first
+    assert base_model.sha256(folder, ledger) == adapter_folder.model_sha256(folder) != first
     other = model(tmp_path / "other")
     assert base_model.sha256(other, ledger) == first
 
 
 def test_after_the_model_was_changed_its_adapters_serve_no_more(tmp_path: Path, ledger: Ledger) -> None:
     """Whoever asks for them: by promotion, by going back, by a trial."""
-    new = adapter_files.model_sha256(model(tmp_path / "new"))
+    new = adapter_folder.model_sha256(model(tmp_path / "new"))
     number = ledger.open_cycle().number
     ledger.add_adapter(publish_adapter(tmp_path, FIRST), number, "base", "d")
     ledger.add_adapter(publish_adapter(tmp_path, SECOND, base_sha256=new), number, "base", "d")
