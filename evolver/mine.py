@@ -4,7 +4,7 @@ A pure function of the log: the same interactions give the same tasks.
 """
 
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 
 from pydantic import JsonValue
 
@@ -12,6 +12,7 @@ from agent.interaction_log import COMPLETIONS_SOURCE
 from agent.messages import Interaction
 from evolver.config import MineConfig
 from evolver.text import normalised
+from evolver.turns import Session, asks_again, session_of, whole_turns
 from evolver.types import Call, Failure, Maker, Mined, Probed, Task, TaskKind, Trace
 from toolkit.tool import ToolErrorKind
 
@@ -20,8 +21,10 @@ Probe = Callable[[str], Probed]
 
 _SOON = 3
 """A repair stands within so many turns of the same session."""
-_SAME, _ALIKE = 0.8, 0.4
-"""Shared words of two requests, by all words: the same thing asked again; another try at it."""
+_ALIKE = 0.4
+"""Shared words of two requests, by all words, of which one is another try at the other."""
+_BEST = ("worked", "repaired")
+"""Of a request that several people made, what came of it that teaches most."""
 _SURE = 0.5
 """The model is sure of a call when so much more of its replies make it than the next one."""
 _DECLINED = ("i have no tool", "i can't", "i cannot", "i'm unable", "i am unable", "i don't have access")
@@ -36,38 +39,34 @@ def mine(
 ) -> Mined:
     """Tasks in the order of the log, each request once, at most ``per_session`` from a session, ``per_user`` from the
     owner of an API key, and ``per_source`` from a source. ``context`` are earlier interactions, mined before: a new
-    turn may repair one of them.
+    turn may repair one of them, which is a lesson from where the new one is from.
 
     A turn is also a trace when its calls all ran without error, it was answered, nobody called it bad, and either
     somebody called it good or its request was not put again; and so is a failed turn with the calls that repaired it.
     Calls whose results the log does not have (an outside client ran them) make none. Raises as ``probe`` does.
     """
-    log = _Log([*context, *interactions])
+    log = _Log(whole_turns([*context, *interactions]))
     quota = _Quota(config)
-    tasks: list[Task] = []
-    traces: list[Trace] = []
-    seen: set[str] = set()
-    begun = {interaction.continues for interaction in interactions}  # the rest of such a turn was logged as another one
-    for interaction in interactions:
-        if interaction.id in begun or interaction.source == COMPLETIONS_SOURCE:
+    new = {interaction.id for interaction in interactions}
+    asked: defaultdict[str, list[tuple[Interaction, TaskKind]]] = defaultdict(list)
+    for turn in log.turns:
+        key = normalised(_request(turn))
+        if turn.id not in new or turn.source == COMPLETIONS_SOURCE or not key:
             continue
-        key = normalised(_request(interaction))
-        if not key or key in seen:
-            continue
-        kind = log.kind(interaction)
-        if kind is None or not quota.admits(interaction):
-            continue
-        seen.add(key)
-        tasks.append(_task(interaction, kind))
-        if kind == "worked" and not interaction.trajectory.history:
-            traces.append(_trace(interaction))
-    repaired = [found for earlier in log.interactions if (found := log.repaired(earlier, interactions)) is not None]
+        if (kind := log.kind(turn)) is not None:
+            asked[key].append((turn, kind))
+    chosen = [found for same in asked.values() if (found := quota.first_admitted(same)) is not None]
+    chosen.sort(key=lambda found: found[0].id)
+    worked = [_trace(turn) for turn, kind in chosen if kind == "worked" and not turn.trajectory.history]
+    repaired = [log.repaired(turn) for turn, kind in chosen if kind == "repaired"]
+    late = [log.repaired(turn) for turn in log.turns if turn.id not in new and log.repaired_by(turn, new, quota)]
+    tasks = [_task(turn, kind) for turn, kind in chosen]
     tasks = _probed(tasks, probe, config.probed) if probe is not None else tasks
     return Mined(
         interactions=len(interactions),
         last_interaction_id=interactions[-1].id if interactions else "",
         tasks=tuple(tasks),
-        worked=(*traces, *repaired),
+        worked=(*worked, *late, *repaired),
         by_kind=dict(Counter(task.kind for task in tasks)),
         by_source=dict(Counter(task.source for task in tasks)),
         by_user=dict(Counter(f"{task.tenant}/{task.owner}" for task in tasks if task.owner)),
@@ -81,9 +80,14 @@ class _Quota:
         self._taken: Counter[tuple[str, ...]] = Counter()
         self.refused = 0
 
+    def first_admitted(self, same: Sequence[tuple[Interaction, TaskKind]]) -> tuple[Interaction, TaskKind] | None:
+        """Of turns with the same request the one that teaches most, as far as there is room."""
+        order = sorted(same, key=lambda found: _BEST.index(found[1]) if found[1] in _BEST else len(_BEST))
+        return next((found for found in order if self.admits(found[0])), None)
+
     def admits(self, interaction: Interaction) -> bool:
         places = {
-            ("session", interaction.source, interaction.session): self._config.per_session,
+            ("session", *session_of(interaction)): self._config.per_session,
             ("source", interaction.source): self._config.per_source,
         }
         if interaction.owner:
@@ -96,16 +100,16 @@ class _Quota:
 
 
 class _Log:
-    """Interactions with what came after each in its session."""
+    """Turns with what came after each in its session."""
 
-    def __init__(self, interactions: Sequence[Interaction]) -> None:
-        self.interactions = interactions
-        sessions: dict[tuple[str, str], list[Interaction]] = defaultdict(list)
+    def __init__(self, turns: Sequence[Interaction]) -> None:
+        self.turns = turns
+        sessions: dict[Session, list[Interaction]] = defaultdict(list)
         self._place: dict[str, tuple[list[Interaction], int]] = {}
-        for interaction in interactions:
-            session = sessions[interaction.source, interaction.session]
-            self._place[interaction.id] = (session, len(session))
-            session.append(interaction)
+        for turn in turns:
+            session = sessions[session_of(turn)]
+            self._place[turn.id] = (session, len(session))
+            session.append(turn)
 
     def kind(self, interaction: Interaction) -> TaskKind | None:
         """What the interaction can teach; None when somebody called it bad and nothing better came of it."""
@@ -122,13 +126,17 @@ class _Log:
         declined = turn.answer.strip().lower().startswith(_DECLINED)
         return "unserved" if declined or (bad and turn.tools) else None if bad else "talk"
 
-    def repaired(self, interaction: Interaction, new: Sequence[Interaction]) -> Trace | None:
-        """The failed request with the calls that worked for it; None unless one of the two turns is ``new``."""
+    def repaired(self, interaction: Interaction) -> Trace:
+        """The failed request with the calls that worked for it; of one that has a repair."""
         repair = self._repair(interaction)
-        if repair is None or repair.id < (new[0].id if new else "~"):
-            return None
+        assert repair is not None
         by = () if repair is interaction else (repair.id,)
         return _trace(interaction, repair=repair, maker="repaired", also_from=by)
+
+    def repaired_by(self, interaction: Interaction, new: Collection[str], quota: _Quota) -> bool:
+        """Whether one of the ``new`` turns, for which there is room, repaired it."""
+        repair = self._repair(interaction)
+        return repair is not None and repair.id in new and quota.admits(repair)
 
     def _repair(self, interaction: Interaction) -> Interaction | None:
         """The turn whose calls did what this failed one was to do: itself, where it recovered, or a later one."""
@@ -156,8 +164,7 @@ class _Log:
         return mended and not _said(interaction, "bad") and not self._asked_again(interaction)
 
     def _asked_again(self, interaction: Interaction) -> bool:
-        following = self._later(interaction)[:1]
-        return any(_likeness(interaction, later) >= _SAME for later in following)
+        return any(asks_again(interaction, later) for later in self._later(interaction)[:1])
 
     def _later(self, interaction: Interaction) -> list[Interaction]:
         session, place = self._place[interaction.id]
@@ -213,7 +220,7 @@ def _trace(
         calls=tuple(call for call, _ in calls),
         results=tuple(value for _, value in calls),
         answer=source.trajectory.answer,
-        made_by=interaction.trajectory.adapter,
+        made_by=source.trajectory.adapter,
         origin=interaction.id,
         session=f"{interaction.source}/{interaction.session}",
         also_from=tuple(also_from),

@@ -1,10 +1,16 @@
 """Comparing texts: the normal form for duplicates, and which values a text states."""
 
 import re
+from difflib import SequenceMatcher, get_close_matches
 from typing import Any
 
 _WORD = re.compile(r"[^\W_]+")
 _NUMBER = re.compile(r"((?<![\w.])-?(?:\d{1,3}(?:,\d{3})+|\d+)(?:\.\d+)?)(\s?%| percent\b)?")
+
+_SAME = 0.75
+"""Two questions may be the same when so much of them is the same text."""
+_SLIP = 0.75
+"""A word is another one misspelt when so much of the two is the same."""
 
 _ONES = (
     "two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen eighteen"
@@ -20,6 +26,19 @@ SMALL_NUMBERS: dict[float, str] = {
 def normalised(text: str) -> str:
     """Lower-case words only: two texts with the same normal form are duplicates."""
     return " ".join(_WORD.findall(text.lower()))
+
+
+def same_question(one: str, other: str) -> bool:
+    """Whether ``other`` puts the question of ``one`` again: the same numbers, and the same words but for slips of the
+    pen and some more or fewer of them. Another value makes it another question."""
+    texts = normalised(one), normalised(other)
+    if not all(texts) or numbers(one) != numbers(other):
+        return False
+    if SequenceMatcher(None, *texts, autojunk=False).ratio() < _SAME:
+        return False
+    words, others = ({word for word in text.split() if len(word) > 1} for text in texts)
+    fewer, more = sorted((words - others, others - words), key=len)
+    return all(get_close_matches(word, more, n=1, cutoff=_SLIP) for word in fewer)
 
 
 def states(text: str, value: Any) -> bool:

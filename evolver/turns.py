@@ -1,17 +1,26 @@
 """Turns as people lived them, and what goes wrong in one; for what compares adapters by the log."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from difflib import SequenceMatcher
 
 from agent.messages import Interaction
-from evolver.text import normalised
+from evolver.text import same_question
 from toolkit.tool import ToolErrorKind, ToolResult
 
-_ALIKE = 0.85
-"""Two requests of a session are the same question when so much of them is the same text."""
 ASKS_AGAIN_SECONDS = 600.0
 
 IsSo = Callable[[Interaction], bool]
+Session = tuple[str, str, str, str]
+
+
+def session_of(turn: Interaction) -> Session:
+    """What tells a conversation from all others: two owners may give theirs the same name."""
+    return turn.source, turn.tenant, turn.owner, turn.session
+
+
+def asks_again(earlier: Interaction, later: Interaction) -> bool:
+    """Whether ``later``, the next turn of the session, puts the question of ``earlier`` once more."""
+    requests = (turn.trajectory.messages[0].content for turn in (earlier, later))
+    return later.created_at - earlier.created_at < ASKS_AGAIN_SECONDS and same_question(*requests)
 
 
 def whole_turns(interactions: Sequence[Interaction]) -> list[Interaction]:
@@ -68,15 +77,11 @@ def _failed(result: ToolResult) -> bool:
 
 def _asked_again(turns: Iterable[Interaction]) -> set[str]:
     """The turns after which the same session soon asked the same once more."""
-    last: dict[tuple[str, str, str], tuple[Interaction, str]] = {}
+    last: dict[Session, Interaction] = {}
     found = set()
     for turn in turns:
-        key = (turn.source, turn.owner, turn.session)
-        text = normalised(turn.trajectory.messages[0].content)
-        if key in last:
-            earlier, words = last[key]
-            soon = turn.created_at - earlier.created_at < ASKS_AGAIN_SECONDS
-            if soon and text and SequenceMatcher(None, words, text, autojunk=False).ratio() >= _ALIKE:
-                found.add(earlier.id)
-        last[key] = (turn, text)
+        earlier = last.get(session_of(turn))
+        if earlier is not None and asks_again(earlier, turn):
+            found.add(earlier.id)
+        last[session_of(turn)] = turn
     return found

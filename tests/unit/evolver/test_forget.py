@@ -156,13 +156,18 @@ def test_what_was_cut_off_is_finished(place: Place) -> None:
     assert (found.logged, found.values > 0) == (False, True)
 
 
-def test_a_message_of_the_same_words_in_another_session_stays(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("session", "owner", "stays"), [("one", "ann", False), ("two", "ann", True), ("one", "ben", True)]
+)
+def test_a_message_of_the_same_words_in_another_session_stays(
+    tmp_path: Path, session: str, owner: str, stays: bool
+) -> None:
     with InteractionLog(tmp_path / "interactions.db") as log:
-        gone = log.append(turn("hello"), session="one", source="chat")
+        gone = log.append(turn("hello"), session="one", source="gateway", owner="ann")
         said = (Message(role="user", content="hello"),)
-        log.append(turn("and now", history=said), session="two", source="chat")
+        log.append(turn("and now", history=said), session=session, source="gateway", owner=owner)
         assert log.forget(gone)
-        assert [one.trajectory.history for one in log.read()] == [said]
+        assert [one.trajectory.history for one in log.read()] == [said if stays else ()]
 
 
 def test_the_recorded_dataset_is_what_is_left_and_scores_that_quote_it_go(place: Place) -> None:

@@ -145,6 +145,55 @@ def test_a_request_put_again_did_not_work_unless_somebody_says_so() -> None:
     assert kinds(interaction(turn("add 1 and 2", ADDED), 1, verdict="good"), again)[0] == "worked"
 
 
+def test_the_same_tool_with_other_values_is_not_asked_again() -> None:
+    log = [
+        interaction(turn(f"What is the tip on a bill of {bill} dollars at 15 percent?", ("tip", {"bill": bill}, 1)), n)
+        for n, bill in enumerate((50, 80, 80), 1)
+    ]
+    mined = mine(CONFIG, log)
+    assert [(found.maker, found.calls[0].arguments["bill"]) for found in mined.worked] == [("log", 50), ("log", 80)]
+
+
+def test_the_same_question_next_day_is_not_asked_again() -> None:
+    first, second = (interaction(turn("what time is it?", ("now", {}, 1)), n) for n in (1, 2))
+    assert kinds(first, second) == ["worked"]
+    mined = mine(CONFIG, [first, second.model_copy(update={"created_at": 86_400.0})])
+    assert [found.origin for found in mined.worked] == [first.id]
+    assert [found.origin for found in mine(CONFIG, [first, second]).worked] == [second.id]
+
+
+@pytest.mark.parametrize("change", [{"owner": "ben"}, {"tenant": "other"}])
+def test_sessions_of_one_name_are_not_one(change: dict[str, str]) -> None:
+    failed = interaction(turn("add 1 and 2 for me", BROKEN), 1)
+    worked = interaction(turn("please add 1 and 2 for me", ADDED), 2).model_copy(update=change)
+    assert kinds(failed, worked) == ["failed", "worked"]
+    assert mine(MineConfig(per_session=1), [failed, worked]).over_quota == 0
+
+
+def test_of_those_who_asked_the_same_one_for_whom_it_worked_teaches() -> None:
+    failed = interaction(turn("add 1 and 2", BROKEN), 1, session="ann")
+    worked = interaction(turn("Add 1 and 2!", ADDED, adapter="adapter-0001"), 2, session="ben")
+    mined = mine(CONFIG, [failed, worked])
+    assert [(task.interaction_id, task.kind) for task in mined.tasks] == [(worked.id, "worked")]
+    assert [found.origin for found in mined.worked] == [worked.id]
+    full = mine(MineConfig(per_source=1), [interaction(turn("hello"), 0, session="ben"), failed, worked])
+    assert (len(full.tasks), full.worked) == (1, ())
+
+
+def test_what_was_repaired_counts_like_all_that_comes_from_one_place() -> None:
+    log = [interaction(turn(f"add 1 and {n}", BROKEN, ADDED), n, session="s") for n in range(1, 9)]
+    mined = mine(MineConfig(per_session=3), log)
+    assert (len(mined.tasks), len(mined.worked)) == (3, 3)
+    new = [
+        interaction(turn(f"please add 1 and {n}", ADDED, adapter="adapter-0001"), 100 + n, session=f"s{n}")
+        for n in range(4)
+    ]
+    before = [interaction(turn(f"add 1 and {n}", BROKEN), n, session=f"s{n}") for n in range(4)]
+    mined = mine(MineConfig(per_source=6), new, context=before)
+    assert [found.maker for found in mined.worked] == ["log"] * 4 + ["repaired"] * 2
+    assert {found.made_by for found in mined.worked} == {"adapter-0001"}, "who made the call that worked"
+
+
 def test_a_new_turn_repairs_one_that_was_mined_before() -> None:
     failed = interaction(turn("add 1 and 2 for me", BROKEN), 1)
     worked = interaction(turn("please add 1 and 2 for me", ADDED), 2)

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from evolver.text import normalised, numbers, states
+from evolver.text import normalised, numbers, same_question, states
 
 QUICK = settings(max_examples=40, deadline=None)
 
@@ -96,3 +96,24 @@ def test_states(text: str, value: object, stated: bool) -> None:
 def test_no_text_is_an_error(text: str) -> None:
     assert normalised(normalised(text)) == normalised(text)
     assert all(isinstance(number, int | float) for number in numbers(text))
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "same"),
+    [
+        ("What is the weather in Paris?", "what is the wheather in paris", True),
+        ("What is the weather in Paris?", "What is the weather in Paris, please?", True),
+        ("What is the weather in Paris?", "What is the weather in Rome?", False),
+        ("What is the capital of France?", "What is the capital of Spain?", False),
+        ("Is the shop open on Monday?", "Is the shop open on Sunday?", False),
+        ("What is 15 percent of 50?", "What is 15 percent of 80?", False),
+        ("What is 15 percent of 50?", "what's 15 percent of 50", True),
+        ("What is 1,050 plus 2?", "What is 1,051 plus 2?", False),
+        ("Add 1 and 2", "Add 2 and 1", False),
+        ("Add 1 and 2", "Who wrote the 1 and 2 books?", False),
+        ("?", "!", False),
+    ],
+)
+def test_when_a_question_is_put_again(one: str, other: str, same: bool) -> None:
+    assert same_question(one, other) is same
+    assert same_question(other, one) is same
