@@ -149,6 +149,13 @@ class InteractionLog:
         with self._db.transaction("BEGIN") as db:
             return dict(db.execute(query, (json.dumps(sorted(ids)),)).fetchall())
 
+    def called_bad(self, ids: Collection[str]) -> set[str]:
+        """Those of these interactions of which the last word is that they were bad."""
+        query = "SELECT interaction_id, verdict FROM feedback WHERE interaction_id IN (SELECT value FROM json_each(?)) "
+        with self._db.transaction("BEGIN") as db:
+            last = dict(db.execute(f"{query} ORDER BY number", (json.dumps(sorted(ids)),)).fetchall())
+        return {identity for identity, verdict in last.items() if verdict == "bad"}
+
     def of_adapter(self, adapter: str, limit: int, *, since_id: str = "") -> list[Interaction]:
         """The newest ``limit`` interactions after ``since_id`` that ``adapter`` answered, oldest first."""
         return self._select("WHERE adapter = ? AND id > ?", (adapter, since_id), limit)

@@ -12,7 +12,7 @@ from typing import Any
 from evolver import checks
 from evolver.places import is_spoken, places
 from evolver.text import states
-from evolver.types import Composed, Trace
+from evolver.types import Composed, Judged, Trace
 from toolkit.tool import Tool
 
 _TRIES = 4
@@ -31,15 +31,17 @@ def ask(traces: Sequence[Trace], tools: Sequence[Tool], share: float, chooser: r
     wanted = round(share * len(singles))
     made: dict[str, Trace] = {}
     dropped: Counter[str] = Counter()
+    unfit: list[Judged] = []
     for _ in range(wanted * _TRIES):
         if len(made) == wanted:
             break
         draft, reason = _cut(chooser.choice(singles), required, chooser)
         if reason or draft is None:
             dropped[reason] += 1
+            unfit += [Judged.of(draft, reason)] if draft else []
         else:
             made[draft.id] = draft
-    return Composed(traces=tuple(made.values()), dropped=dict(dropped))
+    return Composed(traces=tuple(made.values()), dropped=dict(dropped), unfit=tuple(unfit))
 
 
 def question(parameter: str) -> str:

@@ -6,16 +6,11 @@ from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
 
+from evolver.dataset import COMPOSED
 from evolver.jsonl import read_lines
-from evolver.types import Frozen, Trace, Verdict
+from evolver.types import Judged, Trace, Verdict
+from evolver.vary import UNFIT
 from toolkit.errors import UserError
-
-
-class Judged(Frozen):
-    """A trace with what became of it."""
-
-    trace: Trace
-    verdict: Verdict
 
 
 def audit(cycle_folder: Path, *, sample: int, seed: int = 0) -> list[Judged]:
@@ -35,12 +30,15 @@ def audit(cycle_folder: Path, *, sample: int, seed: int = 0) -> list[Judged]:
 
 
 def read_judged(cycle_folder: Path) -> list[Judged]:
-    """Every trace of the cycle that has a verdict, in the order of the verdicts."""
+    """Every trace of the cycle with its verdict: what was made, varied and composed."""
     traces = {trace.id: trace for trace in read_lines(cycle_folder / "traces.jsonl", Trace)}
     verdicts = read_lines(cycle_folder / "verdicts.jsonl", Verdict)
-    return [
+    made = [
         Judged(trace=traces[verdict.trace_id], verdict=verdict) for verdict in verdicts if verdict.trace_id in traces
     ]
+    varied = read_lines(cycle_folder / "varied.jsonl", Trace, key=Judged.of)
+    later = (judged for name in (UNFIT, COMPOSED) for judged in read_lines(cycle_folder / name, Judged))
+    return [*made, *varied, *later]
 
 
 def tried_makers(cycle_folder: Path) -> list[Judged]:

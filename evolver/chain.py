@@ -11,12 +11,11 @@ from collections.abc import Sequence
 
 from pydantic import JsonValue
 
-from evolver import checks, safety
+from evolver import checks, rerun, safety
 from evolver.compose import lowered
 from evolver.places import is_spoken, places, retold
-from evolver.types import Call, Composed, Trace
+from evolver.types import Call, Composed, Judged, Trace
 from toolkit.execute import Executor
-from toolkit.tool import ToolCall, render_result
 
 _TRIES = 4
 """Pairs tried for each chain that is wanted."""
@@ -29,13 +28,22 @@ Slot = tuple[Trace, str, int, int]
 """A request, and the parameter whose value stands in it from begin to end."""
 
 
-def chain(traces: Sequence[Trace], share: float, chooser: random.Random, executor: Executor) -> Composed:
-    """Chained traces, at most ``share`` as many as there are traces with one call. Raises SandboxUnavailable."""
+def chain(
+    traces: Sequence[Trace],
+    share: float,
+    chooser: random.Random,
+    executor: Executor,
+    *,
+    personal_data: bool = True,
+) -> Composed:
+    """Chained traces, at most ``share`` as many as there are traces with one call; none with ``personal_data``, unless
+    that is False. Raises SandboxUnavailable."""
     singles = [trace for trace in traces if trace.single and not trace.missing]
     slots = [slot for trace in singles for slot in _slots(trace)]
     wanted = round(share * len(singles))
     made: dict[str, Trace] = {}
     dropped: Counter[str] = Counter()
+    unfit: list[Judged] = []
     for _ in range(wanted * _TRIES if slots else 0):
         if len(made) == wanted:
             break
@@ -44,12 +52,13 @@ def chain(traces: Sequence[Trace], share: float, chooser: random.Random, executo
         if not firsts:
             dropped["no_result_fits"] += 1
             continue
-        draft, reason = _judged(_linked(chooser.choice(firsts), slot, chooser), slot, executor)
+        draft, reason = _judged(_linked(chooser.choice(firsts), slot, chooser), slot, executor, personal_data)
         if reason:
             dropped[reason] += 1
+            unfit.append(Judged.of(draft, reason))
         else:
             made[draft.id] = draft
-    return Composed(traces=tuple(made.values()), dropped=dict(dropped))
+    return Composed(traces=tuple(made.values()), dropped=dict(dropped), unfit=tuple(unfit))
 
 
 def _slots(trace: Trace) -> list[Slot]:
@@ -102,19 +111,14 @@ def _linked(first: Trace, slot: Slot, chooser: random.Random) -> Trace:
     )
 
 
-def _judged(draft: Trace, slot: Slot, executor: Executor) -> tuple[Trace, str]:
+def _judged(draft: Trace, slot: Slot, executor: Executor, personal_data: bool) -> tuple[Trace, str]:
     """``draft`` with its second result and the answer that tells it, and why it is unfit, or ""."""
     second, call = slot[0], draft.calls[1]
-    results = [
-        executor.execute(ToolCall(id="chain", name=call.name, arguments=call.arguments)) for _ in ("once", "again")
-    ]
-    if results[0].error is not None:
-        return draft, f"call_{results[0].error.kind.value}"
-    if results[0].value != results[1].value:
-        return draft, "result_changes"
-    if len(render_result(results[0])) > checks.LONGEST:
-        return draft, "result_too_long"
-    answer = retold(second, call, results[0].value) if second.answer else ""
-    draft = draft.model_copy(update={"results": (*draft.results, results[0].value), "answer": answer})
-    reason = checks.wording(draft) or checks.grounding(draft) or safety.unsafe(draft)
-    return draft, reason
+    first = rerun.run(call, executor)
+    if first.error is not None:
+        return draft, f"call_{first.error.kind.value}"
+    if reason := rerun.again(call, executor, (first.value,)):
+        return draft, reason
+    answer = retold(second, call, first.value) if second.answer else ""
+    draft = draft.model_copy(update={"results": (*draft.results, first.value), "answer": answer})
+    return draft, checks.wording(draft) or checks.grounding(draft) or safety.unsafe(draft, personal_data=personal_data)

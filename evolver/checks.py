@@ -36,13 +36,14 @@ def wording(trace: Trace) -> str:
 
 
 def grounding(trace: Trace) -> str:
-    """Why the calls do not follow from the request, or ""."""
+    """Why the calls do not follow from the request and what was said before it, or ""."""
     if not trace.calls:
         return "may_need_a_tool" if numbers(trace.request) else ""
     values = [value for call in trace.calls for value in call.arguments.values()]
-    if not all(states(trace.request, value) for value in _own_values(trace)):
+    known = "\n".join([*(message.content for message in trace.history), trace.request])
+    if not all(states(known, value) for value in _own_values(trace)):
         return "argument_not_stated"
-    if trace.maker != "log" and any(_misses_a_flag(trace.request, call) for call in trace.calls):
+    if not trace.lived and any(_misses_a_flag(trace.request, call) for call in trace.calls):
         return "flag_not_stated"
     if any(_has_like_arguments(call) for call in trace.calls):
         return "arguments_are_alike"
@@ -103,7 +104,7 @@ def _own_values(trace: Trace) -> Iterator[JsonValue]:
 
 
 def _misses_a_flag(request: str, call: Call) -> bool:
-    """For makers: whose call worked may have asked in any words."""
+    """For makers: a person may have asked in any words."""
     flags = ((name, value) for name, value in call.arguments.items() if isinstance(value, bool))
     return any(value != speaks_of_flag(request, name) for name, value in flags)
 

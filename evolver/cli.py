@@ -347,7 +347,7 @@ def scores(
     config: ConfigOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """What `evolver eval` has measured, the newest first."""
+    """What cycles and `evolver eval` have measured, the newest first."""
     from evolver.show import evaluations_text
 
     with _ledger(_load(config)) as ledger:

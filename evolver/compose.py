@@ -16,7 +16,7 @@ def compose(traces: Sequence[Trace], share: float, chooser: random.Random) -> li
     if len(singles) < 2:
         return []
     drawn = [chooser.sample(singles, 2) for _ in range(round(share * len(singles)))]
-    pairs = {(first.id, second.id): (first, second) for first, second in drawn}
+    pairs = {(one.id, other.id): (one, other) for one, other in drawn if one.calls_key != other.calls_key}
     return [_pair(first, second, chooser) for first, second in pairs.values()]
 
 

@@ -6,6 +6,7 @@ done, its marker. A cycle that was cut off goes on at the first stage without on
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext, suppress
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
@@ -36,6 +37,7 @@ from evolver import (
 )
 from evolver.config import Config
 from evolver.cycle_report import CycleReport, report_of
+from evolver.earlier import still_right
 from evolver.effects import harmless
 from evolver.errors import DiskFull, StageError, disk_is_full
 from evolver.generate import Generator
@@ -167,7 +169,7 @@ class _Run:
             newest = log.read(limit=len(new) + _REPAIRABLE)
         earlier = [interaction for interaction in newest if new and interaction.id < new[0].id]
         config = self._evolver.mine
-        return mine.mine(config, new, context=earlier, probe=self._probe() if config.probed else None)
+        return mine.mine(config, new, context=earlier, probe=self._probe())
 
     def _asking(self, model: str) -> Generator:
         url, key, most = self._serving.gateway_url, self._serving.gateway_key, self._evolver.make.concurrency
@@ -209,7 +211,17 @@ class _Run:
     def _probe(self) -> mine.Probe:
         index, shown = ToolIndex(self._executor.registry), self._config.agent.prompt.tools_in_prompt
         max_tokens = self._evolver.evaluate.max_tokens
-        return lambda text: probe(text, ALIAS, self._client, index, shown=shown, max_tokens=max_tokens)
+        concurrency, record = self._evolver.make.concurrency, self._record
+        return lambda texts: probe(
+            texts,
+            ALIAS,
+            self._client,
+            index,
+            shown=shown,
+            max_tokens=max_tokens,
+            concurrency=concurrency,
+            record=record,
+        )
 
     def _make_tools(self, mined: Mined, generator: Generator) -> ToolsMade:
         known = suites.Fingerprints()
@@ -238,8 +250,8 @@ class _Run:
         )
 
     def _verify(self, made: Made) -> Verified:
-        def say(share: float) -> None:
-            self._say("verify", share, "")
+        def say(share: float, fit: int) -> None:
+            self._say("verify", share, f"{fit} fit")
 
         return self._verified(read_lines(made.file, Trace), self._lessons, self._folder, say)
 
@@ -248,7 +260,7 @@ class _Run:
         traces: Sequence[Trace],
         executor: Executor,
         folder: Path,
-        on_progress: Callable[[float], None] = lambda share: None,
+        on_progress: Callable[[float, int], None] = lambda share, fit: None,
     ) -> Verified:
         return verify.verify(
             self._evolver.verify,
@@ -257,7 +269,7 @@ class _Run:
             folder,
             index=ToolIndex(executor.registry),
             generator=self._generator,
-            earlier=self._earlier(),
+            earlier=self._replayable(executor),
             held_out=suites.Fingerprints(),
             allow_reads=self._evolver.make.allow_reads,
             on_progress=on_progress,
@@ -270,10 +282,11 @@ class _Run:
             read_lines(made.file, Trace),
             self._lessons,
             self._folder / "varied.jsonl",
-            earlier=self._earlier(),
+            earlier=self._replayable(self._lessons),
             held_out=suites.Fingerprints(),
             seed=self._evolver.seed + self._number,
-            on_progress=lambda share: self._say("vary", share, ""),
+            personal_data=self._evolver.verify.drop_personal_data,
+            on_progress=lambda share, more: self._say("vary", share, f"{more} more"),
         )
 
     def _dataset(self, verified: Verified, varied: Varied) -> Dataset:
@@ -285,15 +298,16 @@ class _Run:
             self._folder / "dataset",
             shown=self._config.agent.prompt.tools_in_prompt,
             seed=self._evolver.seed + self._number,
-            executor=self._executor,
+            executor=self._lessons,
             held_out=suites.Fingerprints(),
+            personal_data=self._evolver.verify.drop_personal_data,
         )
 
     def _tenants(self) -> dict[str, int]:
         """Whose logged turns the lessons, and those of earlier cycles that they may replay, come from, and how many;
         empty where no turn is anybody's."""
         origins: set[str] = set()
-        for trace in [*self._earlier(), *read_lines(self._folder / "kept.jsonl", Trace)]:
+        for trace in [*self._earlier, *read_lines(self._folder / "kept.jsonl", Trace)]:
             origins |= {trace.origin, *trace.also_from} - {""}
         with InteractionLog.open_readonly(self._config.data_folder / "interactions.db") as log:
             tenants = log.tenants(origins)
@@ -363,7 +377,7 @@ class _Run:
 
     def _score(self, model: str, stage: str, suite: Suite | None = None, variant: str = "") -> EvalReport:
         """An answer on file for the same model, prompt and tools is not asked again."""
-        return score_requests(
+        report = score_requests(
             self._config,
             suite or suites.load(suites.HELD_OUT),
             model,
@@ -372,6 +386,8 @@ class _Run:
             executor=self._executor,
             on_progress=lambda share: self._say(stage, share, model),
         )
+        self._ledger.record_evaluation(report)
+        return report
 
     def _decide(self, proved: Proved, incumbent: EvalReport, candidate: EvalReport) -> GateDecision:
         guards: list[tuple[EvalReport, EvalReport]] = []
@@ -426,15 +442,12 @@ class _Run:
     def _end(self, status: CycleStatus, reason: str, mined: Mined) -> None:
         self._ledger.end_cycle(self._number, status, reason, mined.last_interaction_id)
 
+    @cached_property
     def _earlier(self) -> list[Trace]:
-        """The traces that earlier cycles kept, named with their cycles."""
-        folders = sorted(self._folder.parent.glob("[0-9]*"))
-        return [
-            trace.model_copy(update={"id": f"{folder.name}/{trace.id}"})
-            for folder in folders
-            if folder.name < self._folder.name
-            for trace in read_lines(folder / "kept.jsonl", Trace)
-        ]
+        """What earlier cycles kept and is still right. Nobody forgets while the cycle holds the lease."""
+        mined = read_marker(self._folder / "mine.json", Mined)
+        repaired = mined.worked if mined else ()
+        return still_right(self._config.data_folder, self._ledger, before=self._number, repaired=repaired)
 
     def _replayable(self, executor: Executor) -> list[Trace]:
         """Those of them whose calls the tools still take: people change their tools."""
@@ -443,7 +456,7 @@ class _Run:
             tool = executor.registry.get(call.name)
             return tool is not None and executor.problem(tool, call.arguments) is None
 
-        return [trace for trace in self._earlier() if all(map(taken, trace.calls))]
+        return [trace for trace in self._earlier if all(map(taken, trace.calls))]
 
     def _model_folder(self) -> Path:
         return default_model.resolve(self._config.agent.serving.model, self._config.data_folder)

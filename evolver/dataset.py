@@ -17,13 +17,15 @@ from evolver.config import DatasetConfig
 from evolver.dataset_folder import folder_sha256, publish
 from evolver.definitions import definition_rows
 from evolver.disguise import disguised, retold
+from evolver.jsonl import write_lines
 from evolver.loosen import loosened
 from evolver.rows import Row, call_row, declined_row, repaired_row, spoken_row
-from evolver.types import Composed, Dataset, Trace
+from evolver.types import Composed, Dataset, Judged, Trace
 from toolkit.execute import Executor
 from toolkit.search import ToolIndex
 from toolkit.tool import Tool
 
+COMPOSED = "composed.jsonl"
 _NEAR = 10
 """The best so many tools for a request could have to do with it."""
 
@@ -39,21 +41,23 @@ def build(
     seed: int,
     executor: Executor | None = None,
     held_out: Callable[[str], bool] = lambda request: False,
+    personal_data: bool = True,
 ) -> Dataset:
     """Write train.jsonl and valid.jsonl into ``folder``. ``shown`` tools make a context, as in serving; ``executor``
     runs what is chained (None: nothing is). ``held_out``: whether a request stands in a suite, for those that are
-    composed here. Raises SandboxUnavailable.
+    composed here; of these none with ``personal_data``, unless that is False. They stand in composed.jsonl beside
+    ``folder``, with their verdicts. Raises SandboxUnavailable.
 
     The split is made before any row is, and a trace stands on the side of its variants, of other wordings of its call,
     and of other requests of its session: none is learned and validated. Variants are learned from only. ``replay`` are
-    traces of earlier cycles; at least ``replay_share`` of what is learned from comes from them, as far as there are
-    enough.
+    traces of earlier cycles; of all traces ``replay_share`` comes from them, as far as there are enough.
     """
     chooser = random.Random(seed)
     pool, replayed = _with_replay(config, kept, replay, chooser)
     learned, held = _split(config, pool, chooser)
     maker = _RowMaker(config, tools, shown, chooser)
-    composed = _composed(config, learned, tools, chooser, executor, held_out)
+    composed = _composed(config, learned, tools, chooser, executor, held_out, personal_data=personal_data)
+    write_lines(folder.with_name(COMPOSED), [*map(Judged.of, composed.traces), *composed.unfit])
     train = maker.rows([*learned, *composed.traces], own_schemas=False)
     defining = round(config.definition_share * sum(row["decision"] == "call" for row in train))
     train += definition_rows(tools, defining, seed=seed)
@@ -80,18 +84,22 @@ def _composed(
     chooser: random.Random,
     executor: Executor | None,
     held_out: Callable[[str], bool],
+    *,
+    personal_data: bool,
 ) -> Composed:
     """What is made of the traces that are learned, after the split: so nothing of the others is in it."""
     pairs = compose(learned, config.composed_share, chooser)
-    chained = chain(learned, config.chained_share, chooser, executor) if executor else Composed()
+    share = config.chained_share
+    chained = chain(learned, share, chooser, executor, personal_data=personal_data) if executor else Composed()
     asking = ask(learned, tools, config.asking_share, chooser)
     dropped = {f"chained: {reason}": count for reason, count in chained.dropped.items()}
     dropped |= {f"asking: {reason}": count for reason, count in asking.dropped.items()}
     made = [*pairs, *chained.traces, *asking.traces]
+    seen = [Judged.of(trace, "held_out") for trace in made if held_out(trace.request)]
     unseen = tuple(trace for trace in made if not held_out(trace.request))
-    if len(unseen) < len(made):
-        dropped["held_out"] = len(made) - len(unseen)
-    return Composed(traces=unseen, dropped=dropped)
+    if seen:
+        dropped["held_out"] = len(seen)
+    return Composed(traces=unseen, dropped=dropped, unfit=(*chained.unfit, *asking.unfit, *seen))
 
 
 def _with_replay(
@@ -186,7 +194,8 @@ class _RowMaker:
             names = {tool.name for tool in context}
             others = [tool for name, tool in self._tools.items() if name not in names]
             context = loosened(context, others, self._chooser)
-        if self._chooser.random() >= self._config.renamed_share:
+        # What was said before names the tools as they are.
+        if self._chooser.random() >= self._config.renamed_share or any(trace.history for trace in branches):
             return context, branches
         found = disguised(context, self._chooser)
         known = {disguise.own: disguise for disguise in found}
@@ -194,7 +203,7 @@ class _RowMaker:
 
     def _answered(self, trace: Trace) -> Trace:
         """``trace`` with its answer for a share of the lessons: stopping after a result is learned from fewer."""
-        kept = trace.maker in ("log", "asking") or self._chooser.random() < self._config.answer_share
+        kept = trace.lived or trace.maker == "asking" or self._chooser.random() < self._config.answer_share
         return trace if kept else trace.model_copy(update={"answer": ""})
 
     def spoken(self, traces: Sequence[Trace]) -> list[Row]:
@@ -207,7 +216,7 @@ class _RowMaker:
     def out_of_place(self, traces: Sequence[Trace]) -> list[Row]:
         """Each request that calls once, with tools that the search would show last: what the bias is fitted on, too."""
         rows: list[Row] = []
-        for number, trace in enumerate(trace for trace in traces if trace.calls):
+        for number, trace in enumerate(trace for trace in traces if trace.calls and not trace.history):
             near = {tool.name for tool in self._index.top(trace.request, _NEAR)} | {call.name for call in trace.calls}
             far = [tool for name, tool in self._tools.items() if name not in near]
             if far:
@@ -249,9 +258,10 @@ class _RowMaker:
         return branches
 
     def _declining(self, context: list[Tool], calls: list[Trace], count: int) -> list[Trace]:
-        """Requests whose tool is missing from ``context``; half of them would nearly fit it."""
+        """Requests whose tool is missing from ``context``; half of them would nearly fit it. None of those before which
+        such a tool may have been called."""
         names = {tool.name for tool in context}
-        missing = [t for t in calls if all(call.name not in names for call in t.calls)]
+        missing = [t for t in calls if not t.history and all(call.name not in names for call in t.calls)]
         self._chooser.shuffle(missing)
         near = [t for t in missing if self._found(t.request) & names]
         chosen = near[: -(-count // 2)]

@@ -23,20 +23,24 @@ class Accepted:
             self.add(trace)
 
     def add(self, trace: Trace) -> None:
-        self._forms.add(normalised(trace.request))
-        self._pairs.setdefault(trace.calls_key, []).append(_pairs(trace.request))
+        self._forms.add(_form(trace))
+        self._pairs.setdefault(trace.calls_key, []).append(_pairs(trace))
 
     def repeated_by(self, trace: Trace) -> str:
         """The reason to drop ``trace``, or ""."""
-        if normalised(trace.request) in self._forms:
+        if _form(trace) in self._forms:
             return "duplicate"
-        new = _pairs(trace.request)
+        new = _pairs(trace)
         alike = any(_share(new, old) >= _ALIKE for old in self._pairs.get(trace.calls_key, ()))
         return "near_duplicate" if alike else ""
 
 
-def _pairs(text: str) -> set[tuple[str, str]]:
-    return set(pairwise(normalised(text).split()))
+def _form(trace: Trace) -> str:
+    return normalised(" ".join(trace.spoken))
+
+
+def _pairs(trace: Trace) -> set[tuple[str, str]]:
+    return set(pairwise(_form(trace).split()))
 
 
 def _share(some: set[tuple[str, str]], others: set[tuple[str, str]]) -> float:

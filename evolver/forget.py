@@ -14,20 +14,22 @@ from pathlib import Path
 from typing import Any
 
 from agent.interaction_log import InteractionLog
+from evolver import request_log
 from evolver.dataset_folder import TRAIN, VALID, folder_sha256
 from evolver.ledger import Ledger
-from evolver.markers import read_marker, write_marker
+from evolver.markers import cycle_folders, read_marker, write_marker
 from evolver.tool_pool import ToolPool
 from evolver.types import Dataset, Frozen
 from toolkit.errors import UserError
 
-_LINKS = ("origin", "interaction_id")
+_LINKS = ("origin", "calls_from", "interaction_id")
 """Fields that name the interaction from which a value comes; ``also_from`` lists further ones."""
 
 _SPACE = r"(?:\s|\\[nrt])+"
 """As it may stand in a JSON text."""
 _TELLING = 12
-"""Characters of a request by which lines without a link are known: prompts that were made from it."""
+"""Characters of a request by which lines without a link are known. Prompts, which no stage reads, go for shorter ones
+too, and then some of others with them."""
 
 
 class Forgotten(Frozen):
@@ -47,9 +49,13 @@ def forget(data_folder: Path, ledger: Ledger, interaction_id: str) -> Forgotten:
     values, taught = 0, []
     pool = ToolPool(data_folder, ledger)
     tools = tuple(tool.name for tool in pool.tools() if tool.interaction_id == interaction_id)
-    telling = _telling(_said(data_folder, interaction_id), tools)
-    for folder in sorted(data_folder.glob("cycles/[0-9]*")):
-        removed = sum(_clean(file, interaction_id, telling) for file in _files(folder))
+    said = _said(data_folder, interaction_id)
+    telling, in_prompts = _telling(said if len(said) >= _TELLING else "", tools), _telling(said, tools)
+    for folder in cycle_folders(data_folder):
+        removed = sum(
+            _clean(file, interaction_id, in_prompts if file.name == request_log.NAME else telling)
+            for file in _files(folder)
+        )
         if removed:
             taught.append(f"adapter-{int(folder.name):04d}")
         _record_again(folder, ledger)
@@ -111,18 +117,20 @@ def _forget_scores(folder: Path, interaction_id: str, telling: re.Pattern[str] |
 
 
 def _said(data_folder: Path, interaction_id: str) -> str:
-    """The request; "" where the log no longer has it, or where it is too short to tell it from others."""
+    """The request; "" where the log no longer has it."""
     with InteractionLog.open_readonly(data_folder / "interactions.db") as log:
         found = [one for one in log.read() if one.id == interaction_id]
-    request = found[0].trajectory.messages[0].content.strip() if found else ""
-    return request if len(request) >= _TELLING else ""
+    return found[0].trajectory.messages[0].content.strip() if found else ""
 
 
 def _telling(said: str, tools: Iterable[str]) -> re.Pattern[str] | None:
     """What lines of JSON are known by that come from the interaction without a link: its request, with its line breaks
     or without, and the tools that were made for it, whose names are of two words at least."""
     words = [re.escape(json.dumps(word, ensure_ascii=False)[1:-1]) for word in said.split()]
-    parts = [*([_SPACE.join(words)] if words else []), *(rf"(?<!\w){re.escape(name)}(?!\w)" for name in tools)]
+    request = [_SPACE.join(words)] if words else []
+    if len(said) < _TELLING:
+        request = [rf"(?:(?<!\w)|(?<=\\[nrt])){one}(?!\w)" for one in request]
+    parts = [*request, *(rf"(?<!\w){re.escape(name)}(?!\w)" for name in tools)]
     return re.compile("|".join(parts)) if parts else None
 
 

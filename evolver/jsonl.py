@@ -25,6 +25,12 @@ def append_lines(path: Path, values: Iterable[BaseModel]) -> None:
         os.fsync(file.fileno())
 
 
+def write_lines(path: Path, values: Iterable[BaseModel]) -> None:
+    """As ``append_lines``, in place of what is there; no file where there are none."""
+    path.unlink(missing_ok=True)
+    append_lines(path, values)
+
+
 @overload
 def read_lines(path: Path, model: type[M]) -> list[M]: ...
 @overload

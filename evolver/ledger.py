@@ -184,12 +184,17 @@ class Ledger:
         return next((row for row in self.adapters() if row.name == name), None)
 
     def record_evaluation(self, report: EvalReport | ChatReport) -> None:
+        """What was measured last and is measured again with the same result is not recorded again."""
         scores = report.model_dump(mode="json", exclude={"items", "model", "suite", "suite_sha256"})
+        measured = (report.model, report.suite, report.suite_sha256, json.dumps(scores))
+        newest = "SELECT max(number) FROM evaluations WHERE model = ? AND suite = ?"
+        known = f"SELECT 1 FROM evaluations WHERE number = ({newest}) AND suite_sha256 = ? AND scores = ?"
         with self.together() as db:
-            db.execute(
-                "INSERT INTO evaluations (at, model, suite, suite_sha256, scores) VALUES (?, ?, ?, ?, ?)",
-                (self.now(), report.model, report.suite, report.suite_sha256, json.dumps(scores)),
-            )
+            if db.execute(known, measured).fetchone() is None:
+                db.execute(
+                    "INSERT INTO evaluations (at, model, suite, suite_sha256, scores) VALUES (?, ?, ?, ?, ?)",
+                    (self.now(), *measured),
+                )
 
     def evaluations(self, model: str | None = None) -> list[Evaluation]:
         """What was measured, the newest first; of ``model`` alone, where it is named."""

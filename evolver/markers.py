@@ -15,6 +15,12 @@ def cycle_folder(data_folder: Path, number: int) -> Path:
     return data_folder / "cycles" / f"{number:04d}"
 
 
+def cycle_folders(data_folder: Path, *, before: int | None = None) -> list[Path]:
+    """The folders of all cycles, the first first; those of cycles ``before`` that number."""
+    folders = sorted(data_folder.glob("cycles/[0-9]*"))
+    return folders if before is None else [folder for folder in folders if int(folder.name) < before]
+
+
 def read_marker(path: Path, model: type[V]) -> V | None:
     """None where there is none, and where it is damaged or from another version: the stage is done again."""
     try:

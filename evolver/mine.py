@@ -4,20 +4,20 @@ A pure function of the log: the same interactions give the same tasks.
 """
 
 from collections import Counter, defaultdict
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Sequence
 
 from pydantic import JsonValue
 
 from agent.interaction_log import COMPLETIONS_SOURCE
-from agent.messages import Interaction
+from agent.messages import Interaction, Message
 from evolver.config import MineConfig
 from evolver.text import normalised
 from evolver.turns import Session, asks_again, session_of, whole_turns
 from evolver.types import Call, Failure, Maker, Mined, Probed, Task, TaskKind, Trace
 from toolkit.tool import ToolErrorKind
 
-Probe = Callable[[str], Probed]
-"""Asks the served model a request several times; evolver.probe."""
+Probe = Callable[[Sequence[str]], Sequence[Probed]]
+"""Asks the served model each request several times; evolver.probe."""
 
 _SOON = 3
 """A repair stands within so many turns of the same session."""
@@ -27,6 +27,8 @@ _BEST = ("worked", "repaired")
 """Of a request that several people made, what came of it that teaches most."""
 _SURE = 0.5
 """The model is sure of a call when so much more of its replies make it than the next one."""
+_CARRIED = 1200
+"""Characters of what was said before that a lesson carries with a request: whole turns."""
 _DECLINED = ("i have no tool", "i can't", "i cannot", "i'm unable", "i am unable", "i don't have access")
 
 
@@ -43,6 +45,7 @@ def mine(
 
     A turn is also a trace when its calls all ran without error, it was answered, nobody called it bad, and either
     somebody called it good or its request was not put again; and so is a failed turn with the calls that repaired it.
+    With a request go the last turns before it, as serving shows them.
     Calls whose results the log does not have (an outside client ran them) make none. Raises as ``probe`` does.
     """
     log = _Log(whole_turns([*context, *interactions]))
@@ -57,11 +60,11 @@ def mine(
             asked[key].append((turn, kind))
     chosen = [found for same in asked.values() if (found := quota.first_admitted(same)) is not None]
     chosen.sort(key=lambda found: found[0].id)
-    worked = [_trace(turn) for turn, kind in chosen if kind == "worked" and not turn.trajectory.history]
+    worked = [log.trace(turn) for turn, kind in chosen if kind == "worked" and _alone_or_carried(turn)]
     repaired = [log.repaired(turn) for turn, kind in chosen if kind == "repaired"]
     late = [log.repaired(turn) for turn in log.turns if turn.id not in new and log.repaired_by(turn, new, quota)]
     tasks = [_task(turn, kind) for turn, kind in chosen]
-    tasks = _probed(tasks, probe, config.probed) if probe is not None else tasks
+    tasks = _probed(tasks, probe, config.probed) if probe is not None and config.probed else tasks
     return Mined(
         interactions=len(interactions),
         last_interaction_id=interactions[-1].id if interactions else "",
@@ -130,8 +133,29 @@ class _Log:
         """The failed request with the calls that worked for it; of one that has a repair."""
         repair = self._repair(interaction)
         assert repair is not None
-        by = () if repair is interaction else (repair.id,)
-        return _trace(interaction, repair=repair, maker="repaired", also_from=by)
+        return self.trace(interaction, repair)
+
+    def trace(self, turn: Interaction, repair: Interaction | None = None) -> Trace:
+        """The turn's request with its own calls, or those of its ``repair``."""
+        source, history = repair or turn, _carried(turn)
+        calls = _good_calls(source)
+        maker: Maker = "log" if repair is None else "repaired"
+        return Trace(
+            id=f"{maker}-{turn.id}",
+            maker=maker,
+            request=_request(turn),
+            calls=tuple(call for call, _ in calls),
+            results=tuple(value for _, value in calls),
+            answer=source.trajectory.answer,
+            made_by=source.trajectory.adapter,
+            origin=turn.id,
+            session=f"{turn.source}/{turn.session}",
+            also_from=(*([source.id] if source is not turn else []), *self._said_in(history, turn)),
+            calls_from=source.id,
+            history=history,
+            sequential=len(calls) > 1 and _one_by_one(source),
+            failures=_failures(source) if repair is turn else (),
+        )
 
     def repaired_by(self, interaction: Interaction, new: Collection[str], quota: _Quota) -> bool:
         """Whether one of the ``new`` turns, for which there is room, repaired it."""
@@ -141,7 +165,11 @@ class _Log:
     def _repair(self, interaction: Interaction) -> Interaction | None:
         """The turn whose calls did what this failed one was to do: itself, where it recovered, or a later one."""
         turn = interaction.trajectory
-        if turn.history or self._worked(interaction) or not (turn.calls or _said(interaction, "bad")):
+        if (
+            not _alone_or_carried(interaction)
+            or self._worked(interaction)
+            or not (turn.calls or _said(interaction, "bad"))
+        ):
             return None
         if self._recovered(interaction):
             return interaction
@@ -166,15 +194,21 @@ class _Log:
     def _asked_again(self, interaction: Interaction) -> bool:
         return any(asks_again(interaction, later) for later in self._later(interaction)[:1])
 
+    def _said_in(self, history: Sequence[Message], turn: Interaction) -> list[str]:
+        """The earlier turns of the session that stand in ``history``, as far as they are in sight."""
+        session, place = self._place[turn.id]
+        return [one.id for one in session[:place] if one.trajectory.messages[0] in history]
+
     def _later(self, interaction: Interaction) -> list[Interaction]:
         session, place = self._place[interaction.id]
         return session[place + 1 : place + 1 + _SOON]
 
 
 def _probed(tasks: list[Task], probe: Probe, most: int) -> list[Task]:
-    """What the model does with requests that ended without a working call, asked several times."""
-    open_ones = [task for task in tasks if task.kind in ("talk", "failed", "unserved")][:most]
-    found = {task.interaction_id: _hesitating(task, probe(task.request)) for task in open_ones}
+    """What the model does with the newest requests that ended without a working call, asked several times."""
+    open_ones = [task for task in tasks if task.kind in ("talk", "failed", "unserved")][-most:]
+    probed = zip(open_ones, probe([task.request for task in open_ones]), strict=True)
+    found = {task.interaction_id: _hesitating(task, one) for task, one in probed}
     return [found.get(task.interaction_id, task) for task in tasks]
 
 
@@ -204,29 +238,27 @@ def _task(interaction: Interaction, kind: TaskKind) -> Task:
     )
 
 
-def _trace(
-    interaction: Interaction,
-    *,
-    repair: Interaction | None = None,
-    maker: Maker = "log",
-    also_from: Iterable[str] = (),
-) -> Trace:
-    source = repair or interaction
-    calls = _good_calls(source)
-    return Trace(
-        id=f"{maker}-{interaction.id}",
-        maker=maker,
-        request=_request(interaction),
-        calls=tuple(call for call, _ in calls),
-        results=tuple(value for _, value in calls),
-        answer=source.trajectory.answer,
-        made_by=source.trajectory.adapter,
-        origin=interaction.id,
-        session=f"{interaction.source}/{interaction.session}",
-        also_from=tuple(also_from),
-        sequential=len(calls) > 1 and _one_by_one(source),
-        failures=_failures(source) if repair is interaction else (),
-    )
+def _carried(turn: Interaction) -> tuple[Message, ...]:
+    """The last whole turns of what was said before, as far as there is room; of those only people and the model."""
+    said = [message for message in turn.trajectory.history if message.role != "system"]
+    begins = [place for place, message in enumerate(said) if message.role == "user"]
+    fitting = [
+        begin for begin in begins if sum(map(_length, said[begin:])) <= _CARRIED and all(map(_parsed, said[begin:]))
+    ]
+    return tuple(said[fitting[0] :]) if fitting else ()
+
+
+def _length(message: Message) -> int:
+    return len(message.content) + sum(len(call.raw) for call in message.tool_calls)
+
+
+def _parsed(message: Message) -> bool:
+    return all(call.arguments is not None for call in message.tool_calls)
+
+
+def _alone_or_carried(turn: Interaction) -> bool:
+    """A request without what was said before it may make no sense."""
+    return bool(_carried(turn)) or not any(message.role == "user" for message in turn.trajectory.history)
 
 
 def _good_calls(interaction: Interaction) -> list[tuple[Call, JsonValue]]:

@@ -82,11 +82,12 @@ def _row(
     targets: list[int],
     decision: str | None,
 ) -> Row:
+    before = len(trace.history)
     return {
         "id": identity,
-        "messages": to_openai(messages),
+        "messages": to_openai([*trace.history, *messages]),
         "tools": [tool.schema() for tool in tools],
-        "targets": targets,
+        "targets": [before + target for target in targets],
         "decision": decision,
         "weight": 1.0,
         "trace": trace.id,

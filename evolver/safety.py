@@ -35,10 +35,12 @@ def unsafe(trace: Trace, *, personal_data: bool = True) -> str:
     """Why ``trace`` must not be learned, or "": ``template_token``, ``secret``, ``personal_data`` or
     ``injected_instructions``. ``personal_data`` False lets addresses, numbers of telephones and cards, and the like
     pass."""
-    failures = trace.failures
-    called: list[JsonValue] = [call.arguments for call in (*trace.calls, *(failure.call for failure in failures))]
+    failures, before = trace.failures, trace.history
+    calls = [*trace.calls, *(failure.call for failure in failures), *(c for m in before for c in m.tool_calls)]
+    called: list[JsonValue] = [call.arguments for call in calls]
     results = [*_texts(list(trace.results)), *(failure.error.message for failure in failures)]
-    said = [trace.request, trace.answer, *results, *_texts(called)]
+    results += [message.content for message in before if message.role == "tool"]
+    said = [*(message.content for message in before), trace.request, trace.answer, *results, *_texts(called)]
     if any(neutral(text) != text for text in said):
         return "template_token"
     # As one JSON text too: a secret may be known only by the name that it is stored under.

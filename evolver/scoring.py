@@ -29,6 +29,7 @@ from evolver import evaluate, suites
 from evolver.config import Config
 from evolver.errors import StageError
 from evolver.jsonl import read_lines
+from evolver.markers import cycle_folders
 from evolver.suites import Item, Suite, bfcl, bfcl_run, chat, variants
 from evolver.types import ChatReport, EvalReport, ItemScore, Trace
 from evolver.wilson import rate
@@ -102,12 +103,12 @@ def named(data_folder: Path, name: str, model: str) -> tuple[Suite, str]:
 def replayed(data_folder: Path, model: str) -> Suite:
     """Requests with calls that the cycles before ``model``'s own learned from; before none: all cycles'."""
     own = model.rpartition("-")[2] if model != BASE else ""
-    folders = sorted(data_folder.glob("cycles/[0-9]*"))
-    earlier = [folder for folder in folders if not own.isdigit() or int(folder.name) < int(own)]
+    earlier = cycle_folders(data_folder, before=int(own) if own.isdigit() else None)
     items = [
         Item(id=f"{folder.name}/{number}", request=trace.request, expected=trace.calls)
         for folder in earlier
-        for number, trace in enumerate(trace for trace in read_lines(folder / "kept.jsonl", Trace) if trace.calls)
+        for number, trace in enumerate(read_lines(folder / "kept.jsonl", Trace))
+        if trace.calls and not trace.history
     ]
     if not items:
         raise UserError(f"no cycle before {model} has kept a lesson, so there is nothing to replay")
@@ -204,7 +205,9 @@ class _Run:
         return max(self._max_tokens, 400)
 
     def _file(self, name: str, setting: list[Any]) -> Path:
-        asked = [PROMPT_VERSION, self._config.agent.serving.model, setting]
+        serving = self._config.agent.serving
+        served = [serving.model, serving.vllm_process.constrain_calls, serving.vllm_process.tool_parser]
+        asked = [PROMPT_VERSION, served, setting]
         key = hashlib.sha256(json.dumps(asked).encode()).hexdigest()[:16]
         return self._config.data_folder / "evaluations" / f"{name.replace(':', '-')}-{key}-{self._model}.jsonl"
 

@@ -15,19 +15,22 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedCo
 from agent.messages import BASE
 from agent.terminal import neutral
 from evolver import adapter_files
-from evolver.audit import Judged, read_judged, tried_makers
+from evolver.audit import read_judged, tried_makers
 from evolver.cycle_report import CycleReport
 from evolver.forget import Forgotten
 from evolver.ledger import AdapterRow, CycleRow, Evaluation, Release
 from evolver.request_log import read_requests
-from evolver.types import ChatReport, EvalReport, OwnMaker, Rate, ToolsMade
+from evolver.types import ChatReport, EvalReport, Judged, OwnMaker, Rate, ToolsMade
 
 _STAGE_WIDTH = 10
 _MOST_REASONS = 12
+_SILENT_SECONDS = 60.0
+"""Without a terminal a stage that takes long says so often how far it is."""
 
 
 class ProgressBars:
-    """One bar per stage on stderr; called as a stage's progress. Without a terminal: one line when a stage ends."""
+    """One bar per stage on stderr; called as a stage's progress. Without a terminal: a line when
+    a stage ends, and one each minute until then."""
 
     def __init__(self) -> None:
         console = Console(stderr=True)
@@ -35,6 +38,7 @@ class ProgressBars:
         self._console = console
         self._started: dict[str, float] = {}
         self._said: set[str] = set()
+        self._told = time.monotonic()
         self._tasks: dict[str, TaskID] = {}
         self._progress = Progress(
             TextColumn("{task.description}"),
@@ -66,13 +70,20 @@ class ProgressBars:
         if self._plain:
             if share >= 1.0 and not remark and stage not in self._said:
                 self._said.add(stage)
-                self._console.print(f"{stage:<{_STAGE_WIDTH}} {time.monotonic() - begun:6.1f} s", highlight=False)
+                self._tell(f"{stage:<{_STAGE_WIDTH}} {time.monotonic() - begun:6.1f} s")
+            elif 0.0 < share < 1.0 and time.monotonic() - self._told >= _SILENT_SECONDS:
+                left = (time.monotonic() - begun) * (1 - share) / share
+                self._tell(f"{stage:<{_STAGE_WIDTH}} {share:5.0%}, {left:.0f} s to go  {remark}".rstrip())
             return
         if stage not in self._tasks:
             self._tasks[stage] = self._progress.add_task(f"{stage:<{_STAGE_WIDTH}}", total=1.0, remark="")
         self._progress.update(self._tasks[stage], completed=share)
         if remark:
             self._progress.update(self._tasks[stage], remark=remark)
+
+    def _tell(self, line: str) -> None:
+        self._told = time.monotonic()
+        self._console.print(line, highlight=False)
 
 
 def cycle_text(report: CycleReport) -> str:
@@ -220,6 +231,10 @@ def judged_text(judged: Judged) -> str:
     trace, verdict = judged.trace, judged.verdict
     source = f"{trace.maker} {trace.id}{f', by {trace.made_by}' if trace.made_by else ''}"
     lines = [f"{'kept' if verdict.kept else f'dropped: {verdict.reason}'}  ({source})"]
+    lines += [
+        f"  before   {message.role}: {neutral(message.content or _json([call.raw for call in message.tool_calls]))}"
+        for message in trace.history
+    ]
     lines.append(f"  request  {neutral(trace.request)}")
     for call, result in zip_longest(trace.calls, trace.results):
         name, arguments = (call.name, call.arguments) if call else ("", {})

@@ -6,6 +6,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, JsonValue
 
+from agent.messages import Message
 from toolkit.tool import ToolError
 
 Maker = Literal["answer_first", "question_first", "small_talk", "log", "repaired", "composed", "chained", "asking"]
@@ -97,7 +98,11 @@ class Trace(Frozen):
     source: str = ""
     """The id of the trace that it is a variant of, where it is one."""
     also_from: tuple[str, ...] = ()
-    """Further interactions without which it would not be: for a repaired call, the turn that repaired it."""
+    """Further interactions without which it would not be: the turns in ``history``, and the one that repaired it."""
+    calls_from: str = ""
+    """The interaction whose calls these are, where they are those of a logged turn: ``origin``, or what repaired it."""
+    history: tuple[Message, ...] = ()
+    """What was said before the request, where it is one of a conversation: whole turns, with their calls."""
     sequential: bool = False
     """Each call is made when the result of the one before it is there; otherwise all at once."""
     failures: tuple[Failure, ...] = ()
@@ -105,6 +110,16 @@ class Trace(Frozen):
     missing: str = ""
     """The parameter that the request leaves out: ``answer`` asks for it, ``calls`` has the call as far as it is known,
     and nothing is called."""
+
+    @property
+    def spoken(self) -> tuple[str, ...]:
+        """What the person said, the request last."""
+        return (*(message.content for message in self.history if message.role == "user"), self.request)
+
+    @property
+    def lived(self) -> bool:
+        """Whether its calls are those of a logged turn, which may have been asked for in any words."""
+        return self.maker in ("log", "repaired")
 
     @property
     def calls_key(self) -> str:
@@ -116,6 +131,26 @@ class Trace(Frozen):
         """Whether it is one call with its result, of which larger lessons can be made. A call that found nothing in an
         empty workspace has none."""
         return len(self.calls) == len(self.results) == 1 and not self.origin
+
+
+class Verdict(Frozen):
+    """What became of one trace. ``reason`` says why it was dropped ("" when kept)."""
+
+    trace_id: str
+    kept: bool
+    reason: str = ""
+
+
+class Judged(Frozen):
+    """A trace with what became of it."""
+
+    trace: Trace
+    verdict: Verdict
+
+    @classmethod
+    def of(cls, trace: Trace, reason: str = "") -> "Judged":
+        """``trace``, dropped for ``reason``; or "", and kept."""
+        return cls(trace=trace, verdict=Verdict(trace_id=trace.id, kept=not reason, reason=reason))
 
 
 class ToolExample(Frozen):
@@ -163,14 +198,6 @@ class Made(Frozen):
     dropped: dict[str, int]
 
 
-class Verdict(Frozen):
-    """``verify`` on one trace. ``reason`` says why it was dropped ("" when kept)."""
-
-    trace_id: str
-    kept: bool
-    reason: str = ""
-
-
 class Verified(Frozen):
     """What ``verify`` kept, one Trace per line of ``file``; ``verdicts_file`` has a Verdict for every trace."""
 
@@ -190,10 +217,12 @@ class Varied(Frozen):
 
 
 class Composed(Frozen):
-    """Traces made of kept ones without asking the model, and why others were not."""
+    """Traces made of kept ones without asking the model, and how often others were not, by reason; ``unfit`` are those
+    of them that had a text to judge."""
 
     traces: tuple[Trace, ...] = ()
     dropped: dict[str, int] = {}
+    unfit: tuple[Judged, ...] = ()
 
 
 class Dataset(Frozen):

@@ -3,8 +3,8 @@ asking for an optional parameter that the call leaves out (evolver.options).
 
 A small model that sees each wording with one set of values learns the values (its first lessons copied dates and
 numbers of the training set into answers). Values are those of other calls of the tool; half of the numbers, dates and
-times get fresh digits. Every varied call is executed. A varied request must pass the checks that its source passed,
-except the round trip, which judged the wording (docs/decisions/0007).
+times get fresh digits. Every varied call is executed twice. A varied request must pass the checks that its source
+passed, except the round trip, which judged the wording (docs/decisions/0007).
 """
 
 import json
@@ -13,22 +13,23 @@ import re
 from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from datetime import date, timedelta
+from functools import partial
 from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
 from pydantic import JsonValue
 
-from evolver import checks, safety
+from evolver import checks, rerun, safety
 from evolver.config import VaryConfig
-from evolver.jsonl import append_lines
+from evolver.jsonl import write_lines
 from evolver.options import left_out, with_option
 from evolver.places import is_spoken, places, replaced, retold, said
 from evolver.text import normalised
-from evolver.types import Call, Trace, Varied
+from evolver.types import Call, Judged, Trace, Varied
 from toolkit.execute import Executor
-from toolkit.tool import ToolCall, render_result
 
+UNFIT = "varied_dropped.jsonl"
 _TRIES = 4
 """Draws of other values for each variant that is wanted."""
 _FRESH = 0.5
@@ -46,20 +47,23 @@ def vary(
     earlier: Iterable[Trace] = (),
     held_out: Callable[[str], bool] = lambda request: False,
     seed: int,
-    on_progress: Callable[[float], None] = lambda share: None,
+    personal_data: bool = True,
+    on_progress: Callable[[float, int], None] = lambda share, more: None,
 ) -> Varied:
     """Write variants of the kept single calls to ``file``: of each up to ``per_value`` for each value that it states,
     because the more it states, the more there is to confuse, and up to ``per_option`` for each optional parameter that
     it leaves out, which ask for that too. Values come from ``made``.
 
-    ``earlier`` is what earlier cycles kept; ``held_out`` says whether a request stands in a suite. Raises
+    ``earlier`` is what earlier cycles kept; ``held_out`` says whether a request stands in a suite; with
+    ``personal_data`` False that may be learned. What was dropped goes with its verdict to UNFIT beside ``file``. Raises
     SandboxUnavailable.
     """
     chooser = random.Random(seed)
     pool = _values(made)
     seen = {normalised(trace.request) for trace in chain(earlier, kept)}
-    dropped: Counter[str] = Counter()
+    judge = partial(_judged, seen=seen, held_out=held_out, executor=executor, personal_data=personal_data)
     varied: list[Trace] = []
+    unfit: list[Judged] = []
     sources = [trace for trace in kept if len(trace.calls) == 1 and not trace.origin]
     for done, source in enumerate(sources, 1):
         batches = [
@@ -73,19 +77,19 @@ def vary(
         for wanted, drafts in batches:
             found = 0
             for request, call in islice(drafts, wanted * _TRIES):
-                draft, reason = _judged(_variant(source, number, request, call), source, seen, held_out, executor)
+                draft, reason = judge(_variant(source, number, request, call), source)
                 if reason:
-                    dropped[reason] += 1
+                    unfit.append(Judged.of(draft, reason))
                     continue
                 seen.add(normalised(request))
                 varied.append(draft)
                 number, found = number + 1, found + 1
                 if found == wanted:
                     break
-        on_progress(done / len(sources))
-    file.unlink(missing_ok=True)
-    append_lines(file, varied)
-    return Varied(file=file, traces=len(varied), dropped=dict(dropped))
+        on_progress(done / len(sources), len(varied))
+    write_lines(file, varied)
+    write_lines(file.with_name(UNFIT), unfit)
+    return Varied(file=file, traces=len(varied), dropped=dict(Counter(one.verdict.reason for one in unfit)))
 
 
 def _values(made: Iterable[Trace]) -> Values:
@@ -180,21 +184,23 @@ def _other_digits(text: str, chooser: random.Random) -> str:
 
 
 def _judged(
-    draft: Trace, source: Trace, seen: Collection[str], held_out: Callable[[str], bool], executor: Executor
+    draft: Trace,
+    source: Trace,
+    *,
+    seen: Collection[str],
+    held_out: Callable[[str], bool],
+    executor: Executor,
+    personal_data: bool,
 ) -> tuple[Trace, str]:
     # Only equal words are too much: "two" for "2", and "a, b and c" for "a, b, c", are lessons in copying.
     known = "duplicate" if normalised(draft.request) in seen else "held_out" if held_out(draft.request) else ""
     if reason := checks.wording(draft) or known:
         return draft, reason
     (call,) = draft.calls
-    result = executor.execute(ToolCall(id="vary", name=call.name, arguments=call.arguments))
-    if result.error is not None:
-        tool = executor.registry.get(call.name)
-        if tool is None or not checks.worked(tool, result):
-            return draft, f"call_{result.error.kind.value}"
-        return draft.model_copy(update={"results": (), "answer": ""}), checks.grounding(draft) or safety.unsafe(draft)
-    if len(render_result(result)) > checks.LONGEST:
-        return draft, "result_too_long"
-    answer = retold(source, call, result.value) if source.answer else ""
-    draft = draft.model_copy(update={"results": (result.value,), "answer": answer})
-    return draft, checks.grounding(draft) or checks.options(draft, executor.registry.get) or safety.unsafe(draft)
+    first = rerun.run(call, executor)
+    if reason := rerun.again(call, executor, (first.value,)):
+        return draft, reason
+    answer = retold(source, call, first.value) if source.answer and first.ok else ""
+    draft = draft.model_copy(update={"results": (first.value,) if first.ok else (), "answer": answer})
+    reason = checks.grounding(draft) or checks.options(draft, executor.registry.get)
+    return draft, reason or safety.unsafe(draft, personal_data=personal_data)

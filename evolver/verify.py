@@ -12,18 +12,18 @@ from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from evolver import checks, few_shots, safety, semantic_match
+from evolver import checks, few_shots, rerun, safety, semantic_match
 from evolver.config import VerifyConfig
 from evolver.duplicates import Accepted
 from evolver.effects import for_lessons
 from evolver.generate import Generator, Prompt
-from evolver.jsonl import append_lines
+from evolver.jsonl import write_lines
 from evolver.places import plainly
 from evolver.schemas import restricted
 from evolver.types import Call, Trace, Verdict, Verified
 from toolkit.execute import Executor
 from toolkit.search import ToolIndex
-from toolkit.tool import Effect, ToolCall, render_result
+from toolkit.tool import Effect, ToolErrorKind
 
 _CALL_TOKENS = 96
 _LOCAL_SHARE = 0.5
@@ -40,14 +40,15 @@ def verify(
     earlier: Iterable[Trace] = (),
     held_out: Callable[[str], bool] = lambda request: False,
     allow_reads: bool = False,
-    on_progress: Callable[[float], None] = lambda share: None,
+    on_progress: Callable[[float, int], None] = lambda share, fit: None,
 ) -> Verified:
     """Judge ``traces``; write kept.jsonl and verdicts.jsonl into ``folder``.
 
     ``earlier`` is what earlier cycles kept; ``held_out`` says whether a request stands in a suite; ``index`` finds the
     tools that a request speaks of; tools that read are run where ``allow_reads``, and logged calls of tools that may
-    not run are taken as logged; ``generator`` asks the model for the round trip and the semantic match (None: neither).
-    A call that cannot be judged because isolation broke raises SandboxUnavailable: no verdict.
+    not run are taken as logged, where they fit their schemas; ``generator`` asks the model for the round trip and the
+    semantic match (None: neither); ``on_progress`` gets the share that is done and how many are fit so far. A call that
+    cannot be judged because isolation broke raises SandboxUnavailable: no verdict.
     """
     judged = list(traces)
     reasons: dict[str, str] = {}
@@ -57,7 +58,7 @@ def verify(
         reason = (
             checks.wording(trace)
             or accepted.repeated_by(trace)
-            or (held_out(trace.request) and "held_out")
+            or (any(map(held_out, trace.spoken)) and "held_out")
             or safety.unsafe(trace, personal_data=config.drop_personal_data)
             or checks.grounding(trace)
             or checks.meaning(trace, index)
@@ -69,14 +70,14 @@ def verify(
         if not reason:
             accepted.add(trace)
             passed.append(trace)
-        on_progress(_LOCAL_SHARE * done / len(judged))
+        on_progress(_LOCAL_SHARE * done / len(judged), len(passed))
     if generator is not None:
         if config.round_trip:
             passed = _round_trips(config, passed, reasons, executor, generator, on_progress)
         if config.rivals:
             passed = _matches(config, passed, reasons, index, executor, generator)
     kept = _likeliest(config, passed, reasons)
-    on_progress(1.0)
+    on_progress(1.0, len(kept))
     verdicts = [Verdict(trace_id=trace.id, kept=not reasons[trace.id], reason=reasons[trace.id]) for trace in judged]
     return _write(folder, kept, verdicts)
 
@@ -86,19 +87,16 @@ def _execution(trace: Trace, executor: Executor, *, allow_reads: bool) -> str:
     for failure in trace.failures:
         tool = executor.registry.get(failure.call.name)
         runs = tool is None or for_lessons(tool, allow_reads=allow_reads)
-        if runs and executor.execute(ToolCall(id="verify", **failure.call.model_dump())).ok:
+        if runs and rerun.run(failure.call, executor).ok:
             return "failure_is_gone"
     for number, call in enumerate(trace.calls):
         tool = executor.registry.get(call.name)
         if trace.origin and tool is not None and not for_lessons(tool, allow_reads=allow_reads):
+            if executor.problem(tool, call.arguments) is not None:
+                return f"call_{ToolErrorKind.INVALID_ARGUMENTS.value}"
             continue
-        result = executor.execute(ToolCall(id="verify", name=call.name, arguments=call.arguments))
-        if result.error is not None and not (tool and checks.worked(tool, result)):
-            return f"call_{result.error.kind.value}"
-        if tool and tool.effect is Effect.PURE and trace.results[number : number + 1] != (result.value,):
-            return "result_changes"
-        if len(render_result(result)) > checks.LONGEST:
-            return "result_too_long"
+        if reason := rerun.again(call, executor, trace.results[number : number + 1]):
+            return reason
     return ""
 
 
@@ -108,7 +106,7 @@ def _round_trips(
     reasons: dict[str, str],
     executor: Executor,
     generator: Generator,
-    on_progress: Callable[[float], None],
+    on_progress: Callable[[float, int], None],
 ) -> list[Trace]:
     """Those whose request leads the model to the same results; only the likeliest few of each call are tried, and only
     calls whose values could be mistaken for one another."""
@@ -131,7 +129,7 @@ def _round_trips(
                 returned.append(trace)
             else:
                 reasons[trace.id] = "round_trip_differs"
-            on_progress(_LOCAL_SHARE + (1 - _LOCAL_SHARE) * done / len(chosen))
+            on_progress(_LOCAL_SHARE + (1 - _LOCAL_SHARE) * done / len(chosen), len(returned))
     return sorted(returned, key=lambda trace: -trace.likelihood)
 
 
@@ -186,7 +184,7 @@ def _arrives(trace: Trace, executor: Executor, generator: Generator) -> bool:
             if arguments != call.arguments:
                 return False
             continue
-        result = executor.execute(ToolCall(id="verify", name=call.name, arguments=arguments))
+        result = rerun.run(Call(name=call.name, arguments=arguments), executor)
         if result.error is not None or trace.results[number : number + 1] != (result.value,):
             return False
     return True
@@ -198,7 +196,7 @@ def _likeliest(config: VerifyConfig, passed: list[Trace], reasons: dict[str, str
     calls_of: defaultdict[str, set[str]] = defaultdict(set)
     kept = []
     for trace in passed:
-        if not trace.calls or trace.maker == "log":
+        if not trace.calls or trace.lived:
             kept.append(trace)
             continue
         key, calls = trace.calls_key, calls_of[trace.calls[0].name]
@@ -215,10 +213,8 @@ def _likeliest(config: VerifyConfig, passed: list[Trace], reasons: dict[str, str
 
 def _write(folder: Path, kept: list[Trace], verdicts: list[Verdict]) -> Verified:
     files = folder / "kept.jsonl", folder / "verdicts.jsonl"
-    for file in files:
-        file.unlink(missing_ok=True)
-    append_lines(files[0], kept)
-    append_lines(files[1], verdicts)
+    write_lines(files[0], kept)
+    write_lines(files[1], verdicts)
     dropped: dict[str, int] = defaultdict(int)
     for verdict in verdicts:
         if not verdict.kept:

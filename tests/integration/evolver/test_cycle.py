@@ -107,8 +107,10 @@ def check_values(here: World, report: CycleReport) -> None:
     assert {row["messages"][0]["content"] for row in rows}.isdisjoint(item.request for item in ITEMS)
     with here.ledger() as ledger:
         (row,) = ledger.adapters()
+        measured = [(one.model, one.suite) for one in ledger.evaluations()]
     assert row.sha256 == active_adapter.read(here.data).sha256
     assert row.dataset_sha256 == report.dataset.sha256
+    assert measured == [(NAME, "heldout"), ("base", "heldout")]
 
 
 def test_a_cycle_whose_adapter_learned_nothing_ends_rejected(here: World) -> None:
@@ -207,6 +209,8 @@ def test_after_a_failed_cycle_the_next_one_begins_anew_with_the_same_log(here: W
     assert (report.cycle.number, report.cycle.status) == (2, "promoted")
     assert report.made is not None
     assert report.made.by_maker["log"] == 1
+    assert report.verified is not None
+    assert report.verified.kept_by_maker["log"] == 1, "what the failed cycle kept of it is no earlier lesson"
     assert serving(here) == "adapter-0002"
 
 
@@ -314,6 +318,20 @@ def test_the_second_cycle_starts_from_what_the_first_left(here: World) -> None:
     assert serving(here) == NAME
     kept = [{row["request"] for row in lines(here.data / "cycles" / n / "kept.jsonl")} for n in ("0001", "0002")]
     assert kept[0].isdisjoint(kept[1])
+
+
+def test_a_turn_that_is_called_bad_after_it_taught_is_not_learned_again(here: World) -> None:
+    first = here.run()
+    assert first.verified is not None
+    assert first.verified.kept_by_maker["log"] == 1
+    with InteractionLog(here.data / "interactions.db") as log:
+        (taught,) = (one for one in log.read() if one.trajectory.calls)
+        log.feedback(taught.id, "bad")
+    second = here.run()
+    assert second.dataset is not None
+    assert second.dataset.replayed > 0
+    rows = [row for name in ("train", "valid") for row in lines(second.dataset.folder / f"{name}.jsonl")]
+    assert {row["origin"] for row in rows} == {""}
 
 
 @pytest.mark.parametrize(("start", "parent"), [("base", "base"), ("parent", NAME)])

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from agent.serving.adapter_folder import model_sha256
 from evolver.adapter_files import (
     MANIFEST,
     PEFT_CONFIG,
@@ -15,7 +16,6 @@ from evolver.adapter_files import (
     Metrics,
     file_sha256,
     manifest_sha256,
-    model_sha256,
     publish,
     verify,
 )

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from evolver import checks
-from tests.fakes.evolution import trace
+from tests.fakes.evolution import trace, turn
 from toolkit.tool import Tool
 
 
@@ -74,3 +74,16 @@ def test_a_call_that_leaves_out_a_flag_which_is_asked_for(request_text: str, why
 )
 def test_percent_stand_for_a_share_of_one_too(request_text: str, rate: float, why: str) -> None:
     assert checks.grounding(trace(request_text, "grow", {"amount": 900, "rate": rate}, 945)) == why
+
+
+def test_what_was_said_before_may_give_a_value() -> None:
+    said = trace("Now double it and add 4.", "add", {"a": 55, "b": 4}, 59, maker="log")
+    assert checks.grounding(said) == "argument_not_stated"
+    before = turn("add 21 and 34", ("add", {"a": 21, "b": 34}, 55), answer="It is 55.").messages
+    assert checks.grounding(said.model_copy(update={"history": before})) == ""
+    assert checks.grounding(said.model_copy(update={"history": before[:1]})) == "argument_not_stated"
+
+
+def test_whose_call_was_repaired_may_have_asked_in_any_words() -> None:
+    asked = trace("Sort b and a.", "sort", {"words": WORDS, "ignore_case": True}, WORDS, maker="repaired")
+    assert checks.grounding(asked) == ""

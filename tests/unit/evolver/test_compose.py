@@ -32,6 +32,11 @@ def test_both_requests_and_both_calls_are_there_in_the_same_order() -> None:
         assert (made.maker, made.source) == ("composed", first.id)
 
 
+def test_nobody_asks_for_the_same_twice() -> None:
+    again = ADD.model_copy(update={"id": "again", "request": "What is 21 plus 34?"})
+    assert composed(ADD, again) == []
+
+
 def test_as_many_as_asked_for_and_only_of_single_calls() -> None:
     assert len(composed(ADD, HEAVY, share=0.5)) == 1
     assert composed(ADD, TALK) == []

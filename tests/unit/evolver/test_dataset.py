@@ -13,7 +13,7 @@ from evolver.config import DatasetConfig
 from evolver.dataset import build
 from evolver.rows import NO_TOOL
 from evolver.types import Dataset, Trace
-from tests.fakes.evolution import trace
+from tests.fakes.evolution import trace, turn
 from toolkit.search import ToolIndex
 from toolkit.tool import Tool
 
@@ -371,3 +371,26 @@ def test_what_is_composed_to_a_held_out_request_is_dropped(tmp_path: Path) -> No
     assert made.composed["composed"] > 0
     assert none.composed == {}
     assert none.dropped == {"held_out": made.composed["composed"]}
+
+
+def test_what_was_said_before_keeps_its_tools_and_is_never_without_them(tmp_path: Path) -> None:
+    before = turn("paint a wall", ("paint_wall", {"n": 1}, 1)).messages
+    talked = [
+        one.model_copy(update={"history": before, "origin": str(n), "session": str(n)}) if one.calls else one
+        for n, one in enumerate(pool(30, 10))
+    ]
+    config = plain(renamed_share=1.0, no_call_share=0.5, declined_share=0.5, validation_share=0.3)
+    _, train, valid = built(config, talked, [], tmp_path)
+    rows = [row for row in [*train, *valid] if row["origin"]]
+    assert len(rows) > 20
+    for row in rows:
+        assert [message["role"] for message in row["messages"][:5]] == [
+            "user",
+            "assistant",
+            "tool",
+            "assistant",
+            "user",
+        ]
+        assert min(row["targets"]) == 5
+        (call,) = row["messages"][5]["tool_calls"]
+        assert call["function"]["name"] in {tool["function"]["name"] for tool in row["tools"]} & {t.name for t in TOOLS}

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from evolver.duplicates import Accepted
 from evolver.types import Trace
-from tests.fakes.evolution import trace
+from tests.fakes.evolution import trace, turn
 
 
 def adding(request: str, first: int = 21) -> Trace:
@@ -29,6 +29,12 @@ FIRST = adding("Please add the two prices 21 and 34 for me.")
 )
 def test_equal_and_nearly_equal_words_for_one_call(request_: str, why: str) -> None:
     assert Accepted([FIRST]).repeated_by(adding(request_)) == why
+
+
+def test_the_same_words_after_something_else_was_said_are_another_request() -> None:
+    said = [FIRST.model_copy(update={"history": turn(f"I have bought {thing} today").messages}) for thing in ("a", "b")]
+    assert Accepted([FIRST]).repeated_by(said[0]) == ""
+    assert Accepted(said[:1]).repeated_by(said[0]) == "duplicate"
 
 
 def test_alike_words_for_another_call_teach_which_value_goes_where() -> None:

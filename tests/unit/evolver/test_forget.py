@@ -111,17 +111,22 @@ def test_an_adapter_whose_training_has_begun_may_know_it(place: Place) -> None:
         assert ledger.marks().keys() == {"adapter-0003"}
 
 
-@pytest.mark.parametrize("asked", ["first line\nsecond line", 'a "quoted" word\tand a tab'])
+@pytest.mark.parametrize("asked", ["first line\nsecond line", 'a "quoted" word\tand a tab', "call Ann 42", "42?"])
 def test_a_prompt_that_holds_the_request_on_one_line_goes_too(tmp_path: Path, asked: str) -> None:
     with InteractionLog(tmp_path / "interactions.db") as log:
         gone = log.append(turn(asked), session="s", source="chat")
     requests = tmp_path / "cycles/0001/requests.jsonl"
     requests.parent.mkdir(parents=True)
-    lines = [{"prompt": f"Request: {text}\nFunction:"} for text in (asked, " ".join(asked.split()), "another line")]
+    lines = [
+        {"prompt": f"Request: {text}\nFunction:"} for text in (asked, " ".join(asked.split()), "another line, 142")
+    ]
     requests.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    lesson = requests.with_name("kept.jsonl")
+    lesson.write_text(json.dumps({"request": f"Please {asked} now"}) + "\n")
     with Ledger(tmp_path / "evolution.db") as ledger:
         forget(tmp_path, ledger, gone)
     assert [json.loads(line)["prompt"] for line in requests.read_text().splitlines()] == [lines[2]["prompt"]]
+    assert bool(lesson.read_text()) is (len(asked) < 12), "a few words are others' words too"
 
 
 def test_what_others_said_stays(place: Place) -> None:

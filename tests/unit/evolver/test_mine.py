@@ -1,5 +1,7 @@
 """What people asked, and which logged turns can serve as lessons."""
 
+from collections.abc import Sequence
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -30,7 +32,8 @@ def test_nothing_new() -> None:
         (turn("add", ADDED, ("add", {}, ToolErrorKind.TIMEOUT)), "failed", False),
         (turn("add", ADDED, stop_reason="step_limit"), "failed", False),
         (turn("hello", stop_reason="failed", answer=""), "failed", False),
-        (turn("and now 1 and 2", ADDED, history=[Message(role="user", content="add")]), "called", False),
+        (turn("and now 1 and 2", ADDED, history=[Message(role="user", content="add")]), "called", True),
+        (turn("and now 1 and 2", ADDED, history=[Message(role="user", content="add" * 999)]), "called", False),
     ],
 )
 def test_what_came_of_a_turn(logged: object, outcome: str, worked: bool) -> None:
@@ -113,13 +116,10 @@ def test_a_failed_turn_gets_the_call_that_worked_later() -> None:
     worked = interaction(turn("please add 1 and 2 for me", ADDED, history=failed.trajectory.messages), 2)
     mined = mine(CONFIG, [failed, worked])
     assert [task.kind for task in mined.tasks] == ["repaired", "worked"]
-    (found,) = mined.worked
-    assert (found.maker, found.request, found.origin, found.also_from) == (
-        "repaired",
-        "add 1 and 2 for me",
-        failed.id,
-        (worked.id,),
-    )
+    later, found = mined.worked
+    assert (later.maker, later.also_from, later.calls_from) == ("log", (failed.id,), worked.id)
+    assert (found.maker, found.request, found.origin) == ("repaired", "add 1 and 2 for me", failed.id)
+    assert (found.also_from, found.calls_from) == ((worked.id,), worked.id)
     assert found.calls == (Call(name="add", arguments={"a": 1, "b": 2}),)
 
 
@@ -194,6 +194,32 @@ def test_what_was_repaired_counts_like_all_that_comes_from_one_place() -> None:
     assert {found.made_by for found in mined.worked} == {"adapter-0001"}, "who made the call that worked"
 
 
+def test_a_turn_of_a_conversation_carries_what_was_said_before() -> None:
+    first = interaction(turn("add 1 and 2", ADDED, answer="It is 3."), 1)
+    rules = Message(role="system", content="Be brief.")
+    history = [rules, *first.trajectory.messages]
+    second = interaction(turn("now double it", ("double", {"n": 3}, 6), history=history), 2)
+    one, two = mine(CONFIG, [first, second]).worked
+    assert (one.history, one.spoken, one.also_from) == ((), ("add 1 and 2",), ())
+    assert (two.history, two.spoken) == (first.trajectory.messages, ("add 1 and 2", "now double it"))
+    assert (two.origin, two.calls_from, two.also_from) == (second.id, second.id, (first.id,))
+    (alone,) = mine(CONFIG, [second]).worked
+    assert (alone.history, alone.also_from) == (first.trajectory.messages, ()), "the first turn is not in sight"
+
+
+def test_of_a_long_conversation_the_last_whole_turns_are_carried() -> None:
+    said = [m for n in range(9) for m in turn(f"request {n}", answer=f"{n} " + "word " * 60).messages]
+    (found,) = mine(CONFIG, [interaction(turn("add 1 and 2", ADDED, history=said))]).worked
+    assert [message.role for message in found.history] == ["user", "assistant"] * 3
+    assert found.spoken[-2:] == ("request 8", "add 1 and 2")
+    endless = turn("tell me everything", answer="word " * 400).messages
+    assert mine(CONFIG, [interaction(turn("add 1 and 2", ADDED, history=endless))]).worked == ()
+    broken = ToolCall(id="c", name="add", arguments=None, raw="{")
+    unread = (*said[:1], Message(role="assistant", tool_calls=(broken,)), *said[2:4])
+    (found,) = mine(CONFIG, [interaction(turn("add 1 and 2", ADDED, history=unread))]).worked
+    assert found.history == tuple(said[2:4]), "what a model cannot be shown again is left out"
+
+
 def test_a_new_turn_repairs_one_that_was_mined_before() -> None:
     failed = interaction(turn("add 1 and 2 for me", BROKEN), 1)
     worked = interaction(turn("please add 1 and 2 for me", ADDED), 2)
@@ -221,14 +247,14 @@ def test_where_the_model_hesitates(shares: tuple[float, ...], kind: str) -> None
     logged = [interaction(turn("add 1 and 2", ADDED), 1), *(interaction(turn(f"what is {n}"), n) for n in (2, 3))]
     asked: list[str] = []
 
-    def probe(text: str) -> Probed:
-        asked.append(text)
-        return Probed(calls=calls)
+    def probe(texts: Sequence[str]) -> list[Probed]:
+        asked.extend(texts)
+        return [Probed(calls=calls) for _ in texts]
 
     tasks = mine(config, logged, probe=probe).tasks
-    assert [task.kind for task in tasks] == ["worked", kind, "talk"]
-    assert asked == ["what is 2"]
-    assert len(tasks[1].calls) == (0 if kind == "talk" else len(shares))
+    assert [task.kind for task in tasks] == ["worked", "talk", kind]
+    assert asked == ["what is 3"], "the newest"
+    assert len(tasks[2].calls) == (0 if kind == "talk" else len(shares))
 
 
 def test_each_source_has_its_quota() -> None:

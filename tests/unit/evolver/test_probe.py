@@ -6,7 +6,7 @@ from agent.model_client import HttpModelClient
 from evolver.probe import probe
 from evolver.types import Call
 from tests.fakes import shop_tools
-from tests.fakes.model_server import Says, serving
+from tests.fakes.model_server import ModelServer, Says, serving
 from toolkit.search import ToolIndex
 
 INDEX = ToolIndex(shop_tools.registry())
@@ -14,7 +14,7 @@ INDEX = ToolIndex(shop_tools.registry())
 
 def asked(*replies: Says) -> tuple[Any, list[dict[str, Any]]]:
     with serving(*replies) as server, HttpModelClient(server.url) as client:
-        found = probe("add prices 2 and 3", "agent", client, INDEX, shown=2, max_tokens=50)
+        (found,) = probe(["add prices 2 and 3"], "agent", client, INDEX, shown=2, max_tokens=50, concurrency=1)
     return found, server.requests
 
 
@@ -36,3 +36,26 @@ def test_what_the_server_refuses_and_what_does_not_parse_is_no_call() -> None:
     found, requests = asked(Says("no", status=400), Says(calls=[("add_prices", "{")]), Says("Five."), adds(3))
     assert [share for _, share in found.calls] == [0.25]
     assert len(requests) == 4
+
+
+def test_several_requests_are_asked_together_and_what_was_said_is_recorded() -> None:
+    recorded: list[Any] = []
+
+    def say(body: dict[str, Any]) -> Says:
+        return adds(3) if body["messages"][-1]["content"] == "add prices 2 and 3" else Says("Hello!")
+
+    with ModelServer(script=say) as server, HttpModelClient(server.url) as client:
+        texts = ["hello", "add prices 2 and 3", "good evening"]
+        found = probe(
+            texts,
+            "agent",
+            client,
+            INDEX,
+            shown=2,
+            max_tokens=50,
+            concurrency=4,
+            record=lambda *one: recorded.append(one),
+        )
+    assert [[share for _, share in one.calls] for one in found] == [[], [1.0], []]
+    assert len(recorded) == 12
+    assert {body["messages"][-1]["content"] for _, body, _ in recorded} == set(texts)

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from evolver.rows import NO_TOOL, call_row, declined_row, repaired_row, spoken_row
 from evolver.types import Call, Failure, Trace
-from tests.fakes.evolution import trace
+from tests.fakes.evolution import trace, turn
 from toolkit.tool import ToolError, ToolErrorKind
 
 ADD = trace("add 21 and 34", "add", {"a": 21, "b": 34}, 55, answer="It is 55.")
@@ -37,6 +37,17 @@ def test_a_call_with_its_answer() -> None:
         "!assistant: add{'a': 21, 'b': 34}",
         "tool: 55",
         "!assistant: It is 55.",
+    ]
+
+
+def test_what_was_said_before_is_shown_and_not_learned() -> None:
+    before = turn("add 1 and 2", ("add", {"a": 1, "b": 2}, 3), answer="It is 3.").messages
+    assert steps(call_row("0", ADD.model_copy(update={"history": before}), ())) == [
+        "user: add 1 and 2",
+        "assistant: add{'a': 1, 'b': 2}",
+        "tool: 3",
+        "assistant: It is 3.",
+        *steps(call_row("0", ADD, ())),
     ]
 
 

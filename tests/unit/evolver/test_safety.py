@@ -13,7 +13,7 @@ from evolver.safety import unsafe
 from evolver.types import Trace, Verdict
 from evolver.verify import verify
 from tests.fakes import shop_tools
-from tests.fakes.evolution import trace
+from tests.fakes.evolution import trace, turn
 from toolkit.search import ToolIndex
 
 KEY = "AKIA" + "Q7RZ3LMN5PXS2TUV"
@@ -41,6 +41,18 @@ ORDERS = (
 
 def label(text: str) -> Trace:
     return trace(f"Write {text}.", "shout_label", {"label": text}, text)
+
+
+@pytest.mark.parametrize(("text", "why"), BAD.items())
+def test_it_is_found_in_what_was_said_before(text: str, why: str) -> None:
+    for before in (turn(text), turn("q", answer=text), turn("q", ("t", {"x": text}, 1)), turn("q", ("t", {}, text))):
+        assert unsafe(label("green tea").model_copy(update={"history": before.messages})) == why
+
+
+def test_orders_are_found_in_what_tools_said_before() -> None:
+    said = [turn("q", ("t", {}, ORDERS[0])), turn(ORDERS[0])]
+    found = [unsafe(label("green tea").model_copy(update={"history": before.messages})) for before in said]
+    assert found == ["injected_instructions", ""]
 
 
 @pytest.mark.parametrize(("text", "why"), BAD.items())

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from agent.config import AgentConfig, PromptConfig
+from agent.config import AgentConfig, PromptConfig, VllmConfig
 from agent.interaction_log import InteractionLog
 from agent.model_client import HttpModelClient
 from evolver import suites
@@ -86,6 +86,17 @@ def test_another_suite_or_model_is_asked_anew(world: World) -> None:
     for name, model in (("heldout", "base"), ("heldout", "adapter-0001"), ("develop", "base"), ("heldout", "base")):
         world.score(name, model=model)
     assert len(list((world.data / "evaluations").iterdir())) == 3
+
+
+def test_with_and_without_the_grammar_are_two_settings(world: World) -> None:
+    world.score("heldout")
+    asked = len(world.server.requests)
+    serving = world.config.agent.serving
+    free = serving.model_copy(update={"vllm_process": VllmConfig(constrain_calls=False)})
+    agent = world.config.agent.model_copy(update={"serving": free})
+    world.config = world.config.model_copy(update={"agent": agent})
+    world.score("heldout")
+    assert len(world.server.requests) == 2 * asked
 
 
 @pytest.mark.parametrize(

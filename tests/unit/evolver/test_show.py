@@ -1,5 +1,6 @@
 """What a person reads of the evolver's values."""
 
+import time
 from pathlib import Path
 
 import pytest
@@ -120,6 +121,24 @@ def test_without_a_terminal_a_stage_is_one_line_when_it_ends(capsys: pytest.Capt
     (line,) = shown.err.splitlines()
     assert line.startswith("make ")
     assert line.endswith(" s")
+
+
+def test_without_a_terminal_a_long_stage_says_each_minute_how_far_it_is(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = [0.0]
+    monkeypatch.setattr(time, "monotonic", lambda: now[0])
+    with ProgressBars() as bars:
+        for moment, share, remark in (
+            (0, 0.0, ""), (40, 0.1, "5 traces"), (80, 0.2, "9 traces"), (120, 0.3, ""), (150, 0.5, ""), (300, 1.0, "")
+        ):  # fmt: skip
+            now[0] = float(moment)
+            bars("make", share, remark)
+    assert [" ".join(line.split()) for line in capsys.readouterr().err.splitlines()] == [
+        "make 20%, 320 s to go 9 traces",
+        "make 50%, 150 s to go",
+        "make 300.0 s",
+    ]
 
 
 def test_what_became_of_new_tools_is_said_step_by_step() -> None:

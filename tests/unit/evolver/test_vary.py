@@ -2,7 +2,8 @@
 
 import random
 import re
-from itertools import combinations
+from dataclasses import replace
+from itertools import combinations, count
 from pathlib import Path
 from typing import Any
 
@@ -14,13 +15,14 @@ from evolver.flags import speaks_of_flag
 from evolver.jsonl import read_lines
 from evolver.places import places, plainly, said
 from evolver.text import SMALL_NUMBERS, states
-from evolver.types import Trace, Varied
-from evolver.vary import fresh, vary
+from evolver.types import Judged, Trace, Varied
+from evolver.vary import UNFIT, fresh, vary
 from tests.fakes import shop_tools
 from tests.fakes.evolution import trace
 from tests.fakes.sandbox import InProcessSandbox
 from toolkit.config import ToolkitConfig
 from toolkit.execute import Executor
+from toolkit.sandbox import ExecResult
 from toolkit.sources import load_local_tools
 from toolkit.tool import ToolCall
 
@@ -65,6 +67,30 @@ def test_values_have_the_form_of_those_that_the_model_made_for_that_parameter(tm
     assert {len(str(first)) for first in firsts} <= {len(str(first)) for first in (21, 5000, 7, 430)}
     assert {5000, 7, 430} & firsts
     assert firsts - {21, 5000, 7, 430}
+
+
+def test_what_does_not_say_the_same_twice_is_no_lesson(tmp_path: Path) -> None:
+    ticks = count()
+
+    class Ticking(InProcessSandbox):
+        def run(self, *call: Any, **rest: Any) -> ExecResult:
+            return replace(super().run(*call, **rest), value=next(ticks))
+
+    file = tmp_path / "varied.jsonl"
+    found = vary(VaryConfig(per_value=2), [KEPT], MADE, Executor(shop_tools.registry(), Ticking()), file, seed=1)
+    assert (found.traces, set(found.dropped)) == (0, {"result_changes"})
+    unfit = read_lines(tmp_path / UNFIT, Judged)
+    assert len(unfit) == found.dropped["result_changes"]
+    assert {one.verdict.reason for one in unfit} == {"result_changes"}
+    assert all("add the prices" in one.trace.request for one in unfit)
+
+
+@pytest.mark.parametrize("dropped", [True, False])
+def test_personal_data_is_dropped_where_it_is_elsewhere(tmp_path: Path, *, dropped: bool) -> None:
+    labels = [f"from 192.168.7.{n}" for n in range(31, 36)]
+    kept = trace(f"Write the label {labels[0]} for me.", "shout_label", {"label": labels[0]}, labels[0].upper())
+    made = [trace(f"Write {label}.", "shout_label", {"label": label}, label.upper()) for label in labels]
+    assert bool(varied(tmp_path, kept, made=made, personal_data=dropped)) is not dropped
 
 
 def test_one_call_spelled_in_two_ways_is_two_lessons(tmp_path: Path) -> None:

@@ -288,7 +288,7 @@ def test_progress_rises_to_the_end(tmp_path: Path, reader: Reader, generator: Ge
         PARCEL.request: {"weights": [9]},
     }
     shares: list[float] = []
-    judged(tmp_path, GOOD, PARCEL, TALK, generator=generator, on_progress=shares.append)
+    judged(tmp_path, GOOD, PARCEL, TALK, generator=generator, on_progress=lambda share, _: shares.append(share))
     assert shares == sorted(shares)
     assert shares[-1] == 1.0
     assert len(set(shares)) > 3
@@ -367,6 +367,14 @@ def test_what_may_not_run_is_taken_as_logged_and_else_dropped(
     made = logged.model_copy(update={"origin": "", "maker": "answer_first"})
     assert reason(tmp_path, made, executor=executor) == ("call_tool_failed" if arguments else "")
     assert (name == "ring_bell") is (sandbox.calls == [])
+
+
+@pytest.mark.parametrize("arguments", [{"number_of_times": 3}, {"times": "3"}])
+def test_what_may_not_run_must_fit_its_schema_as_it_is_now(tmp_path: Path, arguments: dict[str, Any]) -> None:
+    logged = trace("Ring the bell of the shop 3 times.", "ring_bell", arguments, "rung", maker="log")
+    executor = Executor(shop_tools.registry(), InProcessSandbox(), allows=harmless)
+    logged = logged.model_copy(update={"origin": "1-0"})
+    assert reason(tmp_path, logged, executor=executor) == "call_invalid_arguments"
 
 
 def test_reading_tools_run_again_where_that_is_allowed_and_may_read_something_else(tmp_path: Path) -> None:
