@@ -395,7 +395,7 @@ class _Run:
             if name == REPLAY and incumbent.model == BASE:
                 continue  # it has no skill to lose
             try:
-                found = named(self._config.data_folder, name, candidate.model)
+                found = named(self._config.data_folder, name, candidate.model, self._executor)
             except UserError as error:
                 raise StageError(f"[evolver.gate] guard_suites: {error}") from error
             old, new = (self._score(model, "gate", *found) for model in (incumbent.model, candidate.model))

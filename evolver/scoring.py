@@ -4,6 +4,7 @@
 | --- | --- |
 | ``heldout``, ``develop`` | the shipped requests, as serving does |
 | ``NAME:shuffled``, ``NAME:renamed`` | the same, with other schemas (evolver.suites.variants) |
+| ``NAME:missing``, ``NAME:chained`` | made of these: without a value, or two in a row (evolver.suites.derived) |
 | ``replay`` | requests that earlier cycles learned from: are old skills still there? |
 | ``chat`` | the distance to the base model on requests without tools (evolver.suites.chat) |
 | ``served`` | nothing: how often the people's own turns held a malformed call, from the log |
@@ -31,6 +32,7 @@ from evolver.errors import StageError
 from evolver.jsonl import read_lines
 from evolver.markers import cycle_folders
 from evolver.suites import Item, Suite, bfcl, bfcl_run, chat, variants
+from evolver.suites.derived import DERIVED, derived
 from evolver.types import ChatReport, EvalReport, ItemScore, Trace
 from evolver.wilson import rate
 from toolkit.errors import UserError
@@ -74,7 +76,7 @@ def score_suite(
         return served(config.data_folder, model)
     if name.startswith(bfcl.PREFIX):
         return run.bfcl(bfcl.load(name))
-    return run.suite(*named(config.data_folder, name, model))
+    return run.suite(*named(config.data_folder, name, model, executor))
 
 
 def score_requests(
@@ -91,12 +93,15 @@ def score_requests(
     return _Run(config, model, client, executor, None, on_progress).suite(suite, variant)
 
 
-def named(data_folder: Path, name: str, model: str) -> tuple[Suite, str]:
-    """The suite ``name`` as it is for ``model``, and the variant of it that is meant. Raises UserError."""
+def named(data_folder: Path, name: str, model: str, executor: Executor) -> tuple[Suite, str]:
+    """The suite ``name`` as it is for ``model``, and the variant of it that is meant. Raises UserError, and
+    SandboxUnavailable where ``executor`` cannot run what the suite is derived from."""
     plain, _, variant = name.partition(":")
     suite = replayed(data_folder, model) if plain == REPLAY else _shipped(plain)
+    if variant in DERIVED:
+        return derived(suite, variant, executor), ""
     if variant and variant not in variants.VARIANTS:
-        raise UserError(f"there is no variant {variant!r}; there is: {', '.join(variants.VARIANTS)}")
+        raise UserError(f"there is no variant {variant!r}; there is: {', '.join((*variants.VARIANTS, *DERIVED))}")
     return suite, variant
 
 
