@@ -142,6 +142,8 @@ def _told(number: int, report: CycleReport, watch: "_Watch", scores: dict[str, d
             key: metrics[key] for key in ("steps", "tokens_computed", "target_tokens", "loss_first", "loss_last")
         }
         training["wall_seconds"] = manifest["wall_seconds"]
+        if fit := manifest["calibration"]:
+            training |= {key: fit[key] for key in ("auc", "call_accuracy", "no_call_accuracy")}
     made_dropped = report.made.dropped if report.made else {}
     judged_dropped = report.verified.dropped if report.verified else {}
     return Round(

@@ -121,7 +121,13 @@ def _training(one: Round) -> str:
     if not one.training:
         return "–"
     cost = one.training
-    return (
+    text = (
         f"{cost['wall_seconds']:.0f} s, {cost['steps']:.0f} steps, {cost['tokens_computed']:.0f} tokens, "
         f"loss {cost['loss_first']:.2f} → {cost['loss_last']:.2f}"
     )
+    if "auc" in cost:
+        text += (
+            f"; call or none on validation: AUC {cost['auc']:.2f}, {cost['call_accuracy']:.0%} of the calls and "
+            f"{cost['no_call_accuracy']:.0%} of the rest"
+        )
+    return text

@@ -73,7 +73,7 @@ def score_suite(
         with http:
             return chat.drift(suite, model, http, concurrency=config.evolver.evaluate.concurrency)
     if name == SERVED:
-        return served(config.data_folder, model)
+        return served(config.data_folder, model, limit)
     if name.startswith(bfcl.PREFIX):
         return run.bfcl(bfcl.load(name))
     return run.suite(*named(config.data_folder, name, model, executor))
@@ -122,10 +122,11 @@ def replayed(data_folder: Path, model: str) -> Suite:
     return Suite(name=REPLAY, sha256=hashlib.sha256(text.encode()).hexdigest(), items=tuple(items))
 
 
-def served(data_folder: Path, model: str) -> EvalReport:
-    """How often the turns that ``model`` answered for people held a malformed call."""
+def served(data_folder: Path, model: str, limit: int | None = None) -> EvalReport:
+    """How often the turns that ``model`` answered for people, the newest ``limit`` of them, held a malformed call."""
     with InteractionLog.open_readonly(data_folder / "interactions.db") as log:
         turns = [found for found in log.read() if found.trajectory.adapter == model]
+    turns = turns if limit is None else turns[-limit:]
     if not turns:
         raise UserError(f"{model} has answered nobody yet; see: agent log")
     items = [

@@ -26,7 +26,6 @@ from toolkit.search import ToolIndex
 from toolkit.tool import Effect, ToolErrorKind
 
 _CALL_TOKENS = 96
-_LOCAL_SHARE = 0.5
 
 
 def verify(
@@ -53,6 +52,8 @@ def verify(
     judged = list(traces)
     reasons: dict[str, str] = {}
     accepted = Accepted(earlier)
+    parts = 1 + (bool(config.round_trip) + bool(config.rivals) if generator is not None else 0)
+    say = _part(0, parts, on_progress)
     passed: list[Trace] = []
     for done, trace in enumerate(sorted(judged, key=lambda trace: -trace.likelihood), 1):
         reason = (
@@ -70,16 +71,20 @@ def verify(
         if not reason:
             accepted.add(trace)
             passed.append(trace)
-        on_progress(_LOCAL_SHARE * done / len(judged), len(passed))
-    if generator is not None:
-        if config.round_trip:
-            passed = _round_trips(config, passed, reasons, executor, generator, on_progress)
-        if config.rivals:
-            passed = _matches(config, passed, reasons, index, executor, generator)
+        say(done / len(judged), len(passed))
+    if generator is not None and config.round_trip:
+        passed = _round_trips(config, passed, reasons, executor, generator, _part(1, parts, on_progress))
+    if generator is not None and config.rivals:
+        passed = _matches(config, passed, reasons, index, executor, generator, _part(parts - 1, parts, on_progress))
     kept = _likeliest(config, passed, reasons)
     on_progress(1.0, len(kept))
     verdicts = [Verdict(trace_id=trace.id, kept=not reasons[trace.id], reason=reasons[trace.id]) for trace in judged]
     return _write(folder, kept, verdicts)
+
+
+def _part(number: int, parts: int, on_progress: Callable[[float, int], None]) -> Callable[[float, int], None]:
+    """Progress of one of several ``parts``, told as that of all."""
+    return lambda share, fit: on_progress((number + share) / parts, fit)
 
 
 def _execution(trace: Trace, executor: Executor, *, allow_reads: bool) -> str:
@@ -129,7 +134,7 @@ def _round_trips(
                 returned.append(trace)
             else:
                 reasons[trace.id] = "round_trip_differs"
-            on_progress(_LOCAL_SHARE + (1 - _LOCAL_SHARE) * done / len(chosen), len(returned))
+            on_progress(done / len(chosen), len(returned))
     return sorted(returned, key=lambda trace: -trace.likelihood)
 
 
@@ -140,6 +145,7 @@ def _matches(
     index: ToolIndex,
     executor: Executor,
     generator: Generator,
+    on_progress: Callable[[float, int], None],
 ) -> list[Trace]:
     """Those whose request is likeliest under its own call (evolver.semantic_match)."""
     rivals = [semantic_match.rivals(trace, index, executor, config.rivals) for trace in passed]
@@ -150,11 +156,12 @@ def _matches(
             rivals,
         )
         matching = []
-        for trace, matches in zip(passed, own, strict=True):
+        for done, (trace, matches) in enumerate(zip(passed, own, strict=True), 1):
             if matches:
                 matching.append(trace)
             else:
                 reasons[trace.id] = "fits_another_call"
+            on_progress(done / len(passed), len(matching))
     return matching
 
 

@@ -137,6 +137,8 @@ def test_what_people_were_served(world: World) -> None:
             log.append(turn("r", *calls, adapter=adapter), session="s", source="chat")
     report = served(world.data, "adapter-0002")
     assert (report.malformed.hits, report.malformed.n, report.exact.n, report.no_call.n) == (1, 2, 0, 0)
+    assert served(world.data, "adapter-0002", 1).malformed.n == 1
+    assert served(world.data, "adapter-0002", 1).malformed.hits == 0, "the newest"
     with pytest.raises(UserError, match="answered nobody"):
         served(world.data, "adapter-0009")
 

@@ -217,7 +217,8 @@ class Reader:
         said = self.arguments[max(known, key=request["prompt"].rfind)]
         text = said if isinstance(said, str) else json.dumps(said)
         choice = {"text": text, "finish_reason": "stop", "logprobs": None}
-        return Says(raw=json.dumps({"choices": [choice] * request["n"]}).encode())
+        likelihoods = {"prompt_logprobs": places(request["prompt"], -1.0)} if "n" not in request else {}
+        return Says(raw=json.dumps({"choices": [choice | likelihoods] * request.get("n", 1)}).encode())
 
 
 @pytest.fixture
@@ -282,14 +283,24 @@ def test_only_the_likeliest_few_of_a_call_are_tried(tmp_path: Path, reader: Read
     assert len(reader.asked) == 2
 
 
-def test_progress_rises_to_the_end(tmp_path: Path, reader: Reader, generator: Generator) -> None:
+@pytest.mark.parametrize("rivals", [0, 2])
+def test_progress_rises_to_the_end(tmp_path: Path, reader: Reader, generator: Generator, rivals: int) -> None:
     reader.arguments = {
         GOOD.request: {"first": 21, "second": 34},
         PARCEL.request: {"weights": [9]},
     }
     shares: list[float] = []
-    judged(tmp_path, GOOD, PARCEL, TALK, generator=generator, on_progress=lambda share, _: shares.append(share))
+    judged(
+        tmp_path,
+        GOOD,
+        PARCEL,
+        TALK,
+        generator=generator,
+        config=CONFIG.model_copy(update={"rivals": rivals}),
+        on_progress=lambda share, _: shares.append(share),
+    )
     assert shares == sorted(shares)
+    assert max(share for share in shares if share < 1) < 0.9
     assert shares[-1] == 1.0
     assert len(set(shares)) > 3
 
