@@ -262,7 +262,8 @@ class _Run:
         folder: Path,
         on_progress: Callable[[float, int], None] = lambda share, fit: None,
     ) -> Verified:
-        return verify.verify(
+        known = suites.Fingerprints()
+        found = verify.verify(
             self._evolver.verify,
             traces,
             executor,
@@ -270,10 +271,11 @@ class _Run:
             index=ToolIndex(executor.registry),
             generator=self._generator,
             earlier=self._replayable(executor),
-            held_out=suites.Fingerprints(),
+            held_out=known,
             allow_reads=self._evolver.make.allow_reads,
             on_progress=on_progress,
         )
+        return found.model_copy(update={"against": known.names})
 
     def _vary(self, made: Made, verified: Verified) -> Varied:
         return vary.vary(

@@ -5,8 +5,9 @@ lessons that rightly do not, the same requests on both sides: what differs is wh
 /0004). Lessons of one context share its tokens, which the trainer computes once.
 """
 
+import hashlib
 import random
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -118,10 +119,14 @@ def _with_replay(
 
 
 def _split(config: DatasetConfig, pool: Sequence[Trace], chooser: random.Random) -> tuple[list[Trace], list[Trace]]:
-    """What is learned, and what is held back for validation: whole families of traces."""
+    """What is learned, and what is held back for validation: whole families of traces. Which is which hangs on what
+    they say, not on the cycle: what is replayed mostly stays on its side."""
     family_of = _families(pool)
-    families = list(dict.fromkeys(family_of.values()))
-    chooser.shuffle(families)
+    said: defaultdict[str, set[str]] = defaultdict(set)
+    for trace in pool:
+        own = trace.calls_key if trace.calls else trace.request
+        said[family_of[trace.source or trace.id]] |= set() if trace.source else {own}
+    families = sorted(said, key=lambda family: hashlib.sha256(min(said[family], default=family).encode()).digest())
     held = set(families[: round(len(families) * config.validation_share)])
     sides: tuple[list[Trace], list[Trace]] = [], []
     for trace in chooser.sample(list(pool), len(pool)):

@@ -199,13 +199,15 @@ class Made(Frozen):
 
 
 class Verified(Frozen):
-    """What ``verify`` kept, one Trace per line of ``file``; ``verdicts_file`` has a Verdict for every trace."""
+    """What ``verify`` kept, one Trace per line of ``file``; ``verdicts_file`` has a Verdict for every trace. No request
+    of the suites and benchmarks that ``against`` names is among the kept ones."""
 
     file: Path
     verdicts_file: Path
     kept: int
     kept_by_maker: dict[str, int]
     dropped: dict[str, int]
+    against: tuple[str, ...] = ()
 
 
 class Varied(Frozen):

@@ -55,9 +55,10 @@ def names() -> list[str]:
 
 class Fingerprints:
     """Says whether a request stands in a shipped suite or an installed benchmark, without showing any: exact normal
-    forms and 8-grams, hashed."""
+    forms and 8-grams, hashed. ``names`` are those that it knows: a benchmark that is not installed is none of them."""
 
     def __init__(self) -> None:
+        self.names = (*names(), *([bfcl.PREFIX.rstrip(":")] if bfcl.data_folder() else []))
         self._shipped = _Hashes(item.request for name in names() for item in load(name).items)
         self._benchmark, self._tools = _benchmark()
 

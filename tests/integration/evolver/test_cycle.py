@@ -334,6 +334,23 @@ def test_a_turn_that_is_called_bad_after_it_taught_is_not_learned_again(here: Wo
     assert {row["origin"] for row in rows} == {""}
 
 
+def test_a_turn_of_a_conversation_is_learned_with_what_was_said_before(here: World) -> None:
+    said = turn(
+        "add 3 and 4 to prices, please", ("add_prices", {"first": 3, "second": 4}, 7), answer="It is 7."
+    ).messages
+    asked = "now add the prices once more, with 90 as the second"
+    here.log(asked, ("add_prices", {"first": 7, "second": 90}, 97), history=said)
+    report = here.run()
+    assert report.dataset is not None
+    rows = [row for name in ("train", "valid") for row in lines(report.dataset.folder / f"{name}.jsonl")]
+    talked = [row for row in rows if row["origin"] and len(row["messages"]) > len(said)]
+    assert talked
+    for row in talked:
+        told = [message["content"] for message in row["messages"]]
+        assert told[: len(said) + 1] == [said[0].content, "", "7", "It is 7.", asked]
+        assert min(row["targets"]) == len(said) + 1
+
+
 @pytest.mark.parametrize(("start", "parent"), [("base", "base"), ("parent", NAME)])
 def test_training_starts_from_the_base_or_from_what_serves(
     here: World, start: Literal["base", "parent"], parent: str

@@ -205,6 +205,7 @@ def test_every_category_loads_with_an_answer_for_each_request_that_has_one(categ
 @installed
 def test_the_installed_benchmark_is_known_by_its_fingerprints() -> None:
     held_out = suites.Fingerprints()
+    assert held_out.names == (*suites.names(), "bfcl")
     queries = list(bfcl.queries())
     assert len(queries) > 4000
     assert sum(not held_out(query) for query in queries if suites.normalised(query)) == 0

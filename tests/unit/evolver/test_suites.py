@@ -1,6 +1,7 @@
 """The held-out requests, and that other stages know of them only by fingerprints."""
 
 import json
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -91,3 +92,9 @@ def test_fingerprints_show_no_request(folder: Path) -> None:
     held_out = Fingerprints()
     assert "secret" not in repr(vars(held_out))
     assert held_out("secret words of the suite that nobody else may ever read here")
+
+
+def test_fingerprints_say_what_they_know() -> None:
+    known = Fingerprints().names
+    assert {"develop", "heldout"} <= set(known)
+    assert ("bfcl" in known) is (find_spec("bfcl_eval") is not None)
