@@ -115,16 +115,15 @@ class InteractionLog:
         self._db.raw.execute("PRAGMA secure_delete=ON")
         with self._db.transaction() as db:
             found = db.execute(
-                "SELECT source, session, owner, tenant, trajectory FROM interactions WHERE id = ?", (interaction_id,)
+                "SELECT source, session, trajectory FROM interactions WHERE id = ?", (interaction_id,)
             ).fetchone()
             if found is None:
                 return False
-            *conversation, text = found
-            gone = Trajectory.model_validate_json(text)
+            source, session, gone = found[0], found[1], Trajectory.model_validate_json(found[2])
+            # Of whichever owner: a person may have two keys.
             later = db.execute(
-                "SELECT id, trajectory FROM interactions "
-                "WHERE source = ? AND session = ? AND owner = ? AND tenant = ? AND id > ?",
-                (*conversation, interaction_id),
+                "SELECT id, trajectory FROM interactions WHERE source = ? AND session = ? AND id > ?",
+                (source, session, interaction_id),
             ).fetchall()
             for identity, text in later:
                 turn = _without(Trajectory.model_validate_json(text), gone)

@@ -117,7 +117,7 @@ def _judged(draft: Trace, slot: Slot, executor: Executor, personal_data: bool) -
     first = rerun.run(call, executor)
     if first.error is not None:
         return draft, f"call_{first.error.kind.value}"
-    if reason := rerun.again(call, executor, (first.value,)):
+    if reason := rerun.again(call, executor, (first.value,), always=True):
         return draft, reason
     answer = retold(second, call, first.value) if second.answer else ""
     draft = draft.model_copy(update={"results": (*draft.results, first.value), "answer": answer})

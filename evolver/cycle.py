@@ -447,9 +447,8 @@ class _Run:
     @cached_property
     def _earlier(self) -> list[Trace]:
         """What earlier cycles kept and is still right. Nobody forgets while the cycle holds the lease."""
-        mined = read_marker(self._folder / "mine.json", Mined)
-        repaired = mined.worked if mined else ()
-        return still_right(self._config.data_folder, self._ledger, before=self._number, repaired=repaired)
+        failed = {cycle.number for cycle in self._ledger.cycles() if cycle.status == "failed"}
+        return still_right(self._config.data_folder, before=self._number, failed=failed)
 
     def _replayable(self, executor: Executor) -> list[Trace]:
         """Those of them whose calls the tools still take: people change their tools."""

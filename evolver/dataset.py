@@ -5,9 +5,8 @@ lessons that rightly do not, the same requests on both sides: what differs is wh
 /0004). Lessons of one context share its tokens, which the trainer computes once.
 """
 
-import hashlib
 import random
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -96,11 +95,12 @@ def _composed(
     dropped = {f"chained: {reason}": count for reason, count in chained.dropped.items()}
     dropped |= {f"asking: {reason}": count for reason, count in asking.dropped.items()}
     made = [*pairs, *chained.traces, *asking.traces]
-    seen = [Judged.of(trace, "held_out") for trace in made if held_out(trace.request)]
-    unseen = tuple(trace for trace in made if not held_out(trace.request))
+    seen = {trace.id for trace in made if held_out(trace.request)}
     if seen:
         dropped["held_out"] = len(seen)
-    return Composed(traces=unseen, dropped=dropped, unfit=(*chained.unfit, *asking.unfit, *seen))
+    unfit = [*chained.unfit, *asking.unfit, *(Judged.of(trace, "held_out") for trace in made if trace.id in seen)]
+    unseen = tuple(trace for trace in made if trace.id not in seen)
+    return Composed(traces=unseen, dropped=dropped, unfit=tuple(unfit))
 
 
 def _with_replay(
@@ -119,14 +119,11 @@ def _with_replay(
 
 
 def _split(config: DatasetConfig, pool: Sequence[Trace], chooser: random.Random) -> tuple[list[Trace], list[Trace]]:
-    """What is learned, and what is held back for validation: whole families of traces. Which is which hangs on what
-    they say, not on the cycle: what is replayed mostly stays on its side."""
+    """What is learned, and what is held back for validation: whole families of traces, others in each cycle, so that
+    nothing is never learned."""
     family_of = _families(pool)
-    said: defaultdict[str, set[str]] = defaultdict(set)
-    for trace in pool:
-        own = trace.calls_key if trace.calls else trace.request
-        said[family_of[trace.source or trace.id]] |= set() if trace.source else {own}
-    families = sorted(said, key=lambda family: hashlib.sha256(min(said[family], default=family).encode()).digest())
+    families = list(dict.fromkeys(family_of.values()))
+    chooser.shuffle(families)
     held = set(families[: round(len(families) * config.validation_share)])
     sides: tuple[list[Trace], list[Trace]] = [], []
     for trace in chooser.sample(list(pool), len(pool)):

@@ -1,5 +1,6 @@
 """A folder of lessons: train.jsonl and valid.jsonl, published whole, and the hash by which it is known."""
 
+import hashlib
 import json
 import os
 import shutil
@@ -7,7 +8,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from agent.serving.adapter_folder import files_sha256
 from agent.serving.durable_file import flush
 
 TRAIN, VALID = "train.jsonl", "valid.jsonl"
@@ -30,4 +30,7 @@ def publish(folder: Path, *, train: Sequence[dict[str, Any]], valid: Sequence[di
 
 def folder_sha256(folder: Path) -> str:
     """The hash by which a dataset is known: to its cycle, the ledger, and the manifests of adapters trained on it."""
-    return files_sha256([folder / TRAIN, folder / VALID])
+    total = hashlib.sha256()
+    for name in (TRAIN, VALID):
+        total.update((folder / name).read_bytes())
+    return total.hexdigest()

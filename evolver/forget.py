@@ -27,9 +27,11 @@ _LINKS = ("origin", "calls_from", "interaction_id")
 
 _SPACE = r"(?:\s|\\[nrt])+"
 """As it may stand in a JSON text."""
+_LINE = r'(?:"|\\n|: ){}(?:"|\\n)'
+"""A text that fills a line of a prompt, or all that follows a colon in it, as it stands in JSON."""
 _TELLING = 12
-"""Characters of a request by which lines without a link are known. Prompts, which no stage reads, go for shorter ones
-too, and then some of others with them."""
+"""Characters of a request by which lines without a link are known. Shorter ones go where they fill a line of a
+prompt, which no stage reads: of whomever."""
 
 
 class Forgotten(Frozen):
@@ -50,12 +52,12 @@ def forget(data_folder: Path, ledger: Ledger, interaction_id: str) -> Forgotten:
     pool = ToolPool(data_folder, ledger)
     tools = tuple(tool.name for tool in pool.tools() if tool.interaction_id == interaction_id)
     said = _said(data_folder, interaction_id)
-    telling, in_prompts = _telling(said if len(said) >= _TELLING else "", tools), _telling(said, tools)
+    telling = _telling(said if len(said) >= _TELLING else "", tools)
+    short = re.compile(_LINE.format(_as_json(said))) if 0 < len(said) < _TELLING else None
     for folder in cycle_folders(data_folder):
-        removed = sum(
-            _clean(file, interaction_id, in_prompts if file.name == request_log.NAME else telling)
-            for file in _files(folder)
-        )
+        removed = sum(_clean(file, interaction_id, telling) for file in _files(folder))
+        for prompts in folder.rglob(request_log.NAME):
+            _clean(prompts, interaction_id, short)
         if removed:
             taught.append(f"adapter-{int(folder.name):04d}")
         _record_again(folder, ledger)
@@ -126,12 +128,13 @@ def _said(data_folder: Path, interaction_id: str) -> str:
 def _telling(said: str, tools: Iterable[str]) -> re.Pattern[str] | None:
     """What lines of JSON are known by that come from the interaction without a link: its request, with its line breaks
     or without, and the tools that were made for it, whose names are of two words at least."""
-    words = [re.escape(json.dumps(word, ensure_ascii=False)[1:-1]) for word in said.split()]
-    request = [_SPACE.join(words)] if words else []
-    if len(said) < _TELLING:
-        request = [rf"(?:(?<!\w)|(?<=\\[nrt])){one}(?!\w)" for one in request]
+    request = [_as_json(said)] if said else []
     parts = [*request, *(rf"(?<!\w){re.escape(name)}(?!\w)" for name in tools)]
     return re.compile("|".join(parts)) if parts else None
+
+
+def _as_json(said: str) -> str:
+    return _SPACE.join(re.escape(json.dumps(word, ensure_ascii=False)[1:-1]) for word in said.split())
 
 
 def _files(folder: Path) -> Iterator[Path]:

@@ -27,8 +27,8 @@ _BEST = ("worked", "repaired")
 """Of a request that several people made, what came of it that teaches most."""
 _SURE = 0.5
 """The model is sure of a call when so much more of its replies make it than the next one."""
-_CARRIED = 1200
-"""Characters of what was said before that a lesson carries with a request: whole turns."""
+_CARRIED, _IN_SIGHT = 1200, 20
+"""Characters of what was said before that a lesson carries with a request: whole turns, of so many before it."""
 _DECLINED = ("i have no tool", "i can't", "i cannot", "i'm unable", "i am unable", "i don't have access")
 
 
@@ -45,22 +45,23 @@ def mine(
 
     A turn is also a trace when its calls all ran without error, it was answered, nobody called it bad, and either
     somebody called it good or its request was not put again; and so is a failed turn with the calls that repaired it.
-    With a request go the last turns before it, as serving shows them.
-    Calls whose results the log does not have (an outside client ran them) make none. Raises as ``probe`` does.
+    With a request of a conversation go the last turns before it; where these are not in sight, or a system prompt
+    steered the model, it is no trace. Calls whose results the log does not have (an outside client ran them) make none.
+    Raises as ``probe`` does.
     """
     log = _Log(whole_turns([*context, *interactions]))
     quota = _Quota(config)
     new = {interaction.id for interaction in interactions}
     asked: defaultdict[str, list[tuple[Interaction, TaskKind]]] = defaultdict(list)
     for turn in log.turns:
-        key = normalised(_request(turn))
-        if turn.id not in new or turn.source == COMPLETIONS_SOURCE or not key:
+        if turn.id not in new or turn.source == COMPLETIONS_SOURCE or not normalised(_request(turn)):
             continue
         if (kind := log.kind(turn)) is not None:
-            asked[key].append((turn, kind))
-    chosen = [found for same in asked.values() if (found := quota.first_admitted(same)) is not None]
+            asked[log.said(turn)].append((turn, kind))
+    orders = (sorted(same, key=lambda found: log.rank(*found)) for same in asked.values())
+    chosen = [found for order in orders if (found := quota.first_admitted(order)) is not None]
     chosen.sort(key=lambda found: found[0].id)
-    worked = [log.trace(turn) for turn, kind in chosen if kind == "worked" and _alone_or_carried(turn)]
+    worked = [log.trace(turn) for turn, kind in chosen if kind == "worked" and log.stands(turn)]
     repaired = [log.repaired(turn) for turn, kind in chosen if kind == "repaired"]
     late = [log.repaired(turn) for turn in log.turns if turn.id not in new and log.repaired_by(turn, new, quota)]
     tasks = [_task(turn, kind) for turn, kind in chosen]
@@ -83,9 +84,7 @@ class _Quota:
         self._taken: Counter[tuple[str, ...]] = Counter()
         self.refused = 0
 
-    def first_admitted(self, same: Sequence[tuple[Interaction, TaskKind]]) -> tuple[Interaction, TaskKind] | None:
-        """Of turns with the same request the one that teaches most, as far as there is room."""
-        order = sorted(same, key=lambda found: _BEST.index(found[1]) if found[1] in _BEST else len(_BEST))
+    def first_admitted(self, order: Sequence[tuple[Interaction, TaskKind]]) -> tuple[Interaction, TaskKind] | None:
         return next((found for found in order if self.admits(found[0])), None)
 
     def admits(self, interaction: Interaction) -> bool:
@@ -109,6 +108,7 @@ class _Log:
         self.turns = turns
         sessions: dict[Session, list[Interaction]] = defaultdict(list)
         self._place: dict[str, tuple[list[Interaction], int]] = {}
+        self._carried: dict[str, list[Interaction]] = {}
         for turn in turns:
             session = sessions[session_of(turn)]
             self._place[turn.id] = (session, len(session))
@@ -137,7 +137,7 @@ class _Log:
 
     def trace(self, turn: Interaction, repair: Interaction | None = None) -> Trace:
         """The turn's request with its own calls, or those of its ``repair``."""
-        source, history = repair or turn, _carried(turn)
+        source, before = repair or turn, self._before(turn)
         calls = _good_calls(source)
         maker: Maker = "log" if repair is None else "repaired"
         return Trace(
@@ -149,10 +149,10 @@ class _Log:
             answer=source.trajectory.answer,
             made_by=source.trajectory.adapter,
             origin=turn.id,
-            session=f"{turn.source}/{turn.session}",
-            also_from=(*([source.id] if source is not turn else []), *self._said_in(history, turn)),
+            session="/".join(session_of(turn)),
+            also_from=(*([source.id] if source is not turn else []), *(one.id for one in before)),
             calls_from=source.id,
-            history=history,
+            history=tuple(message for one in before for message in one.trajectory.messages),
             sequential=len(calls) > 1 and _one_by_one(source),
             failures=_failures(source) if repair is turn else (),
         )
@@ -165,11 +165,7 @@ class _Log:
     def _repair(self, interaction: Interaction) -> Interaction | None:
         """The turn whose calls did what this failed one was to do: itself, where it recovered, or a later one."""
         turn = interaction.trajectory
-        if (
-            not _alone_or_carried(interaction)
-            or self._worked(interaction)
-            or not (turn.calls or _said(interaction, "bad"))
-        ):
+        if self._worked(interaction) or not (turn.calls or _said(interaction, "bad")) or not self.stands(interaction):
             return None
         if self._recovered(interaction):
             return interaction
@@ -194,10 +190,41 @@ class _Log:
     def _asked_again(self, interaction: Interaction) -> bool:
         return any(asks_again(interaction, later) for later in self._later(interaction)[:1])
 
-    def _said_in(self, history: Sequence[Message], turn: Interaction) -> list[str]:
-        """The earlier turns of the session that stand in ``history``, as far as they are in sight."""
+    def rank(self, turn: Interaction, kind: TaskKind) -> int:
+        """Of turns with the same request the one with the lowest teaches most."""
+        return (*_BEST, kind).index(kind) if self.stands(turn) else len(_BEST)
+
+    def stands(self, turn: Interaction) -> bool:
+        """Whether the request can be learned: alone, or with what was said before it, which it may need."""
+        return not turn.trajectory.history or bool(self._before(turn))
+
+    def said(self, turn: Interaction) -> str:
+        """What tells the request from others: its words, after those that are carried with it."""
+        return normalised(" ".join(map(_request, (*self._before(turn), turn))))
+
+    def _before(self, turn: Interaction) -> list[Interaction]:
+        """The last turns of the conversation that the model was shown, as far as there is room and they are in sight,
+        so that a lesson names all that it is made of; none where the one just before is not."""
+        if turn.id not in self._carried:
+            self._carried[turn.id] = self._look_back(turn)
+        return self._carried[turn.id]
+
+    def _look_back(self, turn: Interaction) -> list[Interaction]:
+        shown = [message for message in turn.trajectory.history if message.role in ("user", "system")]
+        if any(message.role == "system" for message in shown):
+            return []
         session, place = self._place[turn.id]
-        return [one.id for one in session[:place] if one.trajectory.messages[0] in history]
+        found: list[Interaction] = []
+        room = _CARRIED
+        for one in reversed(session[max(0, place - _IN_SIGHT) : place]):
+            if not shown or one.trajectory.messages[0].content != shown[-1].content:
+                continue  # a turn that failed is not shown
+            room -= sum(map(_length, one.trajectory.messages))
+            if room < 0 or one.trajectory.stop_reason != "answered" or not all(map(_parsed, one.trajectory.messages)):
+                break
+            shown.pop()
+            found.insert(0, one)
+        return found
 
     def _later(self, interaction: Interaction) -> list[Interaction]:
         session, place = self._place[interaction.id]
@@ -238,27 +265,12 @@ def _task(interaction: Interaction, kind: TaskKind) -> Task:
     )
 
 
-def _carried(turn: Interaction) -> tuple[Message, ...]:
-    """The last whole turns of what was said before, as far as there is room; of those only people and the model."""
-    said = [message for message in turn.trajectory.history if message.role != "system"]
-    begins = [place for place, message in enumerate(said) if message.role == "user"]
-    fitting = [
-        begin for begin in begins if sum(map(_length, said[begin:])) <= _CARRIED and all(map(_parsed, said[begin:]))
-    ]
-    return tuple(said[fitting[0] :]) if fitting else ()
-
-
 def _length(message: Message) -> int:
     return len(message.content) + sum(len(call.raw) for call in message.tool_calls)
 
 
 def _parsed(message: Message) -> bool:
     return all(call.arguments is not None for call in message.tool_calls)
-
-
-def _alone_or_carried(turn: Interaction) -> bool:
-    """A request without what was said before it may make no sense."""
-    return bool(_carried(turn)) or not any(message.role == "user" for message in turn.trajectory.history)
 
 
 def _good_calls(interaction: Interaction) -> list[tuple[Call, JsonValue]]:

@@ -1,4 +1,4 @@
-"""What the makers and the verifier asked the model, and what it wrote: one JSON line per request, for people to read
+"""What mining, makers and verifier asked the model, and what it wrote: one JSON line per request, for people to read
 back. Never read by a stage."""
 
 import json

@@ -1,4 +1,4 @@
-"""Running the calls of lessons: each twice, and where a tool is pure with one result."""
+"""Running the calls of lessons: each once more than it was, and where a tool is pure with one result."""
 
 from pydantic import JsonValue
 
@@ -13,12 +13,12 @@ def run(call: Call, executor: Executor) -> ToolResult:
     return executor.execute(ToolCall(id="lesson", **call.model_dump()))
 
 
-def again(call: Call, executor: Executor, first: tuple[JsonValue, ...]) -> str:
+def again(call: Call, executor: Executor, first: tuple[JsonValue, ...], *, always: bool = False) -> str:
     """Run ``call`` once more: why it is none to learn from, or "". A pure tool must give what it gave ``first`` (one
-    value; none where it gave none). Raises SandboxUnavailable."""
+    value; none where it gave none); any tool, if it must do so ``always``. Raises SandboxUnavailable."""
     tool, result = executor.registry.get(call.name), run(call, executor)
     if result.error is not None and not (tool and checks.worked(tool, result)):
         return f"call_{result.error.kind.value}"
-    if tool and tool.effect is Effect.PURE and first != (result.value,):
+    if tool and (always or tool.effect is Effect.PURE) and first != (result.value,):
         return "result_changes"
     return "result_too_long" if len(render_result(result)) > checks.LONGEST else ""

@@ -28,12 +28,11 @@ from agent.model_client import HttpModelClient, own_headers
 from agent.prompt import PROMPT_VERSION
 from evolver import evaluate, suites
 from evolver.config import Config
+from evolver.earlier import still_right
 from evolver.errors import StageError
-from evolver.jsonl import read_lines
-from evolver.markers import cycle_folders
 from evolver.suites import Item, Suite, bfcl, bfcl_run, chat, variants
 from evolver.suites.derived import DERIVED, derived
-from evolver.types import ChatReport, EvalReport, ItemScore, Trace
+from evolver.types import ChatReport, EvalReport, ItemScore
 from evolver.wilson import rate
 from toolkit.errors import UserError
 from toolkit.execute import Executor
@@ -106,13 +105,13 @@ def named(data_folder: Path, name: str, model: str, executor: Executor) -> tuple
 
 
 def replayed(data_folder: Path, model: str) -> Suite:
-    """Requests with calls that the cycles before ``model``'s own learned from; before none: all cycles'."""
+    """Requests with calls that the cycles before ``model``'s own learned from, as far as they are still right; before
+    none: all cycles'."""
     own = model.rpartition("-")[2] if model != BASE else ""
-    earlier = cycle_folders(data_folder, before=int(own) if own.isdigit() else None)
+    earlier = still_right(data_folder, before=int(own) if own.isdigit() else None)
     items = [
-        Item(id=f"{folder.name}/{number}", request=trace.request, expected=trace.calls)
-        for folder in earlier
-        for number, trace in enumerate(read_lines(folder / "kept.jsonl", Trace))
+        Item(id=trace.id, request=trace.request, expected=trace.calls)
+        for trace in earlier
         if trace.calls and not trace.history
     ]
     if not items:

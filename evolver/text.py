@@ -1,16 +1,19 @@
 """Comparing texts: the normal form for duplicates, and which values a text states."""
 
 import re
-from difflib import SequenceMatcher, get_close_matches
+from difflib import SequenceMatcher
 from typing import Any
 
 _WORD = re.compile(r"[^\W_]+")
 _NUMBER = re.compile(r"((?<![\w.])-?(?:\d{1,3}(?:,\d{3})+|\d+)(?:\.\d+)?)(\s?%| percent\b)?")
 
-_SAME = 0.75
-"""Two questions may be the same when so much of them is the same text."""
-_SLIP = 0.75
-"""A word is another one misspelt when so much of the two is the same."""
+_FILLING = frozenset(
+    {"a", "again", "an", "can", "could", "for", "hey", "is", "it", "me", "my", "now", "ok", "please", "s", "so", "tell"}
+    | {"that", "the", "then", "was", "will", "would", "you"}
+)
+"""Words that make no other question."""
+_SHORTEST_SLIP = 4
+"""Letters; of shorter words another one is as near."""
 
 _ONES = (
     "two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen eighteen"
@@ -29,16 +32,30 @@ def normalised(text: str) -> str:
 
 
 def same_question(one: str, other: str) -> bool:
-    """Whether ``other`` puts the question of ``one`` again: the same numbers, and the same words but for slips of the
-    pen and some more or fewer of them. Another value makes it another question."""
-    texts = normalised(one), normalised(other)
-    if not all(texts) or numbers(one) != numbers(other):
+    """Whether ``other`` puts the question of ``one`` again: the same numbers, and the same words in the same order but
+    for slips of the pen and words that ask for nothing. Another word is another question."""
+    words, others = (normalised(text).split() for text in (one, other))
+    if not words or not others or numbers(one) != numbers(other):
         return False
-    if SequenceMatcher(None, *texts, autojunk=False).ratio() < _SAME:
+    for kind, a, b, c, d in SequenceMatcher(None, words, others).get_opcodes():
+        left, right = words[a:b], others[c:d]
+        filling = _FILLING.issuperset(left) and _FILLING.issuperset(right)
+        slips = len(left) == len(right) and all(map(_slip, left, right))
+        if kind != "equal" and not filling and not slips:
+            return False
+    return True
+
+
+def _slip(word: str, other: str) -> bool:
+    """Whether one letter is wrong, missing or changed places with the next."""
+    if min(len(word), len(other)) < _SHORTEST_SLIP or abs(len(word) - len(other)) > 1:
         return False
-    words, others = ({word for word in text.split() if len(word) > 1} for text in texts)
-    fewer, more = sorted((words - others, others - words), key=len)
-    return all(get_close_matches(word, more, n=1, cutoff=_SLIP) for word in fewer)
+    shorter, longer = sorted((word, other), key=len)
+    if len(shorter) < len(longer):
+        return any(longer[:n] + longer[n + 1 :] == shorter for n in range(len(longer)))
+    wrong = [n for n in range(len(word)) if word[n] != other[n]]
+    swapped = len(wrong) == 2 and word[wrong[0] : wrong[1] + 1] == other[wrong[0] : wrong[1] + 1][::-1]
+    return len(wrong) < 2 or (swapped and wrong[1] == wrong[0] + 1)
 
 
 def states(text: str, value: Any) -> bool:

@@ -100,7 +100,8 @@ class Trace(Frozen):
     also_from: tuple[str, ...] = ()
     """Further interactions without which it would not be: the turns in ``history``, and the one that repaired it."""
     calls_from: str = ""
-    """The interaction whose calls these are, where they are those of a logged turn: ``origin``, or what repaired it."""
+    """The interaction whose calls these are, where they are those of a logged turn: ``origin``, or what repaired it.
+    Before there was this field, ``also_from`` held nothing but that."""
     history: tuple[Message, ...] = ()
     """What was said before the request, where it is one of a conversation: whole turns, with their calls."""
     sequential: bool = False

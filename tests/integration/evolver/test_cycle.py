@@ -320,18 +320,24 @@ def test_the_second_cycle_starts_from_what_the_first_left(here: World) -> None:
     assert kept[0].isdisjoint(kept[1])
 
 
-def test_a_turn_that_is_called_bad_after_it_taught_is_not_learned_again(here: World) -> None:
+@pytest.mark.parametrize("verdict", ["good", "bad"])
+def test_a_turn_that_is_called_bad_after_it_taught_is_not_learned_again(
+    here: World, verdict: Literal["good", "bad"]
+) -> None:
+    evolver = here.config.evolver
+    all_again = evolver.dataset.model_copy(update={"replay_share": 0.9})
+    here.config = here.config.model_copy(update={"evolver": evolver.model_copy(update={"dataset": all_again})})
     first = here.run()
     assert first.verified is not None
     assert first.verified.kept_by_maker["log"] == 1
     with InteractionLog(here.data / "interactions.db") as log:
         (taught,) = (one for one in log.read() if one.trajectory.calls)
-        log.feedback(taught.id, "bad")
+        log.feedback(taught.id, verdict)
     second = here.run()
     assert second.dataset is not None
     assert second.dataset.replayed > 0
     rows = [row for name in ("train", "valid") for row in lines(second.dataset.folder / f"{name}.jsonl")]
-    assert {row["origin"] for row in rows} == {""}
+    assert (taught.id in {row["origin"] for row in rows}) is (verdict == "good")
 
 
 def test_a_turn_of_a_conversation_is_learned_with_what_was_said_before(here: World) -> None:
@@ -339,7 +345,10 @@ def test_a_turn_of_a_conversation_is_learned_with_what_was_said_before(here: Wor
         "add 3 and 4 to prices, please", ("add_prices", {"first": 3, "second": 4}, 7), answer="It is 7."
     ).messages
     asked = "now add the prices once more, with 90 as the second"
-    here.log(asked, ("add_prices", {"first": 7, "second": 90}, 97), history=said)
+    with InteractionLog(here.data / "interactions.db") as log:
+        first = turn(said[0].content, ("add_prices", {"first": 3, "second": 4}, 7), answer="It is 7.")
+        for one in (first, turn(asked, ("add_prices", {"first": 7, "second": 90}, 97), history=said)):
+            log.append(one, session="talk", source="chat")
     report = here.run()
     assert report.dataset is not None
     rows = [row for name in ("train", "valid") for row in lines(report.dataset.folder / f"{name}.jsonl")]

@@ -394,15 +394,3 @@ def test_what_was_said_before_keeps_its_tools_and_is_never_without_them(tmp_path
         assert min(row["targets"]) == 5
         (call,) = row["messages"][5]["tool_calls"]
         assert call["function"]["name"] in {tool["function"]["name"] for tool in row["tools"]} & {t.name for t in TOOLS}
-
-
-def test_what_was_learned_is_mostly_not_validated_on_when_it_is_replayed(tmp_path: Path) -> None:
-    """Also in a cycle that trains on from the adapter of the one before."""
-    config = plain(validation_share=0.2, replay_share=0.5)
-    _, _, before = built(config, pool(120, 40), [], tmp_path / "1", seed=1)
-    earlier = [one.model_copy(update={"id": f"0001/{one.id}"}) for one in pool(120, 40)]
-    others = [calling(n, TOOLS[n % len(TOOLS)], "new") for n in range(1000, 1120)]
-    _, _, now = built(config, others, earlier, tmp_path / "2", seed=2)
-    validated = {request_of(row) for row in now} & {one.request for one in earlier}
-    assert len(validated) > 20
-    assert len(validated - {request_of(row) for row in before}) <= len(validated) // 4

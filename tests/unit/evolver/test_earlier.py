@@ -9,8 +9,8 @@ from agent.interaction_log import InteractionLog
 from evolver.earlier import still_right
 from evolver.jsonl import append_lines
 from evolver.ledger import Ledger
-from evolver.markers import cycle_folder
-from evolver.types import Trace
+from evolver.markers import cycle_folder, write_marker
+from evolver.types import Mined, Trace
 from tests.fakes.evolution import trace, turn
 
 
@@ -36,8 +36,14 @@ class Place:
         with InteractionLog(self.data / "interactions.db") as log:
             log.feedback(self.turns[number], verdict)
 
-    def ids(self, *repaired: Trace, before: int = 9) -> list[str]:
-        return [one.id for one in still_right(self.data, self.ledger, before=before, repaired=repaired)]
+    def ids(self, before: int | None = None) -> list[str]:
+        failed = {cycle.number for cycle in self.ledger.cycles() if cycle.status == "failed"}
+        return [one.id for one in still_right(self.data, before=before, failed=failed)]
+
+    def mined(self, number: int, *worked: Trace) -> None:
+        write_marker(
+            cycle_folder(self.data, number) / "mine.json", Mined(interactions=1, last_interaction_id="", worked=worked)
+        )
 
 
 @pytest.fixture
@@ -72,9 +78,20 @@ def test_what_somebody_has_called_bad_since_is_not_learned_again(place: Place) -
     assert place.ids() == ["0001/log-0", "0001/log-3"]
 
 
-def test_what_was_repaired_since_is_not_learned_again(place: Place) -> None:
+def test_a_lesson_that_does_not_say_whose_calls_it_has_is_older(place: Place) -> None:
+    later = (place.turns[2],)
+    place.cycle(place.lived(0, calls_from=""), place.lived(1, calls_from="", maker="repaired", also_from=later))
+    for number in (0, 1):
+        place.say(number, "bad")
+    assert place.ids() == ["0001/log-1"]
+    place.say(2, "bad")
+    assert place.ids() == []
+
+
+def test_what_was_repaired_since_is_not_learned_again_whatever_became_of_the_repair(place: Place) -> None:
     place.cycle(place.lived(0), place.lived(1))
-    repaired = place.lived(0, maker="repaired", id="repaired-0", calls_from=place.turns[2])
-    assert place.ids(repaired) == ["0001/log-1"]
-    place.cycle(repaired)
-    assert place.ids() == ["0001/log-1", "0002/repaired-0"]
+    assert place.ids(before=2) == ["0001/log-0", "0001/log-1"]
+    place.mined(2, place.lived(0, maker="repaired", id="repaired-0", calls_from=place.turns[2]))
+    assert place.ids(before=2) == ["0001/log-1"], "the cycle that runs has found it"
+    place.cycle(MADE)
+    assert place.ids() == ["0001/log-1", "0002/made"]

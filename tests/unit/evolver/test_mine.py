@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from agent.messages import Interaction, Message
+from agent.messages import Interaction, Message, Trajectory
 from evolver.config import MineConfig
 from evolver.mine import mine
 from evolver.text import normalised
@@ -32,8 +32,7 @@ def test_nothing_new() -> None:
         (turn("add", ADDED, ("add", {}, ToolErrorKind.TIMEOUT)), "failed", False),
         (turn("add", ADDED, stop_reason="step_limit"), "failed", False),
         (turn("hello", stop_reason="failed", answer=""), "failed", False),
-        (turn("and now 1 and 2", ADDED, history=[Message(role="user", content="add")]), "called", True),
-        (turn("and now 1 and 2", ADDED, history=[Message(role="user", content="add" * 999)]), "called", False),
+        (turn("and now 1 and 2", ADDED, history=[Message(role="user", content="add")]), "called", False),
     ],
 )
 def test_what_came_of_a_turn(logged: object, outcome: str, worked: bool) -> None:
@@ -194,30 +193,53 @@ def test_what_was_repaired_counts_like_all_that_comes_from_one_place() -> None:
     assert {found.made_by for found in mined.worked} == {"adapter-0001"}, "who made the call that worked"
 
 
+def talk(*turns: Trajectory, session: str = "s", begin: int = 1) -> list[Interaction]:
+    """A conversation: each turn with those before it as its history."""
+    found, said = [], tuple[Message, ...]()
+    for number, one in enumerate(turns, begin):
+        found.append(interaction(one.model_copy(update={"history": said}), number, session=session))
+        said += one.messages
+    return found
+
+
 def test_a_turn_of_a_conversation_carries_what_was_said_before() -> None:
-    first = interaction(turn("add 1 and 2", ADDED, answer="It is 3."), 1)
-    rules = Message(role="system", content="Be brief.")
-    history = [rules, *first.trajectory.messages]
-    second = interaction(turn("now double it", ("double", {"n": 3}, 6), history=history), 2)
+    doubled = turn("now double it", ("double", {"n": 3}, 6))
+    first, second = talk(turn("add 1 and 2", ADDED, answer="It is 3."), doubled)
     one, two = mine(CONFIG, [first, second]).worked
     assert (one.history, one.spoken, one.also_from) == ((), ("add 1 and 2",), ())
     assert (two.history, two.spoken) == (first.trajectory.messages, ("add 1 and 2", "now double it"))
     assert (two.origin, two.calls_from, two.also_from) == (second.id, second.id, (first.id,))
-    (alone,) = mine(CONFIG, [second]).worked
-    assert (alone.history, alone.also_from) == (first.trajectory.messages, ()), "the first turn is not in sight"
+    assert [found.history for found in mine(CONFIG, [second], context=[first]).worked] == [two.history]
+    assert mine(CONFIG, [second]).worked == (), "nobody could delete what is not in sight"
+    other = talk(turn("add 2 and 2", ("add", {"a": 2, "b": 2}, 4)), doubled, session="t", begin=3)
+    assert [found.spoken[-1] for found in mine(CONFIG, [first, second, *other]).worked].count("now double it") == 2
 
 
 def test_of_a_long_conversation_the_last_whole_turns_are_carried() -> None:
-    said = [m for n in range(9) for m in turn(f"request {n}", answer=f"{n} " + "word " * 60).messages]
-    (found,) = mine(CONFIG, [interaction(turn("add 1 and 2", ADDED, history=said))]).worked
+    said = [turn(f"request {n}", answer=f"{n} " + "word " * 60) for n in range(9)]
+    (found,) = mine(CONFIG, talk(*said, turn("add 1 and 2", ADDED))).worked
     assert [message.role for message in found.history] == ["user", "assistant"] * 3
-    assert found.spoken[-2:] == ("request 8", "add 1 and 2")
-    endless = turn("tell me everything", answer="word " * 400).messages
-    assert mine(CONFIG, [interaction(turn("add 1 and 2", ADDED, history=endless))]).worked == ()
-    broken = ToolCall(id="c", name="add", arguments=None, raw="{")
-    unread = (*said[:1], Message(role="assistant", tool_calls=(broken,)), *said[2:4])
-    (found,) = mine(CONFIG, [interaction(turn("add 1 and 2", ADDED, history=unread))]).worked
-    assert found.history == tuple(said[2:4]), "what a model cannot be shown again is left out"
+    assert found.spoken == ("request 6", "request 7", "request 8", "add 1 and 2")
+    assert len(found.also_from) == 3
+    endless = turn("tell me everything", answer="word " * 400)
+    assert mine(CONFIG, talk(endless, turn("add 1 and 2", ADDED))).worked == ()
+
+
+def test_what_a_model_cannot_be_shown_again_is_not_carried() -> None:
+    broken = turn("q", ("add", {}, ToolErrorKind.MALFORMED_CALL))
+    user, call, *rest = broken.messages
+    call = call.model_copy(update={"tool_calls": (ToolCall(id="c", name="add", arguments=None, raw="{"),)})
+    broken = broken.model_copy(update={"messages": (user, call, *rest)})
+    (found,) = mine(CONFIG, talk(broken, turn("hello"), turn("add 1 and 2", ADDED))).worked
+    assert found.spoken == ("hello", "add 1 and 2")
+    steered = turn("add 1 and 2", ADDED, history=[Message(role="system", content="Always add 1 and 2.")])
+    assert mine(CONFIG, [interaction(steered)]).worked == ()
+
+
+def test_a_turn_that_can_stand_alone_teaches_in_place_of_one_that_cannot() -> None:
+    unseen = turn("add 1 and 2", ADDED, history=[Message(role="user", content="something")])
+    log = [interaction(unseen, 1, session="a"), interaction(turn("add 1 and 2", ADDED), 2, session="b")]
+    assert [found.origin for found in mine(CONFIG, log).worked] == [log[1].id]
 
 
 def test_a_new_turn_repairs_one_that_was_mined_before() -> None:
