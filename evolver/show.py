@@ -83,7 +83,7 @@ class ProgressBars:
 
     def _tell(self, line: str) -> None:
         self._told = time.monotonic()
-        self._console.print(line, highlight=False)
+        self._console.print(line, highlight=False, soft_wrap=True)
 
 
 def cycle_text(report: CycleReport) -> str:

@@ -41,7 +41,9 @@ from toolkit.registry import ToolRegistry
 ROOT = Path(__file__).parents[2]
 NAME = "adapter-0001"
 _VERBS = ("INSERT", "UPDATE", "DELETE")
-_TABLES = ("cycles", "adapters", "releases", "lease", "settings")
+_TABLES = ("cycles", "adapters", "releases", "lease", "settings", "evaluations")
+_NAMED_BY = {"releases": 2, "evaluations": 1}
+"""Which of the values of an inserted row names it; else the first."""
 _FOREVER = 1e12
 """A moment long after any turn that may still use an adapter."""
 
@@ -217,7 +219,7 @@ def written(words: Sequence[str], values: Sequence[Any] = ()) -> str:
     that is a word. "" for the heartbeat, which comes when it comes."""
     table = next((word for word in words if word in _TABLES), "")
     if words[0] != "UPDATE":
-        named = [str(values[2 if table == "releases" else 0])] if values else []
+        named = [str(values[_NAMED_BY.get(table, 0)])] if values else []
         return " ".join([words[0].lower(), table, *named])
     column = words[words.index("SET") + 1]
     if column == "renewed_at":

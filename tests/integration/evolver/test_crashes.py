@@ -66,6 +66,8 @@ def test_the_steps_are_all_there(steps: list[str]) -> None:
         "fsync adapters",
         "load adapter-0001",
         "rename .active_adapter.json.adapter-0001 to active_adapter.json",
+        "sql insert evaluations base",
+        "sql insert evaluations adapter-0001",
         "sql insert releases adapter-0001",
         "sql update cycles stage train",
         "commit of update cycles summary gate",
