@@ -12,7 +12,7 @@ from typing import Any
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from agent.messages import BASE
+from agent.messages import BASE, Message
 from agent.terminal import neutral
 from evolver import adapter_files
 from evolver.audit import read_judged, tried_makers
@@ -231,10 +231,7 @@ def judged_text(judged: Judged) -> str:
     trace, verdict = judged.trace, judged.verdict
     source = f"{trace.maker} {trace.id}{f', by {trace.made_by}' if trace.made_by else ''}"
     lines = [f"{'kept' if verdict.kept else f'dropped: {verdict.reason}'}  ({source})"]
-    lines += [
-        f"  before   {message.role}: {neutral(message.content or _json([call.raw for call in message.tool_calls]))}"
-        for message in trace.history
-    ]
+    lines += [f"  before   {message.role}: {neutral(message.content or _calls(message))}" for message in trace.history]
     lines.append(f"  request  {neutral(trace.request)}")
     for call, result in zip_longest(trace.calls, trace.results):
         name, arguments = (call.name, call.arguments) if call else ("", {})
@@ -314,6 +311,10 @@ _NAMES = {"exact": "exact call", "right_tool": "right tool", "no_call": "rightly
 
 def _rate(rate: Rate) -> str:
     return f"{rate.value:6.1%} ({rate.hits}/{rate.n}, {100 * rate.low:.0f}–{100 * rate.high:.0f})"
+
+
+def _calls(message: Message) -> str:
+    return ", ".join(f"{call.name} {_json(call.arguments)}" for call in message.tool_calls)
 
 
 def _json(value: Any) -> str:

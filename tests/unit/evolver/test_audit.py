@@ -14,7 +14,7 @@ from evolver.request_log import NAME, RequestLog, read_requests
 from evolver.show import cycle_details_text, judged_text, request_text
 from evolver.types import Judged, Verdict
 from evolver.vary import UNFIT
-from tests.fakes.evolution import trace
+from tests.fakes.evolution import trace, turn
 from tests.fakes.model_server import Says, serving
 from toolkit.errors import UserError
 
@@ -72,6 +72,18 @@ def test_another_seed_draws_others(folder: Path) -> None:
 def test_a_cycle_that_judged_nothing(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="cycle 3 has judged no trace"):
         audit(tmp_path / "0003", sample=5)
+
+
+def test_what_was_said_before_is_read_with_a_trace() -> None:
+    before = turn("add 1 and 2", ("add", {"a": 1}, 3), answer="It is 3.").messages
+    judged = Judged.of(trace("now add 4", "add", {"a": 4}, 7).model_copy(update={"history": before}))
+    assert judged_text(judged).splitlines()[1:6] == [
+        "  before   user: add 1 and 2",
+        '  before   assistant: add {"a": 1}',
+        "  before   tool: 3",
+        "  before   assistant: It is 3.",
+        "  request  now add 4",
+    ]
 
 
 def test_a_trace_as_a_person_reads_it(folder: Path) -> None:
