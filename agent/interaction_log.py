@@ -150,9 +150,12 @@ class InteractionLog:
 
     def called_bad(self, ids: Collection[str]) -> set[str]:
         """Those of these interactions of which the last word is that they were bad."""
-        query = "SELECT interaction_id, verdict FROM feedback WHERE interaction_id IN (SELECT value FROM json_each(?)) "
+        query = (
+            "SELECT interaction_id, verdict FROM feedback "
+            "WHERE interaction_id IN (SELECT value FROM json_each(?)) ORDER BY number"
+        )
         with self._db.transaction("BEGIN") as db:
-            last = dict(db.execute(f"{query} ORDER BY number", (json.dumps(sorted(ids)),)).fetchall())
+            last = dict(db.execute(query, (json.dumps(sorted(ids)),)).fetchall())
         return {identity for identity, verdict in last.items() if verdict == "bad"}
 
     def of_adapter(self, adapter: str, limit: int, *, since_id: str = "") -> list[Interaction]:

@@ -6,10 +6,9 @@ from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
 
-from evolver.dataset import COMPOSED
 from evolver.jsonl import read_lines
+from evolver.markers import COMPOSED, UNFIT_VARIANTS
 from evolver.types import Judged, Trace, Verdict
-from evolver.vary import UNFIT
 from toolkit.errors import UserError
 
 
@@ -37,7 +36,7 @@ def read_judged(cycle_folder: Path) -> list[Judged]:
         Judged(trace=traces[verdict.trace_id], verdict=verdict) for verdict in verdicts if verdict.trace_id in traces
     ]
     varied = read_lines(cycle_folder / "varied.jsonl", Trace, key=Judged.of)
-    later = (judged for name in (UNFIT, COMPOSED) for judged in read_lines(cycle_folder / name, Judged))
+    later = (judged for name in (UNFIT_VARIANTS, COMPOSED) for judged in read_lines(cycle_folder / name, Judged))
     return [*made, *varied, *later]
 
 

@@ -13,8 +13,8 @@ _SETTING = "base_model"
 
 
 def configured_sha256(config: Config, ledger: Ledger) -> str | None:
-    """The hash of the model that ``[agent.serving] model`` names (``model_sha256``); None while it is not
-    on disk: then nothing serves it."""
+    """The hash of the model that ``[agent.serving] model`` names (``model_sha256``); None while it is not on disk: then
+    nothing serves it."""
     model = config.agent.serving.model
     default = config.data_folder / "models" / default_model.NAME
     folder = default if model == "default" else Path(model).expanduser()

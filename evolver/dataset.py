@@ -19,13 +19,13 @@ from evolver.definitions import definition_rows
 from evolver.disguise import disguised, retold
 from evolver.jsonl import write_lines
 from evolver.loosen import loosened
+from evolver.markers import COMPOSED
 from evolver.rows import Row, call_row, declined_row, repaired_row, spoken_row
 from evolver.types import Composed, Dataset, Judged, Trace
 from toolkit.execute import Executor
 from toolkit.search import ToolIndex
 from toolkit.tool import Tool
 
-COMPOSED = "composed.jsonl"
 _NEAR = 10
 """The best so many tools for a request could have to do with it."""
 

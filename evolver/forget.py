@@ -56,7 +56,7 @@ def forget(data_folder: Path, ledger: Ledger, interaction_id: str) -> Forgotten:
     short = re.compile(_LINE.format(_as_json(said))) if 0 < len(said) < _TELLING else None
     for folder in cycle_folders(data_folder):
         removed = sum(_clean(file, interaction_id, telling) for file in _files(folder))
-        for prompts in folder.rglob(request_log.NAME):
+        for prompts in folder.rglob(request_log.NAME) if short else ():
             _clean(prompts, interaction_id, short)
         if removed:
             taught.append(f"adapter-{int(folder.name):04d}")

@@ -1,4 +1,5 @@
-"""A cycle's folder and its markers: a stage's value in a file of its own, there only when the stage is done."""
+"""A cycle's folder and its markers: a stage's value in a file of its own, there only when the stage is done. And what
+stages write there for people to read."""
 
 from pathlib import Path
 from typing import TypeVar
@@ -8,6 +9,7 @@ from pydantic import BaseModel, ValidationError
 from agent.serving.durable_file import flush
 
 V = TypeVar("V", bound=BaseModel)
+UNFIT_VARIANTS, COMPOSED = "varied_dropped.jsonl", "composed.jsonl"
 
 
 def cycle_folder(data_folder: Path, number: int) -> Path:

@@ -29,8 +29,8 @@ _SILENT_SECONDS = 60.0
 
 
 class ProgressBars:
-    """One bar per stage on stderr; called as a stage's progress. Without a terminal: a line when
-    a stage ends, and one each minute until then."""
+    """One bar per stage on stderr; called as a stage's progress. Without a terminal: a line when a stage ends,
+    and one each minute until then."""
 
     def __init__(self) -> None:
         console = Console(stderr=True)

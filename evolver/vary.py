@@ -23,13 +23,13 @@ from pydantic import JsonValue
 from evolver import checks, rerun, safety
 from evolver.config import VaryConfig
 from evolver.jsonl import write_lines
+from evolver.markers import UNFIT_VARIANTS
 from evolver.options import left_out, with_option
 from evolver.places import is_spoken, places, replaced, retold, said
 from evolver.text import normalised
 from evolver.types import Call, Judged, Trace, Varied
 from toolkit.execute import Executor
 
-UNFIT = "varied_dropped.jsonl"
 _TRIES = 4
 """Draws of other values for each variant that is wanted."""
 _FRESH = 0.5
@@ -55,8 +55,8 @@ def vary(
     it leaves out, which ask for that too. Values come from ``made``.
 
     ``earlier`` is what earlier cycles kept; ``held_out`` says whether a request stands in a suite; with
-    ``personal_data`` False that may be learned. What was dropped goes with its verdict to UNFIT beside ``file``. Raises
-    SandboxUnavailable.
+    ``personal_data`` False that may be learned. What was dropped goes with its verdict to a file beside that one.
+    Raises SandboxUnavailable.
     """
     chooser = random.Random(seed)
     pool = _values(made)
@@ -88,7 +88,7 @@ def vary(
                     break
         on_progress(done / len(sources), len(varied))
     write_lines(file, varied)
-    write_lines(file.with_name(UNFIT), unfit)
+    write_lines(file.with_name(UNFIT_VARIANTS), unfit)
     return Varied(file=file, traces=len(varied), dropped=dict(Counter(one.verdict.reason for one in unfit)))
 
 

@@ -7,13 +7,12 @@ from pathlib import Path
 import pytest
 
 from evolver.audit import audit, read_judged
-from evolver.dataset import COMPOSED
 from evolver.generate import Generator, Prompt
 from evolver.jsonl import append_lines
+from evolver.markers import COMPOSED, UNFIT_VARIANTS
 from evolver.request_log import NAME, RequestLog, read_requests
 from evolver.show import cycle_details_text, judged_text, request_text
 from evolver.types import Judged, Verdict
-from evolver.vary import UNFIT
 from tests.fakes.evolution import trace, turn
 from tests.fakes.model_server import Says, serving
 from toolkit.errors import UserError
@@ -52,7 +51,7 @@ def test_a_rare_reason_is_seen(folder: Path) -> None:
 def test_what_was_varied_and_composed_has_a_verdict_too(folder: Path) -> None:
     made = [trace(f"varied {n}", "add", {"a": n}, n) for n in range(4)]
     append_lines(folder / "varied.jsonl", made[:2])
-    append_lines(folder / UNFIT, [Judged.of(made[2], "result_changes")])
+    append_lines(folder / UNFIT_VARIANTS, [Judged.of(made[2], "result_changes")])
     append_lines(folder / COMPOSED, [Judged.of(made[3]), Judged.of(made[0], "held_out")])
     later = [(one.trace.request, one.verdict.reason) for one in read_judged(folder)][60:]
     assert later == [

@@ -13,10 +13,11 @@ from evolver.config import VaryConfig
 from evolver.duplicates import Accepted
 from evolver.flags import speaks_of_flag
 from evolver.jsonl import read_lines
+from evolver.markers import UNFIT_VARIANTS
 from evolver.places import places, plainly, said
 from evolver.text import SMALL_NUMBERS, states
 from evolver.types import Judged, Trace, Varied
-from evolver.vary import UNFIT, fresh, vary
+from evolver.vary import fresh, vary
 from tests.fakes import shop_tools
 from tests.fakes.evolution import trace
 from tests.fakes.sandbox import InProcessSandbox
@@ -79,7 +80,7 @@ def test_what_does_not_say_the_same_twice_is_no_lesson(tmp_path: Path) -> None:
     file = tmp_path / "varied.jsonl"
     found = vary(VaryConfig(per_value=2), [KEPT], MADE, Executor(shop_tools.registry(), Ticking()), file, seed=1)
     assert (found.traces, set(found.dropped)) == (0, {"result_changes"})
-    unfit = read_lines(tmp_path / UNFIT, Judged)
+    unfit = read_lines(tmp_path / UNFIT_VARIANTS, Judged)
     assert len(unfit) == found.dropped["result_changes"]
     assert {one.verdict.reason for one in unfit} == {"result_changes"}
     assert all("add the prices" in one.trace.request for one in unfit)
