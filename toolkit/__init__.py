@@ -1,1 +1,1 @@
-"""What a tool is, and running one safely."""
+"""Tools, and a sandbox that runs them safely."""

@@ -6,28 +6,34 @@ from typing import Annotated, Any
 
 import typer
 
-from toolkit.command import print_json, run_command
+from toolkit.command import ConfigOption, JsonOption, print_json, run_command
 from toolkit.errors import UserError
 
 app = typer.Typer(
-    help="Tools, and the sandbox that runs them.", no_args_is_help=True, add_completion=False, rich_markup_mode=None
+    help="List and call tools, and check the sandbox that runs them.",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
 )
-ConfigOption = Annotated[Path | None, typer.Option("--config", help="Path of config.toml.", show_default=False)]
-JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
 @app.command("list")
 def list_tools(
     config: ConfigOption = None,
     as_json: JsonOption = False,
-    left_out: Annotated[bool, typer.Option("--left-out", help="List what became no tool, and why.")] = False,
+    left_out: Annotated[
+        bool, typer.Option("--left-out", help="List functions that are not usable as tools, and the reasons.")
+    ] = False,
 ) -> None:
-    """List the tools: name, source, effect, parameters."""
+    """List the tools with source, effect and parameters."""
     from toolkit.config import Config, load_config
+    from toolkit.elapsed import Elapsed
     from toolkit.sources import load_tools
-    from toolkit.tool import neutral
+    from toolkit.tables import table_text
 
-    registry = load_tools(load_config(config, Config).toolkit)
+    loaded = load_config(config, Config).toolkit
+    with Elapsed("reading the tools"):
+        registry = load_tools(loaded)
     if left_out:
         _print_left_out(registry.left_out, as_json)
         return
@@ -39,23 +45,23 @@ def list_tools(
     if as_json:
         print_json([tool.model_dump(mode="json") for tool in tools])
         return
-    widths = [max((len(text) for text in column), default=0) for column in zip(*map(_row, tools), strict=True)]
-    for tool in tools:
-        cells = _row(tool)
-        line = "  ".join(cell.ljust(width) for cell, width in zip(cells, widths, strict=True)).rstrip()
-        typer.echo(neutral(line))
+    if tools:
+        typer.echo(table_text(("TOOL", "SOURCE", "EFFECT", "PARAMETERS"), map(_row, tools)))
 
 
 @app.command()
 def call(
-    name: Annotated[str, typer.Argument(help="The tool's name.")],
-    arguments: Annotated[str, typer.Argument(help="A JSON object.")] = "{}",
-    workspace: Annotated[Path | None, typer.Option(help="Folder that the tool sees as /workspace.")] = None,
+    name: Annotated[str, typer.Argument(metavar="NAME", help="Name of the tool.")],
+    arguments: Annotated[str, typer.Argument(metavar="JSON", help="Arguments as a JSON object.")] = "{}",
+    workspace: Annotated[
+        Path | None, typer.Option(metavar="FOLDER", help="Folder that the tool sees as /workspace.")
+    ] = None,
     config: ConfigOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Call one tool in the sandbox; exit code 1 when the call fails."""
+    """Call a tool in the sandbox. Exit with 1 when the call fails."""
     from toolkit.config import Config, load_config
+    from toolkit.elapsed import Elapsed
     from toolkit.execute import open_executor
     from toolkit.tool import ToolCall, neutral, render_result
 
@@ -65,8 +71,9 @@ def call(
         raise UserError(f"the arguments are no JSON: {error}; write an object such as '{{\"value\": 3}}'") from None
     if not isinstance(parsed, dict):
         raise UserError("the arguments must be a JSON object; write for example '{\"value\": 3}'")
-    with open_executor(load_config(config, Config).toolkit) as executor:
+    with Elapsed("calling the tool") as elapsed, open_executor(load_config(config, Config).toolkit) as executor:
         if executor.registry.get(name) is None:
+            elapsed.wipe()
             _show_lost_servers(executor.registry)
             raise UserError(f"there is no tool named {neutral(name)}; see `toolkit list`")
         result = executor.execute(ToolCall(id="call", name=name, arguments=parsed), workspace=workspace)
@@ -80,15 +87,28 @@ def call(
 
 @app.command()
 def check(config: ConfigOption = None, as_json: JsonOption = False) -> None:
-    """Try to escape from the sandbox, and say how each attempt ended; exit code 1 when one succeeds."""
+    """Attempt to escape from the sandbox and report each attempt. Exit with 1 when one succeeds."""
     from toolkit.config import Config, load_config
+    from toolkit.elapsed import Elapsed
+
+    with Elapsed("trying to escape"):
+        report = _attempts(load_config(config, Config).toolkit)
+    if as_json:
+        print_json(report)
+    else:
+        _print_check(report)
+    if not all(each["held"] for each in report["attempts"]):
+        raise typer.Exit(1)
+
+
+def _attempts(loaded: Any) -> dict[str, Any]:
+    """Try to escape from each sandbox, and return what came of it."""
     from toolkit.modules import open_modules
-    from toolkit.sandbox import open_sandbox
     from toolkit.sandbox.kernel import landlock_version
     from toolkit.sandbox.made_code import made_code_limits
+    from toolkit.sandbox.opening import open_sandbox
     from toolkit.sandbox.self_check import attempt_all
 
-    loaded = load_config(config, Config).toolkit
     with open_sandbox(loaded.sandbox, check=False) as sandbox:
         found = [("tools", each) for each in attempt_all(sandbox)]
         groups = sandbox.groups.note
@@ -97,7 +117,7 @@ def check(config: ConfigOption = None, as_json: JsonOption = False) -> None:
             found += [("modules", each) for each in attempt_all(sandbox)]
     with open_sandbox(made_code_limits(loaded.sandbox), check=False, strict=True) as sandbox:
         found += [("model-made", each) for each in attempt_all(sandbox)]
-    report = {
+    return {
         "attempts": [
             {"code": code, "attempt": each.attempt, "held": each.held, "outcome": each.outcome} for code, each in found
         ],
@@ -105,16 +125,11 @@ def check(config: ConfigOption = None, as_json: JsonOption = False) -> None:
         "control_groups": groups,
         "servers": _servers(loaded) if loaded.mcp else [],
     }
-    if as_json:
-        print_json(report)
-    else:
-        _print_check(report)
-    if not all(each.held for _, each in found):
-        raise typer.Exit(1)
 
 
 def _print_check(report: dict[str, Any]) -> None:
-    """The attempts on stdout; how the rest stands is a diagnostic, for a server that is down is no hole."""
+    """Print the attempts on stdout and the rest on stderr: a server that is down is no hole."""
+    from toolkit.tables import table_text
     from toolkit.tool import neutral
 
     landlock = f"version {report['landlock']}" if report["landlock"] else "this kernel has none"
@@ -123,15 +138,17 @@ def _print_check(report: dict[str, Any]) -> None:
     for server in report["servers"]:
         stands = server["reason"] or f"{server['tools']} tools, {server['left_out']} left out"
         typer.echo(neutral(f"{server['source']}: {stands}"), err=True)
-    for each in report["attempts"]:
-        held = "held" if each["held"] else "ESCAPED"
-        typer.echo(neutral(f"{held:8}{each['code']:12}{each['attempt']}: {each['outcome']}"))
+    rows = [
+        ("held" if each["held"] else "ESCAPED", each["code"], each["attempt"], each["outcome"])
+        for each in report["attempts"]
+    ]
+    typer.echo(table_text(("RESULT", "CODE", "ATTEMPT", "OUTCOME"), rows))
     held = sum(each["held"] for each in report["attempts"])
     typer.echo(f"{held} of {len(report['attempts'])} attempts held", err=True)
 
 
 def _servers(config: Any) -> list[dict[str, Any]]:
-    """How each MCP server stands; ``reason`` is why one cannot be used, or ""."""
+    """Return the state of each MCP server; ``reason`` says why one cannot be used, or ""."""
     from toolkit.registry import ToolRegistry
     from toolkit.sources import open_servers
 

@@ -1,19 +1,51 @@
-"""What the three commands share: how they print JSON, and how they end."""
+"""Parts of the three commands: shared options, JSON output, shell completion, and exit codes."""
 
 import errno
 import json
+import os
 import sys
 from collections.abc import Callable
-from typing import Any
+from pathlib import Path
+from typing import Annotated, Any
 
 import typer
 
 from toolkit.errors import SandboxUnavailable, UserError
 
+ConfigOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--config", metavar="PATH", help="Path of the configuration. [default: config.toml]", show_default=False
+    ),
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+
+COMMANDS = ("agent", "evolver", "toolkit")
+
 
 def print_json(value: Any) -> None:
-    """``value`` on stdout, in ASCII: text from outside may hold what steers a terminal."""
+    """Print ``value`` on stdout, in ASCII: text from outside may hold what steers a terminal."""
     typer.echo(json.dumps(value, indent=2, ensure_ascii=True))
+
+
+def check_state(ok: bool, warning: bool) -> str:
+    """Return the word for a finding in a list of checks."""
+    return "PROBLEM" if not ok else "WARNING" if warning else "ok"
+
+
+def completion_script(shell: str) -> str:
+    """Return the lines with which ``shell`` (bash, zsh or fish) completes the three commands."""
+    from typer.completion import get_completion_script  # pyright: ignore[reportPrivateImportUsage]
+
+    scripts = [
+        get_completion_script(prog_name=name, complete_var=_completion_variable(name), shell=shell) for name in COMMANDS
+    ]
+    return "\n".join(scripts)
+
+
+def _completion_variable(name: str) -> str:
+    """Return the environment variable by which a shell asks the command ``name`` for completions."""
+    return f"_{name.upper()}_COMPLETE"
 
 
 def run_command(app: Callable[[], object], name: str, *, also_users: tuple[type[Exception], ...] = ()) -> None:
@@ -22,6 +54,10 @@ def run_command(app: Callable[[], object], name: str, *, also_users: tuple[type[
 
     ``also_users``: errors of the command's own that are for the user to mend.
     """
+    if _completion_variable(name) in os.environ:
+        from typer.completion import completion_init  # pyright: ignore[reportPrivateImportUsage]
+
+        completion_init()  # the forms in which the shells of completion_script read completions
     try:
         app()
     except (UserError, *also_users) as error:

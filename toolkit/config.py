@@ -22,6 +22,7 @@ from pydantic import (
 from pydantic_core import PydanticCustomError
 
 from toolkit.errors import ConfigError
+from toolkit.frozen import Frozen
 
 DEFAULT_PATH = Path("config.toml")
 APPROVED_FOLDER = "approved_tools"
@@ -34,10 +35,10 @@ _KINDS: dict[Any, tuple[tuple[type, ...], str]] = {
 """Of TOML: what pydantic would make of a text or of true is not what the file says."""
 
 
-class Section(BaseModel):
+class Section(Frozen):
     """A table of config.toml."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True)
+    model_config = ConfigDict(validate_default=True)
 
     @field_validator("*", mode="before")
     @classmethod
@@ -50,22 +51,26 @@ class Section(BaseModel):
 
 
 class MadeCodeConfig(Section):
-    """``[toolkit.sandbox.made_code]``: the limits of one call of code that a model wrote."""
+    """``[toolkit.sandbox.made_code]``: limits of one call of code that the model wrote."""
 
-    timeout_seconds: Annotated[float, Field(gt=0, le=60)] = 2.0
-    memory_mib: Annotated[int, Field(ge=32, le=4096)] = 128
-    output_kib: Annotated[int, Field(ge=1, le=1024)] = 16
-    workers: Annotated[int, Field(ge=0, le=256, description="0: one per core")] = 0
+    timeout_seconds: Annotated[float, Field(gt=0, le=60, description="Time limit.")] = 2.0
+    memory_mib: Annotated[int, Field(ge=32, le=4096, description="Address space.")] = 128
+    output_kib: Annotated[
+        int, Field(ge=1, le=1024, description="Size of stdout, of stderr and of the result, each.")
+    ] = 16
+    workers: Annotated[int, Field(ge=0, le=256, description="Worker processes kept warm. 0: one per core.")] = 0
 
 
 class SandboxConfig(Section):
-    """``[toolkit.sandbox]``: the limits of one tool call."""
+    """``[toolkit.sandbox]``: limits of one tool call."""
 
-    timeout_seconds: Annotated[float, Field(gt=0, le=300)] = 5.0
-    memory_mib: Annotated[int, Field(ge=32, le=16384)] = 256
-    workspace_mib: Annotated[int, Field(ge=1, le=1024)] = 16
-    output_kib: Annotated[int, Field(ge=1, le=16384)] = 64
-    workers: Annotated[int, Field(ge=0, le=256, description="0: one per core")] = 0
+    timeout_seconds: Annotated[float, Field(gt=0, le=300, description="Time limit.")] = 5.0
+    memory_mib: Annotated[int, Field(ge=32, le=16384, description="Address space.")] = 256
+    workspace_mib: Annotated[int, Field(ge=1, le=1024, description="Scratch space for files.")] = 16
+    output_kib: Annotated[
+        int, Field(ge=1, le=16384, description="Size of stdout, of stderr and of the result, each.")
+    ] = 64
+    workers: Annotated[int, Field(ge=0, le=256, description="Worker processes kept warm. 0: one per core.")] = 0
     made_code: MadeCodeConfig = MadeCodeConfig()
 
 
@@ -79,16 +84,20 @@ PathFromConfig = Annotated[Path, AfterValidator(_beside_config)]
 
 
 class ToolsConfig(Section):
-    """``[toolkit.tools]``: which tools there are."""
+    """``[toolkit.tools]``: sources of tools."""
 
-    builtin: bool = True
-    modules: tuple[str, ...] = ()
-    """Modules with ``@tool`` functions: in ``folder``, or installed."""
-    folder: PathFromConfig = Path()
-    python_modules: tuple[str, ...] = ()
-    """Modules whose functions become tools, for example ``math``."""
+    builtin: Annotated[bool, Field(description="Tools that come with the product.")] = True
+    modules: Annotated[
+        tuple[str, ...],
+        Field(description='Your modules with `@tool` functions, in `folder` or installed. Example: `["my_tools"]`.'),
+    ] = ()
+    folder: Annotated[PathFromConfig, Field(description="Folder of your modules, relative to config.toml.")] = Path()
+    python_modules: Annotated[
+        tuple[str, ...],
+        Field(description='Importable modules of which every function becomes a tool. Example: `["math"]`.'),
+    ] = ()
     approved: Annotated[Path | None, Field(exclude=True)] = None
-    """No key of the file: where the approved tools that a model made are. load_config says it."""
+    """Folder of approved tools that the model wrote. load_config sets it; it is no key of the file."""
 
     @field_validator("modules", "python_modules")
     @classmethod
@@ -100,20 +109,29 @@ class ToolsConfig(Section):
 
 
 class McpServerConfig(Section):
-    """``[toolkit.mcp.NAME]``: an MCP server, started here (``command``) or reached over HTTP (``url``)."""
+    """``[toolkit.mcp.NAME]``: one MCP server, started in a sandbox (`command`) or reached over HTTP (`url`)."""
 
-    command: tuple[str, ...] = ()
-    """Program and arguments; runs in a sandbox of its own. ``python`` is the interpreter of this installation."""
-    url: str = ""
-    """Address of a streamable HTTP endpoint."""
-    network: bool = False
-    """Whether a started server may use the network."""
-    bind: tuple[PathFromConfig, ...] = ()
-    """Folders and files of this machine that a started server may read."""
-    environment: tuple[str, ...] = ()
-    """Names of environment variables that a started server gets."""
-    timeout_seconds: Annotated[float, Field(gt=0, le=600)] = 30.0
-    max_tools: Annotated[int, Field(ge=1, le=10_000)] = 200
+    command: Annotated[
+        tuple[str, ...],
+        Field(
+            description="Program and arguments of a started server. `python` is the interpreter of this installation."
+        ),
+    ] = ()
+    url: Annotated[str, Field(description="Address of a streamable HTTP endpoint.")] = ""
+    network: Annotated[bool, Field(description="Network access of a started server.")] = False
+    bind: Annotated[
+        tuple[PathFromConfig, ...],
+        Field(description="Folders and files that a started server may read, relative to config.toml."),
+    ] = ()
+    environment: Annotated[
+        tuple[str, ...], Field(description="Names of the environment variables passed to a started server.")
+    ] = ()
+    timeout_seconds: Annotated[
+        float, Field(gt=0, le=600, description="Time limit of start, listing and each call.")
+    ] = 30.0
+    max_tools: Annotated[
+        int, Field(ge=1, le=10_000, description="Tools taken from the server. The rest is left out.")
+    ] = 200
 
     @model_validator(mode="after")
     def _one_way_to_reach_it(self) -> "McpServerConfig":
@@ -125,20 +143,22 @@ class McpServerConfig(Section):
 
 
 class ToolkitConfig(Section):
-    """``[toolkit]``."""
+    """``[toolkit]``: tools and the sandbox."""
 
     sandbox: SandboxConfig = SandboxConfig()
     tools: ToolsConfig = ToolsConfig()
-    mcp: dict[Annotated[str, Field(pattern="^[a-z][a-z0-9_]{0,30}$")], McpServerConfig] = {}
+    mcp: dict[Annotated[str, Field(pattern="^[a-z][a-z0-9_]{0,30}$")], McpServerConfig] = Field(default_factory=dict)
 
 
 class Config(Section):
     """config.toml as the ``toolkit`` command reads it; ``agent`` and ``evolver`` check their own tables."""
 
-    data_folder: Path = Path("data")
+    data_folder: Annotated[
+        Path, Field(description="Folder of logs, databases, models and adapters, relative to config.toml.")
+    ] = Path("data")
     toolkit: ToolkitConfig = ToolkitConfig()
-    agent: dict[str, Any] = {}
-    evolver: dict[str, Any] = {}
+    agent: dict[str, Any] = Field(default_factory=dict)
+    evolver: dict[str, Any] = Field(default_factory=dict)
 
 
 C = TypeVar("C", bound=Section)
@@ -169,7 +189,7 @@ def load_config(path: Path | None, model: type[C]) -> C:
     try:
         return model.model_validate(values, context={"folder": path.resolve().parent})
     except ValidationError as error:
-        raise ConfigError(f"{path}: {_first_problem(error, model)}") from None
+        raise ConfigError(f"{path}: {first_problem(error, model)}") from None
 
 
 def _say_where_approved_tools_are(path: Path, values: dict[str, Any]) -> None:
@@ -182,7 +202,8 @@ def _say_where_approved_tools_are(path: Path, values: dict[str, Any]) -> None:
         tools["approved"] = str(Path(values["data_folder"]) / APPROVED_FOLDER)
 
 
-def _first_problem(error: ValidationError, model: type[BaseModel]) -> str:
+def first_problem(error: ValidationError, model: type[BaseModel]) -> str:
+    """Return what is wrong with a configuration, the worst first, in one clause that names the key."""
     problems = error.errors()
     # A key that is spelt wrongly is the cause where another one is missing.
     first = next((problem for problem in problems if problem["type"] == "extra_forbidden"), problems[0])

@@ -12,7 +12,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 
 class Effect(StrEnum):
-    """What calling the tool does to the world; decides what the evolver may execute."""
+    """Effect of a call on the world; it decides what the evolver may execute."""
 
     PURE = "pure"
     """Same arguments, same result, nothing changed."""
@@ -23,8 +23,18 @@ class Effect(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class Known:
+    """Mark in ``Annotated[str, Known(...)]``: texts or numbers that a parameter can be given in a fresh workspace.
+
+    Others may be right too, once there are more records. The model is not told of them.
+    """
+
+    values: tuple[str | int, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Declaration:
-    """What ``@tool`` leaves on a function, as ``__tool__``."""
+    """Mark that ``@tool`` leaves on a function, as ``__tool__``."""
 
     effect: Effect
     sandbox_state: bool
@@ -52,6 +62,6 @@ def tool(function: F | None = None, /, *, effect: str = "writes", sandbox_state:
 
 
 def declaration_of(function: object) -> Declaration | None:
-    """What ``@tool`` left on ``function``; None where it was not marked."""
+    """Return the mark of ``@tool`` on ``function``; None where it has none."""
     found = getattr(function, "__tool__", None)
     return found if isinstance(found, Declaration) else None

@@ -1,19 +1,20 @@
-"""From a typed function to the JSON schema that the model reads."""
+"""JSON schemas for typed functions, as the model reads them."""
 
 import inspect
-import re
+import math
 from collections.abc import Callable
 from types import ModuleType
-from typing import Any, get_type_hints
+from typing import Any, get_args, get_type_hints
 
+import docstring_parser
 from pydantic import JsonValue, TypeAdapter
 from pydantic.errors import PydanticUserError
 
-from toolkit.declare import Declaration, Effect, declaration_of
+from toolkit.declare import Declaration, Effect, Known, declaration_of
+from toolkit.schemas import BadSchema, resolved
 from toolkit.tool import Tool
 
-_SECTION = re.compile(r"^(args|arguments|parameters|returns|raises|yields|examples?|notes?):\s*$", re.IGNORECASE)
-_ENTRY = re.compile(r"^\s*\*{0,2}(\w+)(?:\s*\([^)]*\))?\s*:\s+(\S.*)$")
+_DROPPED = frozenset(("title", "discriminator"))
 _EMPTY = inspect.Parameter.empty
 
 
@@ -22,10 +23,11 @@ class NotDescribable(ValueError):
 
 
 def describe(function: Callable[..., Any], *, source: str = "builtin", name: str | None = None) -> Tool:
-    """The Tool for a typed function: schema from the type hints, texts from the docstring.
+    """Return the Tool for a typed function: schema from the type hints, texts from the docstring.
 
-    The description is the docstring's first paragraph; parameters are described under ``Args:``. Without ``@tool``
-    the effect is ``writes``. Raises NotDescribable for ``*args``, untyped parameters and types without a schema.
+    The description is the docstring's first paragraph. Parameters are described in the style of Google (``Args:``),
+    NumPy, Sphinx (``:param name:``) or Epytext. Without ``@tool`` the effect is
+    ``writes``. Raises NotDescribable for ``*args``, untyped parameters and types without a schema.
     """
     declared = declaration_of(function) or Declaration(effect=Effect.WRITES, sandbox_state=False)
     text, explained = _read_docstring(inspect.getdoc(function) or "")
@@ -38,11 +40,12 @@ def describe(function: Callable[..., Any], *, source: str = "builtin", name: str
         source=source,
         module=function.__module__,
         function=function.__qualname__,
+        known=_known(function),
     )
 
 
 def tools_of(module: ModuleType, *, source: str) -> list[Tool]:
-    """The functions that ``module`` itself defines and marks with ``@tool``."""
+    """Return the functions that ``module`` itself defines and marks with ``@tool``."""
     functions = [
         function
         for _, function in inspect.getmembers(module, inspect.isfunction)
@@ -64,6 +67,11 @@ def _parameters(function: Callable[..., Any], explained: dict[str, str]) -> dict
         field = schema_of(hints[parameter.name], f"{function.__name__}: parameter {parameter.name}")
         if parameter.default is _EMPTY:
             required.append(parameter.name)
+        elif isinstance(parameter.default, float) and not math.isfinite(parameter.default):
+            raise NotDescribable(
+                f"{function.__name__}: parameter {parameter.name} has the default {parameter.default}, which is no "
+                "JSON number; use None"
+            )
         elif parameter.default is not None:
             field["default"] = parameter.default
         if parameter.name in explained:
@@ -72,62 +80,49 @@ def _parameters(function: Callable[..., Any], explained: dict[str, str]) -> dict
     return {"type": "object", "properties": properties, "required": required, "additionalProperties": False}
 
 
+def _known(function: Callable[..., Any]) -> dict[str, tuple[str | int, ...]]:
+    hints = get_type_hints(function, include_extras=True)
+    found = {name: _marked(hint) for name, hint in hints.items() if name != "return"}
+    return {name: values for name, values in found.items() if values}
+
+
+def _marked(annotation: Any) -> tuple[str | int, ...]:
+    """Values of the mark Known in ``annotation``, however deep: ``list[Annotated[str, Known(...)]] | None``."""
+    if isinstance(annotation, Known):
+        return annotation.values
+    return next((values for part in get_args(annotation) if (values := _marked(part))), ())
+
+
 def schema_of(annotation: Any, where: str) -> dict[str, Any]:
-    """The JSON schema of a type hint, without titles and references. Raises NotDescribable, naming ``where``."""
+    """Return the JSON schema of a type hint, without titles and references. Raises NotDescribable, naming ``where``.
+
+    A type that contains itself is described once; inside, it is any object.
+    """
     try:
         schema = TypeAdapter(annotation).json_schema()
     except (PydanticUserError, TypeError) as error:
         raise NotDescribable(f"{where} has a type without a JSON schema: {annotation!r}") from error
-    definitions = schema.pop("$defs", {})
-    return _flat(schema, definitions, depth=0, where=where)
-
-
-def _flat(node: Any, definitions: dict[str, Any], *, depth: int, where: str) -> Any:
-    if depth > 16:
-        raise NotDescribable(f"{where} has a type that contains itself; use a plain dict")
-    if isinstance(node, list):
-        return [_flat(item, definitions, depth=depth + 1, where=where) for item in node]
-    if not isinstance(node, dict):
-        return node
-    if "$ref" in node:
-        target = definitions[node["$ref"].rsplit("/", 1)[-1]]
-        node = {**target, **{key: value for key, value in node.items() if key != "$ref"}}
-    flat = {}
-    for key, value in node.items():
-        if key == "title" and isinstance(value, str):
-            continue
-        if key == "properties":
-            flat[key] = {name: _flat(field, definitions, depth=depth + 1, where=where) for name, field in value.items()}
-        elif key in ("default", "const", "enum", "examples"):
-            flat[key] = value
-        else:
-            flat[key] = _flat(value, definitions, depth=depth + 1, where=where)
-    return flat
+    try:
+        return resolved(schema, dropped=_DROPPED)
+    except BadSchema as error:
+        raise NotDescribable(f"{where} has a type whose schema {error}") from error
 
 
 def _read_docstring(text: str) -> tuple[str, dict[str, str]]:
-    """First paragraph, and what is said of each parameter (``Args:`` section, or lines ``name: text``)."""
-    lines = text.splitlines()
-    paragraph: list[str] = []
-    explained: dict[str, str] = {}
-    current, in_arguments = "", False
-    for line in lines:
-        section = _SECTION.match(line.strip())
-        if section:
-            in_arguments, current = section[1].lower() in ("args", "arguments", "parameters"), ""
-            continue
-        entry = _ENTRY.match(line) if in_arguments else None
-        if entry and _indent(line) <= 4:
-            current = entry[1]
-            explained[current] = entry[2].strip()
-        elif in_arguments and current and line.strip():
-            explained[current] += " " + line.strip()
-    for line in lines:
-        if not line.strip() or _SECTION.match(line.strip()):
-            break
-        paragraph.append(line.strip())
-    return " ".join(paragraph), explained
+    """Return the first paragraph, and what is said of each parameter, in Google's, NumPy's, Sphinx' or Epytext's style.
+
+    Of a docstring that is in none of these, the first paragraph counts.
+    """
+    try:
+        parsed = docstring_parser.parse(text)
+    except docstring_parser.ParseError:
+        return _one_line(text.split("\n\n", maxsplit=1)[0]), {}
+    paragraph = parsed.short_description or ""
+    if parsed.long_description and not parsed.blank_after_short_description:
+        paragraph += "\n" + parsed.long_description.split("\n\n")[0]
+    explained = {found.arg_name.lstrip("*"): _one_line(found.description or "") for found in parsed.params}
+    return _one_line(paragraph), {name: words for name, words in explained.items() if words}
 
 
-def _indent(line: str) -> int:
-    return len(line) - len(line.lstrip())
+def _one_line(text: str) -> str:
+    return " ".join(text.split())

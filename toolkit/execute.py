@@ -11,9 +11,10 @@ from toolkit.errors import ConfigError, SandboxUnavailable
 from toolkit.made import APPROVED, MadeCode, MadeTool, read_approved
 from toolkit.modules import CALLER, open_modules
 from toolkit.registry import ToolRegistry
-from toolkit.sandbox import CodeRunner, ExecResult, Runner, Sandbox, open_sandbox
+from toolkit.sandbox import ExecResult, Invocation, Runner, Sandbox
 from toolkit.sandbox.insistent import Insistent
 from toolkit.sandbox.made_code import ModelMadePool
+from toolkit.sandbox.opening import open_sandbox
 from toolkit.sources import builtin_modules, load_local_tools, open_servers
 from toolkit.tool import Tool, ToolCall, ToolError, ToolErrorKind, ToolResult
 
@@ -29,7 +30,7 @@ class Executor:
         registry: ToolRegistry,
         sandbox: Sandbox,
         others: Mapping[str, Runner] | None = None,
-        made_code: CodeRunner | None = None,
+        made_code: Runner | None = None,
         *,
         allows: Callable[[Tool], bool] = lambda tool: True,
     ) -> None:
@@ -44,7 +45,7 @@ class Executor:
         self._validators: dict[str, Any] = {}
 
     def also(self, made: Iterable[MadeTool], kind: str) -> "Executor":
-        """An executor of these tools and of ``made``, whose source will be of ``kind``; closed with this one.
+        """Return an executor of these tools and of ``made``, whose source will be of ``kind``; closed with this one.
 
         A made tool whose name is taken is left out.
         """
@@ -57,7 +58,8 @@ class Executor:
         return Executor(registry, self._sandbox, others, self.made_code, allows=self.allows)
 
     def execute(self, call: ToolCall, *, workspace: Path | None = None) -> ToolResult:
-        """Never raises for anything that a call can cause; SandboxUnavailable where isolation is broken."""
+        """Run a call and return its result; raise nothing that a call can cause, but SandboxUnavailable where isolation
+        is broken."""
         started = time.monotonic()
         tool = self.registry.get(call.name)
         if tool is None:
@@ -80,19 +82,18 @@ class Executor:
         ``timeout_seconds`` replaces the configured deadline. Raises as ``execute`` does.
         """
         call = ToolCall(id="made", name=function, arguments=dict(arguments))
-        return _to_tool_result(
-            call, self.made_code.run_source(source, function, arguments, timeout_seconds=timeout_seconds)
-        )
+        invocation = Invocation.of_source(source, function, arguments, timeout_seconds=timeout_seconds)
+        return _to_tool_result(call, self.made_code.run(invocation))
 
     def _run(self, tool: Tool, arguments: dict[str, Any], workspace: Path | None) -> ExecResult:
         sandbox = self._others.get(tool.source.partition(":")[0], self._sandbox)
         if tool.binding is None:
-            return sandbox.run(tool.module, tool.function, arguments, workspace=workspace)
+            return sandbox.run(Invocation(tool.module, tool.function, arguments, workspace=workspace))
         bound = {"module": tool.module, "function": tool.function, "binding": tool.binding, "arguments": arguments}
-        return sandbox.run(CALLER, "call", bound, workspace=workspace)
+        return sandbox.run(Invocation(CALLER, "call", bound, workspace=workspace))
 
     def problem(self, tool: Tool, arguments: dict[str, Any]) -> str | None:
-        """What is wrong with ``arguments`` and how to mend it; None when they fit the schema."""
+        """Return the problem with ``arguments`` and its fix; None when they fit the schema."""
         from jsonschema import Draft202012Validator
         from jsonschema.exceptions import best_match
 
@@ -114,7 +115,7 @@ class Executor:
 def open_executor(
     config: ToolkitConfig, *, allows: Callable[[Tool], bool] = lambda tool: True, insist: bool = False
 ) -> Iterator[Executor]:
-    """The executor that ``config`` describes: its tools, in checked sandboxes. Raises as those two do.
+    """Open the executor that ``config`` describes: its tools, in checked sandboxes. Raises as those two do.
 
     ``insist`` is for callers to whom each result is a verdict: one of the kind LOST then says that the call ends its
     worker each time, and a broken sandbox raises SandboxUnavailable (toolkit.sandbox.insistent).
@@ -140,8 +141,8 @@ def open_executor(
         yield Executor(registry, sandbox, others, made_code, allows=allows)
 
 
-class _NoMadeCode(CodeRunner):
-    def run_source(self, *_: Any, **__: Any) -> ExecResult:
+class _NoMadeCode(Runner):
+    def run(self, invocation: Invocation) -> ExecResult:
         raise SandboxUnavailable("there is no pool for code that a model wrote; open the executor with one")
 
     def close(self) -> None:

@@ -14,7 +14,7 @@ from typing import Any
 from toolkit import stubs
 from toolkit.declare import Effect
 from toolkit.describing import NotDescribable, describe, tools_of
-from toolkit.names import BadName, normalised
+from toolkit.names import BadName, fitted
 
 PURE = frozenset(
     (
@@ -49,13 +49,13 @@ _Binding = list[list[str]]
 
 
 def marked(module: str) -> list[dict[str, Any]]:
-    """The tools that ``module`` marks with ``@tool``. Raises NotDescribable."""
+    """Return the tools that ``module`` marks with ``@tool``. Raises NotDescribable."""
     tools = tools_of(importlib.import_module(module), source=f"module:{module}")
     return [tool.model_dump(mode="json") for tool in tools]
 
 
 def offered(module: str) -> dict[str, Any]:
-    """``{"tools": [...], "left_out": [[name, reason], ...]}`` for the public functions of ``module``."""
+    """Return ``{"tools": [...], "left_out": [[name, reason], ...]}`` for the public functions of ``module``."""
     found = importlib.import_module(module)
     tools: list[dict[str, Any]] = []
     left_out: list[list[str]] = []
@@ -87,7 +87,7 @@ def _functions(module: ModuleType) -> list[tuple[str, Any]]:
 
 
 def _tool(module: ModuleType, name: str, function: Any) -> dict[str, Any]:
-    label = normalised(*_words(module.__name__, name))
+    label = fitted(*_words(module.__name__, name))
     binding: _Binding
     properties: dict[str, Any]
     try:

@@ -7,7 +7,8 @@ from contextlib import contextmanager
 
 @contextmanager
 def absent(*names: str) -> Iterator[None]:
-    """Imports in the block find none of these modules, as if they were not installed, unless they are in use already.
+    """Let imports in the block find none of these modules, as if they were not installed, unless they are in use
+    already.
 
     For what a library only offers where it can be imported, and what takes longer to import than a command may take.
     Use it at the top of a module: other threads would not find them either.

@@ -6,24 +6,23 @@
 import hashlib
 import json
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
-from pydantic import BaseModel, ConfigDict, JsonValue
+from pydantic import JsonValue
 
 from toolkit.errors import ConfigError
-from toolkit.sandbox import CodeRunner, ExecResult, Runner, Status
+from toolkit.frozen import Frozen
+from toolkit.sandbox import ExecResult, Invocation, Runner, Status
 from toolkit.tool import Effect, Tool
 
 APPROVED = "made"
 """The kind of source of approved tools, ``made:SHA``."""
 
 
-class MadeTool(BaseModel):
+class MadeTool(Frozen):
     """A tool with the ``source`` of its function, whose name is the tool's. ``parameters`` as in Tool."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     name: str
     description: str
@@ -32,11 +31,11 @@ class MadeTool(BaseModel):
 
     @property
     def sha256(self) -> str:
-        """Of all that a person approves: another description or another code is another tool."""
+        """Hash of all that a person approves: another description or another code is another tool."""
         return hashlib.sha256(json.dumps(self.model_dump(), sort_keys=True).encode()).hexdigest()
 
     def tool(self, kind: str = APPROVED) -> Tool:
-        """As the model sees it. Pure: in its sandbox, it has nothing to change."""
+        """Return the tool as the model sees it. It is pure: its sandbox has nothing to change."""
         return Tool(
             name=self.name,
             description=self.description,
@@ -50,31 +49,24 @@ class MadeTool(BaseModel):
 class MadeCode(Runner):
     """Runs the functions of ``tools``, each from its source, in ``pool``, which is the caller's to close."""
 
-    def __init__(self, tools: Iterable[MadeTool], pool: CodeRunner) -> None:
+    def __init__(self, tools: Iterable[MadeTool], pool: Runner) -> None:
         self._sources = {tool.name: tool.source for tool in tools}
         self._pool = pool
 
-    def run(
-        self,
-        module: str,
-        function: str,
-        arguments: Mapping[str, Any],
-        *,
-        workspace: Path | None = None,
-        timeout_seconds: float | None = None,
-    ) -> ExecResult:
-        """See Runner. ``module`` and ``workspace`` mean nothing here: made tools have neither."""
-        source = self._sources.get(function)
+    def run(self, invocation: Invocation) -> ExecResult:
+        """Run a call as Runner says. ``module`` and ``workspace`` mean nothing here: made tools have neither."""
+        source = self._sources.get(invocation.function)
         if source is None:
-            return ExecResult(Status.TOOL_FAILED, error_type="LookupError", message=f"there is no code for {function}")
-        return self._pool.run_source(source, function, arguments, timeout_seconds=timeout_seconds)
+            missing = f"there is no code for {invocation.function}"
+            return ExecResult(Status.TOOL_FAILED, error_type="LookupError", message=missing)
+        return self._pool.run(replace(invocation, source=source, workspace=None))
 
     def close(self) -> None:
-        """The pool is the caller's."""
+        """Leave the pool open: it is the caller's."""
 
 
 def read_approved(folder: Path | None) -> list[MadeTool]:
-    """The approved tools, by name. Raises ConfigError for a file that is none, or not what was approved."""
+    """Return the approved tools, by name. Raises ConfigError for a file that is none, or not what was approved."""
     found = []
     for path in sorted(folder.glob("*.json")) if folder is not None and folder.is_dir() else ():
         try:

@@ -8,7 +8,8 @@ from pydantic import ValidationError
 from toolkit.config import SandboxConfig, ToolkitConfig
 from toolkit.errors import ConfigError
 from toolkit.registry import LeftOut, ToolRegistry
-from toolkit.sandbox import Sandbox, open_sandbox
+from toolkit.sandbox import Invocation, Sandbox
+from toolkit.sandbox.opening import open_sandbox
 from toolkit.tool import Tool
 
 if TYPE_CHECKING:
@@ -39,18 +40,17 @@ def add_modules(registry: ToolRegistry, config: ToolkitConfig) -> None:
         for module in python_modules:
             found = _inspect(sandbox, "offered", module)
             registry.left_out += [LeftOut(f"python:{module}", name, reason) for name, reason in found["left_out"]]
-            for tool in _tools(found["tools"], module):
-                registry.add_usable(tool)
+            registry.add_usable(_tools(found["tools"], module))
 
 
 def open_modules(config: ToolkitConfig, *, check: bool = True) -> "BubblewrapSandbox":
-    """The sandbox in which the functions of ``modules`` and ``python_modules`` run. Raises like open_sandbox."""
+    """Return the sandbox in which the functions of ``modules`` and ``python_modules`` run. Raises like open_sandbox."""
     own = (*config.tools.modules, *config.tools.python_modules)
     return open_sandbox(config.sandbox, (CALLER, *own), check=check, name="modules", folder=config.tools.folder)
 
 
 def _inspect(sandbox: Sandbox, what: str, module: str) -> Any:
-    result = sandbox.run(INSPECTOR, what, {"module": module})
+    result = sandbox.run(Invocation(INSPECTOR, what, {"module": module}))
     if not result.ok:
         raise ConfigError(f"module {module} cannot be described: {result.message}; correct the module")
     return result.value

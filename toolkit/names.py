@@ -1,4 +1,4 @@
-"""Which names a tool may have, and how names from outside are brought into that form."""
+"""Names of tools: the allowed form, and the conversion of outside names into it."""
 
 import builtins
 import keyword
@@ -8,7 +8,9 @@ import unicodedata
 MAX_LENGTH = 64
 _FORM = re.compile(r"[a-z][a-z0-9_]*")
 _HUMP = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
-_BREAK = re.compile(r"[\s\-./:]+")
+_BREAK = re.compile(r"[^a-z0-9]+")
+_ACCENTS = re.compile(r"[\u0300-\u036f]")
+_SPELT = str.maketrans({"ß": "ss", "æ": "ae", "œ": "oe", "ø": "o", "ł": "l", "Æ": "AE", "Œ": "OE", "Ø": "O", "Ł": "L"})
 _LOOK_ALIKE = str.maketrans("01", "ol")
 
 
@@ -17,7 +19,7 @@ class BadName(ValueError):
 
 
 def check_name(name: str) -> None:
-    """Raises BadName unless ``name`` is lower-case ASCII, no dunder, and shadows nothing of Python."""
+    """Raise BadName unless ``name`` is lower-case ASCII, no dunder, and shadows nothing of Python."""
     if not name.isascii():
         strange = next(char for char in name if not char.isascii())
         described = unicodedata.name(strange, f"U+{ord(strange):04X}")
@@ -30,21 +32,26 @@ def check_name(name: str) -> None:
         raise BadName("it is a name of Python itself")
 
 
-def normalised(*parts: str) -> str:
-    """One tool name from the ``parts`` of a foreign one: ``("time", "getCurrent-Time")`` -> ``time_get_current_time``.
+def fitted(*parts: str) -> str:
+    """Return a name that a tool may have, made of the ``parts`` of a foreign one.
 
-    Raises BadName for what cannot be brought into form without guessing: letters outside ASCII, dunders, other signs.
+    ``("time", "getCurrent-Time")`` becomes ``time_get_current_time``. Accents are taken off, every other sign becomes
+    ``_``, and what is too long is cut; so several foreign names may become one (see numbered). Raises BadName where
+    nothing is left.
     """
-    pieces = []
-    for part in parts:
-        if part.startswith("_") or part.endswith("_"):
-            raise BadName("it begins or ends with _")
-        pieces.append(_BREAK.sub("_", _HUMP.sub("_", part.strip())).lower())
-    name = "_".join(pieces)
+    whole = "_".join(_HUMP.sub("_", part.strip()) for part in parts)
+    plain = _ACCENTS.sub("", unicodedata.normalize("NFKD", whole.translate(_SPELT)))
+    name = _BREAK.sub("_", plain.lower())[:MAX_LENGTH].strip("_")
     check_name(name)
     return name
 
 
+def numbered(name: str, number: int) -> str:
+    """Return ``name`` with ``number`` at its end, within MAX_LENGTH."""
+    end = f"_{number}"
+    return name[: MAX_LENGTH - len(end)].rstrip("_") + end
+
+
 def skeleton(name: str) -> str:
-    """Equal for names that a reader may take for one another: ``load_1``, ``load_l``, ``loadl``."""
+    """Return what is equal for names that a reader may take for one another: ``load_1``, ``load_l``, ``loadl``."""
     return name.replace("_", "").translate(_LOOK_ALIKE)

@@ -2,19 +2,29 @@
 
 import math
 import re
+import threading
 from collections import Counter
 from collections.abc import Iterable
+from pathlib import Path
 
 import snowballstemmer
 
 from toolkit.meaning import vectors
 from toolkit.tool import Tool
 
+VECTORS_FILE = "tool_vectors.npy"
+"""Name of the file in the data folder where commands keep the vectors of tools."""
+
 _WORD = re.compile(r"[a-z]+|[0-9]+")
 _K1, _B = 1.4, 0.6
 _NAME_WEIGHT = 3
-_MEANING_WEIGHT = 30.0
+_MEANING_WEIGHT = 50.0
 """Of the cosine between request and tool, against BM25's points (docs/decisions/0002)."""
+_VALUES = (
+    (re.compile(r"\{.*\}|\[.*\]", re.DOTALL), "JSON data"),
+    (re.compile(r"\"[^\"]*\"|(?<!\w)'[^']*'(?!\w)"), "a text"),
+)
+"""Parts of a request that say what a tool works on, not which one, and what stands for them in its meaning."""
 _STOP = frozenset(
     _WORD.findall(
         "a an and are as at be by can do for from give how i if in into is it its many me much my of on or please tell "
@@ -27,13 +37,15 @@ class ToolIndex:
     """Ranks tools for a text by their words and by their meaning.
 
     Words: BM25 over name, description, parameter names and their descriptions (Robertson and Zaragoza, "The
-    Probabilistic Relevance Framework: BM25 and Beyond", 2009). Meaning: the cosine between the text and the tool's name
-    and description. Deterministic: equal scores keep the order of ``tools``.
+    Probabilistic Relevance Framework: BM25 and Beyond", 2009). Meaning: the cosine between the text, without the values
+    that it quotes, and the tool's name and description. Deterministic: equal scores keep the order of ``tools``. May be
+    shared by threads. ``vectors_file`` remembers the tools' vectors for the next start (toolkit.meaning).
     """
 
-    def __init__(self, tools: Iterable[Tool]) -> None:
+    def __init__(self, tools: Iterable[Tool], *, vectors_file: Path | None = None) -> None:
         self._tools = list(tools)
         self._stem = snowballstemmer.stemmer("english").stemWord
+        self._stemming = threading.Lock()  # the stemmer keeps the word that it works on
         self._stems: dict[str, str] = {}
         self._counts = [Counter(self._terms(_text_of(tool))) for tool in self._tools]
         self._lengths = [sum(counts.values()) for counts in self._counts]
@@ -41,18 +53,23 @@ class ToolIndex:
         found_in = Counter(term for counts in self._counts for term in counts)
         total = len(self._tools)
         self._weights = {term: math.log(1 + (total - n + 0.5) / (n + 0.5)) for term, n in found_in.items()}
-        self._meanings = vectors([f"{_spoken(tool.name)}. {tool.description}" for tool in self._tools] or [""])
+        self._meanings = vectors([f"{_spoken(tool.name)}. {tool.description}" for tool in self._tools], vectors_file)
 
     def __len__(self) -> int:
         return len(self._tools)
 
     def top(self, query: str, k: int) -> list[Tool]:
-        """The ``k`` tools that fit ``query`` best, best first; all of them when there are fewer."""
+        """Return the ``k`` tools that fit ``query`` best, best first; all of them when there are fewer."""
+        return [self._tools[place] for place, _ in self.ranked(query)[:k]]
+
+    def ranked(self, query: str) -> list[tuple[int, float]]:
+        """Return the places of all tools in the order of how they fit ``query``, best first, each with its points."""
+        if not self._tools:
+            return []
         terms = set(self._terms(query))
-        meant = (self._meanings @ vectors([query])[0]).tolist()
+        meant = (self._meanings @ vectors([_without_values(query)])[0]).tolist()
         scores = [self._score(terms, index) + _MEANING_WEIGHT * meant[index] for index in range(len(self._tools))]
-        order = sorted(range(len(self._tools)), key=lambda index: -scores[index])
-        return [self._tools[index] for index in order[:k]]
+        return sorted(enumerate(scores), key=lambda found: -found[1])
 
     def _score(self, terms: set[str], index: int) -> float:
         counts, norm = self._counts[index], _K1 * (1 - _B + _B * self._lengths[index] / self._mean)
@@ -66,7 +83,8 @@ class ToolIndex:
 
     def _stemmed(self, word: str) -> str:
         if word not in self._stems:
-            self._stems[word] = self._stem(word)
+            with self._stemming:
+                self._stems[word] = self._stem(word)
         return self._stems[word]
 
 
@@ -78,6 +96,12 @@ def _text_of(tool: Tool) -> str:
         if isinstance(field, dict) and isinstance(field.get("description"), str):
             parts.append(str(field["description"]))
     return " ".join(parts)
+
+
+def _without_values(query: str) -> str:
+    for form, name in _VALUES:
+        query = form.sub(name, query)
+    return query
 
 
 def _spoken(name: str) -> str:

@@ -1,4 +1,4 @@
-"""Where tools come from: config.toml -> a registry of the built-in ones, users' modules, MCP servers and made tools."""
+"""Sources of tools: config.toml -> a registry of the built-in ones, users' modules, MCP servers and made tools."""
 
 import importlib
 import importlib.util
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def load_tools(config: ToolkitConfig) -> ToolRegistry:
-    """The tools that ``config`` asks for, also those of MCP servers, which are started and ended for it.
+    """Load the tools that ``config`` asks for, also those of MCP servers, which are started and ended for it.
 
     Raises ConfigError, and like open_sandbox for users' modules.
     """
@@ -30,16 +30,17 @@ def load_tools(config: ToolkitConfig) -> ToolRegistry:
 
 
 def open_servers(config: ToolkitConfig) -> "McpServers":
-    """The MCP servers of ``config``, to be entered as a context. Raises PrerequisiteError without the package mcp."""
+    """Return the MCP servers of ``config``, to be entered as a context. Raises PrerequisiteError without the package
+    mcp."""
     if importlib.util.find_spec("mcp") is None:
-        raise PrerequisiteError("toolkit.mcp needs the package mcp; install it: pip install 'apprentice[mcp]'")
+        raise PrerequisiteError("toolkit.mcp needs the package mcp; install it: pip install 'apprentice-agent[mcp]'")
     from toolkit.mcp.servers import McpServers
 
     return McpServers(config.mcp, output_kib=config.sandbox.output_kib)
 
 
 def load_local_tools(config: ToolkitConfig) -> ToolRegistry:
-    """The tools of ``config`` but for those of MCP servers."""
+    """Load the tools of ``config`` but for those of MCP servers."""
     registry = ToolRegistry()
     if config.tools.builtin:
         for name in builtin_modules():
@@ -53,5 +54,5 @@ def load_local_tools(config: ToolkitConfig) -> ToolRegistry:
 
 
 def builtin_modules() -> list[str]:
-    """Full names of the modules of toolkit.builtin."""
+    """Return the full names of the modules of toolkit.builtin."""
     return [f"{builtin.__name__}.{found.name}" for found in pkgutil.iter_modules(builtin.__path__)]

@@ -1,4 +1,4 @@
-"""From the types in Python's stub files (typeshed) to JSON schemas, with the conversions that a call needs.
+"""JSON schemas for the types in Python's stub files (typeshed), with the conversions that a call needs.
 
 typeshed says what the standard library's functions take, most of which have no type hints of their own. A ``Shape``
 is a schema and the name of the conversion (toolkit.python_call) from JSON to the Python value.
@@ -94,12 +94,12 @@ def _context() -> Any:
 
 @lru_cache(maxsize=64)
 def names_of(module: str) -> Mapping[str, NameInfo]:
-    """The names in the stub of ``module``; empty where there is no stub."""
+    """Return the names in the stub of ``module``; empty where there is no stub."""
     return typeshed_client.get_stub_names(module, search_context=_context()) or {}
 
 
 def definitions(module: str, name: str, depth: int = 0) -> tuple[str, list[Function]]:
-    """The stub's definitions (several where overloaded) of a function, and the module that they stand in."""
+    """Return the stub's definitions (several where overloaded) of a function, and the module that they stand in."""
     info = names_of(module).get(name)
     if info is None or depth > 5:
         return module, []
@@ -136,7 +136,7 @@ def _without_self(function: Function) -> Function:
 
 
 def methods(module: str, owner: str, member: str, depth: int = 0) -> list[Function]:
-    """The definitions of a method or property in the stub of a class or of the classes that it comes from."""
+    """Return the definitions of a method or property in the stub of a class or of the classes that it comes from."""
     info = names_of(module).get(owner)
     if info is None or depth > 5:
         return []
@@ -159,7 +159,8 @@ def functions_in(info: NameInfo) -> list[Function]:
 
 
 def parameters_of(function: Function, module: str, owner: str = "") -> list[Parameter]:
-    """The parameters in order; those of a method without ``self``. Raises NoShape for one that cannot be left out."""
+    """Return the parameters in order; those of a method without ``self``. Raises NoShape for one that cannot be left
+    out."""
     arguments = function.args
     positional = [*arguments.posonlyargs, *arguments.args]
     kinds = ["positional"] * len(arguments.posonlyargs) + ["any"] * len(arguments.args)
@@ -190,7 +191,7 @@ def _parameter(each: ast.arg, kind: str, default: ast.expr | None, module: str, 
 
 
 def shape_of(annotation: ast.expr | None, module: str, owner: str = "", depth: int = 0) -> Shape:  # noqa: PLR0911 - by kind of node
-    """The Shape of a type in a stub of ``module``, ``Self`` standing for ``owner``. Raises NoShape."""
+    """Return the Shape of a type in a stub of ``module``, ``Self`` standing for ``owner``. Raises NoShape."""
     if annotation is None or depth > 12:
         raise NoShape("untyped")
     if isinstance(annotation, ast.Constant) and annotation.value is None:
@@ -217,7 +218,7 @@ def shape_of(annotation: ast.expr | None, module: str, owner: str = "", depth: i
 
 
 def _alias(name: str, module: str) -> ast.expr | None:
-    """What a name defined in the stub stands for: an alias, or a type variable's constraints or bound."""
+    """Return the meaning of a name defined in the stub: an alias, or a type variable's constraints or bound."""
     info = names_of(module).get(name)
     node = info.ast if info else None
     if isinstance(node, ImportedName) and node.name and ".".join(node.module_name) != module:

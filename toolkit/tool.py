@@ -1,19 +1,20 @@
-"""What a tool is: its declaration, a call of it, and the result of the call.
+"""Values of a tool: its declaration, a call of it, and the result of the call.
 
-A tool is a typed Python function. ``@tool(effect=...)`` marks it; ``describe`` turns its signature and docstring into
-the JSON schema that the model reads.
+A tool is a typed Python function. ``@tool(effect=...)`` marks it; ``toolkit.describing`` turns its signature and
+docstring into the JSON schema that the model reads.
 """
 
 import json
 import re
 import unicodedata
-from collections.abc import Callable
 from enum import StrEnum
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, JsonValue
+from pydantic import Field, JsonValue
 
 from toolkit.declare import Declaration, Effect, tool
+from toolkit.frozen import Frozen
+from toolkit.json_texts import with_texts
 
 __all__ = [
     "Declaration",
@@ -23,8 +24,8 @@ __all__ = [
     "ToolError",
     "ToolErrorKind",
     "ToolResult",
-    "describe",
     "neutral",
+    "neutral_value",
     "render_result",
     "tool",
 ]
@@ -40,7 +41,7 @@ class ToolErrorKind(StrEnum):
     TIMEOUT = "timeout"
     RESOURCE_LIMIT = "resource_limit"
     BAD_RESULT = "bad_result"
-    """What came out of the sandbox was too large or no JSON."""
+    """The result was too large or no JSON."""
     CRASHED = "crashed"
     LOST = "lost"
     """The sandbox lost the worker that ran it, which says nothing about the call."""
@@ -48,11 +49,7 @@ class ToolErrorKind(StrEnum):
     """The model opened a tool call that does not parse."""
 
 
-class _Frozen(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class Tool(_Frozen):
+class Tool(Frozen):
     """A tool as the model and the sandbox know it.
 
     ``parameters`` is a JSON schema of type object. ``module`` and ``function`` name the code; it is imported only
@@ -67,18 +64,20 @@ class Tool(_Frozen):
     source: str = "builtin"
     module: str = ""
     function: str = ""
+    known: dict[str, tuple[str | int, ...]] = Field(default_factory=dict)
+    """Values that a parameter, or each element of it, can be given in a fresh workspace (toolkit.declare.Known)."""
     binding: JsonValue = None
-    """How a Python function that is no tool by itself takes the arguments (toolkit.python_call); None: by name."""
+    """Binding of the arguments to a Python function that is no tool by itself (toolkit.python_call); None: by name."""
 
     def schema(self) -> dict[str, Any]:  # pyright: ignore[reportIncompatibleMethodOverride]
-        """The entry for ``tools`` in an OpenAI chat request."""
+        """Return the entry for ``tools`` in an OpenAI chat request."""
         return {
             "type": "function",
             "function": {"name": self.name, "description": self.description, "parameters": self.parameters},
         }
 
 
-class ToolCall(_Frozen):
+class ToolCall(Frozen):
     """One call that the model asks for. ``arguments`` is None where that is no JSON object; ``raw`` keeps the text."""
 
     id: str
@@ -87,15 +86,15 @@ class ToolCall(_Frozen):
     raw: str = ""
 
 
-class ToolError(_Frozen):
-    """Why a call has no value, in words that the model can act on."""
+class ToolError(Frozen):
+    """Reason why a call has no value, in words that the model can act on."""
 
     kind: ToolErrorKind
     message: str
 
 
-class ToolResult(_Frozen):
-    """What came of one call: ``value`` (JSON) or ``error``."""
+class ToolResult(Frozen):
+    """Outcome of one call: ``value`` (JSON) or ``error``."""
 
     call_id: str
     name: str
@@ -108,13 +107,6 @@ class ToolResult(_Frozen):
         return self.error is None
 
 
-def describe(function: Callable[..., Any], *, source: str = "builtin") -> Tool:
-    """The Tool for a typed function; see toolkit.describing, which this loads on first use."""
-    from toolkit.describing import describe as describe_function
-
-    return describe_function(function, source=source)
-
-
 _MARKERS = re.compile(
     r"<(?=\s*/?\s*(?:tool_call|tool_response|tools|think|start_of_turn|end_of_turn|\||\uff5c)|/?(?:s|bos|eos)>|</?SYS>>)"
     r"|\[(?=/?(?:INST|AVAILABLE_TOOLS|TOOL_CALLS|TOOL_RESULTS)\])",
@@ -124,34 +116,34 @@ _KEPT_CONTROLS = frozenset("\n\t")
 
 
 def neutral(text: str) -> str:
-    """``text`` without what could steer a terminal or imitate a chat template.
+    """Return ``text`` without what could steer a terminal or imitate a chat template.
 
     Control, bidi and other invisible format characters and lone surrogates become U+FFFD; the first character of a
     template token (``<tool_call>``, ``<|im_start|>``, ``[INST]``) becomes a look-alike.
     """
-    if not (text.isascii() and text.isprintable()):
-        text = "".join(
-            "\ufffd"
-            if unicodedata.category(char) in ("Cc", "Cf", "Cs", "Zl", "Zp") and char not in _KEPT_CONTROLS
-            else char
-            for char in text
-        )
-    return _MARKERS.sub(lambda found: "\u2039" if found[0] == "<" else "\u27e6", text)
+    return _MARKERS.sub(lambda found: "\u2039" if found[0] == "<" else "\u27e6", printable(text))
+
+
+def printable(text: str) -> str:
+    """Return ``text`` without what could steer a terminal; such characters become U+FFFD."""
+    if text.isascii() and text.isprintable():
+        return text
+    return "".join(
+        "\ufffd"
+        if unicodedata.category(char) in ("Cc", "Cf", "Cs", "Zl", "Zp") and char not in _KEPT_CONTROLS
+        else char
+        for char in text
+    )
 
 
 def render_result(result: ToolResult) -> str:
-    """The text that the model, a log or a terminal gets: the JSON value, or ``error (kind): message``; neutralised."""
+    """Return the text that the model, a log or a terminal gets: the JSON value, or ``error (kind): message``;
+    neutralised."""
     if result.error is not None:
         return neutral(f"error ({result.error.kind.value}): {result.error.message}")
-    return neutral(json.dumps(_clean(result.value), ensure_ascii=False))
+    return neutral(json.dumps(neutral_value(result.value), ensure_ascii=False))
 
 
-def _clean(value: Any) -> Any:
-    """Strings are neutralised before JSON escapes hide their control characters."""
-    if isinstance(value, str):
-        return neutral(value)
-    if isinstance(value, list):
-        return [_clean(item) for item in value]
-    if isinstance(value, dict):
-        return {neutral(key): _clean(item) for key, item in value.items()}
-    return value
+def neutral_value(value: Any) -> Any:
+    """Return a JSON ``value`` with all its texts, and the keys of its objects, neutralised."""
+    return with_texts(value, neutral, keys=neutral)

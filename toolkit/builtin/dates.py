@@ -1,28 +1,13 @@
 """Calendar dates, written 2024-03-01, 1 March 2024 or March 1, 2024."""
 
 import calendar
-import re
-from datetime import date as calendar_date
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Literal
 
+from toolkit.builtin.written_times import read_day
 from toolkit.declare import tool
 
 _WEEKDAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
-
-
-_WRITTEN = ("%Y-%m-%d", "%Y/%m/%d", "%d.%m.%Y", "%d %B %Y", "%d %b %Y", "%B %d %Y", "%b %d %Y")
-"""Only what can be read in one way: 3/4/2024 is March in one country and April in another."""
-
-
-def _day(text: str, name: str) -> calendar_date:
-    plain = re.sub(r"(?<=\d)(st|nd|rd|th)\b|\bof\b|\bthe\b|,", " ", text, flags=re.IGNORECASE)
-    for form in _WRITTEN:
-        try:
-            return datetime.strptime(" ".join(plain.split()), form).date()
-        except ValueError:
-            continue
-    raise ValueError(f"{name} {text!r} is no date; write for example 2024-03-01 or 1 March 2024")
 
 
 @tool(effect="pure")
@@ -32,7 +17,7 @@ def day_of_week(date: str) -> str:
     Args:
         date: The date, year-month-day or in words.
     """
-    return _WEEKDAYS[_day(date, "date").weekday()]
+    return _WEEKDAYS[read_day(date, "date").weekday()]
 
 
 @tool(effect="pure")
@@ -43,7 +28,7 @@ def days_between_dates(start_date: str, end_date: str) -> int:
         start_date: The first date, year-month-day or in words.
         end_date: The second date.
     """
-    return (_day(end_date, "end_date") - _day(start_date, "start_date")).days
+    return (read_day(end_date, "end_date") - read_day(start_date, "start_date")).days
 
 
 @tool(effect="pure")
@@ -55,7 +40,7 @@ def add_days_to_date(date: str, days: int) -> str:
         days: How many days to add.
     """
     try:
-        return (_day(date, "date") + timedelta(days=days)).isoformat()
+        return (read_day(date, "date") + timedelta(days=days)).isoformat()
     except OverflowError:
         raise ValueError("the new date is outside the years 1 to 9999; use fewer days") from None
 
@@ -80,7 +65,7 @@ def age_on_date(birth_date: str, date: str) -> int:
         birth_date: The date of birth, year-month-day or in words.
         date: The date asked about.
     """
-    born, then = _day(birth_date, "birth_date"), _day(date, "date")
+    born, then = read_day(birth_date, "birth_date"), read_day(date, "date")
     if then < born:
         raise ValueError("date is before birth_date; swap them")
     return then.year - born.year - ((then.month, then.day) < (born.month, born.day))
@@ -95,7 +80,7 @@ def format_date(date: str, style: Literal["short", "long", "iso"] = "long", incl
         style: short (05.03.2024), long (5 March 2024) or iso (2024-03-05).
         include_weekday: Whether to write the day of the week before it.
     """
-    day = _day(date, "date")
+    day = read_day(date, "date")
     written = {"short": f"{day:%d.%m.%Y}", "long": f"{day.day} {day:%B %Y}", "iso": day.isoformat()}[style]
     return f"{_WEEKDAYS[day.weekday()]}, {written}" if include_weekday else written
 
@@ -109,7 +94,7 @@ def count_working_days(start_date: str, end_date: str, include_saturdays: bool =
         end_date: The last date.
         include_saturdays: Whether people work on Saturdays too.
     """
-    first, last = _day(start_date, "start_date"), _day(end_date, "end_date")
+    first, last = read_day(start_date, "start_date"), read_day(end_date, "end_date")
     if last < first:
         raise ValueError("end_date is before start_date; swap them")
     weeks, rest = divmod((last - first).days + 1, 7)

@@ -1,27 +1,14 @@
-"""Notes, kept as text files in the workspace of the conversation."""
+"""Notes: titles and texts."""
 
-import re
-from pathlib import Path
+from typing import Annotated
 
+from toolkit.builtin.workspace_data import changing, find, known, load, words
 from toolkit.declare import tool
 
-_FOLDER = Path("notes")
+_FAMILY = "notes"
 _MAX_TEXT = 20_000
-
-
-def _file(title: str) -> Path:
-    name = re.sub(r"[^\w\- ]", "", title.strip().lower()).strip().replace(" ", "_")
-    if not name or len(name) > 80:
-        raise ValueError("title must be 1 to 80 letters, digits or spaces")
-    return _FOLDER / f"{name}.txt"
-
-
-def _existing(title: str) -> Path:
-    file = _file(title)
-    if not file.is_file():
-        there = ", ".join(list_notes()) or "none"
-        raise ValueError(f"there is no note titled {title!r}; notes: {there}")
-    return file
+_MAX_TITLE = 80
+Note = Annotated[str, known(_FAMILY, "notes", "title")]
 
 
 @tool(effect="writes", sandbox_state=True)
@@ -34,35 +21,37 @@ def save_note(title: str, text: str) -> str:
     """
     if len(text) > _MAX_TEXT:
         raise ValueError(f"text is longer than {_MAX_TEXT} characters; shorten it")
-    file = _file(title)
-    _FOLDER.mkdir(exist_ok=True)
-    file.write_text(text, encoding="utf-8")
-    return f"saved {file.stem}"
+    title = words(title, "title", longest=_MAX_TITLE)
+    with changing(_FAMILY) as data:
+        others = [row for row in data["notes"] if row["title"].casefold() != title.casefold()]
+        data["notes"] = [*others, {"title": title, "text": text}]
+    return f"saved {title}"
 
 
 @tool(effect="writes", sandbox_state=True)
-def read_note(title: str) -> str:
+def read_note(title: Note) -> str:
     """Read the note with a title.
 
     Args:
         title: The note's title.
     """
-    return _existing(title).read_text(encoding="utf-8")
+    return find(load(_FAMILY)["notes"], title, "note", "title")["text"]
 
 
 @tool(effect="writes", sandbox_state=True)
 def list_notes() -> list[str]:
     """List the titles of all saved notes."""
-    return sorted(file.stem for file in _FOLDER.glob("*.txt")) if _FOLDER.is_dir() else []
+    return sorted(row["title"] for row in load(_FAMILY)["notes"])
 
 
 @tool(effect="writes", sandbox_state=True)
-def delete_note(title: str) -> str:
+def delete_note(title: Note) -> str:
     """Delete the note with a title.
 
     Args:
         title: The note's title.
     """
-    file = _existing(title)
-    file.unlink()
-    return f"deleted {file.stem}"
+    with changing(_FAMILY) as data:
+        note = find(data["notes"], title, "note", "title")
+        data["notes"].remove(note)
+    return f"deleted {note['title']}"

@@ -1,4 +1,4 @@
-"""What the built-in tools ask of their numbers. Each raises ValueError, naming the parameter."""
+"""Range checks for the built-in tools' numbers. Each raises ValueError, naming the parameter."""
 
 
 def positive(**values: float) -> None:

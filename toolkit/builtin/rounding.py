@@ -1,10 +1,10 @@
-"""How the built-in tools show numbers: short, without the noise of binary fractions."""
+"""Number format of the built-in tools: short, without the noise of binary fractions."""
 
 import math
 
 
 def neat(value: float, digits: int = 10) -> float | int:
-    """``value`` with ``digits`` significant digits; an int where nothing is behind the point. Raises ValueError."""
+    """Return ``value`` with ``digits`` significant digits, an int where nothing is behind it. Raises ValueError."""
     if isinstance(value, int):
         return value
     if not math.isfinite(value):
@@ -14,7 +14,7 @@ def neat(value: float, digits: int = 10) -> float | int:
 
 
 def money(value: float) -> float:
-    """``value`` in units with two decimals."""
+    """Return ``value`` in units with two decimals."""
     if not math.isfinite(value) or abs(value) > 1e15:
         raise ValueError("the amount is too large; use smaller values")
     return round(value + 0.0, 2)

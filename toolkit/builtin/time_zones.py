@@ -1,8 +1,10 @@
 """Clock times in cities and time zones."""
 
 from datetime import UTC, datetime, tzinfo
+from typing import Annotated
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
+from toolkit.builtin.workspace_data import known
 from toolkit.declare import tool
 
 _CITIES = {
@@ -28,7 +30,11 @@ _REGIONS = (
 )  # fmt: skip
 
 
-def _zone(place: str) -> tzinfo:
+City = Annotated[str, known("cities", "cities")]
+
+
+def zone_of(place: str) -> tzinfo:
+    """Return the time zone of a city, or of a name such as Europe/Paris. Raises ValueError."""
     name = place.strip().lower().removesuffix(" time")
     name = _CITIES.get(name, name)
     plain = "_".join(part.capitalize() for part in name.replace("_", " ").split())
@@ -41,7 +47,7 @@ def _zone(place: str) -> tzinfo:
 
 
 @tool(effect="pure")
-def convert_time_zone(time: str, from_city: str, to_city: str) -> str:
+def convert_time_zone(time: str, from_city: City, to_city: City) -> str:
     """Tell what time it is in one city when it is a given time in another city.
 
     Args:
@@ -55,15 +61,15 @@ def convert_time_zone(time: str, from_city: str, to_city: str) -> str:
         moment = datetime.fromisoformat(text if dated else f"2024-01-15 {text.zfill(5)}")
     except ValueError:
         raise ValueError(f"time {time!r} is not understood; write 14:30 or 2024-03-01 14:30") from None
-    there = moment.replace(tzinfo=_zone(from_city)).astimezone(_zone(to_city))
+    there = moment.replace(tzinfo=zone_of(from_city)).astimezone(zone_of(to_city))
     return there.strftime("%Y-%m-%d %H:%M" if dated else "%H:%M")
 
 
 @tool(effect="reads", sandbox_state=True)
-def current_time(city: str) -> str:
+def current_time(city: City) -> str:
     """Tell the current date and time in a city.
 
     Args:
         city: City or time zone, for example Paris.
     """
-    return datetime.now(UTC).astimezone(_zone(city)).strftime("%Y-%m-%d %H:%M")
+    return datetime.now(UTC).astimezone(zone_of(city)).strftime("%Y-%m-%d %H:%M")

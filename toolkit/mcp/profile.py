@@ -38,12 +38,12 @@ _LIMITS = {
 }
 """A limit of 1 also keeps a crash from the host's program for core dumps, which a limit of 0 does not."""
 GROUP_BYTES, GROUP_PROCESSES = 4 << 30, 256
-"""What the control group of a server, where there is one, may use."""
+"""Limits of the control group of a server, where there is one."""
 
 
 def isolated(name: str, config: McpServerConfig) -> list[str]:
-    """The command line that runs ``config.command`` in its sandbox. Raises PrerequisiteError, and ConfigError for a
-    program or folder that does not exist."""
+    """Return the command line that runs ``config.command`` in its sandbox. Raises PrerequisiteError, and ConfigError
+    for a program or folder that does not exist."""
     program = _program(name, config.command[0])
     variables = {"PATH": f"{Path(sys.prefix) / 'bin'}:/usr/bin:/bin", "HOME": "/tmp"}
     variables |= {key: os.environ[key] for key in config.environment if key in os.environ}
@@ -73,7 +73,8 @@ def isolated(name: str, config: McpServerConfig) -> list[str]:
 
 
 def _bound_below(folder: str, binds: list[str]) -> list[str]:
-    """What must stay when a tmpfs is mounted over ``folder``, as bwrap's own has no bound on the number of files."""
+    """Return the paths that must stay when a tmpfs is mounted over ``folder``, as bwrap's own has no bound on the
+    number of files."""
     targets = [target for flag, target in zip(binds, binds[2:], strict=False) if flag.startswith("--ro-bind")]
     return [target for target in targets if Path(target).is_relative_to(folder) and Path(target).exists()]
 

@@ -8,17 +8,17 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from concurrent.futures import CancelledError
 from concurrent.futures import TimeoutError as FutureTimeout
-from pathlib import Path
 from typing import Any
 
 import anyio
 from anyio.from_thread import BlockingPortal, start_blocking_portal
 from mcp import Client, MCPError
-from mcp_types import Implementation, ToolListChangedNotification
+from mcp_types import CallToolResult, Implementation, ToolListChangedNotification
 from mcp_types import Tool as ServerTool
+from pydantic import ValidationError
 
 from toolkit.config import McpServerConfig
 from toolkit.errors import UserError
@@ -26,9 +26,9 @@ from toolkit.mcp.profile import GROUP_BYTES, GROUP_PROCESSES, isolated
 from toolkit.mcp.translate import NotUsable, failed, fingerprint, repeatable, to_result, translate
 from toolkit.mcp.transport import bounded_http, bounded_stdio
 from toolkit.registry import SERVER, LeftOut, ToolRegistry
-from toolkit.sandbox import ExecResult, Runner, Status
+from toolkit.sandbox import ExecResult, Invocation, Runner, Status
 from toolkit.sandbox.cgroup import Group, Groups, find_groups
-from toolkit.tool import neutral
+from toolkit.tool import Tool, neutral
 
 _MESSAGE_LIMIT = 8 << 20
 _PAGES = 50
@@ -45,7 +45,7 @@ class _Lost(ServerFailed):
 
 
 class McpServers(Runner):
-    """All configured servers: ``run(server, tool, arguments)``."""
+    """All configured servers."""
 
     def __init__(self, servers: Mapping[str, McpServerConfig], *, output_kib: int) -> None:
         groups = find_groups()
@@ -79,27 +79,15 @@ class McpServers(Runner):
             if self._connections[name].more:
                 limit = self._connections[name].config.max_tools
                 registry.left_out.append(LeftOut(source, "(more)", f"the server lists more than {limit} tools"))
-            for tool in tools:
-                try:
-                    registry.add_usable(translate(name, tool))
-                except NotUsable as error:
-                    registry.left_out.append(LeftOut(source, neutral(tool.name)[:80], str(error)))
+            registry.add_usable(_translated(name, tools, registry.left_out))
 
-    def run(
-        self,
-        module: str,
-        function: str,
-        arguments: Mapping[str, Any],
-        *,
-        workspace: Path | None = None,
-        timeout_seconds: float | None = None,
-    ) -> ExecResult:
+    def run(self, invocation: Invocation) -> ExecResult:
         """Call the tool ``function`` of the server ``module``; a server has no part in the workspace."""
         assert self._portal is not None
-        connection = self._connections[module]
-        limit = timeout_seconds or connection.config.timeout_seconds
+        connection = self._connections[invocation.module]
+        limit = invocation.timeout_seconds or connection.config.timeout_seconds
         started = time.monotonic()
-        future = self._portal.start_task_soon(connection.call, function, dict(arguments), limit)
+        future = self._portal.start_task_soon(connection.call, invocation.function, dict(invocation.arguments), limit)
         try:
             result = future.result(limit * 2 + _GRACE_SECONDS)
             status, value, message = to_result(result, self._output_kib)
@@ -112,11 +100,31 @@ class McpServers(Runner):
             return failed(Status.TOOL_FAILED, str(error)[:2000], time.monotonic() - started)
         except (ValueError, RecursionError) as error:
             return failed(Status.BAD_RESULT, f"the result is {error}"[:500], time.monotonic() - started)
+        except RuntimeError as error:  # the SDK's own for an answer that it does not accept
+            message = neutral(f"the answer was refused: {error}")[:500]
+            return failed(Status.BAD_RESULT, message, time.monotonic() - started)
         return ExecResult(status, value, message=message, duration_ms=round((time.monotonic() - started) * 1000, 3))
 
     async def _close_all(self) -> None:
         for connection in self._connections.values():
             await connection.close()
+
+
+def _translated(server: str, tools: list[ServerTool], left_out: list[LeftOut]) -> Iterator[Tool]:
+    """The tools of ``server`` as ours; those that cannot be used are noted in ``left_out``."""
+    for tool in tools:
+        try:
+            yield translate(server, tool)
+        except NotUsable as error:
+            left_out.append(LeftOut(f"mcp:{server}", neutral(tool.name)[:80], str(error)))
+
+
+async def _unvalidated(name: str, result: CallToolResult) -> None:
+    """Accept ``result`` without the server's output schema.
+
+    The SDK would check it in the event loop that all servers share. A schema of a few KiB can take hours there, and no
+    deadline ends it.
+    """
 
 
 class _Connection:
@@ -145,7 +153,7 @@ class _Connection:
         return tools
 
     async def call(self, tool: str, arguments: dict[str, Any], seconds: float) -> Any:
-        """Raises TimeoutError, MCPError, ServerFailed. A repeatable call that was lost is made once more."""
+        """Call a tool; a repeatable call that was lost once more. Raises TimeoutError, MCPError, ServerFailed."""
         try:
             return await self._call(tool, arguments, seconds)
         except _Lost:
@@ -211,6 +219,7 @@ class _Connection:
                 cache=None,
             )
             async with client:
+                client.session.validate_tool_result = _unvalidated
                 ready.set_result(client)
                 await asyncio.Event().wait()
         except asyncio.CancelledError:
@@ -248,6 +257,14 @@ class _Connection:
             raise ServerFailed(f"server {self.name} does not list its tools in time") from None
         except (MCPError, anyio.ClosedResourceError, anyio.BrokenResourceError) as error:
             raise ServerFailed(self._lost(error)) from None
+        except ValidationError as error:
+            first = error.errors()[0]
+            where = ".".join(map(str, first["loc"]))
+            raise ServerFailed(
+                neutral(f"server {self.name} lists its tools in a form that is not MCP's: {where}: {first['msg']}")[
+                    :500
+                ]
+            ) from None
         self.more = cursor is not None or len(tools) > self.config.max_tools
         tools = tools[: self.config.max_tools]
         self._prints = {tool.name: fingerprint(tool) for tool in tools}

@@ -1,4 +1,4 @@
-"""What of the host a worker may see, all of it read-only: the interpreter, system libraries, the tool modules."""
+"""Host paths that a worker may see, all read-only: the interpreter, system libraries, the tool modules."""
 
 import importlib.machinery
 import os
@@ -20,13 +20,14 @@ _DEVICES = ("/dev/null", "/dev/zero", "/dev/random", "/dev/urandom")
 
 
 def interpreter() -> Path:
-    """The real executable behind ``sys.executable``, outside any virtual environment."""
+    """Return the real executable behind ``sys.executable``, outside any virtual environment."""
     base = getattr(sys, "_base_executable", None) or sys.executable
     return Path(base).resolve()
 
 
 def import_path(*, packages: bool) -> list[str]:
-    """``sys.path`` inside: this package, the users' modules, the standard library, the installed ``packages``."""
+    """Return ``sys.path`` inside: this package, the users' modules, the standard library, the installed
+    ``packages``."""
     installed = _installed().values() if packages else ()
     return [PACKAGE_FOLDER, MODULE_FOLDER, *map(str, _standard_library()), *installed]
 
@@ -45,10 +46,9 @@ def _installed() -> dict[Path, str]:
 
 
 def bind_arguments(modules: Iterable[str], snapshot: Path, folder: Path, *, packages: bool) -> list[str]:
-    """bwrap's arguments for the file system, with the installed ``packages`` or without. Users' modules, of ``folder``
-    or installed, are copied into ``snapshot`` and bound from there, so that every worker of a sandbox runs the same
-    code. Raises ConfigError for a module that cannot be found.
-    """
+    """Return bwrap's arguments for the file system, with the installed ``packages`` or without. Users' modules, of
+    ``folder`` or installed, are copied into ``snapshot`` and bound from there, so that every worker of a sandbox runs
+    the same code. Raises ConfigError for a module that cannot be found."""
     arguments = ["--proc", "/proc", "--dir", "/dev", "--dir", "/scratch"]
     for device in _DEVICES:
         arguments += ["--dev-bind", device, device]
@@ -75,12 +75,12 @@ def bind_arguments(modules: Iterable[str], snapshot: Path, folder: Path, *, pack
 
 
 def package_bind() -> list[str]:
-    """bwrap's arguments for this package, whose own code runs inside too."""
+    """Return bwrap's arguments for this package, whose own code runs inside too."""
     return ["--ro-bind", str(_PACKAGE), f"{PACKAGE_FOLDER}/{_PACKAGE.name}"]
 
 
 def bwrap_parents(arguments: list[str]) -> list[str]:
-    """``--dir`` for the folders above all binds: bwrap would make them 0700, unreadable in a call."""
+    """Return ``--dir`` for the folders above all binds: bwrap would make them 0700, unreadable in a call."""
     targets = [
         Path(target) for flag, target in zip(arguments, arguments[2:], strict=False) if flag.startswith("--ro-bind")
     ]

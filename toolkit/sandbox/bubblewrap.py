@@ -9,24 +9,24 @@ import os
 import tempfile
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 from toolkit.config import SandboxConfig
 from toolkit.errors import SandboxUnavailable
-from toolkit.sandbox import ExecResult, Sandbox, Status, binds, cgroup
+from toolkit.sandbox import ExecResult, Invocation, Sandbox, Status, binds, cgroup
 from toolkit.sandbox import workspace as workspaces
 from toolkit.sandbox.insistent import HARMLESS, Insistent
 from toolkit.sandbox.isolation import bwrap_command, user_inside
-from toolkit.sandbox.judge import GRACE_SECONDS, judge
+from toolkit.sandbox.outcome import GRACE_SECONDS, outcome_of
 from toolkit.sandbox.replies import Broken, Unfit
 from toolkit.sandbox.worker_process import WorkerLost, WorkerProcess, broken
 
 _GRACE_SECONDS = GRACE_SECONDS + 1.0
 _CARRYING_SECONDS = 0.05
-"""How much longer a worker may take for each MiB of a workspace, which goes there and back."""
+"""Further seconds of a worker for each MiB of a workspace, which goes there and back."""
 _CALLS_PER_WORKER = 5000
 _ARGUMENTS_LIMIT = 1 << 20
 _REPLY_OVERHEAD = 1 << 16
@@ -40,7 +40,7 @@ _GROUP_PROCESSES = 512
 
 
 class BubblewrapSandbox(Sandbox):
-    """See toolkit.sandbox.open_sandbox."""
+    """See toolkit.sandbox.opening."""
 
     def __init__(
         self,
@@ -71,31 +71,7 @@ class BubblewrapSandbox(Sandbox):
 
     def warm(self) -> None:
         """Have one worker that has run a call. Raises like open_sandbox."""
-        Insistent(self).run(*HARMLESS, {})
-
-    def run(
-        self,
-        module: str,
-        function: str,
-        arguments: Mapping[str, Any],
-        *,
-        workspace: Path | None = None,
-        timeout_seconds: float | None = None,
-    ) -> ExecResult:
-        target = {"source": None, "module": module, "function": function}
-        return self._run(target, arguments, workspace, timeout_seconds or self.config.timeout_seconds)
-
-    def run_source(
-        self,
-        source: str,
-        function: str,
-        arguments: Mapping[str, Any],
-        *,
-        workspace: Path | None = None,
-        timeout_seconds: float | None = None,
-    ) -> ExecResult:
-        target = {"source": source, "module": "", "function": function}
-        return self._run(target, arguments, workspace, timeout_seconds or self.config.timeout_seconds)
+        Insistent(self).run(HARMLESS)
 
     def close(self) -> None:
         with self._lock:
@@ -106,17 +82,18 @@ class BubblewrapSandbox(Sandbox):
         self._starter.shutdown(wait=False)
         self._snapshot.cleanup()
 
-    def _run(
-        self, target: dict[str, Any], arguments: Mapping[str, Any], workspace: Path | None, timeout: float
-    ) -> ExecResult:
+    def run(self, invocation: Invocation) -> ExecResult:
+        source, workspace = invocation.source, invocation.workspace
         try:
-            encoded = json.dumps(dict(arguments), allow_nan=False)
+            encoded = json.dumps(dict(invocation.arguments), allow_nan=False)
         except (TypeError, ValueError, RecursionError) as error:
             return ExecResult(Status.TOOL_FAILED, error_type="ValueError", message=f"arguments are no JSON: {error}")
-        if len(encoded) > _ARGUMENTS_LIMIT or len(target["source"] or "") > _ARGUMENTS_LIMIT:
+        if len(encoded) > _ARGUMENTS_LIMIT or len(source or "") > _ARGUMENTS_LIMIT:
             what = "arguments are" if len(encoded) > _ARGUMENTS_LIMIT else "source is"
             message = f"the {what} larger than {_ARGUMENTS_LIMIT >> 10} KiB; pass less"
             return ExecResult(Status.TOOL_FAILED, error_type="ValueError", message=message)
+        target = {"source": source, "module": invocation.module, "function": invocation.function}
+        timeout = invocation.timeout_seconds or self.config.timeout_seconds
         if workspace is None:
             return self._call(target, encoded, None, timeout)[0]
         with workspaces.locked(workspace):
@@ -139,7 +116,7 @@ class BubblewrapSandbox(Sandbox):
             worker = self._take()
             started = time.monotonic()
             try:
-                reply = worker.ask(request, timeout + _GRACE_SECONDS + carrying)
+                reply = worker.send(request, timeout + _GRACE_SECONDS + carrying)
             except WorkerLost as error:
                 worker.kill()
                 spent = round((time.monotonic() - started) * 1000, 3)
@@ -153,7 +130,7 @@ class BubblewrapSandbox(Sandbox):
             raise broken(f"sandbox {self.name}: {reply.broken}")
         if isinstance(reply, Unfit):
             raise workspaces.BadWorkspace(reply.unfit)
-        result = judge(reply, timeout_seconds=timeout, elapsed_seconds=elapsed, output_kib=self.config.output_kib)
+        result = outcome_of(reply, timeout_seconds=timeout, elapsed_seconds=elapsed, output_kib=self.config.output_kib)
         if result.ok and files is not None and reply.files is None:
             raise workspaces.BadWorkspace(_NOT_CARRIED)
         return result, reply.files

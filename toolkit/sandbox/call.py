@@ -32,7 +32,7 @@ _THREADS = 32
 
 @dataclass(frozen=True, slots=True)
 class Bounds:
-    """What a call may use; ``base_bytes`` is the address space that its process has before it begins."""
+    """Resource limits of a call; ``base_bytes`` is the address space that its process has before it begins."""
 
     base_bytes: int
     memory_bytes: int

@@ -25,7 +25,7 @@ _numbers = itertools.count(1)
 
 
 class NotDelegated(Exception):
-    """This process has no control group in which it may make others; the message says why."""
+    """Error of a process without a control group in which it may make others; the message says why."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +35,7 @@ class Group:
     path: Path
 
     def around(self, command: list[str]) -> list[str]:
-        """``command``, run by a shell that joins the group first, so that nothing of it ever runs outside."""
+        """Return ``command`` run by a shell that joins the group first, so that nothing of it ever runs outside."""
         return ["/bin/sh", "-c", 'echo 0 > "$0/cgroup.procs" && exec "$@"', str(self.path), *command]
 
     def remove(self) -> None:
@@ -58,13 +58,14 @@ class Group:
 
 @dataclass(frozen=True, slots=True)
 class Groups:
-    """Where this process may make groups; ``parent`` is None where it may not. ``note`` says which, and why not."""
+    """Place in which this process may make groups; ``parent`` is None where it may not. ``note`` says which, and why
+    not."""
 
     parent: Path | None
     note: str
 
     def make(self, *, memory_bytes: int, processes: int) -> Group | None:
-        """A group with these limits, without swap; None where none may be made. Raises SandboxUnavailable."""
+        """Make a group with these limits, without swap; None where none may be made. Raises SandboxUnavailable."""
         if self.parent is None:
             return None
         group = Group(self.parent / f"{_PREFIX}{os.getpid()}-{next(_numbers)}")
@@ -81,7 +82,7 @@ class Groups:
 
 
 def find_groups(mount: Path = _MOUNT, own: Path = _OWN) -> Groups:
-    """The control group in which this process may make others, if one was delegated to it.
+    """Return the control group in which this process may make others, if one was delegated to it.
 
     It is this process's own, which must hold no process then: this one moves to a group below, when it is alone there.
     Or it is the one above.
@@ -130,8 +131,8 @@ def _prepared(group: Path, mount: Path, *, own: bool) -> Path:
 
 
 def _is_given(group: Path, mount: Path) -> bool:
-    """By systemd's mark, as the root of this process's view, or as this user's own. Root may write everywhere, which
-    makes it no owner."""
+    """Tell a delegated group by systemd's mark, as the root of this process's view, or as this user's own. Root may
+    write everywhere, which makes it no owner."""
     if not (os.access(group, os.W_OK) and os.access(group / "cgroup.procs", os.W_OK)):
         return False
     for mark in ("user.delegate", "trusted.delegate"):

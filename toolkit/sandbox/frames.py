@@ -24,7 +24,8 @@ class BadFrame(ValueError):
 
 
 def request_limit(workspace_bytes: int) -> int:
-    """Largest request frame in bytes: the workspace goes along in it, in base64, beside source and arguments."""
+    """Return the size of the largest request frame in bytes: the workspace goes along in it, in base64, beside source
+    and arguments."""
     return _REQUEST_OVERHEAD + 2 * workspace_bytes
 
 
@@ -80,7 +81,7 @@ def _wait(descriptor: int, event: int, deadline: float) -> None:
 
 
 def parse_strict(content: bytes, max_depth: int = MAX_DEPTH) -> Any:
-    """JSON without NaN, duplicate keys, invalid UTF-8, lone surrogates, or deep nesting. Raises BadFrame."""
+    """Parse JSON without NaN, duplicate keys, invalid UTF-8, lone surrogates, or deep nesting. Raises BadFrame."""
     if _depth(content) > max_depth:
         raise BadFrame(f"nested deeper than {max_depth}")
     try:

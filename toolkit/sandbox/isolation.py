@@ -1,4 +1,4 @@
-"""How bubblewrap is called, for the sandbox's workers and for started MCP servers alike, and what to do where it is
+"""Bubblewrap's command line, for the sandbox's workers and for started MCP servers alike, and what to do where it is
 forbidden."""
 
 import os
@@ -25,7 +25,8 @@ _CAP_SYS_ADMIN = 21
 
 
 def bwrap_command(*, network: bool = False) -> list[str]:
-    """bwrap with namespaces and capabilities of its own, without environment; what it shows and runs is to be appended.
+    """Return the command line of bwrap with namespaces and capabilities of its own, without environment; what it shows
+    and runs is to be appended.
 
     Raises PrerequisiteError where bubblewrap is missing.
     """
@@ -41,7 +42,7 @@ def bwrap_command(*, network: bool = False) -> list[str]:
 
 
 def user_inside(process: Path = Path("/proc/self")) -> int | None:
-    """The uid for which what runs inside gives up root; None where the host is no root, or one that may not make
+    """Return the uid for which what runs inside gives up root; None where the host is no root, or one that may not make
     namespaces (as in a container), or has no other uids: there a user namespace does it."""
     if os.geteuid() != 0:
         return None
@@ -54,5 +55,5 @@ def user_inside(process: Path = Path("/proc/self")) -> int | None:
 
 
 def refused(complaint: str) -> bool:
-    """Whether ``complaint``, of bwrap or of a worker, is that the kernel forbids namespaces."""
+    """Return whether ``complaint``, of bwrap or of a worker, is that the kernel forbids namespaces."""
     return _REFUSALS.search(complaint) is not None and _FILES.search(complaint) is None

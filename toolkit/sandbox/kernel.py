@@ -56,23 +56,23 @@ def become(user: int) -> None:
 
 
 def be_first_to_go() -> None:
-    """When the machine's memory is short, the kernel ends this process and those that it starts before any other."""
+    """Let the kernel end this process, and those that it starts, before any other when memory is short."""
     with open("/proc/self/oom_score_adj", "wb") as file:  # noqa: PTH123 - the worker does without pathlib
         file.write(b"1000")
 
 
 def limit_files(size_bytes: int) -> None:
-    """No file of more than ``size_bytes``; the standard error of a worker is one on the host."""
+    """Allow no file of more than ``size_bytes``; the standard error of a worker is one on the host."""
     resource.setrlimit(resource.RLIMIT_FSIZE, (size_bytes, size_bytes))
 
 
 def new_namespaces() -> None:
-    """Own user, mount, IPC and, for the next child, PID namespace; the uid stays the same inside."""
+    """Enter an own user, mount, IPC and, for the next child, PID namespace; the uid stays the same inside."""
     _unshare(_NEWUSER | _NEWNS | _NEWIPC | _NEWPID)
 
 
 def new_mounts() -> None:
-    """Own user and mount namespace; the uid stays the same inside."""
+    """Enter an own user and mount namespace; the uid stays the same inside."""
     _unshare(_NEWUSER | _NEWNS)
 
 
@@ -88,14 +88,14 @@ def _unshare(namespaces: int) -> None:
 
 
 def mount_tmpfs(target: str, *, size_bytes: int, inodes: int, read_only: bool = False, programs: bool = False) -> None:
-    """A fresh, bounded tmpfs over ``target``; what lies in it can be executed only with ``programs``."""
+    """Mount a fresh, bounded tmpfs over ``target``; what lies in it can be executed only with ``programs``."""
     flags = _MS_NOSUID | _MS_NODEV | (0 if programs else _MS_NOEXEC) | (_MS_RDONLY if read_only else 0)
     options = f"size={size_bytes},nr_inodes={inodes},mode=700".encode()
     _check(_libc.mount(b"tmpfs", target.encode(), b"tmpfs", flags, options), f"mount {target}")
 
 
 def mount_over(target: str, *, size_bytes: int, inodes: int, keep: list[str]) -> None:
-    """As ``mount_tmpfs``, but what is mounted at the paths ``keep`` below ``target`` stays where it is."""
+    """Mount as ``mount_tmpfs`` does, but what is mounted at the paths ``keep`` below ``target`` stays where it is."""
     held = {path: os.open(path, os.O_PATH | os.O_CLOEXEC) for path in keep}
     folders = {path: stat.S_ISDIR(os.fstat(descriptor).st_mode) for path, descriptor in held.items()}
     mount_tmpfs(target, size_bytes=size_bytes, inodes=inodes, programs=True)
@@ -109,7 +109,7 @@ def mount_over(target: str, *, size_bytes: int, inodes: int, keep: list[str]) ->
 
 
 def fresh_keyring() -> None:
-    """An empty session keyring, so that keys do not pass between calls; nothing where the kernel has no keys.
+    """Join an empty session keyring, so that keys do not pass between calls; nothing where the kernel has no keys.
 
     A user may have few keyrings, and those of ended calls go a moment after them: so it waits for one. Raises OSError.
     """
@@ -125,7 +125,7 @@ def fresh_keyring() -> None:
 
 
 def drop_capabilities() -> None:
-    """No capability in any set, none to be had again; no new privileges through exec."""
+    """Give up every capability, so that none is had again; allow no new privileges through exec."""
     for capability in range(64):
         if _libc.prctl(_PR_CAPBSET_DROP, capability, 0, 0, 0) != 0:
             break
@@ -137,13 +137,13 @@ def drop_capabilities() -> None:
 
 
 def address_space() -> int:
-    """The bytes of address space that this process has."""
+    """Return the bytes of address space that this process has."""
     with open("/proc/self/statm", "rb") as file:  # noqa: PTH123 - the worker does without pathlib
         return int(file.read().split()[0]) * resource.getpagesize()
 
 
 def limit_resources(*, memory_bytes: int, file_bytes: int, descriptors: int, threads: int) -> None:
-    """Limits of this process; ``memory_bytes`` bounds its whole address space."""
+    """Limit this process; ``memory_bytes`` bounds its whole address space."""
     limits = {
         resource.RLIMIT_AS: memory_bytes,
         resource.RLIMIT_FSIZE: file_bytes,
@@ -166,13 +166,14 @@ def filter_system_calls(program: bytes) -> None:
 
 
 def landlock_version() -> int:
-    """The Landlock ABI of this kernel; 0 where there is none."""
+    """Return the Landlock ABI of this kernel; 0 where there is none."""
     return max(0, _libc.syscall(_LANDLOCK_CREATE_RULESET, None, 0, 1))
 
 
 def restrict_files(*, writable: str) -> None:
-    """Landlock, where the kernel has it: read anywhere, write below ``writable`` and to devices, no TCP, no signals or
-    abstract sockets out of here. Needs no_new_privs. What the mounts already forbid is forbidden twice."""
+    """Restrict this process with Landlock, where the kernel has it: read anywhere, write below ``writable`` and to
+    devices, no TCP, no signals or abstract sockets out of here. Needs no_new_privs. What the mounts already forbid is
+    forbidden twice."""
     version = landlock_version()
     if version < 1:
         return
@@ -192,5 +193,5 @@ def restrict_files(*, writable: str) -> None:
 
 
 def prepare_filter(*, strict: bool) -> bytes:
-    """The seccomp program for this machine."""
+    """Return the seccomp program for this machine."""
     return seccomp.build_filter(strict=strict)

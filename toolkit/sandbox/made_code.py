@@ -5,24 +5,23 @@ Such code sees the standard library and nothing else, starts no thread, has no w
 """
 
 import threading
-from collections.abc import Mapping
-from typing import Any
 
 from toolkit.config import SandboxConfig
 from toolkit.errors import SandboxUnavailable
-from toolkit.sandbox import CodeRunner, ExecResult, Sandbox, open_sandbox
+from toolkit.sandbox import ExecResult, Invocation, Runner, Sandbox
 from toolkit.sandbox.insistent import Insistent
+from toolkit.sandbox.opening import open_sandbox
 
 _NAME = "model-made"
 _SCRATCH_MIB = 1
 
 
 def made_code_limits(config: SandboxConfig) -> SandboxConfig:
-    """``[toolkit.sandbox.made_code]`` as the limits of a sandbox."""
+    """Return ``[toolkit.sandbox.made_code]`` as the limits of a sandbox."""
     return SandboxConfig(**config.made_code.model_dump(), workspace_mib=_SCRATCH_MIB)
 
 
-class ModelMadePool(CodeRunner):
+class ModelMadePool(Runner):
     """Opened, and tried by the self-check, at the first call; an owner that never calls it pays nothing.
 
     ``insist``: see toolkit.sandbox.insistent.
@@ -35,11 +34,12 @@ class ModelMadePool(CodeRunner):
         self._sandbox: Sandbox | None = None
         self._closed = False
 
-    def run_source(
-        self, source: str, function: str, arguments: Mapping[str, Any], *, timeout_seconds: float | None = None
-    ) -> ExecResult:
-        """See CodeRunner. The first call raises like open_sandbox."""
-        return self._opened().run_source(source, function, arguments, timeout_seconds=timeout_seconds)
+    def run(self, invocation: Invocation) -> ExecResult:
+        """Run a call as Runner says. Raises ValueError for an invocation of a module; the first call raises like
+        open_sandbox."""
+        if invocation.source is None:
+            raise ValueError("the pool for code that a model wrote runs source only")
+        return self._opened().run(invocation)
 
     def close(self) -> None:
         with self._lock:

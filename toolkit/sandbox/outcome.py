@@ -1,4 +1,4 @@
-"""From a keeper's reply to an ExecResult. The claim inside is the call's own and is trusted in nothing."""
+"""Conversion of a keeper's reply into an ExecResult. The claim inside is the call's own and is trusted in nothing."""
 
 import errno
 import os
@@ -10,7 +10,7 @@ from toolkit.sandbox.frames import BadFrame, parse_strict
 from toolkit.sandbox.replies import Ended
 
 GRACE_SECONDS = 4.0
-"""How much later than its deadline a call's end may reach the host, on a machine that is busy."""
+"""Seconds after its deadline in which a call's end may reach the host, on a machine that is busy."""
 _OUT_OF = {
     errno.ENOSPC: "the scratch folder is full",
     errno.EDQUOT: "the scratch folder is full",
@@ -21,8 +21,9 @@ _OUT_OF = {
 _LIMIT_SIGNALS = {signal.SIGXCPU: "used up its processor time", signal.SIGXFSZ: "wrote too large a file"}
 
 
-def judge(reply: Ended, *, timeout_seconds: float, elapsed_seconds: float, output_kib: int) -> ExecResult:
-    """``reply`` as the keeper wrote it; ``elapsed_seconds`` by the host's clock decides whether it was in time."""
+def outcome_of(reply: Ended, *, timeout_seconds: float, elapsed_seconds: float, output_kib: int) -> ExecResult:
+    """Return the outcome of a call. ``reply`` is as the keeper wrote it; ``elapsed_seconds`` by the host's clock
+    decides whether it was in time."""
     printed = {
         "stdout": reply.stdout,
         "stderr": reply.stderr,

@@ -1,4 +1,4 @@
-"""From what a tool returns to JSON. Standard library only: the worker imports it."""
+"""Conversion of a tool's return value into JSON. Standard library only: the worker imports it."""
 
 import json
 import math
@@ -15,12 +15,12 @@ _encode = json.JSONEncoder(allow_nan=False).encode
 
 
 def encode_result(value: Any) -> bytes:
-    """Strict JSON of ``value``. Raises ValueError or TypeError, saying what JSON cannot hold."""
+    """Encode ``value`` as strict JSON. Raises ValueError or TypeError, saying what JSON cannot hold."""
     return _encode(plain(value)).encode()
 
 
 def plain(value: Any, depth: int = 0) -> Any:  # noqa: PLR0911 - one return per JSON type
-    """``value`` made of dict, list, str, int, float, bool and None; dates as ISO text, exact numbers as text."""
+    """Return ``value`` made of dict, list, str, int, float, bool and None; dates as ISO text, exact numbers as text."""
     if depth > _MAX_DEPTH:
         raise ValueError("the result is nested too deep")
     kind = type(value)

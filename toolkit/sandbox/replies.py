@@ -1,11 +1,12 @@
-"""What a worker may say to the host, by shape: a users' module shares the worker's process and could write anything."""
+"""Shapes of a worker's replies to the host: a users' module shares the worker's process and could write anything."""
 
 import base64
 import binascii
 from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, TypeAdapter, ValidationError
 
+from toolkit.frozen import Frozen
 from toolkit.sandbox.frames import BadFrame, parse_strict
 
 
@@ -23,8 +24,8 @@ def _is_base64(text: str) -> str:
 _Message = Annotated[str, Field(max_length=8192)]
 
 
-class _Reply(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+class _Reply(Frozen):
+    model_config = ConfigDict(strict=True)
 
 
 class Ready(_Reply):
@@ -71,12 +72,12 @@ _REPLY: TypeAdapter[Ended | Unfit | Broken] = TypeAdapter(Ended | Unfit | Broken
 
 
 def read_hello(content: bytes) -> Ready | ImportFailed:
-    """The first frame of a worker. Raises BadFrame."""
+    """Read the first frame of a worker. Raises BadFrame."""
     return _read(_HELLO, content)
 
 
 def read_reply(content: bytes) -> Ended | Unfit | Broken:
-    """The frame that answers a request. Raises BadFrame."""
+    """Read the frame that answers a request. Raises BadFrame."""
     return _read(_REPLY, content)
 
 

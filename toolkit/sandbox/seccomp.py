@@ -100,14 +100,14 @@ class UnknownArchitecture(OSError):
 
 @dataclass(frozen=True, slots=True)
 class _Span:
-    """From call number ``start`` on, ``code`` decides."""
+    """Span of system call numbers from ``start`` on, for which ``code`` decides."""
 
     start: int
     code: bytes
 
 
 def build_filter(machine: str | None = None, *, strict: bool = False) -> bytes:
-    """The program (an array of ``struct sock_filter``) for a tool call on ``machine`` (default: this one).
+    """Return the program (an array of ``struct sock_filter``) for a tool call on ``machine`` (default: this one).
 
     ``strict``: for code that nobody has looked at, which gets less.
 
@@ -129,8 +129,8 @@ def build_filter(machine: str | None = None, *, strict: bool = False) -> bytes:
 
 
 def build_server_filter(*, network: bool, machine: str | None = None) -> bytes:
-    """The program for a started MCP server: it may start programs, but not trace, mount, or reach the kernel's less
-    used parts; and use the internet only with ``network``. Raises UnknownArchitecture.
+    """Return the program for a started MCP server: it may start programs, but not trace, mount, or reach the kernel's
+    less used parts; and use the internet only with ``network``. Raises UnknownArchitecture.
 
     Local sockets are for a server without network: with it, it shares the host's abstract ones.
     """

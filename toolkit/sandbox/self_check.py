@@ -9,13 +9,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from toolkit.errors import SandboxUnavailable
-from toolkit.sandbox import ExecResult, Sandbox, Status
+from toolkit.sandbox import ExecResult, Invocation, Sandbox, Status
 from toolkit.sandbox.insistent import Insistent
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """How one attempt ended; ``outcome`` is what the attempt met."""
+    """Result of one attempt; ``outcome`` is what the attempt met."""
 
     attempt: str
     held: bool
@@ -156,14 +156,16 @@ def attempt_all(sandbox: Sandbox) -> list[Finding]:
     findings = []
     for attempt in _ATTEMPTS:
         source = attempt.body.replace("{", "{{").replace("}", "}}") if "libc" not in attempt.body else attempt.body
-        result = insistent.run_source(source.format(**numbers), "attempt", {}, timeout_seconds=attempt.seconds)
+        result = insistent.run(
+            Invocation.of_source(source.format(**numbers), "attempt", {}, timeout_seconds=attempt.seconds)
+        )
         outcome = f"returned {result.value!r}" if result.ok else f"{result.status}: {result.message}"
         findings.append(Finding(attempt.name, attempt.holds(result), outcome[:200]))
     return findings
 
 
 def require_sound(sandbox: Sandbox) -> None:
-    """Raises SandboxUnavailable, naming what got through, unless every attempt held."""
+    """Raise SandboxUnavailable, naming what got through, unless every attempt held."""
     escaped = [finding for finding in attempt_all(sandbox) if not finding.held]
     if escaped:
         told = "; ".join(f"{finding.attempt} ({finding.outcome})" for finding in escaped)

@@ -33,14 +33,14 @@ class NamespacesForbidden(SandboxUnavailable):
 
 
 def broken(message: str) -> SandboxUnavailable:
-    """The error for a sandbox that cannot isolate, with the fix where the kernel's rules are the reason."""
+    """Return the error for a sandbox that cannot isolate, with the fix where the kernel's rules are the reason."""
     if refused(message):
         return NamespacesForbidden(f"{message}; {NAMESPACES_ADVICE}")
     return SandboxUnavailable(message)
 
 
 class WorkerProcess:
-    """Not thread-safe: one call at a time. ``group``, if any, is removed with it.
+    """One worker. Not thread-safe: one call at a time. ``group``, if any, is removed with it.
 
     Raises PrerequisiteError, SandboxUnavailable (NamespacesForbidden), ConfigError for a module that fails to import.
     """
@@ -85,7 +85,7 @@ class WorkerProcess:
     def alive(self) -> bool:
         return self._process.poll() is None
 
-    def ask(self, request: bytes, seconds: float) -> Ended | Unfit | Broken:
+    def send(self, request: bytes, seconds: float) -> Ended | Unfit | Broken:
         """Send one request, return the keeper's reply, both within ``seconds``. Raises WorkerLost."""
         self.calls += 1
         deadline = time.monotonic() + seconds

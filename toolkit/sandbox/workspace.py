@@ -24,7 +24,7 @@ class BadWorkspace(ValueError):
 
 @contextmanager
 def locked(folder: Path) -> Iterator[None]:
-    """One call at a time in ``folder``, across threads and processes; creates it."""
+    """Let one caller at a time into ``folder``, across threads and processes; create it."""
     folder.mkdir(parents=True, exist_ok=True)
     descriptor = os.open(folder / _LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
     try:
@@ -35,7 +35,8 @@ def locked(folder: Path) -> Iterator[None]:
 
 
 def read(folder: Path, limit_bytes: int) -> dict[str, str]:
-    """Relative path -> base64 of each regular file. Raises BadWorkspace beyond ``limit_bytes`` or MAX_FILES."""
+    """Return the base64 of each regular file by its relative path. Raises BadWorkspace beyond ``limit_bytes`` or
+    MAX_FILES."""
     found: dict[str, str] = {}
     total = 0
     for parent, _, names, top in os.fwalk(folder, follow_symlinks=False):
@@ -88,7 +89,7 @@ def _require_plain(name: str) -> None:
 
 
 def _remove(folder: Path, name: str) -> None:
-    """Also the folders that it leaves empty: a file may take their name."""
+    """Remove the file, and the folders that it leaves empty: a file may take their name."""
     path = folder / name
     path.unlink(missing_ok=True)
     for parent in path.relative_to(folder).parents[:-1]:
