@@ -2,35 +2,46 @@
 
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, nullcontext
+from functools import partial
 from itertools import zip_longest
 from typing import Any
 
+from agent.chat_commands import COMMANDS, ChatCommands
+from agent.chat_input import lines
 from agent.config import Config
 from agent.errors import NO_SERVER
-from agent.interaction_log import InteractionLog
 from agent.loop import Agent
 from agent.messages import Trajectory
 from agent.model_client import HttpModelClient
-from agent.serving import state
-from agent.session import Session, check_name, new_name
+from agent.serving import serving_state
+from agent.serving.adapters import active
+from agent.session import Session, check_name, new_name, room_for_history
 from agent.terminal import Terminal, summary
+from agent.traced_log import traced_log
+from toolkit.elapsed import Elapsed
 from toolkit.errors import UserError
 from toolkit.execute import open_executor
 from toolkit.registry import ToolRegistry
-from toolkit.search import ToolIndex
+from toolkit.search import VECTORS_FILE, ToolIndex
+from toolkit.tool import neutral
 
-_CHARACTERS_PER_TOKEN = 3
-"""At least that many in most text; what was said before may fill half of the model's context."""
+_RECALLED = 500
+"""Earlier requests that the arrow keys recall."""
 
 
 class Chat:
-    """An agent, and the session that it talks in."""
+    """An agent, the session that it talks in, and the commands on it."""
 
-    def __init__(self, agent: Agent, session: Session, registry: ToolRegistry) -> None:
+    def __init__(self, agent: Agent, session: Session, registry: ToolRegistry, commands: ChatCommands) -> None:
         self.session = session
+        self.commands = commands
         self._agent = agent
         self._registry = registry
+
+    def left_out(self) -> list[str]:
+        """Return the lines that tell a person which tools and servers are missing here."""
+        return [neutral(line) for line in self._registry.notes()]
 
     def turn(self, text: str, *, shown: Terminal | None) -> tuple[str, Trajectory]:
         """Answer ``text``, log the turn, show it as it goes; returns the interaction's id and the turn.
@@ -43,27 +54,28 @@ class Chat:
             nonlocal identity
             identity = self.session.record(trajectory, list(self._registry))
 
-        trajectory = self._agent.run(
-            text,
-            history=self.session.history(),
-            workspace=self.session.workspace,
-            on_token=shown.token if shown else None,
-            on_message=shown.message if shown else None,
-            record=record,
-        )
+        with shown.waiting() if shown else nullcontext():
+            trajectory = self._agent.run(
+                text,
+                history=self.session.history(),
+                workspace=self.session.workspace,
+                on_token=shown.token if shown else None,
+                on_message=shown.message if shown else None,
+                record=record,
+            )
         return identity, trajectory
 
 
 @contextmanager
 def open_chat(config: Config, session: str | None) -> Iterator[Chat]:
-    """Everything that a conversation needs. Raises UserError where no server runs."""
-    serving = state.read(config.data_folder)
+    """Open everything that a conversation needs. Raises UserError where no server runs."""
+    serving = serving_state.read(config.data_folder)
     if serving is None:
         raise UserError(NO_SERVER)
     name = session or new_name()
     check_name(name)
     with (
-        InteractionLog.of(config) as log,
+        traced_log(config) as log,
         HttpModelClient(serving.gateway_url, serving.gateway_key, session=name) as client,
     ):
         talk = Session(
@@ -71,32 +83,49 @@ def open_chat(config: Config, session: str | None) -> Iterator[Chat]:
             log,
             config.data_folder,
             history_turns=config.agent.prompt.history_turns,
-            history_characters=config.agent.serving.vllm_process.max_model_len * _CHARACTERS_PER_TOKEN // 2,
+            history_characters=room_for_history(config.agent),
         )
         try:
-            with open_executor(config.toolkit) as executor:
-                index = ToolIndex(executor.registry)
-                agent = Agent(client, executor, index, config.agent.loop, config.agent.prompt)
-                yield Chat(agent, talk, executor.registry)
+            with ExitStack() as stack:
+                with Elapsed("preparing the tools"):
+                    executor = stack.enter_context(open_executor(config.toolkit))
+                    index = ToolIndex(executor.registry, vectors_file=config.data_folder / VECTORS_FILE)
+                agent = Agent(
+                    client, executor, index, config.agent.loop, config.agent.prompt,
+                    prompt_version=serving.prompt_version,
+                )  # fmt: skip
+                commands = ChatCommands(
+                    talk, list(executor.registry), partial(active.read, config.data_folder), f"{serving.gateway_url}/ui"
+                )
+                yield Chat(agent, talk, executor.registry, commands)
         finally:
             talk.close()
 
 
 def talk(chat: Chat) -> None:
-    """Ask for messages until the input ends. Ctrl-C ends a turn; between turns it ends the conversation."""
+    """Ask for messages until the input ends, and answer them; see ``chat_input.lines``. Ctrl-C ends an answer."""
     terminal = Terminal(sys.stdout, sys.stderr)
-    for text in _lines():
+    names = [f"/{name}" for name in COMMANDS]
+    for text in lines(chat.session.requests_before(_RECALLED), names):
         try:
-            identity, trajectory = chat.turn(text, shown=terminal)
-            terminal.note(summary(identity, trajectory))
+            _say(chat, text, terminal)
         except KeyboardInterrupt:
             terminal.note("stopped")
         except UserError as error:
             terminal.note(str(error))
 
 
+def _say(chat: Chat, text: str, terminal: Terminal) -> None:
+    answer = chat.commands.answer(text) if text.startswith("/") else None
+    if answer is None:
+        identity, trajectory = chat.turn(text, shown=terminal)
+        answer = [summary(identity, trajectory)]
+    for line in answer:
+        terminal.note(line)
+
+
 def as_json(identity: str, session: str, trajectory: Trajectory) -> dict[str, Any]:
-    """One turn for programs."""
+    """Return one turn in the form that programs read."""
     calls = []
     # Every call is answered in turn, unless the infrastructure broke on the way.
     for call, result in zip_longest(trajectory.calls, trajectory.results):
@@ -117,16 +146,3 @@ def as_json(identity: str, session: str, trajectory: Trajectory) -> dict[str, An
         "usage": trajectory.usage.model_dump(),
         "latency_ms": round(trajectory.latency_ms, 1),
     }
-
-
-def _lines() -> Iterator[str]:
-    interactive = sys.stdin.isatty()
-    if interactive:
-        import readline  # noqa: F401  (line editing for input())
-    while True:
-        try:
-            text = input("> " if interactive else "")
-        except (EOFError, KeyboardInterrupt):
-            return
-        if text.strip():
-            yield text

@@ -3,7 +3,8 @@
 UserError (toolkit.errors)
 ├── ModelUnavailable      no model server answers; infrastructure, says nothing about the model
 ├── StorageError          interactions.db cannot be opened, read or written
-└── AdapterError          the pointer file or an adapter folder is not what it should be
+└── AdapterError          the pointer file is not what it should be, or vLLM refuses an adapter
+    └── AdapterInvalid    an adapter folder is not what its manifest says
 ModelError                the server answered, but not with a model's reply
 └── ModelTimeout          the reply did not come within the time that the caller gave
 """
@@ -23,6 +24,14 @@ class StorageError(UserError):
 
 class AdapterError(UserError):
     """The pointer to the active adapter, or an adapter's folder, is damaged or missing."""
+
+
+class AdapterInvalid(AdapterError):
+    """An adapter folder must not be used. ``problem`` is the message without the fix."""
+
+    def __init__(self, problem: str, fix: str = "") -> None:
+        super().__init__(f"{problem}; {fix}" if fix else problem)
+        self.problem = problem
 
 
 class ModelError(Exception):

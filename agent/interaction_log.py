@@ -6,27 +6,64 @@ opens the same file read-only.
 
 import json
 import time
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple, Self
 
+from agent import log_pages
 from agent.config import Config, RedactionConfig
-from agent.database import Database, SqliteUtilsDatabase, open_database, open_readonly
-from agent.messages import Feedback, Interaction, Message, Trajectory
+from agent.log_pages import COLUMNS, Session, ToolUse
+from agent.messages import Interaction, Message, Trajectory, is_foreign
 from agent.migrations import migrations
 from agent.redaction import Redactor
+from agent.storage.database import Database, SqliteUtilsDatabase, open_database, open_readonly
 from toolkit.errors import UserError
 
 FILE = "interactions.db"
+RESPONSE_PREFIX, MESSAGE_PREFIX = "resp_", "msg_"
+"""Stand before the id of an answer in the Responses and the Messages protocol."""
+GATEWAY_SOURCE = "gateway"
+"""The source of single requests to the model, of clients with tools of their own."""
 COMPLETIONS_SOURCE = "completions"
 """The source of texts that a client let the model go on with: kept, but no conversations."""
-_COLUMNS = "id, session, source, created_at, trajectory, tool_schemas, owner, tenant, reference, continues"
+OWN_SOURCES = frozenset({"chat", "apprentice", "demo"})
+"""Sources of turns whose tools apprentice itself ran; those of all other turns are their clients'."""
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A turn as the log stores it: redacted, ``trajectory`` and ``tool_schemas`` as JSON.
+
+    ``traceparent``: the span of the client in which it happened (W3C); "" for none. It is not stored.
+    """
+
+    session: str
+    source: str
+    trajectory: str
+    tool_schemas: str
+    owner: str
+    tenant: str
+    reference: str
+    adapter: str
+    stop_reason: str
+    traceparent: str = ""
+
+
+class Stored(NamedTuple):
+    """A turn that is on disk; ``stored_at`` in seconds since the epoch, UTC."""
+
+    id: str
+    stored_at: float
+    entry: Entry
 
 
 class InteractionLog:
     """An open log; may be shared by threads. Raises StorageError, and PrerequisiteError when SQLite is too old.
 
-    What is stored went through ``redactor``; the default removes secrets.
+    What is stored went through ``redactor``; the default removes secrets. ``on_stored`` hears of each turn that is
+    on disk, and raises nothing.
     """
 
     def __init__(
@@ -36,22 +73,24 @@ class InteractionLog:
         now: Callable[[], float] = time.time,
         database: Database | None = None,
         redactor: Redactor | None = None,
+        on_stored: Callable[[Stored], None] | None = None,
     ) -> None:
         self._now = now
+        self._on_stored = on_stored
         self._redactor = redactor or Redactor(RedactionConfig())
         self._db = database or open_database(path, migrations)
 
     @classmethod
-    def of(cls, config: Config) -> "InteractionLog":
-        """The log of the data folder, redacting as ``[agent.redaction]`` says."""
-        return cls(config.data_folder / FILE, redactor=Redactor(config.agent.redaction))
+    def of(cls, config: Config, *, on_stored: Callable[[Stored], None] | None = None) -> Self:
+        """Open the log of the data folder, redacting as ``[agent.redaction]`` says."""
+        return cls(config.data_folder / FILE, redactor=Redactor(config.agent.redaction), on_stored=on_stored)
 
     @classmethod
-    def open_readonly(cls, path: Path) -> "InteractionLog":
-        """For readers that must not write, not even by mistake. A log that does not exist yet reads as empty."""
+    def open_readonly(cls, path: Path) -> Self:
+        """Open the log for a reader that must not write. A log that does not exist yet reads as empty."""
         return cls(path, database=open_readonly(path, migrations))
 
-    def __enter__(self) -> "InteractionLog":
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *exc: object) -> None:
@@ -71,41 +110,107 @@ class InteractionLog:
         tenant: str = "",
         reference: str = "",
         continues: str = "",
+        traceparent: str = "",
     ) -> str:
         """Store one turn; returns its id. Ids sort by the order in which turns were stored, over all processes."""
+        entry = self.entry(
+            trajectory,
+            session=session,
+            source=source,
+            tool_schemas=tool_schemas,
+            owner=owner,
+            tenant=tenant,
+            reference=reference,
+            traceparent=traceparent,
+        )
+        with self.batch() as add:
+            return add(entry, continues)
+
+    def entry(
+        self,
+        trajectory: Trajectory,
+        *,
+        session: str,
+        source: str,
+        tool_schemas: Sequence[dict[str, Any]] = (),
+        owner: str = "",
+        tenant: str = "",
+        reference: str = "",
+        traceparent: str = "",
+    ) -> Entry:
+        """Return the turn redacted and serialised, for ``batch``. Touches no database."""
         turn, tools = self._redactor.value([trajectory.model_dump(mode="json"), list(tool_schemas)])
         payload, schemas = (json.dumps(value, ensure_ascii=False) for value in (turn, tools))
+        return Entry(
+            session=session,
+            source=source,
+            trajectory=payload,
+            tool_schemas=schemas,
+            owner=owner,
+            tenant=tenant,
+            reference=reference,
+            adapter=trajectory.adapter,
+            stop_reason=trajectory.stop_reason,
+            traceparent=traceparent,
+        )
+
+    @contextmanager
+    def batch(self) -> Iterator[Callable[[Entry, str], str]]:
+        """Store several turns in one transaction: all are on disk when the block ends, none when it raises.
+
+        Yields a function that takes an entry and the id of the interaction that it continues ("" for none), and
+        returns its id.
+        """
+        stored: list[Stored] = []
         with self._db.transaction() as db:
-            newest = db.execute("SELECT max(id) FROM interactions").fetchone()[0]
+            yield self._adder(db, stored)
+        if self._on_stored is not None:
+            for turn in stored:
+                self._on_stored(turn)
+
+    def _adder(self, db: SqliteUtilsDatabase, stored: list[Stored] | None = None) -> Callable[[Entry, str], str]:
+        """Return the function that ``batch`` yields; what it takes is put into ``stored``."""
+        newest: str | None = db.execute("SELECT max(id) FROM interactions").fetchone()[0]
+
+        def add(entry: Entry, continues: str = "") -> str:
+            nonlocal newest
             created_at = self._now()
-            identity = _next_id(created_at, newest)
-            db.execute(
-                f"INSERT INTO interactions ({_COLUMNS}, adapter, stop_reason) VALUES ({', '.join('?' * 12)})",
-                (
-                    *(identity, session, source, created_at, payload, schemas),
-                    *(owner, tenant, reference, continues, trajectory.adapter, trajectory.stop_reason),
-                ),
-            )
-        return identity
+            newest = _next_id(created_at, newest)
+            row = {"id": newest, "created_at": created_at, "continues": continues, **asdict(entry)}
+            del row["traceparent"]
+            places = ", ".join(f":{column}" for column in row)
+            db.execute(f"INSERT INTO interactions ({', '.join(row)}) VALUES ({places})", row)
+            if stored is not None:
+                stored.append(Stored(newest, created_at, entry))
+            return newest
+
+        return add
 
     def feedback(
-        self, interaction_id: str, verdict: Literal["good", "bad"], note: str = "", *, owner: str | None = None
+        self,
+        interaction_id: str,
+        verdict: Literal["good", "bad"],
+        note: str = "",
+        *,
+        expected: str = "",
+        owner: str | None = None,
     ) -> str:
         """Store a person's word on one interaction, named by its id or by its reference; returns its id.
 
+        ``expected``: what would have been right. It goes with "bad".
         Raises UserError when there is no such interaction, or (``owner`` given) it is not that owner's.
         """
         with self._db.transaction() as db:
             row = db.execute(
                 "SELECT id FROM interactions WHERE (id = ?1 OR reference = ?1 AND reference != '') "
                 "AND (?2 IS NULL OR owner = ?2) ORDER BY id DESC LIMIT 1",
-                (interaction_id, owner),
+                (plain_reference(interaction_id), owner),
             ).fetchone()
             if row is None:
                 raise UserError(f"there is no interaction {interaction_id}; see their ids with: agent log")
             db.execute(
-                "INSERT INTO feedback (interaction_id, verdict, note, created_at) VALUES (?, ?, ?, ?)",
-                (row[0], verdict, self._redactor.text(note), self._now()),
+                "INSERT INTO feedback (interaction_id, verdict, note, expected, created_at) VALUES (?, ?, ?, ?, ?)",
+                (row[0], verdict, self._redactor.text(note), self._redactor.text(expected), self._now()),
             )
         return row[0]
 
@@ -120,21 +225,14 @@ class InteractionLog:
             if found is None:
                 return False
             source, session, gone = found[0], found[1], Trajectory.model_validate_json(found[2])
-            # Of whichever owner: a person may have two keys.
-            later = db.execute(
-                "SELECT id, trajectory FROM interactions WHERE source = ? AND session = ? AND id > ?",
-                (source, session, interaction_id),
-            ).fetchall()
-            for identity, text in later:
-                turn = _without(Trajectory.model_validate_json(text), gone)
-                db.execute("UPDATE interactions SET trajectory = ? WHERE id = ?", (turn.model_dump_json(), identity))
+            _take_from_later_turns(db, source, session, interaction_id, gone)
             db.execute("DELETE FROM feedback WHERE interaction_id = ?", (interaction_id,))
             db.execute("DELETE FROM interactions WHERE id = ?", (interaction_id,))
         self._db.raw.execute("PRAGMA wal_checkpoint(TRUNCATE)")
         return True
 
     def read(self, limit: int | None = None, since_id: str | None = None) -> list[Interaction]:
-        """Interactions, oldest first: those after ``since_id``; ``limit`` keeps the first of them.
+        """Return interactions, oldest first: those after ``since_id``; ``limit`` keeps the first of them.
 
         Without ``since_id``, ``limit`` keeps the newest.
         """
@@ -142,60 +240,121 @@ class InteractionLog:
             return self._select("", (), limit)
         return self._select("WHERE id > ?", (since_id,), limit, newest=False)
 
+    def search(self, text: str, *, limit: int) -> list[Interaction]:
+        """Return the newest ``limit`` interactions that hold all words of ``text``; see ``log_pages.search_words``."""
+        return log_pages.search(self._db, text, limit)
+
     def tenants(self, ids: Collection[str]) -> dict[str, int]:
-        """How many of these interactions are of each tenant ("": of none)."""
+        """Count these interactions by tenant ("": of none)."""
         query = "SELECT tenant, count(*) FROM interactions WHERE id IN (SELECT value FROM json_each(?)) GROUP BY tenant"
         with self._db.transaction("BEGIN") as db:
             return dict(db.execute(query, (json.dumps(sorted(ids)),)).fetchall())
 
+    def owners(self, ids: Collection[str]) -> dict[str, tuple[str, str]]:
+        """Return owner and tenant of these interactions, by id; of those that the log has."""
+        query = "SELECT id, owner, tenant FROM interactions WHERE id IN (SELECT value FROM json_each(?))"
+        with self._db.transaction("BEGIN") as db:
+            found = db.execute(query, (json.dumps(sorted(ids)),)).fetchall()
+        return {identity: (owner, tenant) for identity, owner, tenant in found}
+
+    def foreign(self, ids: Collection[str]) -> set[str]:
+        """Return those of these interactions that a model that is none of ours answered."""
+        query = "SELECT id, adapter FROM interactions WHERE id IN (SELECT value FROM json_each(?))"
+        with self._db.transaction("BEGIN") as db:
+            found = db.execute(query, (json.dumps(sorted(ids)),)).fetchall()
+        return {identity for identity, adapter in found if is_foreign(adapter)}
+
     def called_bad(self, ids: Collection[str]) -> set[str]:
-        """Those of these interactions of which the last word is that they were bad."""
+        """Return those of these interactions whose last feedback is bad."""
+        return self._called("bad", ids)
+
+    def called_good(self, ids: Collection[str]) -> set[str]:
+        """Return those of these interactions whose last feedback is good."""
+        return self._called("good", ids)
+
+    def _called(self, word: str, ids: Collection[str]) -> set[str]:
         query = (
             "SELECT interaction_id, verdict FROM feedback "
             "WHERE interaction_id IN (SELECT value FROM json_each(?)) ORDER BY number"
         )
         with self._db.transaction("BEGIN") as db:
             last = dict(db.execute(query, (json.dumps(sorted(ids)),)).fetchall())
-        return {identity for identity, verdict in last.items() if verdict == "bad"}
+        return {identity for identity, verdict in last.items() if verdict == word}
 
-    def of_adapter(self, adapter: str, limit: int, *, since_id: str = "") -> list[Interaction]:
-        """The newest ``limit`` interactions after ``since_id`` that ``adapter`` answered, oldest first."""
-        return self._select("WHERE adapter = ? AND id > ?", (adapter, since_id), limit)
+    def of_adapter(self, adapter: str, *, after: str = "") -> Iterator[Interaction]:
+        """Yield the interactions of ``adapter`` after ``after``, newest first; see ``log_pages.of_adapter``."""
+        return log_pages.of_adapter(self._db, adapter, after=after)
 
-    def read_session(self, session: str, *, source: str, limit: int) -> list[Interaction]:
-        """The newest ``limit`` interactions of a session, oldest first."""
-        return self._select("WHERE source = ? AND session = ?", (source, session), limit)
+    def read_session(self, session: str, *, source: str, owner: str = "", limit: int) -> list[Interaction]:
+        """Return the newest ``limit`` interactions of a session of ``owner``, oldest first."""
+        return self._select("WHERE source = ? AND session = ? AND owner = ?", (source, session, owner), limit)
+
+    def requests(self, *, source: str, owner: str, limit: int) -> list[str]:
+        """Return the newest ``limit`` requests of ``owner`` at ``source``, oldest first, as they were stored."""
+        return log_pages.requests(self._db, source=source, owner=owner, limit=limit)
+
+    def whole_turns(
+        self, *, after: str = "", until: str = "~", session: Session | None = None
+    ) -> Iterator[Interaction]:
+        """Yield one interaction per turn, session by session; see ``log_pages.whole_turns``."""
+        return log_pages.whole_turns(self._db, after=after, until=until, session=session)
+
+    def tool_use(self, *, after: str, until: str, most: int) -> list[ToolUse]:
+        """Return the tools of the first ``most`` interactions that had any, after ``after`` and up to ``until``."""
+        return log_pages.tool_use(self._db, after=after, until=until, most=most)
+
+    def find(self, interaction_id: str) -> Interaction | None:
+        """Return the interaction, or None when the log does not have it."""
+        return next(iter(self._select("WHERE id = ?", (interaction_id,), 1)), None)
+
+    def of_reference(self, reference: str, *, owner: str) -> Interaction | None:
+        """Return ``owner``'s newest interaction whose answer has this id at the client; None when there is none."""
+        where = "WHERE reference = ? AND reference != '' AND owner = ?"
+        return next(iter(self._select(where, (plain_reference(reference), owner), 1)), None)
+
+    def count(self, after: str = "") -> tuple[int, str]:
+        """Return how many interactions there are after the one with the id ``after``, and the last one's id ("")."""
+        with self._db.transaction("BEGIN") as db:
+            number, last = db.execute("SELECT count(*), max(id) FROM interactions WHERE id > ?", (after,)).fetchone()
+        return number, last or ""
+
+    def stored_at(self, number: int, *, after: str = "") -> float | None:
+        """Return when the ``number``-th (from 1) interaction after ``after`` was stored, seconds since the epoch, UTC.
+
+        None when there are fewer.
+        """
+        query = "SELECT created_at FROM interactions WHERE id > ? ORDER BY id LIMIT 1 OFFSET ?"
+        with self._db.transaction("BEGIN") as db:
+            row = db.execute(query, (after, number - 1)).fetchone()
+        return row[0] if row else None
+
+    def back(self, count: int, *, from_id: str) -> str:
+        """Return the id after which there are ``count`` interactions up to ``from_id``; "" when there are fewer."""
+        query = "SELECT id FROM interactions WHERE id <= ? ORDER BY id DESC LIMIT 1 OFFSET ?"
+        with self._db.transaction("BEGIN") as db:
+            row = db.execute(query, (from_id, count)).fetchone()
+        return row[0] if row else ""
 
     def _select(
         self, where: str, values: tuple[Any, ...], limit: int | None, *, newest: bool = True
     ) -> list[Interaction]:
         order = "DESC" if newest else "ASC"
-        query = f"SELECT {_COLUMNS} FROM interactions {where} ORDER BY id {order} LIMIT ?"
+        query = f"SELECT {COLUMNS} FROM interactions {where} ORDER BY id {order} LIMIT ?"
         # One read transaction: feedback belongs to the same state of the log as the interactions.
         with self._db.transaction("BEGIN") as db:
-            rows = db.execute(query, (*values, -1 if limit is None else limit)).fetchall()
-            said = {row[0]: _feedback_on(db, row[0]) for row in rows}
-        found = [
-            Interaction(
-                id=row[0],
-                session=row[1],
-                source=row[2],
-                created_at=row[3],
-                trajectory=Trajectory.model_validate_json(row[4]),
-                tool_schemas=tuple(json.loads(row[5])),
-                owner=row[6],
-                tenant=row[7],
-                reference=row[8],
-                continues=row[9],
-                feedback=said[row[0]],
+            found = log_pages.interactions_of(
+                db, db.execute(query, (*values, -1 if limit is None else limit)).fetchall()
             )
-            for row in rows
-        ]
         return found[::-1] if newest else found
 
 
+def plain_reference(reference: str) -> str:
+    """Return the id of an answer as the log has it: without what a dialect of the gateway put before it."""
+    return reference.removeprefix(RESPONSE_PREFIX).removeprefix(MESSAGE_PREFIX)
+
+
 def first_id(moment: float) -> str:
-    """What the ids of interactions stored from ``moment`` on are greater than; seconds since the epoch."""
+    """Return the id below all interactions stored from ``moment`` on; seconds since the epoch."""
     return f"{max(0, int(moment * 1000)):012x}"
 
 
@@ -209,11 +368,19 @@ def _key(message: Message) -> tuple[str, str, str]:
     return message.role, message.content, str([(call.name, call.arguments) for call in message.tool_calls])
 
 
-def _feedback_on(db: SqliteUtilsDatabase, identity: str) -> tuple[Feedback, ...]:
-    rows = db.execute(
-        "SELECT verdict, note FROM feedback WHERE interaction_id = ? ORDER BY number", (identity,)
-    ).fetchall()
-    return tuple(Feedback(interaction_id=identity, verdict=verdict, note=note) for verdict, note in rows)
+def _take_from_later_turns(
+    db: SqliteUtilsDatabase, source: str, session: str, interaction_id: str, gone: Trajectory
+) -> None:
+    """Take ``gone`` out of the histories of its session's later turns.
+
+    Of all owners: a person may have two keys.
+    """
+    query = "SELECT id, trajectory FROM interactions WHERE source = ? AND session = ? AND id > ? ORDER BY id LIMIT 1"
+    last = interaction_id
+    while (row := db.execute(query, (source, session, last)).fetchone()) is not None:
+        last = row[0]
+        turn = _without(Trajectory.model_validate_json(row[1]), gone)
+        db.execute("UPDATE interactions SET trajectory = ? WHERE id = ?", (turn.model_dump_json(), last))
 
 
 def _next_id(created_at: float, newest: str | None) -> str:

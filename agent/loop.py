@@ -3,10 +3,13 @@
 import json
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
+from agent.call_check import CallCheck, check
+from agent.choice import ToolChoice, candidates
 from agent.config import LoopConfig, PromptConfig
 from agent.errors import ModelError, ModelTimeout
 from agent.messages import Message, Sampling, StopReason, Trajectory, Usage
@@ -29,22 +32,30 @@ class ToolChooser(Protocol):
 
 @dataclass
 class _Turn:
-    """What has happened so far; ``messages`` only grows."""
+    """State of a turn so far; ``messages`` only grows. ``further``: candidates that are not shown without a choice;
+    ``known``: all of them by name."""
 
     history: tuple[Message, ...]
     tools: tuple[Tool, ...]
+    further: tuple[Tool, ...]
     model: str
     workspace: Path | None
     deadline: float
     messages: list[Message] = field(default_factory=list)
     reply: ModelReply | None = None
     adapter_sha256: str = ""
+    choice: ToolChoice | None = None
+    checks: list[CallCheck] = field(default_factory=list)
     steps: int = 0
     prompt_tokens: int = 0
     completion_tokens: int = 0
+    step_ms: list[float] = field(default_factory=list)
     seen: set[str] = field(default_factory=set)
     closing: bool = False
     closed: bool = False
+
+    def __post_init__(self) -> None:
+        self.known = {tool.name: tool for tool in (*self.tools, *self.further)}
 
 
 class Agent:
@@ -58,6 +69,7 @@ class Agent:
         config: LoopConfig,
         prompt: PromptConfig,
         *,
+        prompt_version: str = PROMPT_VERSION,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._client = client
@@ -65,6 +77,7 @@ class Agent:
         self._index = index
         self._config = config
         self._prompt = prompt
+        self._prompt_version = prompt_version
         self._clock = clock
         self._sampling = Sampling(temperature=config.temperature, max_tokens=config.max_tokens)
 
@@ -88,8 +101,8 @@ class Agent:
         ``record`` gets the trajectory exactly once in every case, before ``run`` returns or raises.
         """
         started = self._clock()
-        shown = tuple(self._index.top(text, self._prompt.tools_in_prompt) if tools is None else tools)
-        turn = _Turn(tuple(history), shown, model, workspace, started + self._config.max_seconds)
+        found = candidates(partial(self._index.top, text), self._prompt) if tools is None else (tuple(tools), ())
+        turn = _Turn(tuple(history), *found, model, workspace, started + self._config.max_seconds)
         stop: StopReason = "failed"
         error = ""
         try:
@@ -112,7 +125,7 @@ class Agent:
         self, turn: _Turn, on_token: Callable[[str], None] | None, on_message: Callable[[Message], None] | None
     ) -> StopReason:
         while (stop := self._stop(turn)) is None:
-            reply = self._ask(turn, on_token)
+            reply = self._checked(turn, self._ask(turn, on_token), on_token)
             _add(turn, reply.message, on_message)
             results = [self._answer(turn, call) for call in reply.message.tool_calls]
             for result in results:
@@ -129,26 +142,50 @@ class Agent:
                 return "answered"
             if turn.closed:
                 return "repeated_call"
-        if turn.steps >= self._config.max_steps:
-            return "step_limit"
-        if self._clock() >= turn.deadline:
-            return "time_limit"
+        if self._spent(turn):
+            return "step_limit" if turn.steps >= self._config.max_steps else "time_limit"
         return None
 
+    def _checked(self, turn: _Turn, reply: ModelReply, on_token: Callable[[str], None] | None) -> ModelReply:
+        """Return ``reply`` with calls that say what was said before, where the model chose the tool.
+
+        Options that nobody asked for are dropped. A call with a text of which nothing was said is not run: the next
+        best tools that fit are tried, once each, and then the model answers without a call. Models that choose by
+        themselves are left alone: they know things that nobody said.
+        """
+        if turn.choice is None:
+            return reply
+        others = _others(turn) if turn.steps == 1 else []
+        while not (calls := _sound_calls(turn, reply)) and reply.message.tool_calls and not self._spent(turn):
+            if others:
+                turn.tools = (others.pop(0),)
+            else:
+                turn.closing = True
+            reply = self._ask(turn, on_token)
+        return replace(reply, message=reply.message.model_copy(update={"tool_calls": calls})) if calls else reply
+
+    def _spent(self, turn: _Turn) -> bool:
+        return turn.steps >= self._config.max_steps or self._clock() >= turn.deadline
+
     def _ask(self, turn: _Turn, on_token: Callable[[str], None] | None) -> ModelReply:
-        body = request(turn.model, (*turn.history, *turn.messages), turn.tools, self._sampling)
+        said = (*turn.history, *turn.messages)
+        further = () if turn.steps else turn.further
+        body = request(turn.model, said, turn.tools, self._sampling, further=further)
         if turn.closing and turn.tools:
             body["tool_choice"] = "none"
         turn.closed = turn.closing
         turn.steps += 1
-        seconds = turn.deadline - self._clock()
+        began = self._clock()
+        seconds = turn.deadline - began
         reply = self._stream(body, seconds, on_token) if on_token else self._client.chat(body, timeout_seconds=seconds)
+        turn.step_ms.append((self._clock() - began) * 1000)
         turn.reply = reply
         turn.prompt_tokens += reply.usage.prompt_tokens
         turn.completion_tokens += reply.usage.completion_tokens
         if turn.steps == 1:
             turn.model = reply.adapter or turn.model
             turn.adapter_sha256 = reply.adapter_sha256
+            _narrow(turn, reply.choice)
         return reply
 
     def _stream(self, body: dict[str, Any], seconds: float, on_token: Callable[[str], None]) -> ModelReply:
@@ -161,6 +198,9 @@ class Agent:
     def _answer(self, turn: _Turn, call: ToolCall) -> ToolResult:
         if call.arguments is None:
             return _refuse(call, ToolErrorKind.MALFORMED_CALL, _MALFORMED)
+        if unfounded := _unfounded(turn, call):
+            names = " and ".join(map(repr, unfounded))
+            return _refuse(call, ToolErrorKind.INVALID_ARGUMENTS, f"not run: the request says nothing of {names}")
         if self._clock() >= turn.deadline:
             return _refuse(call, ToolErrorKind.TIMEOUT, "not run: the time for this turn is over")
         return self._executor.execute(call, workspace=turn.workspace)
@@ -172,16 +212,58 @@ class Agent:
             tools=tuple(tool.name for tool in turn.tools),
             adapter=turn.model,
             adapter_sha256=turn.adapter_sha256,
-            prompt_version=PROMPT_VERSION,
+            prompt_version=self._prompt_version,
             sampling=self._sampling,
             usage=Usage(prompt_tokens=turn.prompt_tokens, completion_tokens=turn.completion_tokens),
             stop_reason=stop,
             error=error,
             latency_ms=latency_ms,
+            step_ms=tuple(turn.step_ms),
+            choice=turn.choice,
+            checks=tuple(turn.checks),
         )
 
 
+_MOST_RETRIES = 2
+"""Tools that are tried after the chosen one."""
 _MALFORMED = 'write the call as one JSON object: {"name": the tool, "arguments": {its parameters}}'
+
+
+def _narrow(turn: _Turn, choice: ToolChoice | None) -> None:
+    """Let the rest of a turn have the tools that were chosen for it."""
+    if choice is not None:
+        turn.choice = choice
+        turn.tools = tuple(turn.known[name] for name in choice.shown if name in turn.known)
+
+
+def _others(turn: _Turn) -> list[Tool]:
+    """Return the next best candidates that fit, best first."""
+    judged = turn.choice.judged if turn.choice is not None else ()
+    shown = {tool.name for tool in turn.tools}
+    fitting = [tool.name for tool in judged if tool.margin > 0 and tool.name not in shown]
+    return [turn.known[name] for name in fitting if name in turn.known][:_MOST_RETRIES]
+
+
+def _sound_calls(turn: _Turn, reply: ModelReply) -> tuple[ToolCall, ...]:
+    """Return the calls of ``reply`` that may be run, without options that nobody asked for; what was found is kept."""
+    said = "\n".join(message.content for message in (*turn.history, *turn.messages))
+    sound: list[ToolCall] = []
+    for call in reply.message.tool_calls:
+        tool = turn.known.get(call.name)
+        if tool is None or call.arguments is None:
+            sound.append(call)
+            continue
+        found = check(call, tool, said)
+        if found.dropped or found.unfounded:
+            turn.checks.append(found)
+        if not found.unfounded:
+            sound.append(found.kept)
+    return tuple(sound)
+
+
+def _unfounded(turn: _Turn, call: ToolCall) -> tuple[str, ...]:
+    """Return the arguments for which ``call`` must not be run, where no other call came in its place."""
+    return next((found.unfounded for found in turn.checks if found.call is call), ())
 
 
 def _add(turn: _Turn, message: Message, on_message: Callable[[Message], None] | None) -> None:

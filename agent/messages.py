@@ -2,19 +2,27 @@
 
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
+from agent.call_check import CallCheck
+from agent.choice import ToolChoice
+from toolkit.frozen import Frozen
 from toolkit.tool import ToolCall, ToolResult
 
 BASE = "base"
 """The name under which requests reach the model without any adapter."""
 
+UPSTREAM, IMPORTED = "upstream:", "imported:"
+"""Stand before the name of a model that is none of ours, in the place of an adapter's name: one that wrote what may not
+be learned from, unless the owner says so, and one that wrote what may."""
 
-class _Frozen(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
+
+def is_foreign(adapter: str) -> bool:
+    """Return whether what the model of that name wrote may be learned from only if the owner says so."""
+    return adapter.startswith(UPSTREAM)
 
 
-class Message(_Frozen):
+class Message(Frozen):
     """One message. Only ``assistant`` messages have ``tool_calls``; only ``tool`` messages have a ``tool_result``."""
 
     role: Literal["system", "user", "assistant", "tool"]
@@ -23,15 +31,15 @@ class Message(_Frozen):
     tool_result: ToolResult | None = None
 
 
-class Usage(_Frozen):
+class Usage(Frozen):
     """Tokens over all requests of a turn."""
 
     prompt_tokens: int = 0
     completion_tokens: int = 0
 
 
-class Sampling(_Frozen):
-    """How the model was asked. ``seed`` None leaves sampling to the server."""
+class Sampling(Frozen):
+    """Sampling settings of a request. ``seed`` None leaves sampling to the server."""
 
     temperature: float = 0.0
     top_p: float = 1.0
@@ -44,11 +52,12 @@ StopReason = Literal["answered", "step_limit", "time_limit", "token_limit", "rep
 server or the sandbox, not the model; ``Trajectory.error`` says what."""
 
 
-class Trajectory(_Frozen):
+class Trajectory(Frozen):
     """One turn, from the user's message to the answer: what is logged, mined and judged.
 
     ``history`` is what came before in the session; ``messages`` is this turn, the user's message first. ``tools`` are
-    the names of the tools that the model was shown, in that order. ``adapter`` is the adapter that answered (or
+    the names of the tools that the model was shown, in that order; where ``choice`` says which those were, of all
+    candidates. ``checks`` are the calls that were changed or not run. ``adapter`` is the adapter that answered (or
     ``base``; the requested name if nothing answered), ``adapter_sha256`` the hash of its manifest ("" for base).
     """
 
@@ -63,6 +72,10 @@ class Trajectory(_Frozen):
     stop_reason: StopReason
     error: str = ""
     latency_ms: float = 0.0
+    step_ms: tuple[float, ...] = ()
+    """Duration of each answered request to the model, in the agent's own turns."""
+    choice: ToolChoice | None = None
+    checks: tuple[CallCheck, ...] = ()
 
     @property
     def answer(self) -> str:
@@ -77,15 +90,16 @@ class Trajectory(_Frozen):
         return tuple(m.tool_result for m in self.messages if m.tool_result is not None)
 
 
-class Feedback(_Frozen):
-    """A person's word on one interaction."""
+class Feedback(Frozen):
+    """A person's word on one interaction. ``expected`` says what would have been right: JSON with calls, or a text."""
 
     interaction_id: str
     verdict: Literal["good", "bad"]
     note: str = ""
+    expected: str = ""
 
 
-class Interaction(_Frozen):
+class Interaction(Frozen):
     """A logged turn: a Trajectory with its identity. ``tool_schemas`` are the schemas as the model saw them.
 
     ``owner`` is the name of the API key that asked, ``tenant`` that key's tenant, ``reference`` the answer's id at the

@@ -5,6 +5,7 @@ logs with the same three.
 """
 
 import json
+import re
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -12,8 +13,12 @@ from typing import Any, Protocol
 
 import httpx
 
-from agent.errors import NO_SERVER, ModelError, ModelTimeout, ModelUnavailable
+from agent import strict_json
+from agent.address import unavailable
+from agent.choice import ToolChoice
+from agent.errors import ModelError, ModelTimeout, ModelUnavailable
 from agent.messages import Message, Usage
+from agent.models.tool_formats import CALL_TAGS
 from toolkit.tool import ToolCall
 
 ADAPTER_HEADER = "x-apprentice-adapter"
@@ -21,20 +26,27 @@ ADAPTER_SHA256_HEADER = "x-apprentice-adapter-sha256"
 SESSION_HEADER = "x-apprentice-session"
 LOG_HEADER = "x-apprentice-log"
 """``no``: the sender logs the whole turn itself."""
+CHOICE_HEADER = "x-apprentice-choice"
+"""Of a request: ``off`` leaves its tools alone. Of an answer: the choice among its tools (agent.choice), as JSON."""
 
 _OPENING, _CLOSING = "<tool_call>", "</tool_call>"
+_OPENINGS = re.compile(f"({'|'.join(map(re.escape, CALL_TAGS))})")
 _CONNECT_SECONDS = 5.0
 
 
 @dataclass(frozen=True)
 class ModelReply:
-    """One assistant message, and who gave it. ``adapter`` is "" where the server does not say."""
+    """One assistant message, and who gave it. ``adapter`` is "" where the server does not say.
+
+    ``choice`` is the choice of tools before it; None where none was made.
+    """
 
     message: Message
     usage: Usage = field(default_factory=Usage)
     finish_reason: str = ""
     adapter: str = ""
     adapter_sha256: str = ""
+    choice: ToolChoice | None = None
 
 
 class ModelClient(Protocol):
@@ -43,7 +55,7 @@ class ModelClient(Protocol):
     def chat(self, request: dict[str, Any], *, timeout_seconds: float | None = None) -> ModelReply: ...
 
     def stream(self, request: dict[str, Any], *, timeout_seconds: float | None = None) -> Iterator[str | ModelReply]:
-        """Pieces of the answer's text as they come; last the whole reply."""
+        """Yield pieces of the answer's text as they come; last the whole reply."""
         ...
 
 
@@ -77,16 +89,21 @@ class HttpModelClient:
         self._http.close()
 
     def chat(self, request: dict[str, Any], *, timeout_seconds: float | None = None) -> ModelReply:
-        try:
-            response = self._http.post("/v1/chat/completions", json=request, timeout=_timeout(timeout_seconds))
-        except httpx.HTTPError as error:
-            raise _lost(error) from error
-        if response.status_code != 200:
-            raise _refused(response)
+        response = self._answered(request, timeout_seconds)
         try:
             return reply_of(response.json(), response.headers)
         except (ValueError, KeyError, TypeError, IndexError, AttributeError) as error:
             raise ModelError(f"the server's answer is no chat completion: {error!r}") from error
+
+    def read_prompt(self, request: dict[str, Any]) -> list[tuple[int, float]]:
+        """Return each token of the rendered ``request`` but the first: its id, and the log-probability (nats) that the
+        model gives it after those before (vLLM: ``prompt_logprobs``). Raises as ``chat``."""
+        asked = {"add_generation_prompt": False, "prompt_logprobs": 0, "max_tokens": 1, "temperature": 0.0}
+        response = self._answered({**request, **asked}, None)
+        try:
+            return [_prompt_token(place) for place in response.json()["prompt_logprobs"][1:]]
+        except (ValueError, KeyError, TypeError, IndexError, AttributeError) as error:
+            raise ModelError(f"the server gives no log-probabilities of the prompt: {error!r}") from error
 
     def stream(self, request: dict[str, Any], *, timeout_seconds: float | None = None) -> Iterator[str | ModelReply]:
         body = {**request, "stream": True, "stream_options": {"include_usage": True}}
@@ -108,15 +125,27 @@ class HttpModelClient:
             raise _lost(error) from error
         yield builder.reply(response.headers)
 
+    def _answered(self, request: dict[str, Any], timeout_seconds: float | None) -> httpx.Response:
+        try:
+            response = self._http.post("/v1/chat/completions", json=request, timeout=_timeout(timeout_seconds))
+        except httpx.HTTPError as error:
+            raise _lost(error) from error
+        if response.status_code != 200:
+            raise _refused(response)
+        return response
+
 
 def own_headers(api_key: str = "") -> dict[str, str]:
-    """What apprentice's own clients send to the gateway: they log for themselves, or not at all."""
+    """Return the headers of apprentice's own clients: they log for themselves, or not at all."""
     return {LOG_HEADER: "no"} | ({"authorization": f"Bearer {api_key}"} if api_key else {})
 
 
 def reply_of(body: dict[str, Any], headers: Mapping[str, str]) -> ModelReply:
-    """The reply in a chat completion. If it is none: ValueError, KeyError, TypeError, IndexError or AttributeError."""
-    choice = body["choices"][0]
+    """Return the reply in a chat completion, of several the first.
+
+    Raises ValueError, KeyError, TypeError, IndexError or AttributeError if it is none.
+    """
+    choice = min(body["choices"], key=lambda choice: choice.get("index", 0))
     message = choice["message"]
     calls = [
         (c.get("id") or "", c["function"]["name"], c["function"]["arguments"]) for c in message.get("tool_calls") or ()
@@ -126,7 +155,7 @@ def reply_of(body: dict[str, Any], headers: Mapping[str, str]) -> ModelReply:
 
 @dataclass
 class ReplyBuilder:
-    """Puts a reply together from the lines of an event stream."""
+    """Puts a reply together from the lines of an event stream; where the server gives several, the first of them."""
 
     text: str = ""
     calls: dict[int, list[str]] = field(default_factory=dict)
@@ -146,7 +175,7 @@ class ReplyBuilder:
             raise ModelError(f"the server's stream broke: {data[:200]}") from error
 
     def reply(self, headers: Mapping[str, str]) -> ModelReply:
-        """The whole reply. Raises ModelError when the stream ended before the reply did."""
+        """Return the whole reply. Raises ModelError when the stream ended before the reply did."""
         if self.finish_reason is None:
             raise ModelError("the server's stream ended in the middle of the reply")
         calls = [(c[0], c[1], c[2]) for _, c in sorted(self.calls.items())]
@@ -156,9 +185,9 @@ class ReplyBuilder:
         if "error" in chunk:
             raise _error(chunk["error"].get("code"), _error_text(chunk))
         self.usage = chunk.get("usage") or self.usage
-        if not chunk["choices"]:
+        choice = next((choice for choice in chunk["choices"] if not choice.get("index")), None)
+        if choice is None:
             return ""
-        choice = chunk["choices"][0]
         self.finish_reason = choice.get("finish_reason") or self.finish_reason
         delta = choice.get("delta") or {}
         for part in delta.get("tool_calls") or ():
@@ -179,7 +208,7 @@ def _reply(
     usage: Mapping[str, Any] | None,
     headers: Mapping[str, str],
 ) -> ModelReply:
-    content, *broken = _encodable(text).split(_OPENING)
+    content, *broken = _split_calls(_encodable(text))
     parsed = [parse_call(call_id or f"call-{n}", name, raw) for n, (call_id, name, raw) in enumerate(calls)]
     parsed += [
         ToolCall(id=f"call-{n}", name="", arguments=None, raw=raw.replace(_CLOSING, "").strip())
@@ -194,26 +223,35 @@ def _reply(
         finish_reason=finish_reason or "",
         adapter=headers.get(ADAPTER_HEADER, ""),
         adapter_sha256=headers.get(ADAPTER_SHA256_HEADER, ""),
+        choice=ToolChoice.model_validate_json(headers[CHOICE_HEADER]) if CHOICE_HEADER in headers else None,
     )
 
 
+def _split_calls(text: str) -> list[str]:
+    """Return what comes before the first opening of a call that the server's parser left in ``text``, and each such
+    call; with its opening, where that is not Hermes'."""
+    content, *found = _OPENINGS.split(text)
+    pairs = zip(found[::2], found[1::2], strict=True)
+    return [content, *(raw if tag == _OPENING else tag + raw for tag, raw in pairs)]
+
+
 def parse_call(call_id: str, name: str, raw: str | dict[str, Any]) -> ToolCall:
-    """The call in an OpenAI tool call; ``arguments`` is None where ``raw`` is no JSON object."""
+    """Return the call in an OpenAI tool call; ``arguments`` is None where ``raw`` is no JSON object."""
     raw = _encodable(raw if isinstance(raw, str) else json.dumps(raw))
     return ToolCall(id=call_id, name=_encodable(name), arguments=_json_object(raw), raw=raw)
 
 
 def _json_object(text: str) -> dict[str, Any] | None:
     try:
-        value = json.loads(text, parse_constant=_refuse_constant)
-        json.dumps(value, ensure_ascii=False).encode()
-    except (ValueError, RecursionError):  # ValueError: also a lone surrogate, which nothing after this can store
+        value = strict_json.loads(text)
+    except ValueError:
         return None
     return value if isinstance(value, dict) else None
 
 
-def _refuse_constant(name: str) -> None:
-    raise ValueError(f"{name} is no JSON")
+def _prompt_token(place: dict[str, dict[str, Any]]) -> tuple[int, float]:
+    (token, found), *_ = place.items()
+    return int(token), float(found["logprob"])
 
 
 def _encodable(text: str) -> str:
@@ -225,11 +263,9 @@ def _timeout(seconds: float | None) -> httpx.Timeout:
 
 
 def _lost(error: httpx.HTTPError) -> Exception:
-    if isinstance(error, httpx.ConnectError | httpx.ConnectTimeout):
-        return ModelUnavailable(NO_SERVER)
-    if isinstance(error, httpx.TimeoutException):
+    if isinstance(error, httpx.TimeoutException) and not isinstance(error, httpx.ConnectTimeout):
         return ModelTimeout("the reply was not complete in time")
-    return ModelUnavailable(f"the server went away while answering ({type(error).__name__}); ask again")
+    return unavailable(error)
 
 
 def _refused(response: httpx.Response) -> Exception:

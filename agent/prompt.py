@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from agent.messages import Message, Sampling
+from agent.models.tool_formats import CALL_TAGS
 from toolkit.tool import Tool, ToolCall
 
 TEMPLATE = Path(__file__).with_name("chat_template.jinja")
@@ -17,17 +18,30 @@ TEMPLATE = Path(__file__).with_name("chat_template.jinja")
 PROMPT_VERSION = hashlib.sha256(TEMPLATE.read_bytes()).hexdigest()[:16]
 """Names the template's bytes; recorded with every turn."""
 
+FURTHER = "further_tools"
+"""Field of a chat request for apprentice's gateway: candidates for the choice of a tool, beside ``tools``."""
+
 
 def to_openai(messages: Sequence[Message]) -> list[dict[str, Any]]:
-    """The messages as OpenAI chat dicts; arguments are JSON strings.
+    """Return the messages as OpenAI chat dicts; arguments are JSON strings.
 
     A call that does not parse stays in the text, as the model wrote it: servers refuse arguments that are no JSON.
     """
     return [_to_openai(message) for message in messages]
 
 
-def request(model: str, messages: Sequence[Message], tools: Sequence[Tool], sampling: Sampling) -> dict[str, Any]:
-    """The body of a chat request. ``tools`` empty: no tools are named, and none can be called."""
+def request(
+    model: str,
+    messages: Sequence[Message],
+    tools: Sequence[Tool],
+    sampling: Sampling,
+    *,
+    further: Sequence[Tool] = (),
+) -> dict[str, Any]:
+    """Return the body of a chat request. ``tools`` empty: no tools are named, and none can be called.
+
+    ``further``: candidates beside ``tools`` where the gateway lets the model choose; else the model does not see them.
+    """
     body: dict[str, Any] = {
         "model": model,
         "messages": to_openai(messages),
@@ -39,6 +53,8 @@ def request(model: str, messages: Sequence[Message], tools: Sequence[Tool], samp
         body["seed"] = sampling.seed
     if tools:
         body["tools"] = [tool.schema() for tool in tools]
+    if further:
+        body[FURTHER] = [tool.schema() for tool in further]
     return body
 
 
@@ -60,5 +76,7 @@ def _call(call: ToolCall) -> dict[str, Any]:
 
 
 def _as_text(call: ToolCall) -> str:
+    if not call.name and call.raw.startswith(CALL_TAGS):
+        return call.raw
     body = f'{{"name": {json.dumps(call.name)}, "arguments": {call.raw}}}' if call.name else call.raw
     return f"<tool_call>\n{body}\n</tool_call>"

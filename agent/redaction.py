@@ -13,6 +13,7 @@ from functools import lru_cache
 from typing import Any
 
 from agent.config import RedactionConfig
+from toolkit.json_texts import texts, with_texts
 
 _PLUGINS = {
     "ArtifactoryDetector": ("AKC", "AP"),
@@ -83,24 +84,24 @@ class Redactor:
         self._found = lru_cache(maxsize=1024)(self._find)
 
     def find(self, text: str) -> tuple[Finding, ...]:
-        """What is to be removed, in the order of the text, without overlaps."""
+        """Find the spans to remove, in the order of the text, without overlaps."""
         if not (self._config.secrets or self._config.personal_data):
             return ()
         return self._found(text) if len(text) <= _LONGEST_CACHED else self._find(text)
 
     def text(self, text: str) -> str:
-        """``text`` with ``[secret]``, ``[email]``, ... in the place of what was found."""
+        """Return ``text`` with ``[secret]``, ``[email]``, ... in the place of what was found."""
         for found in reversed(self.find(text)):
             text = f"{text[: found.start]}[{found.kind}]{text[found.end :]}"
         return text
 
     def value(self, value: Any) -> Any:
-        """A JSON value, redacted, but for the keys of objects.
+        """Return a JSON value redacted, but for the keys of objects.
 
         What is found anywhere in it is removed everywhere in it, unless it could as well be an ordinary word.
         """
         known: dict[str, str] = {}
-        for text in _texts(value):
+        for text in texts(value):
             known |= {text[found.start : found.end]: found.kind for found in self.find(text)}
         known = {text: kind for text, kind in known.items() if kind != "secret" or _is_no_word(text)}
         longest_first = "|".join(re.escape(text) for text in sorted(known, key=len, reverse=True))
@@ -111,7 +112,7 @@ class Redactor:
                 everywhere.sub(lambda found: f"[{known[found[0]]}]", self.text(text)) if everywhere else self.text(text)
             )
 
-        return _replaced(value, redacted, named_secrets=self._config.secrets)
+        return with_texts(value, redacted, named=_named_secret if self._config.secrets else None)
 
     def _find(self, text: str) -> tuple[Finding, ...]:
         found: list[Finding] = []
@@ -163,31 +164,10 @@ def _patterns() -> tuple[tuple[tuple[str, ...], re.Pattern[str]], ...]:
     return (*known, *(((anchor,), re.compile(pattern)) for anchor, pattern in _FORMS.items()))
 
 
-def _texts(value: Any) -> Iterator[str]:
-    if isinstance(value, str):
-        yield value
-    elif isinstance(value, list):
-        for item in value:
-            yield from _texts(item)
-    elif isinstance(value, dict):
-        for item in value.values():
-            yield from _texts(item)
-
-
-def _replaced(value: Any, redacted: Callable[[str], str], *, named_secrets: bool) -> Any:
-    """``named_secrets``: the texts of keys like ``password`` are secrets."""
-    if isinstance(value, str):
-        return redacted(value)
-    if isinstance(value, list):
-        return [_replaced(item, redacted, named_secrets=named_secrets) for item in value]
-    if isinstance(value, dict):
-        return {
-            key: "[secret]"
-            if named_secrets and isinstance(item, str) and len(item) >= _SHORTEST and _SECRET_NAME.fullmatch(key)
-            else _replaced(item, redacted, named_secrets=named_secrets)
-            for key, item in value.items()
-        }
-    return value
+def _named_secret(key: str, value: Any) -> str | None:
+    """A text under a key such as ``password`` is a secret."""
+    secret = isinstance(value, str) and len(value) >= _SHORTEST and _SECRET_NAME.fullmatch(key)
+    return "[secret]" if secret else None
 
 
 def _is_no_word(text: str) -> bool:

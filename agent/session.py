@@ -7,16 +7,21 @@ A session's turns are in the interaction log; its files are in data/workspaces/N
 import contextlib
 import re
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import Literal
 
+from agent.config import AgentConfig
 from agent.errors import StorageError
 from agent.interaction_log import InteractionLog
-from agent.messages import Message, Trajectory
+from agent.messages import Interaction, Message, Trajectory
 from toolkit.errors import UserError
 from toolkit.tool import Tool
 
 SOURCE = "chat"
+
+_CHARACTERS_PER_TOKEN = 3
+"""At least that many in most text; what was said before may fill half of the model's context."""
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
@@ -30,7 +35,8 @@ def check_name(name: str) -> None:
 class Session:
     """One conversation. Raises UserError for a name that could leave the folder of workspaces.
 
-    ``history_turns`` and ``history_characters``: how much of what was said before is gone on with.
+    ``history_turns`` and ``history_characters``: how much of what was said before is gone on with. ``source``,
+    ``owner`` and ``tenant`` say where it is held; two owners, or two sources, may use one name for two sessions.
     """
 
     def __init__(
@@ -41,10 +47,15 @@ class Session:
         *,
         history_turns: int,
         history_characters: int = 1_000_000,
+        source: str = SOURCE,
+        owner: str = "",
+        tenant: str = "",
     ) -> None:
         check_name(name)
         self.name = name
-        self.workspace = data_folder / "workspaces" / name
+        # "~" stands in no name: a folder belongs to one session.
+        self.workspace = data_folder / "workspaces" / (name if source == SOURCE else f"{owner}~{name}")
+        self._source, self._owner, self._tenant = source, owner, tenant
         self._log = log
         self._history_turns = history_turns
         self._history_characters = history_characters
@@ -54,25 +65,56 @@ class Session:
             raise StorageError(f"{self.workspace}: {error.strerror}; check that folder's disk and rights") from error
 
     def history(self) -> tuple[Message, ...]:
-        """The messages of the last turns, oldest first; turns that failed are left out."""
+        """Return the messages of the last turns, oldest first; turns that failed are left out."""
         if self._history_turns == 0:
             return ()
+        logged = self._log.read_session(self.name, source=self._source, owner=self._owner, limit=self._history_turns)
+        turns = [turn.trajectory.messages for turn in logged if turn.trajectory.stop_reason != "failed"]
+        return self.fitting(turns)
+
+    def fitting(self, turns: Sequence[Sequence[Message]]) -> tuple[Message, ...]:
+        """Return the messages of the last of ``turns``, oldest first: as many turns as this session goes on with."""
         kept: list[Message] = []
         room = self._history_characters
-        for turn in reversed(self._log.read_session(self.name, source=SOURCE, limit=self._history_turns)):
-            if turn.trajectory.stop_reason == "failed":
-                continue
-            room -= sum(map(_length, turn.trajectory.messages))
+        for messages in reversed(turns[-self._history_turns :] if self._history_turns else ()):
+            room -= sum(map(_length, messages))
             if room < 0:
                 break
-            kept[:0] = turn.trajectory.messages
+            kept[:0] = messages
         return tuple(kept)
 
-    def record(self, trajectory: Trajectory, tools: Sequence[Tool]) -> str:
-        """Log one turn of this session, with the schemas of those ``tools`` that it showed; returns its id."""
+    def last(self) -> Interaction | None:
+        """Return the newest turn, or None where nothing was said."""
+        newest = self._log.read_session(self.name, source=self._source, owner=self._owner, limit=1)
+        return newest[0] if newest else None
+
+    def requests_before(self, limit: int) -> list[str]:
+        """Return the newest ``limit`` requests of all sessions held here, oldest first, as they were stored."""
+        return self._log.requests(source=self._source, owner=self._owner, limit=limit)
+
+    def feedback(self, interaction_id: str, verdict: Literal["good", "bad"], note: str = "") -> None:
+        """Store a word on one turn. Raises UserError, StorageError."""
+        self._log.feedback(interaction_id, verdict, note, owner=self._owner)
+
+    def record(
+        self, trajectory: Trajectory, tools: Iterable[Tool], *, reference: str = "", traceparent: str = ""
+    ) -> str:
+        """Log one turn of this session, with the schemas of those ``tools`` that it showed; returns its id.
+
+        ``reference``: the id under which its client knows the answer; ``traceparent``: the client's span.
+        """
         schemas = {tool.name: tool.schema() for tool in tools}
         shown = [schemas[name] for name in trajectory.tools]
-        return self._log.append(trajectory, session=self.name, source=SOURCE, tool_schemas=shown)
+        return self._log.append(
+            trajectory,
+            session=self.name,
+            source=self._source,
+            tool_schemas=shown,
+            owner=self._owner,
+            tenant=self._tenant,
+            reference=reference,
+            traceparent=traceparent,
+        )
 
     def close(self) -> None:
         """Leave no empty folder behind."""
@@ -80,10 +122,15 @@ class Session:
             self.workspace.rmdir()
 
 
+def room_for_history(config: AgentConfig) -> int:
+    """Return the characters of what was said before that a prompt has room for."""
+    return config.serving.vllm_process.max_model_len * _CHARACTERS_PER_TOKEN // 2
+
+
 def _length(message: Message) -> int:
     return len(message.content) + sum(len(call.name) + len(call.raw) for call in message.tool_calls)
 
 
 def new_name(now: float | None = None) -> str:
-    """A name for a conversation that was given none."""
+    """Return a name for a conversation that was given none."""
     return time.strftime("chat-%Y%m%d-%H%M%S", time.localtime(now))

@@ -1,9 +1,13 @@
-"""How turns look in a terminal: answers on stdout as they come, calls and their results on stderr."""
+"""Terminal output of turns: answers on stdout as they come, calls and their results on stderr."""
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TextIO
 
+from agent.call_check import CallCheck
 from agent.messages import Message, Trajectory
+from toolkit.elapsed import Elapsed
 from toolkit.tool import ToolCall, neutral, render_result
 
 _SHOWN_CHARACTERS = 400
@@ -16,11 +20,21 @@ class Terminal:
         self._out = out
         self._err = err
         self._in_line = False
+        self._elapsed: Elapsed | None = None
+
+    @contextmanager
+    def waiting(self, what: str = "thinking") -> Iterator[None]:
+        """Show how long nothing has come, until the block ends."""
+        with Elapsed(what, self._err) as self._elapsed:
+            yield
+        self._elapsed = None
 
     def token(self, text: str) -> None:
+        self._in_line = not text.endswith("\n")
+        if self._elapsed is not None:
+            self._elapsed.hold() if self._in_line else self._elapsed.wipe()
         self._out.write(neutral(text))
         self._out.flush()
-        self._in_line = not text.endswith("\n")
 
     def message(self, message: Message) -> None:
         if message.role == "assistant":
@@ -28,11 +42,14 @@ class Terminal:
             for call in message.tool_calls:
                 self.note(f"→ {show_call(call)}")
         elif message.tool_result is not None:
-            self.note(f"← {_short(render_result(message.tool_result))}")
+            self.note(f"← {short(render_result(message.tool_result))}")
 
     def note(self, text: str) -> None:
-        """One line on stderr."""
+        """Print one line on stderr."""
+        self._end_line()
         line = neutral(text).replace("\n", " ")
+        if self._elapsed is not None:
+            self._elapsed.wipe()
         self._err.write(f"\x1b[2m{line}\x1b[0m\n" if self._err.isatty() else f"{line}\n")
         self._err.flush()
 
@@ -45,9 +62,16 @@ class Terminal:
 
 def show_call(call: ToolCall) -> str:
     if call.arguments is None:
-        return _short(f"{call.name or 'a call'} that does not parse: {call.raw}")
+        return short(f"{call.name or 'a call'} that does not parse: {call.raw}")
     arguments = ", ".join(f"{name}={json.dumps(value, ensure_ascii=False)}" for name, value in call.arguments.items())
-    return _short(f"{call.name}({arguments})")
+    return short(f"{call.name}({arguments})")
+
+
+def show_check(found: CallCheck) -> str:
+    """Return what was found in a call, in one line."""
+    if found.unfounded:
+        return f"not run: {show_call(found.call)}; the request says nothing of {', '.join(found.unfounded)}"
+    return f"left out of {found.call.name}: {', '.join(found.dropped)}; nobody asked for it"
 
 
 def summary(identity: str, trajectory: Trajectory) -> str:
@@ -56,5 +80,6 @@ def summary(identity: str, trajectory: Trajectory) -> str:
     return f"{identity}, {trajectory.adapter}, {trajectory.latency_ms / 1000:.1f} s{how}{error}"
 
 
-def _short(text: str) -> str:
+def short(text: str) -> str:
+    """Return ``text``, cut where it is too long to be shown."""
     return text if len(text) <= _SHOWN_CHARACTERS else text[: _SHOWN_CHARACTERS - 1] + "…"

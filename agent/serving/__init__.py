@@ -1,0 +1,1 @@
+"""Serve the model: the gateway, the managed vLLM and its adapters."""

@@ -13,8 +13,9 @@ import httpx
 
 from agent.config import Config
 from agent.errors import StorageError
-from agent.serving import state
-from agent.serving.lock import SERVE, process_lock
+from agent.serving import serving_state
+from agent.storage.process_lock import SERVE, process_lock
+from toolkit.elapsed import Elapsed
 from toolkit.errors import UserError
 
 _ERROR = "agent: "
@@ -29,7 +30,7 @@ def start(config: Config, config_path: Path | None) -> str:
 
     Raises UserError with the server's own words when it does not start.
     """
-    running = state.read(config.data_folder)
+    running = serving_state.read(config.data_folder)
     if running is not None:
         print("already serving", file=sys.stderr)
         return running.gateway_url
@@ -42,7 +43,8 @@ def start(config: Config, config_path: Path | None) -> str:
         )
         seconds = _PREPARE_SECONDS + config.agent.serving.vllm_process.start_timeout_seconds
         try:
-            return _wait_until_healthy(config, server, said, time.monotonic() + seconds)
+            with Elapsed("starting") as elapsed:
+                return _wait_until_healthy(config, server, said, time.monotonic() + seconds, elapsed)
         except BaseException:
             _end(server)
             raise
@@ -61,15 +63,18 @@ def stop(config: Config) -> bool:
     with contextlib.suppress(ProcessLookupError):
         os.kill(pid, signal.SIGTERM)
     deadline = time.monotonic() + _STOP_SECONDS
-    while time.monotonic() < deadline:
-        with process_lock(config.data_folder, SERVE) as holder:
-            if holder != pid:
-                return True
-        time.sleep(_LOOK_SECONDS)
+    with Elapsed("stopping"):
+        while time.monotonic() < deadline:
+            with process_lock(config.data_folder, SERVE) as holder:
+                if holder != pid:
+                    return True
+            time.sleep(_LOOK_SECONDS)
     raise UserError(f"the server does not stop; end it with: kill -9 {pid}")
 
 
-def _wait_until_healthy(config: Config, server: "subprocess.Popen[bytes]", said: TextIO, deadline: float) -> str:
+def _wait_until_healthy(
+    config: Config, server: "subprocess.Popen[bytes]", said: TextIO, deadline: float, elapsed: Elapsed
+) -> str:
     problem: list[str] = []
     while time.monotonic() < deadline:
         ended = server.poll() is not None
@@ -77,8 +82,9 @@ def _wait_until_healthy(config: Config, server: "subprocess.Popen[bytes]", said:
             if problem or line.startswith(_ERROR):
                 problem.append(line.removeprefix(_ERROR))
             else:
+                elapsed.wipe()
                 print(line, file=sys.stderr, flush=True)
-        running = state.read(config.data_folder)
+        running = serving_state.read(config.data_folder)
         if running is not None and _healthy(running.gateway_url):
             return running.gateway_url
         if ended and server.returncode != 0:

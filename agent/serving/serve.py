@@ -8,8 +8,9 @@ import signal
 import socket
 import sys
 import threading
-from collections.abc import Callable, Coroutine, Iterator, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -17,19 +18,34 @@ from typing import Any
 import uvicorn
 from starlette.types import ASGIApp
 
+from agent.address import of_socket
 from agent.config import Config, GatewayConfig, UpstreamConfig
-from agent.interaction_log import InteractionLog
-from agent.serving import api_keys, default_model, state
-from agent.serving.adapter_folder import model_sha256
-from agent.serving.admin_door import AdminDoor
-from agent.serving.exchange_log import ExchangeLog
-from agent.serving.gateway import Gateway
-from agent.serving.lock import SERVE, process_lock
-from agent.serving.supervisor import Supervisor
-from agent.serving.upstream import Upstream
-from agent.serving.vllm_process import HOST, KEEP_ALIVE_SECONDS, VllmServer
+from agent.interaction_log import FILE, InteractionLog
+from agent.models.detect import profile_of
+from agent.models.profile import EMBEDDED
+from agent.serving import serving_state, socket_folder
+from agent.serving.adapters.package import model_sha256
+from agent.serving.gateway import api_keys
+from agent.serving.gateway.agent_model import AgentModel
+from agent.serving.gateway.agent_turns import AgentTurns
+from agent.serving.gateway.app import Gateway
+from agent.serving.gateway.capture_log import CaptureLog
+from agent.serving.gateway.pages import installed
+from agent.serving.gateway.shadow import Shadow
+from agent.serving.serving_state import ServingState
+from agent.serving.shadow.agreement_log import AgreementLog
+from agent.serving.upstreams.admin_api import AdminApi
+from agent.serving.upstreams.connection import Upstream
+from agent.serving.upstreams.names import Named, NamedUpstreams
+from agent.serving.vllm import default_model
+from agent.serving.vllm.process import KEEP_ALIVE_SECONDS, VllmServer
+from agent.serving.vllm.supervisor import Supervisor
+from agent.storage.process_lock import SERVE, process_lock
+from agent.template_markers import Markers, configured_markers
+from agent.traced_log import traced_log
 from toolkit.errors import PrerequisiteError, UserError
 
+Watch = Callable[[], Coroutine[Any, Any, None]]
 _STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _DRAIN_SECONDS = 10
 _SWITCH_SECONDS = 0.0005
@@ -41,7 +57,7 @@ def serve(config: Config) -> None:
     """Serve until a signal to stop. Where a server of this data folder runs or starts already, only says so."""
     with process_lock(config.data_folder, SERVE) as held_by:
         if held_by is not None:
-            running = state.read(config.data_folder)
+            running = serving_state.read(config.data_folder)
             _say(f"already serving at {running.gateway_url}" if running else f"process {held_by} is starting a server")
             return
         for number in _heeded():
@@ -51,61 +67,113 @@ def serve(config: Config) -> None:
         _say("stopped")
 
 
+@dataclass(frozen=True)
+class _Backend:
+    """The model servers behind the gateway: ``begin`` lets it use them, ``watches`` keep them running, ``give_up`` ends
+    a start that is under way."""
+
+    begin: Callable[[], None]
+    watches: tuple[Watch, ...] = ()
+    give_up: threading.Event = field(default_factory=threading.Event)
+
+
 def _serve(config: Config) -> None:
     data, serving = config.data_folder, config.agent.serving
     with contextlib.ExitStack() as stack:
         listener = stack.enter_context(_bound(serving.gateway))
-        door_listener = stack.enter_context(socket.create_server((HOST, 0)))
-        log = stack.enter_context(InteractionLog.of(config))
-        gateway = Gateway(data, serving.gateway, log=ExchangeLog(log, capacity=serving.gateway.log_queue), say=_say)
-        door = AdminDoor(gateway.fleet, gateway.connections)
+        sockets = stack.enter_context(socket_folder.socket_folder(data))
+        admin_listener = stack.enter_context(socket_folder.bound(sockets / socket_folder.ADMIN))
+        log = stack.enter_context(traced_log(config))
+        pages = installed(config, _say)
+        capture = CaptureLog(log, capacity=serving.gateway.log_queue)
+        gateway = Gateway(data, serving.gateway, log=capture, pages=pages, say=_say)
+        gateway.chooses = config.agent.prompt.judge_tools
+        admin = AdminApi(gateway.pool, gateway.connections)
         url = _url(serving.gateway.host, listener.getsockname()[1])
-        announced = state.ServingState(
+        gateway.agent = AgentModel(_turns(config, log, url, gateway), gateway.metrics)
+        _begin_shadow(config, gateway, stack)
+        state = ServingState(
             pid=os.getpid(),
             gateway_url=url,
             gateway_key=gateway.own_key,
-            vllm_url=f"http://{HOST}:{door_listener.getsockname()[1]}",
-            vllm_key=door.key,
+            vllm_url=of_socket(sockets / socket_folder.ADMIN),
+            vllm_key=admin.key,
             vllm_pid=0,
         )
-        stack.callback(state.remove, data, os.getpid())
-
-        def announce(*upstreams: Upstream | None, ready: bool = True) -> None:
-            present = [upstream for upstream in upstreams if upstream is not None]
-            gateway.fleet.replace(present, ready=ready)
-            if present:
-                state.write(data, announced.model_copy(update={"vllm_pid": present[0].pid}))
-
+        stack.callback(serving_state.remove, data, os.getpid())
+        announce = partial(_announce, data, state, gateway)
         if gateway.needs_keys and not any(key.revoked_at is None for key in api_keys.read(data)):
             _say("requests need an API key here, and there is none; make one with: agent keys create NAME")
-        launch = _Launcher(config)
-        watches: list[Callable[[], Coroutine[Any, Any, None]]] = [gateway.fleet.watch]
         if serving.upstreams:
-            others = [_upstream(one) for one in serving.upstreams]
-            begin = partial(announce, *others, ready=False)
+            backend = _upstreams(config, gateway, announce)
         else:
-            gateway.fleet.base_sha256 = launch.base_sha256
-            supervisor = Supervisor(
-                launch,
-                data,
-                _say,
-                config=serving.vllm_process,
-                idle_seconds=gateway.fleet.idle_seconds,
-                base_sha256=launch.base_sha256,
-            )
-            stack.callback(supervisor.stop)
-            begin = partial(announce, supervisor.start())
-            watches.append(partial(supervisor.watch, announce))
-        web = _Web(gateway.app, on_started=lambda: (begin(), _say(f"ready at {url}")))
-        servers = [(web, listener), (_Web(door.app), door_listener)]
+            backend = _own_vllm(config, gateway, sockets / socket_folder.VLLM, announce, stack)
+        shown = _shown(url, pages)
+        web = _Web(gateway.app, on_started=lambda: (backend.begin(), _say(f"ready at {url}"), *map(_say, shown)))
+        servers = [(web, listener), (_Web(admin.app), admin_listener)]
         sys.setswitchinterval(_SWITCH_SECONDS)
         with asyncio.Runner(loop_factory=_new_loop) as runner:
-            runner.run(_run(servers, watches, launch.give_up))
+            runner.run(_run(servers, (gateway.pool.watch, *backend.watches), backend.give_up))
+
+
+def _turns(config: Config, log: InteractionLog, url: str, gateway: Gateway) -> AgentTurns:
+    return AgentTurns(config, log, url, gateway.own_key, prompt_version=lambda: gateway.prompt_version())  # noqa: PLW0108
+
+
+def _begin_shadow(config: Config, gateway: Gateway, stack: contextlib.ExitStack) -> None:
+    """Let the server of ``[agent.serving.shadow]`` answer, if there is one."""
+    shadow = config.agent.serving.shadow
+    if shadow.url:
+        upstream = Upstream(shadow.url, _key(shadow.url, shadow.key_variable, "[agent.serving.shadow]"))
+        agreements = stack.enter_context(AgreementLog(config.data_folder / FILE))
+        gateway.shadow = Shadow(shadow, upstream, config.data_folder, gateway.proxy, agreements, _say)
+
+
+def _announce(
+    data_folder: Path, state: ServingState, gateway: Gateway, *upstreams: Upstream | None, ready: bool = True
+) -> None:
+    """Let the gateway use ``upstreams``, and tell the other commands that it serves; None stands for no server."""
+    present = [upstream for upstream in upstreams if upstream is not None]
+    gateway.pool.replace(present, ready=ready)
+    if present:
+        found = {"vllm_pid": present[0].pid, "prompt_version": gateway.prompt_version()}
+        serving_state.write(data_folder, state.model_copy(update=found))
+
+
+def _upstreams(config: Config, gateway: Gateway, announce: Callable[..., None]) -> _Backend:
+    """Return the servers of others that config.toml names."""
+    serving = config.agent.serving
+    markers = configured_markers(serving, default_model.present(serving.model, config.data_folder))
+    gateway.markers = lambda: markers
+    named = [Named(_upstream(one), one.each_address) for one in serving.upstreams]
+    names = NamedUpstreams(named, gateway.pool, _say)
+    watches = (names.watch,) if any(one.each_address for one in named) else ()
+    return _Backend(lambda: announce(*names.find(), ready=False), watches)
+
+
+def _own_vllm(
+    config: Config, gateway: Gateway, vllm_socket: Path, announce: Callable[..., None], stack: contextlib.ExitStack
+) -> _Backend:
+    """Start vLLM, which is stopped with ``stack``, and return it."""
+    launch = _Launcher(config, vllm_socket)
+    gateway.pool.base_sha256, gateway.pool.template_sha256 = launch.base_sha256, launch.template_sha256
+    gateway.markers, gateway.prompt_version = launch.markers, launch.prompt_version
+    supervisor = Supervisor(
+        launch,
+        config.data_folder,
+        _say,
+        config=config.agent.serving.vllm_process,
+        idle_seconds=gateway.pool.idle_seconds,
+        base_sha256=launch.base_sha256,
+        template_sha256=launch.template_sha256,
+    )
+    stack.callback(supervisor.stop)
+    return _Backend(partial(announce, supervisor.start()), (partial(supervisor.watch, announce),), launch.give_up)
 
 
 async def _run(
     servers: "list[tuple[_Web, socket.socket]]",
-    watches: Sequence[Callable[[], Coroutine[Any, Any, None]]],
+    watches: Sequence[Watch],
     give_up: threading.Event,
 ) -> None:
     web = servers[0][0]
@@ -138,13 +206,18 @@ def _new_loop() -> asyncio.AbstractEventLoop:
 
 
 def _upstream(config: UpstreamConfig) -> Upstream:
-    key = os.environ.get(config.key_variable, "") if config.key_variable else ""
-    if config.key_variable and not key:
-        raise PrerequisiteError(
-            f"the environment has no {config.key_variable}, the key of {config.url}; set it, or change key_variable in "
-            "[[agent.serving.upstreams]] of config.toml"
-        )
+    key = _key(config.url, config.key_variable, "[[agent.serving.upstreams]]")
     return Upstream(config.url, key, adapters_folder=config.adapters_folder)
+
+
+def _key(url: str, variable: str, table: str) -> str:
+    key = os.environ.get(variable, "") if variable else ""
+    if variable and not key:
+        raise PrerequisiteError(
+            f"the environment has no {variable}, the key of {url}; set it, or change key_variable in {table} "
+            "of config.toml"
+        )
+    return key
 
 
 def _heeded() -> list[signal.Signals]:
@@ -184,24 +257,43 @@ class _Web(uvicorn.Server):
 class _Launcher:
     """Prepares the model once and starts vLLM on it, any number of times; ``give_up`` ends a start under way."""
 
-    def __init__(self, config: Config) -> None:
+    def __init__(self, config: Config, vllm_socket: Path) -> None:
         self.give_up = threading.Event()
         self._config = config
+        self._socket = vllm_socket
         self._said = ""
         self._base_sha256 = ""
+        self._markers = configured_markers(config.agent.serving, None)
+        self._profile = EMBEDDED
 
     def base_sha256(self) -> str:
-        """Of the model that was started last."""
+        """Hash of the model that was started last."""
         return self._base_sha256
+
+    def template_sha256(self) -> str:
+        """Hash of its chat template."""
+        return self._profile.template_sha256
+
+    def markers(self) -> Markers:
+        """Of the model that was started last."""
+        return self._markers
+
+    def prompt_version(self) -> str:
+        """Of the model that was started last."""
+        return self._profile.version
 
     def __call__(self) -> VllmServer:
         data, serving = self._config.data_folder, self._config.agent.serving
         model = default_model.resolve(serving.model, data, self._progress("model"))
+        self._markers = configured_markers(serving, model)
+        self._profile = profile = profile_of(model, serving.profile)
         log = data / "logs" / "vllm.log"
         _keep(log)
         with ThreadPoolExecutor(1) as beside:  # reading a large model again takes a while; starting it takes longer
             hashed = beside.submit(model_sha256, model)
-            server = VllmServer.start(serving.vllm_process, model, log, progress=self._progress("vLLM"))
+            server = VllmServer.start(
+                serving.vllm_process, model, log, self._socket, profile=profile, progress=self._progress("vLLM")
+            )
         self._base_sha256 = hashed.result()
         return server
 
@@ -242,6 +334,10 @@ def _bound(config: GatewayConfig) -> socket.socket:
             f"{where} {problem}; stop what uses it, or set another port in [agent.serving.gateway] of config.toml"
         ) from error
     return bound
+
+
+def _shown(url: str, paths: Iterable[str]) -> list[str]:
+    return [f"dashboard at {url}{path}/" for path in paths]
 
 
 def _url(host: str, port: int) -> str:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from agent.errors import StorageError
+from agent.storage.file_system import check_file_system
 from toolkit.errors import PrerequisiteError
 from toolkit.lean_imports import absent
 
@@ -36,7 +37,7 @@ class Database:
 
     @contextmanager
     def transaction(self, begin: str = "BEGIN IMMEDIATE") -> Iterator[SqliteUtilsDatabase]:
-        """One transaction: committed when the block ends, undone when it raises."""
+        """Run the block in one transaction: committed when the block ends, undone when it raises."""
         with _explained(self._path), self._lock:
             self.raw.conn.execute(begin)
             try:
@@ -51,8 +52,12 @@ class Database:
 
 
 def open_database(path: Path, migrations: Migrations) -> Database:
-    """Open ``path`` for writing, made if it does not exist. Raises StorageError, PrerequisiteError (SQLite too old)."""
+    """Open ``path`` for writing, made if it does not exist.
+
+    Raises StorageError, and PrerequisiteError when SQLite is too old or the file system would damage the database.
+    """
     check_sqlite_version()
+    check_file_system(path)
     with _explained(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         path.touch(mode=0o600)  # what people say is their own; the files beside it get the same mode
@@ -67,8 +72,9 @@ def open_database(path: Path, migrations: Migrations) -> Database:
 
 
 def open_readonly(path: Path, migrations: Migrations) -> Database:
-    """For readers that must not write, not even by mistake. A database that does not exist yet reads as empty."""
+    """Open a database for a reader that must not write. A database that does not exist yet reads as empty."""
     check_sqlite_version()
+    check_file_system(path)
     with _explained(path):
         if path.exists():
             db = SqliteUtilsDatabase(_connect(f"{path.absolute().as_uri()}?mode=ro"))
@@ -84,7 +90,7 @@ def open_readonly(path: Path, migrations: Migrations) -> Database:
 
 
 def check_sqlite_version(version: str | None = None) -> None:
-    """Raises PrerequisiteError when the SQLite in use is older than MINIMUM_SQLITE."""
+    """Raise PrerequisiteError when the SQLite in use is older than MINIMUM_SQLITE."""
     version = version or sqlite3.sqlite_version
     if tuple(int(part) for part in version.split(".")) < MINIMUM_SQLITE:
         needed = ".".join(map(str, MINIMUM_SQLITE))

@@ -1,4 +1,4 @@
-"""Whether a request speaks of a yes-or-no parameter. Pure.
+"""Boolean parameters in requests: does a request speak of one? Pure.
 
 Nobody says ``true``: who wants ``include_weekday`` asks for a date "with the weekday", who wants ``descending`` for
 "descending" order. So a flag is stated by the words of its name.
@@ -20,8 +20,8 @@ _SHORTEST_STEM = 3
 
 
 def speaks_of_flag(text: str, name: str) -> bool:
-    """Whether ``text`` has every word of the parameter's name that says something, in whatever form, and not to say
-    that it is not wanted."""
+    """Return whether ``text`` has every word of the parameter's name that says something, in whatever form, and not to
+    say that it is not wanted."""
     wanted = [_stem(word) for word in flag_words(name)[0]]
     words = _WORD.findall(text.lower())
     said = [_stem(word) for word in words]
@@ -31,14 +31,15 @@ def speaks_of_flag(text: str, name: str) -> bool:
     return _NEGATIONS.isdisjoint(words[max(0, first - _NEAR) : first])
 
 
-def flag_pattern(name: str) -> str:
-    """A regular expression for the words by which a request may ask for the flag; "" where its name has none."""
+def flag_grammar(name: str) -> str:
+    """Return an EBNF expression for the words by which a request may ask for the flag; "" where its name has none."""
     words, offered = flag_words(name)
-    return ("((including|include|with) (the )?)?" if offered else "") + " ".join(words)
+    offer = '(("including" | "include" | "with") " " ("the ")?)? ' if offered else ""
+    return f'{offer}"{" ".join(words)}"' if words else ""
 
 
 def flag_words(name: str) -> tuple[list[str], bool]:
-    """The words of the parameter's name that say something, and whether what came before them only offers it."""
+    """Return the words of the parameter's name that say something, and whether what came before them only offers it."""
     words = words_of(name)
     rest = [word for word in words if word not in _SILENT]
     if len(rest) > 1 and rest[0] in _OFFERING:
@@ -48,7 +49,7 @@ def flag_words(name: str) -> tuple[list[str], bool]:
 
 
 def words_of(name: str) -> list[str]:
-    """``a_name`` and ``aName`` in words, in small letters."""
+    """Return ``a_name`` and ``aName`` in words, in small letters."""
     return [part.lower() for part in _PARTS.findall(name)]
 
 

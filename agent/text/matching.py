@@ -27,13 +27,13 @@ SMALL_NUMBERS: dict[float, str] = {
 
 
 def normalised(text: str) -> str:
-    """Lower-case words only: two texts with the same normal form are duplicates."""
+    """Return the lower-case words only: two texts with the same normal form are duplicates."""
     return " ".join(_WORD.findall(text.lower()))
 
 
 def same_question(one: str, other: str) -> bool:
-    """Whether ``other`` puts the question of ``one`` again: the same numbers, and the same words in the same order but
-    for slips of the pen and words that ask for nothing. Another word is another question."""
+    """Return whether ``other`` puts the question of ``one`` again: the same numbers, and the same words in the same
+    order but for slips of the pen and words that ask for nothing. Another word is another question."""
     words, others = (normalised(text).split() for text in (one, other))
     if not words or not others or numbers(one) != numbers(other):
         return False
@@ -47,7 +47,7 @@ def same_question(one: str, other: str) -> bool:
 
 
 def _slip(word: str, other: str) -> bool:
-    """Whether one letter is wrong, missing or changed places with the next."""
+    """Return whether one letter is wrong, missing or changed places with the next."""
     if min(len(word), len(other)) < _SHORTEST_SLIP or abs(len(word) - len(other)) > 1:
         return False
     shorter, longer = sorted((word, other), key=len)
@@ -59,10 +59,10 @@ def _slip(word: str, other: str) -> bool:
 
 
 def states(text: str, value: Any) -> bool:
-    """Whether ``text`` states ``value``: numbers as digits, one word or percent, strings as written, lists element by
-    element.
+    """Return whether ``text`` states ``value``: numbers as digits, one word or percent, strings as written, lists
+    element by element.
 
-    A boolean counts as stated: no text says ``true`` (evolver.flags).
+    A boolean counts as stated: no text says ``true`` (agent.text.flags).
     """
     if isinstance(value, bool) or value is None:
         return True
@@ -78,12 +78,12 @@ def states(text: str, value: Any) -> bool:
 
 
 def numbers(text: str) -> list[float]:
-    """The numbers that stand in ``text``; commas between digits are thousands."""
+    """Return the numbers that stand in ``text``; commas between digits are thousands."""
     return [meanings[0] for meanings in readings(text)]
 
 
 def readings(text: str) -> list[tuple[float, ...]]:
-    """What each number in ``text`` may stand for: itself, and with a percent sign a hundredth of it too."""
+    """Return what each number in ``text`` may stand for: itself, and with a percent sign a hundredth of it too."""
     # Whole numbers exactly: as floats, long ones that differ are equal. Python reads at most 4,300 digits as an int.
     found = []
     for digits, percent in _NUMBER.findall(text):

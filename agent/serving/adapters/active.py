@@ -7,25 +7,24 @@ import hashlib
 from pathlib import Path
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import Field, ValidationError
 
 from agent.errors import AdapterError
 from agent.messages import BASE
-from agent.serving import durable_file
+from agent.storage import durable_file
+from toolkit.frozen import Frozen
 
 FILE = "active_adapter.json"
 
 NAME_PATTERN = r"^[a-z0-9][a-z0-9._-]{0,63}$"
 
 
-class Change(BaseModel):
-    """How the pointer came to name its adapter: what a ledger that missed it needs to catch up.
+class Change(Frozen):
+    """Origin of the pointer's present value: what a ledger that missed it needs to catch up.
 
     ``serial`` counts the changes; ``cycle`` is the cycle that promoted, 0 where none did. ``withdraws``: the adapter in
     ``previous`` was taken out of service.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     serial: int
     previous: str
@@ -35,28 +34,24 @@ class Change(BaseModel):
     withdraws: bool = False
 
 
-class Canary(BaseModel):
+class Canary(Frozen):
     """An adapter on trial: it answers a ``share`` of the sessions, always the same ones."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     name: str = Field(pattern=NAME_PATTERN)
     sha256: str = Field(pattern="^[0-9a-f]{64}$")
     share: float = Field(gt=0, le=0.5)
 
     def takes(self, session: str, owner: str) -> bool:
-        """Whether it answers this session of this API key ("" without one)."""
+        """Return whether it answers this session of this API key ("" without one)."""
         drawn = hashlib.sha256(f"{self.sha256}\0{owner}\0{session}".encode("utf-8", "replace")).digest()
         return int.from_bytes(drawn[:8]) < self.share * 2**64
 
 
-class ActiveAdapter(BaseModel):
+class ActiveAdapter(Frozen):
     """``name`` is a folder in data/adapters, or ``base``; ``sha256`` is that of its manifest.json ("" for base).
 
     ``canary``: what answers a share of the sessions in its place, if anything does.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     name: str = Field(default=BASE, pattern=NAME_PATTERN)
     sha256: str = Field(default="", pattern="^([0-9a-f]{64})?$")
@@ -69,7 +64,7 @@ def path(data_folder: Path) -> Path:
 
 
 def read(data_folder: Path) -> ActiveAdapter:
-    """What serves; ``base`` where nothing was ever promoted. Raises AdapterError on a damaged file."""
+    """Read the active adapter; ``base`` where nothing was ever promoted. Raises AdapterError on a damaged file."""
     file = path(data_folder)
     try:
         return ActiveAdapter.model_validate_json(file.read_bytes())

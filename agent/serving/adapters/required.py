@@ -10,11 +10,12 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from agent.messages import BASE
-from agent.serving import active_adapter, durable_file
+from agent.serving.adapters import active
+from agent.storage import durable_file
 
 FILE = "due_adapters.json"
 
-_NAME = re.compile(active_adapter.NAME_PATTERN)
+_NAME = re.compile(active.NAME_PATTERN)
 _SHA256 = re.compile("[0-9a-f]{64}")
 
 
@@ -23,7 +24,8 @@ def path(data_folder: Path) -> Path:
 
 
 def read(data_folder: Path) -> dict[str, str]:
-    """Names and hashes. A missing or damaged file is empty: it can only cost a load that somebody asks for again."""
+    """Return hashes by name. A missing or damaged file is empty: it can only cost a load that somebody asks for
+    again."""
     try:
         entries = json.loads(path(data_folder).read_bytes())
     except (OSError, ValueError):

@@ -13,18 +13,20 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Literal, get_args
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import ValidationError
 
 from agent.errors import StorageError
-from agent.serving import durable_file
-from agent.serving.lock import process_lock
+from agent.storage import durable_file
+from agent.storage.process_lock import process_lock
 from toolkit.errors import UserError
+from toolkit.frozen import Frozen
 
 FILE = "api_keys.json"
 PREFIX = "apprentice-"
 
-Scope = Literal["chat", "feedback", "admin"]
+Scope = Literal["chat", "feedback", "read", "admin"]
 SCOPES: tuple[Scope, ...] = get_args(Scope)
+"""``read`` shows the pages of the dashboard; ``admin`` may do all that the others may."""
 
 _LOCK = "api_keys.lock"
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
@@ -32,10 +34,8 @@ _TRIES = 100
 _WAIT_SECONDS = 0.05
 
 
-class ApiKey(BaseModel):
+class ApiKey(Frozen):
     """One key. ``created_at`` and ``revoked_at`` are seconds since the epoch."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     name: str
     sha256: str
@@ -45,9 +45,7 @@ class ApiKey(BaseModel):
     revoked_at: float | None = None
 
 
-class _File(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
+class _File(Frozen):
     keys: tuple[ApiKey, ...] = ()
 
 
@@ -64,7 +62,7 @@ def new_key() -> str:
 
 
 def read(data_folder: Path) -> tuple[ApiKey, ...]:
-    """All keys, the revoked ones too. Raises StorageError when the file is damaged: then no key is good."""
+    """Return all keys, the revoked ones too. Raises StorageError when the file is damaged: then no key is good."""
     file = path(data_folder)
     try:
         return _File.model_validate_json(file.read_bytes()).keys
@@ -75,11 +73,26 @@ def read(data_folder: Path) -> tuple[ApiKey, ...]:
         raise StorageError(f"{file}: {problem}; restore it, or move it away and create the keys anew") from error
 
 
+def check_name(name: str) -> None:
+    """Raise UserError for what cannot be the name of a key."""
+    _check(name, "name of a key")
+
+
+def check_tenant(tenant: str) -> None:
+    """Raise UserError for what cannot be a tenant; "" is none."""
+    if tenant:
+        _check(tenant, "tenant")
+
+
+def _check(text: str, what: str) -> None:
+    if not _NAME.fullmatch(text):
+        raise UserError(f"{text!r} is no {what}; use letters, digits, '.', '_' and '-', 64 at most")
+
+
 def create(data_folder: Path, name: str, scopes: Sequence[str], tenant: str = "") -> str:
     """Make a key; returns it, which nobody can do again. Raises UserError for a name that is taken or no name."""
-    for text, what in ((name, "name of a key"), (tenant or "x", "tenant")):
-        if not _NAME.fullmatch(text):
-            raise UserError(f"{text!r} is no {what}; use letters, digits, '.', '_' and '-', 64 at most")
+    check_name(name)
+    check_tenant(tenant)
     known_scopes: list[Scope] = [scope for scope in SCOPES if scope in scopes]
     if unknown := set(scopes) - set(SCOPES):
         raise UserError(f"{min(unknown)!r} is no scope; choose from {', '.join(SCOPES)}")

@@ -1,42 +1,71 @@
-"""The front door: an OpenAI-compatible server that knows which adapter serves.
+"""The gateway: an OpenAI-compatible server that knows which adapter serves.
 
 It offers chat completions, completions, the list of models, feedback, /health and /metrics, and nothing else of vLLM.
+Embeddings come from an encoder of its own.
 ``agent`` is an alias: every request reads the pointer file once and goes to the adapter that it names, unless it goes
 on with a turn that another adapter began.
 """
 
 import contextlib
+import functools
 import json
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
-from starlette.middleware.trustedhost import TrustedHostMiddleware
-from starlette.requests import ClientDisconnect, Request
+from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
-from starlette.routing import Route
+from starlette.routing import Mount, Route
 
-from agent.config import GatewayConfig
+from agent import corrections
+from agent.choice import ToolChoice
+from agent.config import GatewayConfig, ServingConfig
 from agent.errors import AdapterError, StorageError
-from agent.model_client import LOG_HEADER, SESSION_HEADER
-from agent.serving import api_keys
-from agent.serving.access import Access, Caller, Refused, allowed_hosts
-from agent.serving.api_keys import Scope
-from agent.serving.exchange import Exchange, conversation
-from agent.serving.exchange_log import ExchangeLog
-from agent.serving.fleet import Fleet
-from agent.serving.metrics import CONTENT_TYPE, Metrics
-from agent.serving.open_turns import OpenTurns
-from agent.serving.relay import Ask, Relay, error_body
-from agent.serving.served import ALIAS, Names, Served
-from agent.serving.upstream import LOST, Connections
+from agent.messages import UPSTREAM, is_foreign
+from agent.model_client import CHOICE_HEADER, LOG_HEADER, SESSION_HEADER
+from agent.prompt import PROMPT_VERSION
+from agent.serving import http_error, json_body
+from agent.serving.gateway import api_keys, mcp_route, messages, responses
+from agent.serving.gateway.agent_model import AgentModel
+from agent.serving.gateway.agent_text import MODEL as AGENT
+from agent.serving.gateway.api_keys import Scope
+from agent.serving.gateway.auth import Access, Caller, Refused, allowed_hosts
+from agent.serving.gateway.capture import TRACE_HEADER, Exchange, conversation
+from agent.serving.gateway.capture_log import CaptureLog
+from agent.serving.gateway.choosing import answer_chosen, narrowed, with_further
+from agent.serving.gateway.client_text import literal_chat
+from agent.serving.gateway.dialect import ErrorForm
+from agent.serving.gateway.dialect_routes import DialectRoutes
+from agent.serving.gateway.embeddings import Embeddings
+from agent.serving.gateway.host_check import HostCheck
+from agent.serving.gateway.mcp_route import McpRoute
+from agent.serving.gateway.metrics import CONTENT_TYPE, Metrics
+from agent.serving.gateway.model_routing import ALIAS, ModelRouter, RoutedModel
+from agent.serving.gateway.origins import browser_guard
+from agent.serving.gateway.pages import Pages
+from agent.serving.gateway.proxy import ModelRequest, Proxy
+from agent.serving.gateway.request_models import (
+    ChatRequest,
+    CompletionRequest,
+    EmbeddingsRequest,
+    FeedbackRequest,
+    may_call,
+)
+from agent.serving.gateway.shadow import Beside, Shadow
+from agent.serving.gateway.tool_schemas import checked, prepared_answer
+from agent.serving.gateway.turn_affinity import TurnAffinity, turn_key
+from agent.serving.http_error import HttpError
+from agent.serving.upstreams.connection import LOST, Connections
+from agent.serving.upstreams.pool import UpstreamPool
+from agent.template_markers import Markers, configured_markers
 from toolkit.errors import UserError
 
-_PROBE_SECONDS = 10
-_MODELS = "/v1/models"
+_QUERY_SECONDS = 10
+_CHAT, _COMPLETIONS, _MODELS = "/v1/chat/completions", "/v1/completions", "/v1/models"
 _UNAVAILABLE = "the model server is starting or has stopped; try again in a minute, or look at: agent serve"
 _FEEDBACK = 'send {"id": "the id in the answer", "verdict": "good" or "bad", "note": "why"}'
 _LONGEST_NOTE = 10_000
@@ -44,218 +73,299 @@ _LONGEST_NOTE = 10_000
 Handler = Callable[[Request, Caller], Awaitable[Response]]
 
 
-class Gateway:
-    """``app`` is the ASGI application. As long as ``fleet`` has no server, requests are told to come back later.
+@dataclass(frozen=True)
+class _Routed:
+    """A request that was checked, as it is logged and as the model is ``shown`` it, and who answers it.
 
-    ``own_key`` opens every door; apprentice's own commands find it in data/serving.json.
+    ``turn`` gives the key of its turn (``turn_key``). ``choice``: that among its tools, if one was made.
     """
+
+    body: dict[str, Any]
+    shown: dict[str, Any]
+    model: RoutedModel
+    started: float
+    session: str
+    turn: Callable[[], str] = str
+    chat: bool = True
+    choice: ToolChoice | None = None
+
+
+class Gateway:
+    """``app`` is the ASGI application. As long as ``pool`` has no server, requests are told to come back later.
+
+    ``own_key`` has every scope; apprentice's own commands find it in data/serving.json. ``markers`` gives those of the
+    model that serves, which chat requests are made free of before they reach it. ``agent`` answers as ``apprentice``;
+    None: nothing does. ``shadow``: lets another server answer. ``pages``: what is shown below a path beside the API.
+    """
+
+    chooses = True  # the model judges tools one by one (choosing)
+    prompt_version: Callable[[], str] = staticmethod(lambda: PROMPT_VERSION)  # of the profile that is served
+    shadow: Shadow | None = None
 
     def __init__(
         self,
         data_folder: Path,
         config: GatewayConfig | None = None,
         *,
-        log: ExchangeLog | None = None,
+        log: CaptureLog | None = None,
+        pages: Mapping[str, Pages] | None = None,
         say: Callable[[str], None] = lambda _: None,
     ) -> None:
         config = config or GatewayConfig()
         self.own_key = api_keys.new_key()
         self.connections = Connections()
         self.metrics = Metrics()
-        self.fleet = Fleet(data_folder, say)
+        self.pool = UpstreamPool(data_folder, say)
+        unknown = configured_markers(ServingConfig(), None)
+        self.markers: Callable[[], Markers] = lambda: unknown
+        self.agent: AgentModel | None = None
         self._log = log
-        self._names = Names(data_folder)
-        self._turns = OpenTurns()
+        self._router = ModelRouter(data_folder)
+        self._turns = TurnAffinity()
         self._access = Access(data_folder, config, self.own_key)
         self._body_limit = config.body_limit_mib << 20
-        self._relay = Relay(self.fleet, self.connections, self.metrics, self._turns, log, _UNAVAILABLE)
-        routes = [
-            Route("/v1/chat/completions", self._for("chat", self._chat), methods=["POST"]),
-            Route("/v1/completions", self._for("chat", self._completions), methods=["POST"]),
+        self.proxy = Proxy(self.pool, self.connections, self.metrics, self._turns, log, _UNAVAILABLE)
+        self._dialects = DialectRoutes(self._answer_chat, log)
+        self._embeddings = Embeddings(self.metrics)
+        self._mcp = McpRoute(
+            lambda request: self._admitted(request, "chat"),
+            lambda: self.agent.turns if self.agent is not None else None,
+            self._body_limit,
+        )
+        mounts = [Mount(path, app=make(self._access)) for path, make in (pages or {}).items()]
+        # A page in a browser must not get in through a name that it controls (DNS rebinding).
+        hosts = Middleware(HostCheck, allowed=allowed_hosts(config))
+        self.app = Starlette(
+            routes=[*self._routes(), *mounts],
+            middleware=[hosts, *browser_guard(config, tuple(pages or ()))],
+            exception_handlers=http_error.HANDLERS,
+            lifespan=self._lifespan,
+        )
+        self._gauges()
+
+    def _routes(self) -> list[Route]:
+        return [
+            Route(_CHAT, self._for("chat", self._chat), methods=["POST"]),
+            Route("/v1/responses", self._for("chat", self._responses, responses.error_form), methods=["POST"]),
+            Route("/v1/messages", self._for("chat", self._messages, messages.error_form), methods=["POST"]),
+            Route(_COMPLETIONS, self._for("chat", self._completions), methods=["POST"]),
+            Route("/v1/embeddings", self._for("chat", self._embed), methods=["POST"]),
             Route(_MODELS, self._for("chat", self._models), methods=["GET"]),
             Route(f"{_MODELS}/{{name}}", self._for("chat", self._model), methods=["GET"]),
+            Route(mcp_route.PATH, self._mcp, methods=["GET", "POST", "DELETE"]),
             Route("/v1/feedback", self._for("feedback", self._feedback), methods=["POST"]),
             Route("/metrics", self._for("admin", self._metrics), methods=["GET"]),
             Route("/health", self._health, methods=["GET"]),
         ]
-        # A page in a browser must not get in through a name that it controls (DNS rebinding).
-        hosts = Middleware(TrustedHostMiddleware, allowed_hosts=allowed_hosts(config), www_redirect=False)
-        self.app = Starlette(routes=routes, middleware=[hosts], lifespan=self._lifespan)
-        self._gauges()
 
     @property
     def needs_keys(self) -> bool:
-        """Whether who has none is refused."""
+        """Return whether requests without an API key are refused."""
         return not self._access.open
 
     @contextlib.asynccontextmanager
     async def _lifespan(self, _: Starlette) -> AsyncIterator[None]:
         async with contextlib.AsyncExitStack() as stack:
+            stack.callback(self._embeddings.close)
             await stack.enter_async_context(self.connections)
             if self._log is not None:
                 await stack.enter_async_context(self._log)
             yield
+            await self._mcp.close()
+            for part in filter(None, (self.agent, self.shadow)):
+                await part.close()
 
-    def _for(self, scope: Scope, handler: Handler) -> Callable[[Request], Awaitable[Response]]:
-        """``handler`` for those who may; the others hear why not."""
+    def _for(
+        self, scope: Scope, handler: Handler, form: ErrorForm | None = None
+    ) -> Callable[[Request], Awaitable[Response]]:
+        """Return ``handler`` for those who may; counts every request that is refused, and tells it in ``form``."""
 
         async def guarded(request: Request) -> Response:
+            started = time.monotonic()
             try:
-                caller = self._access.check(request.headers.get("authorization", ""), scope)
-            except StorageError as error:
-                return error_response(503, str(error))
-            if isinstance(caller, Refused):
-                response = error_response(caller.status, caller.message)
-                if caller.retry_seconds:
-                    response.headers["retry-after"] = str(int(caller.retry_seconds) + 1)
-                route = _MODELS if request.path_params else request.url.path  # clients make up the names of models
-                self.metrics.answered(route, caller.status, "", 0.0, b"")
-                return response
-            return await handler(request, caller)
+                return await handler(request, self._admitted(request, scope))
+            except HttpError as error:
+                refusal = error
+            except (AdapterError, StorageError) as error:
+                refusal = HttpError(503, str(error))
+            route = _MODELS if request.path_params else request.url.path  # clients make up the names of models
+            self.metrics.answered(route, refusal.status, "", time.monotonic() - started, b"")
+            return refusal.response(form(refusal) if form is not None else None)
 
         return guarded
 
+    def _admitted(self, request: Request, scope: Scope) -> Caller:
+        headers = request.headers
+        bearer = headers.get("authorization") or (f"Bearer {key}" if (key := headers.get("x-api-key")) else "")
+        caller = self._access.check(bearer, scope)
+        if isinstance(caller, Refused):
+            raise HttpError(caller.status, caller.message, retry_seconds=caller.retry_seconds)
+        return caller
+
     async def _chat(self, request: Request, caller: Caller) -> Response:
-        return await self._answer(request, caller, chat=True)
+        return await self._answer_chat(request, caller, await self._body(request))
+
+    async def _responses(self, request: Request, caller: Caller) -> Response:
+        return await self._dialects.responses(request, caller, await self._body(request))
+
+    async def _messages(self, request: Request, caller: Caller) -> Response:
+        return await self._dialects.messages(request, caller, await self._body(request))
+
+    async def _answer_chat(self, request: Request, caller: Caller, body: dict[str, Any], session: str = "") -> Response:
+        """Answer a chat request, of any dialect. ``session``: the one in which it goes on, unless it names another."""
+        started = time.monotonic()
+        asked = json_body.check(body, ChatRequest).model
+        if asked == AGENT and self.agent is not None:
+            return await self._agent_turn(request, caller, body, session)
+        body, first = with_further(body)
+        shown = literal_chat(body, self.markers())
+        messages = body["messages"]
+        turn = functools.cache(functools.partial(turn_key, caller.name, messages))
+        session = request.headers.get(SESSION_HEADER) or session or conversation(messages)
+        beside = self.shadow if self.shadow and self.shadow.takes(asked) else None
+        model = self._route(ALIAS if beside is not None else asked, messages, turn, session, caller)
+        routed = _Routed(body, shown, model, started, session, turn)
+        if beside is not None:
+            routed = replace(routed, body=(body := narrowed(body, None, first)), shown=narrowed(shown, None, first))
+            own = self._model_request(request, caller, routed, model.logit_bias if may_call(body) else None)
+            theirs = self._model_request(request, caller, replace(routed, shown=body, model=beside.model))
+            return await beside.answer(request, Beside(theirs, own, body, caller.name))
+        self.metrics.results_sent(messages, model.name)
+        bias = model.logit_bias if may_call(body) else None
+        made = lambda **change: self._model_request(request, caller, replace(routed, **change), bias)  # noqa: E731
+        return await answer_chosen(request, self.proxy, made, routed, first, on=self.chooses)
+
+    async def _agent_turn(self, request: Request, caller: Caller, body: dict[str, Any], session: str) -> Response:
+        """Let the agent itself answer a chat request; the adapter that serves the session answers the whole turn."""
+        assert self.agent is not None
+        if self.pool.pick() is None:
+            raise HttpError(503, _UNAVAILABLE)
+        session = self.agent.session(request, caller, body["messages"], session)
+        model = self._route(ALIAS, [], str, session, caller)
+        return await self.agent.answer(request, caller, body, session, model)
 
     async def _completions(self, request: Request, caller: Caller) -> Response:
-        return await self._answer(request, caller, chat=False)
-
-    async def _answer(self, request: Request, caller: Caller, *, chat: bool) -> Response:
         started = time.monotonic()
-        route = request.url.path
+        body = await self._body(request)
+        asked = json_body.check(body, CompletionRequest).model
+        body = checked(prepared_answer, body)
+        session = request.headers.get(SESSION_HEADER, "")
+        model = self._route(asked, [], str, session, caller)
+        routed = _Routed(body, body, model, started, session, chat=False)
+        return await self.proxy.answer(request, self._model_request(request, caller, routed))
 
-        def refuse(status: int, message: str) -> Response:
-            self.metrics.answered(route, status, "", time.monotonic() - started, b"")
-            return error_response(status, message)
+    async def _embed(self, request: Request, _: Caller) -> Response:
+        asked = json_body.check(await self._body(request), EmbeddingsRequest)
+        return await self._embeddings.answer(request, asked)
 
-        content = await self._body(request)
-        if content is None:
-            return refuse(413, f"the request is larger than {self._body_limit >> 20} MiB")
-        try:
-            body = json.loads(content)
-            asked = body.get("model", ALIAS)
-        except (ValueError, AttributeError, RecursionError):
-            return refuse(400, "the request's body is no JSON object")
-        session = request.headers.get(SESSION_HEADER) or (conversation(body.get("messages")) if chat else "")
-        try:
-            served = self._served(asked, body, session, caller)
-        except AdapterError as error:
-            return refuse(503, str(error))
-        if served is None:
-            return refuse(404, f"there is no model {asked!r}; see /v1/models")
-        if chat:
-            self.metrics.results_sent(body.get("messages"), served.name)
-        sent = {**body, "model": served.name}
-        if chat and served.logit_bias and _may_call(body):
-            sent["logit_bias"] = served.logit_bias
-        headers = request.headers
-        ask = Ask(
-            path=route,
+    def _model_request(
+        self, request: Request, caller: Caller, routed: "_Routed", bias: dict[str, float] | None = None
+    ) -> ModelRequest:
+        model = routed.model
+        sent = {**routed.shown, "model": model.name.removeprefix(UPSTREAM), **({"logit_bias": bias} if bias else {})}
+        return ModelRequest(
+            path=_CHAT if routed.chat else _COMPLETIONS,
             content=json.dumps(sent).encode(),
-            stream=bool(body.get("stream")),
-            served=served,
-            started=started,
-            log=headers.get(LOG_HEADER, ""),
+            stream=bool(routed.body.get("stream")),
+            model=model,
+            started=routed.started,
+            log=request.headers.get(LOG_HEADER, ""),
+            turn=routed.turn,
+            headers={CHOICE_HEADER: routed.choice.model_dump_json()} if routed.choice is not None else {},
             exchange=lambda answer, latency_ms: Exchange(
-                request=body,
+                request=routed.body,
                 response=answer,
-                adapter=served.name,
-                adapter_sha256=served.sha256,
-                session=session,
+                prompt_version=self.prompt_version(),
+                adapter=model.name,
+                adapter_sha256=model.sha256,
+                session=routed.session,
                 latency_ms=latency_ms,
-                chat=chat,
+                chat=routed.chat,
                 owner=caller.name,
                 tenant=caller.tenant,
+                traceparent=request.headers.get(TRACE_HEADER, ""),
+                choice=routed.choice,
             ),
         )
-        return await self._relay.answer(request, ask)
 
-    def _served(self, asked: object, body: dict[str, Any], session: str, caller: Caller) -> Served | None:
-        """Who answers. The results of tools go to the adapter that asked for them."""
-        if asked != ALIAS:
-            return self._names.find(asked)
-        begun_by = self._turns.adapter(body.get("messages"))
-        if begun_by is not None:
-            return self._names.find(begun_by)
-        on_trial = self._names.on_trial(session, caller.name)
-        if on_trial is not None and self.fleet.is_due(on_trial.name):
+    def _route(
+        self, asked: str, messages: list[Any], turn: Callable[[], str], session: str, caller: Caller
+    ) -> RoutedModel:
+        """Return who answers. The results of tools go to the adapter that asked for them.
+
+        Raises HttpError for a name that no model can have, AdapterError where the pointer or a manifest is damaged.
+        """
+        model = self._router.find(asked) if asked != ALIAS else self._alias(messages, turn, session, caller)
+        if model is None:
+            raise HttpError(404, f"there is no model {asked!r}; see {_MODELS}", param="model")
+        return model
+
+    def _alias(self, messages: list[Any], turn: Callable[[], str], session: str, caller: Caller) -> RoutedModel | None:
+        begun_by = self._turns.adapter(messages, turn)
+        if begun_by is not None and not is_foreign(begun_by):
+            return self._router.find(begun_by)
+        on_trial = self._router.on_trial(session, caller.name)
+        if on_trial is not None and self.pool.is_due(on_trial.name):
             return on_trial
-        return self._names.find(ALIAS)
+        return self._router.find(ALIAS)
 
-    async def _body(self, request: Request) -> bytes | None:
-        """The request's body; None if it is too large, which is noticed before all of it is here."""
-        parts: list[bytes] = []
-        size = 0
-        with contextlib.suppress(ClientDisconnect):
-            async for part in request.stream():
-                size += len(part)
-                if size > self._body_limit:
-                    return None
-                parts.append(part)
-        return b"".join(parts)
+    async def _body(self, request: Request, hint: str = "") -> dict[str, Any]:
+        return json_body.parse(await json_body.read(request, self._body_limit), hint)
 
     async def _models(self, _: Request, __: Caller) -> Response:
-        models = await self._listed()
-        return models if isinstance(models, Response) else JSONResponse(models)
+        return JSONResponse(await self._listed())
 
     async def _model(self, request: Request, _: Caller) -> Response:
-        models = await self._listed()
-        if isinstance(models, Response):
-            return models
         name = request.path_params["name"]
-        found = next((model for model in models["data"] if model["id"] == name), None)
-        return JSONResponse(found) if found else error_response(404, f"there is no model {name!r}; see /v1/models")
+        for model in (await self._listed())["data"]:
+            if model["id"] == name:
+                return JSONResponse(model)
+        raise HttpError(404, f"there is no model {name!r}; see {_MODELS}", param="model")
 
-    async def _listed(self) -> dict[str, Any] | Response:
-        """All models, or why nobody knows them now."""
+    async def _listed(self) -> dict[str, Any]:
+        """Return all models. Raises HttpError if nobody knows them now, AdapterError if the pointer is damaged."""
         content = await self._ask_a_server(_MODELS)
         if content is None:
-            return error_response(503, _UNAVAILABLE)
-        try:
-            active = self._names.active()
-        except AdapterError as error:
-            return error_response(503, str(error))
+            raise HttpError(503, _UNAVAILABLE)
         models = json.loads(content)
-        entry = {"id": ALIAS, "object": "model", "created": int(time.time()), "owned_by": "apprentice", "root": active}
-        models["data"].insert(0, entry)
+        own = [ALIAS] if self.agent is None else [ALIAS, AGENT]
+        root = {"created": int(time.time()), "owned_by": "apprentice", "root": self._router.active()}
+        models["data"][:0] = [{"id": name, "object": "model", **root} for name in own]
         return models
 
     async def _feedback(self, request: Request, caller: Caller) -> Response:
-        """A word on an interaction of the same key. The answer comes when both are on disk."""
-        content = await self._body(request)
-        try:
-            body = json.loads(content or b"")
-            reference, verdict, note = body["id"], body["verdict"], body.get("note", "")
-        except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
-            return error_response(400, _FEEDBACK)
-        if verdict not in ("good", "bad") or not isinstance(reference, str) or not isinstance(note, str):
-            return error_response(400, _FEEDBACK)
+        """Store a word on an interaction of the same key. The answer comes when both are on disk."""
+        word = json_body.check(await self._body(request, hint=_FEEDBACK), FeedbackRequest, hint=_FEEDBACK)
         if self._log is None:
-            return error_response(404, "nothing is logged here")
+            raise HttpError(404, "nothing is logged here")
         try:
-            identity = await self._log.feedback(reference, verdict, note[:_LONGEST_NOTE], caller.name)
-        except StorageError as error:
-            return error_response(503, str(error))
-        except UserError:
-            return error_response(404, f"there is no interaction {reference!r} of yours")
-        return JSONResponse({"id": identity, "verdict": verdict})
+            expected = corrections.stored(word.expected, word.verdict)
+        except UserError as error:
+            raise HttpError(400, str(error), param="expected") from error
+        note = word.note[:_LONGEST_NOTE]
+        try:
+            identity = await self._log.feedback(word.id, word.verdict, note, caller.name, expected=expected)
+        except StorageError:
+            raise
+        except UserError as error:
+            raise HttpError(404, f"there is no interaction {word.id!r} of yours", param="id") from error
+        return JSONResponse({"id": identity, "verdict": word.verdict})
 
     async def _metrics(self, _: Request, __: Caller) -> Response:
         try:
-            active = self._names.active()
+            active = self._router.active()
         except AdapterError:
             active = None
         return Response(self.metrics.text(active), headers={"content-type": CONTENT_TYPE})
 
     async def _health(self, _: Request) -> Response:
-        members = self.fleet.members
+        members = self.pool.members
         problem = ""
         try:
-            adapter = self._names.active()
+            adapter = self._router.active()
         except AdapterError as error:
             adapter, problem = None, str(error)
-        if self.fleet.pick() is None or await self._ask_a_server("/health") is None:
+        if self.pool.pick() is None or await self._ask_a_server("/health") is None:
             problem = _UNAVAILABLE
         state: dict[str, Any] = {"vllm_pid": members[0].upstream.pid or None if members else None, "adapter": adapter}
         if len(members) > 1:
@@ -267,33 +377,24 @@ class Gateway:
         return JSONResponse({"status": "ok", **state})
 
     async def _ask_a_server(self, path: str) -> bytes | None:
-        """What one of the servers says; None if none says anything."""
-        member = self.fleet.pick()
-        if member is None:
+        """Return the body of one server's answer; None if no server gives one."""
+        if (member := self.pool.pick()) is None:
             return None
         try:
-            answer = await self.connections.send(member.upstream, "GET", path, seconds=_PROBE_SECONDS)
+            answer = await self.connections.send(member.upstream, "GET", path, seconds=_QUERY_SECONDS)
             return await answer.read() if answer.status == 200 else None
         except LOST:
             return None
 
     def _gauges(self) -> None:
         gauge = self.metrics.gauge
-        gauge("apprentice_requests_in_flight", "Requests that vLLM is answering.", lambda: self.fleet.in_flight)
-        gauge("apprentice_servers", "vLLM servers.", lambda: len(self.fleet.members))
+        gauge("apprentice_requests_in_flight", "Requests that vLLM is answering.", lambda: self.pool.in_flight)
+        gauge("apprentice_servers", "vLLM servers.", lambda: len(self.pool.members))
         gauge(
             "apprentice_servers_ready",
             "vLLM servers that get requests.",
-            lambda: sum(member.ready for member in self.fleet.members),
+            lambda: sum(member.ready for member in self.pool.members),
         )
         if (log := self._log) is not None:
             gauge("apprentice_log_queue_depth", "Exchanges that wait to be written.", lambda: log.depth)
             gauge("apprentice_log_failures", "Exchanges that could not be written.", lambda: log.failures)
-
-
-def _may_call(body: dict[str, Any]) -> bool:
-    return bool(body.get("tools")) and body.get("tool_choice", "auto") in ("auto", None) and "logit_bias" not in body
-
-
-def error_response(status: int, message: str) -> JSONResponse:
-    return JSONResponse(error_body(status, message), status)

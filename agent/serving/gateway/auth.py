@@ -1,4 +1,4 @@
-"""Who may ask the gateway for what: API keys, their scopes, and how often each may ask."""
+"""Access to the gateway: API keys, their scopes, and the rate of requests of each."""
 
 import time
 from collections.abc import Callable
@@ -6,17 +6,19 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from agent.config import GatewayConfig
-from agent.serving import api_keys
-from agent.serving.api_keys import SCOPES, Scope
-from agent.serving.served import CachedFile
+from agent.serving.gateway import api_keys
+from agent.serving.gateway.api_keys import SCOPES, Scope
+from agent.serving.gateway.model_routing import CachedFile
 
 LOOPBACK = ("127.0.0.1", "localhost", "::1", "[::1]")
 
 _BEARER = "bearer "
+_LENT = 1000
+"""Lent keys that are good at a time; the oldest end first."""
 
 
 def allowed_hosts(config: GatewayConfig) -> list[str]:
-    """The values of ``Host`` that are answered, without ports; "*": any."""
+    """Return the values of ``Host`` that are answered, without ports; "*": any."""
     if config.host not in LOOPBACK and not config.allowed_hosts:
         return ["*"]
     own = f"[{config.host}]" if ":" in config.host else config.host
@@ -25,17 +27,21 @@ def allowed_hosts(config: GatewayConfig) -> list[str]:
 
 @dataclass(frozen=True)
 class Caller:
-    """Who asks. ``name`` is that of the key, "" for people of this machine without one."""
+    """The sender of a request. ``name`` is that of the key, "" for people of this machine without one."""
 
     name: str = ""
     tenant: str = ""
     scopes: tuple[Scope, ...] = SCOPES
     limited: bool = False
 
+    def may(self, scope: Scope) -> bool:
+        """Return whether the key has ``scope``, or ``admin``, which has them all."""
+        return scope in self.scopes or "admin" in self.scopes
+
 
 @dataclass(frozen=True)
 class Refused:
-    """Why not, as an HTTP status and a sentence. ``retry_seconds``: when to ask again."""
+    """A refusal, as an HTTP status and a sentence. ``retry_seconds``: the time after which to ask again."""
 
     status: int
     message: str
@@ -58,25 +64,52 @@ class Access:
         self._clock = clock
         self._file = CachedFile()
         self._left: dict[str, tuple[float, float]] = {}
+        self._lent: dict[str, str] = {}
+        """By the hash of a lent key: the hash of the key that it stands for, "" for none."""
 
     def check(self, authorization: str, scope: Scope) -> Caller | Refused:
-        """The caller that this ``Authorization`` header names, if it may do ``scope`` now. Raises StorageError."""
-        caller = self._caller(authorization)
+        """Return the caller that an ``Authorization`` header names, if it may do ``scope`` now. Raises StorageError."""
+        caller = self.caller(authorization)
         if caller is None:
             return Refused(401, "an API key is needed, and this is none; make one with: agent keys create NAME")
-        if scope not in caller.scopes and "admin" not in caller.scopes:
+        if not caller.may(scope):
             return Refused(403, f"the key {caller.name} may not do this: it lacks the scope {scope}")
         if caller.limited and (wait := self._wait(caller.name)) > 0:
             who = f"the key {caller.name} asks" if caller.name else "people without a key ask"
             return Refused(429, f"{who} more than {self._per_minute} times a minute", wait)
         return caller
 
-    def _caller(self, authorization: str) -> Caller | None:
+    def caller(self, authorization: str) -> Caller | None:
+        """Return the caller that an ``Authorization`` header names, whatever it may do; None for a key that is none, or
+        where one is needed. Raises StorageError."""
         key = authorization[len(_BEARER) :].strip() if authorization[: len(_BEARER)].lower() == _BEARER else ""
         if key.startswith(api_keys.PREFIX):
-            hashed = api_keys.sha256(key)
-            return Caller() if hashed == self._own else self._keys().get(hashed)
+            return self.holder(api_keys.sha256(key))
         # OpenAI clients insist on sending some key; on an open door it does not matter which.
+        return self._nobody()
+
+    def holder(self, sha256: str) -> Caller | None:
+        """Return the caller whose key has this hash; None once it is revoked. Raises StorageError."""
+        stands_for = self._lent.get(sha256, sha256)
+        if stands_for == self._own:
+            return Caller()
+        return self._keys().get(stands_for) if stands_for else self._nobody()
+
+    def lend(self, caller: Caller) -> str:
+        """Return a key for requests in the name of ``caller``; it lives as long as that one's key, and in memory only.
+
+        Raises StorageError.
+        """
+        nameless = "" if self.open else self._own
+        known = {"": nameless, **{one.name: sha256 for sha256, one in self._keys().items()}}
+        key = api_keys.new_key()
+        self._lent[api_keys.sha256(key)] = known.get(caller.name, "-")
+        while len(self._lent) > _LENT:
+            del self._lent[next(iter(self._lent))]
+        return key
+
+    def _nobody(self) -> Caller | None:
+        """The caller without a key, where the door is open."""
         return Caller(limited=self._per_minute > 0) if self.open else None
 
     def _keys(self) -> dict[str, Caller]:

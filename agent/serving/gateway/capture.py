@@ -1,4 +1,4 @@
-"""What an outside client asked and what it got, as the Trajectory that is logged.
+"""An exchange with an outside client, as the Trajectory that is logged.
 
 Such clients run their own tools: calls and results are recognised in the messages that they send.
 """
@@ -6,30 +6,31 @@ Such clients run their own tools: calls and results are recognised in the messag
 import hashlib
 import json
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from agent.choice import ToolChoice
 from agent.errors import ModelError
 from agent.messages import Message, Sampling, Trajectory, Usage
-from agent.model_client import ADAPTER_HEADER, ADAPTER_SHA256_HEADER, ModelReply, ReplyBuilder, parse_call, reply_of
+from agent.model_client import ADAPTER_HEADER, ADAPTER_SHA256_HEADER, ModelReply, ReplyBuilder, reply_of
 from agent.prompt import PROMPT_VERSION
-from agent.serving import text_calls
-from toolkit.tool import ToolError, ToolErrorKind, ToolResult
+from agent.serving.gateway import history, smolagents_format
+from agent.serving.gateway.history import text_of
+from agent.serving.gateway.turn_affinity import turn_key
 
-_ERROR = re.compile(r"\s*(error\b|an error occurred|exception\b|traceback \(most recent)", re.IGNORECASE)
-"""How agent frameworks, and apprentice's own loop, begin the result of a tool that failed."""
-_LONGEST_MESSAGE = 2000
-_UNNAMED = "~"
+UNNAMED = "~"
 """No session of `agent chat` begins so."""
+TRACE_HEADER = "traceparent"
 _REFERENCE = re.compile(rb'"id"\s*:\s*"([^"\\]{1,200})"')
 
 
 @dataclass(frozen=True)
 class Exchange:
-    """A request and the bytes that answered it. ``chat`` False: a plain completion of a text.
+    """A request and the bytes that answered it. ``chat`` False: a plain completion of a text. ``prompt_version``:
+    ``ModelProfile.version``.
 
-    ``owner`` and ``tenant`` are those of the API key ("" without one).
+    ``owner`` and ``tenant`` are those of the API key ("" without one), ``traceparent`` names the client's span.
     """
 
     request: dict[str, Any]
@@ -39,8 +40,21 @@ class Exchange:
     session: str
     latency_ms: float
     chat: bool = True
+    prompt_version: str = PROMPT_VERSION
     owner: str = ""
     tenant: str = ""
+    traceparent: str = ""
+    choice: ToolChoice | None = None
+
+    @property
+    def streamed(self) -> bool:
+        """Return whether the answer is an event stream; a server may answer whole where a stream was asked for."""
+        return not self.response.lstrip().startswith(b"{")
+
+    @property
+    def turn(self) -> str:
+        """The key of the turn that the request belongs to; "" for a completion."""
+        return turn_key(self.owner, self.request["messages"]) if self.chat else ""
 
     @property
     def reference(self) -> str:
@@ -50,33 +64,38 @@ class Exchange:
 
 
 def to_trajectory(exchange: Exchange) -> Trajectory:
-    """Raises ModelError when the response is no complete reply, ValueError when the request is no conversation."""
+    """Return what is logged of an exchange.
+
+    Raises ModelError when the response is no complete reply, ValueError when the request is no conversation.
+    """
     if not exchange.chat:
         return _completion(exchange)
     reply = _reply(exchange)
     try:
-        messages = _messages(text_calls.as_messages(exchange.request["messages"]))
+        messages = history.as_messages(smolagents_format.as_messages(exchange.request["messages"]))
         tools = tuple(tool["function"]["name"] for tool in tool_schemas(exchange))
     except (KeyError, TypeError, AttributeError) as error:
         raise ValueError(f"no conversation: {error!r}") from error
     users = [n for n, message in enumerate(messages) if message.role == "user"]
     start = users[-1] if users else 0
+    answer = history.with_distinct_ids(reply.message, [call.id for message in messages for call in message.tool_calls])
     return Trajectory(
         history=messages[:start],
-        messages=(*messages[start:], reply.message),
+        messages=(*messages[start:], answer),
         tools=tools,
         adapter=exchange.adapter,
         adapter_sha256=exchange.adapter_sha256,
-        prompt_version=PROMPT_VERSION,
+        prompt_version=exchange.prompt_version,
         sampling=_sampling(exchange.request),
         usage=reply.usage,
         stop_reason="token_limit" if reply.finish_reason == "length" else "answered",
         latency_ms=exchange.latency_ms,
+        choice=exchange.choice,
     )
 
 
 def conversation(messages: object) -> str:
-    """A name for the session of a client that names none: drawn from how the conversation began; "" for none."""
+    """Return a name for the session of a client that gives none, a hash of how the conversation began; "" for none."""
     if not isinstance(messages, list):
         return ""
     opening: list[object] = []
@@ -84,39 +103,34 @@ def conversation(messages: object) -> str:
         opening.append(message)
         if isinstance(message, dict) and message.get("role") == "user":
             text = json.dumps(opening, sort_keys=True)
-            return f"{_UNNAMED}{hashlib.sha256(text.encode()).hexdigest()[:16]}"
+            return f"{UNNAMED}{hashlib.sha256(text.encode()).hexdigest()[:16]}"
     return ""
 
 
 def tool_schemas(exchange: Exchange) -> list[dict[str, Any]]:
-    """The tools of the request, as the client wrote them."""
+    """Return the tools of the request, as the model saw them."""
     return list(exchange.request.get("tools") or ()) if exchange.chat else []
 
 
 def latest_results(messages: object) -> list[str]:
-    """The texts of the tool results at the end of a request's messages: those that it brings for the first time."""
+    """Return the texts of the tool results that a request brings for the first time: those at its end."""
     found: list[str] = []
     if isinstance(messages, list):
         for message in reversed(messages):
             if not isinstance(message, dict) or message.get("role") != "tool":
                 break
             try:
-                found.append(_text(message.get("content")))
+                found.append(text_of(message.get("content")))
             except (TypeError, AttributeError):
                 found.append("")
-        told = None if found else text_calls.latest_result(messages)
+        told = None if found else smolagents_format.latest_result(messages)
         if told is not None:
             found.append(told)
     return found[::-1]
 
 
-def is_tool_error(text: str) -> bool:
-    """Whether a tool's result says that the tool failed."""
-    return _ERROR.match(text) is not None
-
-
 def _completion(exchange: Exchange) -> Trajectory:
-    """A text and its continuation, as one question and one answer."""
+    """Return a text and its continuation as one question and one answer."""
     text, finish_reason, usage = "", None, {}
     try:
         for body in _bodies(exchange):
@@ -136,7 +150,7 @@ def _completion(exchange: Exchange) -> Trajectory:
         tools=(),
         adapter=exchange.adapter,
         adapter_sha256=exchange.adapter_sha256,
-        prompt_version=PROMPT_VERSION,
+        prompt_version=exchange.prompt_version,
         sampling=_sampling(exchange.request),
         usage=Usage(
             prompt_tokens=usage.get("prompt_tokens") or 0, completion_tokens=usage.get("completion_tokens") or 0
@@ -147,7 +161,7 @@ def _completion(exchange: Exchange) -> Trajectory:
 
 
 def _bodies(exchange: Exchange) -> Iterator[dict[str, Any]]:
-    if not exchange.request.get("stream"):
+    if not exchange.streamed:
         yield json.loads(exchange.response)
         return
     for line in exchange.response.decode("utf-8", "replace").split("\n"):
@@ -157,7 +171,7 @@ def _bodies(exchange: Exchange) -> Iterator[dict[str, Any]]:
 
 def _reply(exchange: Exchange) -> ModelReply:
     headers = {ADAPTER_HEADER: exchange.adapter, ADAPTER_SHA256_HEADER: exchange.adapter_sha256}
-    if exchange.request.get("stream"):
+    if exchange.streamed:
         builder = ReplyBuilder()
         for line in exchange.response.decode("utf-8", "replace").split("\n"):
             builder.add(line)
@@ -166,51 +180,6 @@ def _reply(exchange: Exchange) -> ModelReply:
         return reply_of(json.loads(exchange.response), headers)
     except (ValueError, KeyError, TypeError, IndexError, AttributeError) as error:
         raise ModelError(f"no chat completion: {error!r}") from error
-
-
-def _messages(messages: Sequence[dict[str, Any]]) -> tuple[Message, ...]:
-    called: dict[str, str] = {}
-    found: list[Message] = []
-    for message in messages:
-        content = _text(message.get("content"))
-        match message["role"]:
-            case "tool":
-                call_id = message.get("tool_call_id") or ""
-                result = None if call_id == text_calls.SEVERAL else _result(call_id, called, content)
-                found.append(Message(role="tool", content=content, tool_result=result))
-            case "assistant":
-                calls = tuple(
-                    parse_call(call["id"], call["function"]["name"], call["function"]["arguments"])
-                    for call in message.get("tool_calls") or ()
-                )
-                called |= {call.id: call.name for call in calls}
-                found.append(Message(role="assistant", content=content, tool_calls=calls))
-            case "system" | "developer":
-                found.append(Message(role="system", content=content))
-            case _:
-                found.append(Message(role="user", content=content))
-    return tuple(found)
-
-
-def _text(content: str | list[dict[str, Any]] | None) -> str:
-    if content is None or isinstance(content, str):
-        return content or ""
-    return "\n".join(part.get("text") or f"[{part.get('type')}]" for part in content)
-
-
-def _result(call_id: str, called: dict[str, str], content: str) -> ToolResult:
-    name = called.get(call_id, "")
-    if is_tool_error(content):
-        error = ToolError(kind=ToolErrorKind.TOOL_FAILED, message=content[:_LONGEST_MESSAGE])
-        return ToolResult(call_id=call_id, name=name, error=error)
-    return ToolResult(call_id=call_id, name=name, value=_value(content))
-
-
-def _value(content: str) -> Any:
-    try:
-        return json.loads(content)
-    except (ValueError, RecursionError):
-        return content
 
 
 def _sampling(request: dict[str, Any]) -> Sampling:

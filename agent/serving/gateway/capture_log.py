@@ -2,18 +2,17 @@
 
 import asyncio
 import sys
-from collections import OrderedDict
+from collections.abc import Sequence
 from dataclasses import dataclass
 from types import TracebackType
+from typing import NamedTuple
 
-from agent.interaction_log import COMPLETIONS_SOURCE, InteractionLog
-from agent.messages import Trajectory
-from agent.serving.exchange import Exchange, to_trajectory, tool_schemas
-
-SOURCE = "gateway"
+from agent.interaction_log import COMPLETIONS_SOURCE, GATEWAY_SOURCE, Entry, InteractionLog
+from agent.messages import Interaction, Trajectory
+from agent.serving.gateway.capture import Exchange, to_trajectory, tool_schemas
+from agent.serving.gateway.turn_affinity import OpenTurns
 
 _BATCH = 64
-_OPEN_CALLS = 20_000
 
 
 @dataclass
@@ -24,7 +23,13 @@ class _Entry:
     stored: "asyncio.Future[bool] | None" = None
 
 
-class ExchangeLog:
+class _Turn(NamedTuple):
+    exchange: Exchange
+    trajectory: Trajectory
+    entry: Entry
+
+
+class CaptureLog:
     """A bounded queue in front of an InteractionLog; use it in an ``async with``, which ends when all is written.
 
     Handing something in never waits, so that no answer does; ``room`` makes new requests wait while ``capacity``
@@ -36,9 +41,9 @@ class ExchangeLog:
         self._unwritten = 0
         self._log = log
         self._capacity = capacity
-        self._callers: OrderedDict[str, str] = OrderedDict()
+        self._turns: OpenTurns[str] = OpenTurns()
 
-    async def __aenter__(self) -> "ExchangeLog":
+    async def __aenter__(self) -> "CaptureLog":
         self._queue: asyncio.Queue[_Entry | None] = asyncio.Queue()
         self._room = asyncio.Event()
         self._room.set()
@@ -53,22 +58,22 @@ class ExchangeLog:
 
     @property
     def depth(self) -> int:
-        """How many exchanges are not written yet."""
+        """Exchanges that are not written yet."""
         return self._unwritten
 
     async def room(self) -> None:
-        """Returns when there is room for one more."""
+        """Wait until there is room for one more."""
         await self._room.wait()
 
     def put(self, exchange: Exchange) -> None:
         self._add(_Entry(exchange))
 
     async def store(self, exchange: Exchange) -> bool:
-        """Like ``put``; returns when it is on disk, False if it could not be written."""
+        """Write an exchange and wait until it is on disk; return False if it could not be written."""
         return await self._through(exchange)
 
     async def settle(self) -> None:
-        """Returns when everything that was put before is written."""
+        """Wait until everything that was put before is written."""
         await self._through(None)
 
     async def _through(self, exchange: Exchange | None) -> bool:
@@ -87,11 +92,16 @@ class ExchangeLog:
         else:
             self._room.clear()
 
-    async def feedback(self, reference: str, verdict: str, note: str, owner: str) -> str:
-        """Store a word on one of ``owner``'s interactions; returns its id. Raises UserError, StorageError."""
+    async def feedback(self, reference: str, verdict: str, note: str, owner: str, *, expected: str = "") -> str:
+        """Store a word on one of ``owner``'s interactions; return its id. Raises UserError, StorageError."""
         await self.settle()
         assert verdict in ("good", "bad")
-        return await asyncio.to_thread(self._log.feedback, reference, verdict, note, owner=owner)
+        return await asyncio.to_thread(self._log.feedback, reference, verdict, note, expected=expected, owner=owner)
+
+    async def of_reference(self, reference: str, owner: str) -> Interaction | None:
+        """Return ``owner``'s newest interaction with this answer, once all that was put before is written."""
+        await self.settle()
+        return await asyncio.to_thread(self._log.of_reference, reference, owner=owner)
 
     async def _write_all(self) -> None:
         ended = False
@@ -101,44 +111,67 @@ class ExchangeLog:
                 batch.append(self._queue.get_nowait())
             ended = batch[-1] is None
             entries = [entry for entry in batch if entry is not None]
-            written = await asyncio.to_thread(lambda entries=entries: [self._write(e.exchange) for e in entries])
+            written = await asyncio.to_thread(self._write, [entry.exchange for entry in entries])
             self._count(-len(entries))
             for entry, stored in zip(entries, written, strict=True):
                 if entry.stored is not None and not entry.stored.done():
                     entry.stored.set_result(stored)
 
-    def _write(self, exchange: Exchange | None) -> bool:
-        if exchange is None:
-            return True
+    def _write(self, exchanges: Sequence[Exchange | None]) -> list[bool]:
+        """Store the exchanges in one transaction and return which of them are on disk; None counts as stored.
+
+        Where the transaction fails, each gets one of its own: what cannot be stored takes no other with it.
+        """
+        prepared = [None if exchange is None else self._prepare(exchange) for exchange in exchanges]
+        turns = [turn for turn in prepared if turn is not None]
+        if len(turns) > 1 and self._append(turns):
+            stored = set(map(id, turns))
+        else:
+            stored = {id(turn) for turn in turns if self._append([turn])}
+        self.failures += len(turns) - len(stored)
+        return [exchange is None or id(turn) in stored for exchange, turn in zip(exchanges, prepared, strict=True)]
+
+    def _prepare(self, exchange: Exchange) -> _Turn | None:
         try:
             trajectory = to_trajectory(exchange)
-            identity = self._log.append(
+            entry = self._log.entry(
                 trajectory,
                 session=exchange.session,
-                source=SOURCE if exchange.chat else COMPLETIONS_SOURCE,
+                source=GATEWAY_SOURCE if exchange.chat else COMPLETIONS_SOURCE,
                 tool_schemas=tool_schemas(exchange),
                 owner=exchange.owner,
                 tenant=exchange.tenant,
                 reference=exchange.reference,
-                continues=self._continues(trajectory),
+                traceparent=exchange.traceparent,
             )
-            self._remember(trajectory, identity)
-        except Exception as error:  # noqa: BLE001 - one odd exchange, or a full disk, must not end the logging
+        except Exception as error:  # noqa: BLE001 - one odd exchange must not end the logging
             self.failures += 1
-            print(f"an exchange was not logged: {error}", file=sys.stderr, flush=True)
+            _say(error)
+            return None
+        return _Turn(exchange, trajectory, entry)
+
+    def _append(self, turns: Sequence[_Turn]) -> bool:
+        try:
+            with self._log.batch() as add:
+                for turn in turns:
+                    self._remember(turn, add(turn.entry, self._continues(turn.exchange, turn.trajectory)))
+        except Exception as error:  # noqa: BLE001 - a full disk must not end the logging
+            if len(turns) == 1:
+                _say(error)
+            for turn in turns:
+                self._remember(turn, "")  # the ids that they had name nothing in the log
             return False
         return True
 
-    def _continues(self, trajectory: Trajectory) -> str:
-        """The interaction with the newest of the calls that this one goes on from."""
-        for message in reversed(trajectory.messages[:-1]):
-            for call in reversed(message.tool_calls):
-                if call.id in self._callers:
-                    return self._callers[call.id]
-        return ""
+    def _remember(self, turn: _Turn, identity: str) -> None:
+        calls = (call.id for call in turn.trajectory.messages[-1].tool_calls)
+        self._turns.remember(calls, turn.exchange.turn, identity)
 
-    def _remember(self, trajectory: Trajectory, identity: str) -> None:
-        for call in trajectory.messages[-1].tool_calls:
-            self._callers[call.id] = identity
-        while len(self._callers) > _OPEN_CALLS:
-            self._callers.popitem(last=False)
+    def _continues(self, exchange: Exchange, trajectory: Trajectory) -> str:
+        """Return the interaction with the newest of the calls that this one goes on from; "" for none."""
+        calls = [call.id for message in trajectory.messages[:-1] for call in message.tool_calls]
+        return self._turns.find(reversed(calls), lambda: exchange.turn) or "" if calls else ""
+
+
+def _say(error: Exception) -> None:
+    print(f"an exchange was not logged: {error}", file=sys.stderr, flush=True)

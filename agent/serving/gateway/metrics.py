@@ -1,4 +1,4 @@
-"""What /metrics tells: counts and times of this gateway, in Prometheus' text format."""
+"""The figures of /metrics: counts and times of this gateway, in Prometheus' text format."""
 
 import re
 from collections.abc import Callable
@@ -6,7 +6,8 @@ from collections.abc import Callable
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 
-from agent.serving.exchange import is_tool_error, latest_results
+from agent.serving.gateway.capture import latest_results
+from agent.serving.gateway.history import is_tool_error
 
 CONTENT_TYPE = CONTENT_TYPE_LATEST
 
@@ -53,11 +54,11 @@ class Metrics:
         self._adapters: set[str] = set()
 
     def gauge(self, name: str, text: str, value: Callable[[], float]) -> None:
-        """A figure that is read when it is asked for."""
+        """Add a figure that is read when it is asked for."""
         Gauge(name, text, registry=self.registry).set_function(value)
 
     def answered(self, route: str, status: int, adapter: str, seconds: float, tail: bytes) -> None:
-        """One request is done. ``tail``: the end of its answer, where the usage stands."""
+        """Count one request that is done. ``tail``: the end of its answer, where the usage stands."""
         adapter = self._label(adapter)
         self._requests.labels(route, str(status), adapter).inc()
         self._seconds.labels(route).observe(seconds)

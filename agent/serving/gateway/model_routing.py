@@ -1,4 +1,4 @@
-"""Who answers a request: the alias ``agent``, ``base`` or an adapter by name, and with which bias."""
+"""The models that answer: the alias ``agent``, ``base`` or an adapter by name, each with its bias."""
 
 import re
 from collections.abc import Callable
@@ -9,19 +9,19 @@ from typing import Any, TypeVar
 from agent.errors import AdapterError
 from agent.messages import BASE
 from agent.model_client import ADAPTER_HEADER, ADAPTER_SHA256_HEADER
-from agent.serving import active_adapter
-from agent.serving.active_adapter import ActiveAdapter
-from agent.serving.adapter_folder import MANIFEST, folder_of, read_manifest
+from agent.serving.adapters import active
+from agent.serving.adapters.active import ActiveAdapter
+from agent.serving.adapters.package import MANIFEST, folder_of, manifest_sha256, read_manifest
 
 ALIAS = "agent"
 
-_NAME = re.compile(active_adapter.NAME_PATTERN)
+_NAME = re.compile(active.NAME_PATTERN)
 
 T = TypeVar("T")
 
 
 @dataclass(frozen=True)
-class Served:
+class RoutedModel:
     """A model that answers, and the bias that its calibration asks for."""
 
     name: str
@@ -34,7 +34,7 @@ class Served:
 
 
 class CachedFile:
-    """What ``read`` makes of a file, made again only when the file has changed."""
+    """The results of ``read`` for files, read again only when a file has changed."""
 
     def __init__(self) -> None:
         self._known: dict[Path, tuple[tuple[int, int, int], Any]] = {}
@@ -51,41 +51,42 @@ class CachedFile:
         return known[1]
 
 
-class Names:
-    """Looks names up. All methods raise AdapterError when the pointer or a manifest is damaged."""
+class ModelRouter:
+    """Looks models up by name. All methods raise AdapterError when the pointer or a manifest is damaged."""
 
     def __init__(self, data_folder: Path) -> None:
         self._data_folder = data_folder
         self._files = CachedFile()
 
     def active(self) -> str:
-        """The name of what serves now."""
+        """Return the name of the adapter that serves now, or ``base``."""
         return self._pointer().name
 
-    def on_trial(self, session: str, owner: str) -> Served | None:
-        """The adapter that answers this session in the place of what serves; None where what serves does."""
+    def on_trial(self, session: str, owner: str) -> RoutedModel | None:
+        """Return the adapter on trial if it answers this session; None if the one that serves does."""
         canary = self._pointer().canary
         if canary is None or not session or not canary.takes(session, owner):
             return None
         try:
-            served = self.find(canary.name)
+            model = self.find(canary.name)
         except AdapterError:
             return None
-        return served if served is not None and served.sha256 == canary.sha256 else None
+        return model if model is not None and model.sha256 == canary.sha256 else None
 
-    def find(self, asked: object) -> Served | None:
-        """Who serves the model that was asked for; None if no model can have that name."""
+    def find(self, asked: object) -> RoutedModel | None:
+        """Return the model of that name; None if no model can have it."""
         name = self.active() if asked == ALIAS else asked
         if not isinstance(name, str) or not _NAME.fullmatch(name):
             return None
         if name == BASE:
-            return Served(BASE)
+            return RoutedModel(BASE)
         folder = folder_of(self._data_folder, name)
         if asked != ALIAS and not folder.exists():
-            return Served(name)  # vLLM says itself that it does not know the name
-        manifest = self._files.get(folder / MANIFEST, lambda: read_manifest(folder))
-        return Served(name, manifest.sha256, manifest.logit_bias)
+            return RoutedModel(name)  # vLLM says itself that it does not know the name
+        return self._files.get(
+            folder / MANIFEST, lambda: RoutedModel(name, manifest_sha256(folder), read_manifest(folder).logit_bias)
+        )
 
     def _pointer(self) -> ActiveAdapter:
-        file = active_adapter.path(self._data_folder)
-        return self._files.get(file, lambda: active_adapter.read(self._data_folder))
+        file = active.path(self._data_folder)
+        return self._files.get(file, lambda: active.read(self._data_folder))

@@ -3,204 +3,246 @@
 import asyncio
 import json
 import time
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
-from typing import Any, TypeVar
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
-from agent.serving.exchange import Exchange
-from agent.serving.exchange_log import ExchangeLog
-from agent.serving.fleet import Fleet, Member
-from agent.serving.metrics import Metrics
-from agent.serving.open_turns import OpenTurns
-from agent.serving.served import Served
-from agent.serving.upstream import LOST, UNREACHABLE, Answer, Connections
+from agent.serving.gateway.capture import Exchange
+from agent.serving.gateway.capture_log import CaptureLog
+from agent.serving.gateway.event_stream import LEFT, Left, disconnected, while_connected
+from agent.serving.gateway.metrics import Metrics
+from agent.serving.gateway.model_routing import RoutedModel
+from agent.serving.gateway.turn_affinity import TurnAffinity
+from agent.serving.http_error import HttpError, error_body
+from agent.serving.upstreams.connection import LOST, UNREACHABLE, Answer, Connections
+from agent.serving.upstreams.pool import Member, UpstreamPool
 
 NO_LOG, WAIT_FOR_LOG = "no", "wait"
 """Values of the log header. ``wait``: the answer ends only when it is on disk."""
 _LAST_EVENT = b"\ndata: [DONE]"
 """What follows it is only the end of the connection, for which clients need not wait."""
+_ERROR_EVENT = b'data: {"error":'
 
 _JSON = "application/json"
+_EVENTS = "text/event-stream"
 _LONGEST_ID = 500
 """A call's id may be cut in two by the end of a piece."""
-_LEFT = 499
-"""Counted for clients that did not wait; nobody hears it."""
+_LONGEST_USAGE = 4000
+"""The end of an answer in which its usage stands, in bytes."""
+_KEY_REFUSED = 401
 _NOT_STORED = "the answer could not be stored; look at the log of: agent serve"
-
-T = TypeVar("T")
 
 
 @dataclass(frozen=True)
-class Ask:
-    """A request that is ready to be sent. ``exchange`` makes what is logged of the answer and its latency."""
+class ModelRequest:
+    """A request that is ready to be sent. ``exchange`` makes what is logged, of the answer's bytes and its latency in
+    ms; ``turn`` gives the key of its turn. ``headers`` are those of the answer, beside the model's."""
 
     path: str
     content: bytes
     stream: bool
-    served: Served
+    model: RoutedModel
     started: float
     log: str
+    turn: Callable[[], str]
     exchange: Callable[[bytes, float], Exchange]
+    headers: Mapping[str, str] = field(default_factory=dict)
 
 
-@dataclass
-class _Begun:
-    """An answer whose head is here. ``content`` is the body of one that is not streamed."""
+class Lease:
+    """A request's claim on one server, which counts it as in flight until ``close``. ``answer`` is None before the head
+    of its answer is here; ``content`` is the body of one that is not streamed."""
 
-    member: Member
-    answer: Answer
-    content: bytes = b""
+    def __init__(self, member: Member) -> None:
+        self.member = member
+        self.answer: Answer | None = None
+        self.content = b""
+        self._open = True
+        member.in_flight += 1
+
+    def close(self) -> None:
+        """Stop listening to the server; may be called again."""
+        if self._open:
+            self._open = False
+            self.member.in_flight -= 1
+            if self.answer is not None:
+                self.answer.close()
 
 
-class Relay:
+class Proxy:
     """``unavailable`` is what clients hear when no server can answer."""
 
     def __init__(
         self,
-        fleet: Fleet,
+        pool: UpstreamPool,
         connections: Connections,
         metrics: Metrics,
-        turns: OpenTurns,
-        log: ExchangeLog | None,
+        turns: TurnAffinity,
+        log: CaptureLog | None,
         unavailable: str,
     ) -> None:
-        self.fleet = fleet
+        self.pool = pool
+        self.connections = connections
         self.metrics = metrics
         self.turns = turns
-        self.log = log
-        self._connections = connections
+        self._log = log
         self._unavailable = unavailable
-        self._broke = f"\n\ndata: {json.dumps(error_body(503, unavailable))}\n\n".encode()
 
-    async def answer(self, request: Request, ask: Ask) -> Response:
-        """The response to an ASGI request whose body was read."""
-        self.fleet.last_request = time.monotonic()
+    def behind(self, pool: UpstreamPool, unavailable: str) -> "Proxy":
+        """Return one that passes requests to other servers, and counts and logs them in the same places."""
+        return Proxy(pool, self.connections, self.metrics, self.turns, self._log, unavailable)
+
+    async def answer(self, request: Request, asked: ModelRequest) -> Response:
+        """Return the response to an ASGI request whose body was read. Raises HttpError where no server answers."""
+        self.pool.last_request = time.monotonic()
         try:
-            begun = await _while_connected(request, self._begin(ask))
-        except _Left:
-            self.count(ask, _LEFT, b"")
-            return Response(status_code=_LEFT)
-        if begun is None:
-            self.count(ask, 503, b"")
-            return JSONResponse(error_body(503, self._unavailable), 503)
-        answer = begun.answer
-        headers = {"content-type": answer.headers.get("content-type", _JSON), **ask.served.headers}
-        if ask.stream:
-            return _Stream(self, ask, begun, headers, self._broke)
-        self.turns.note(begun.content, ask.served.name)
-        self.count(ask, answer.status, begun.content[-1000:])
-        if ask.log == WAIT_FOR_LOG and not await self.keep(ask, answer.status, begun.content):
-            return JSONResponse(error_body(500, _NOT_STORED), 500)
-        return _Whole(self, ask, begun.content, answer.status, headers)
+            lease = await while_connected(request, self._send(asked))
+        except Left:
+            await self.finish(asked, LEFT)
+            return Response(status_code=LEFT)
+        if lease is None or lease.answer is None:
+            raise HttpError(503, self._unavailable)
+        answer = lease.answer
+        headers = {"content-type": answer.headers.get("content-type", _JSON), **asked.model.headers, **asked.headers}
+        if _is_streamed(asked, answer):
+            return _Stream(self, asked, lease, headers, error_body(503, self._unavailable))
+        if answer.status >= 400 and not _is_error(lease.content):
+            raise HttpError(answer.status, _words(lease.content) or f"the model server answered {answer.status}")
+        self.turns.note(lease.content, asked.model.name, asked.turn)
+        if not await self.finish(asked, answer.status, lease.content):
+            return HttpError(500, _NOT_STORED).response()
+        return Response(lease.content, answer.status, headers)
 
-    async def keep(self, ask: Ask, status: int, content: bytes) -> bool:
-        """Hand an answer to the log, if it is one for the log; False if the client waits for it and it cannot be."""
-        if self.log is None or status != 200 or ask.log == NO_LOG:
+    async def deliver(self, asked: ModelRequest, content: bytes, *, streamed: bool) -> Response:
+        """Return the response with an answer that was received whole."""
+        self.turns.note(content, asked.model.name, asked.turn)
+        if not await self.finish(asked, 200, content, streamed=streamed):
+            return HttpError(500, _NOT_STORED).response()
+        headers = {"content-type": _EVENTS if streamed else _JSON, **asked.model.headers}
+        return Response(content, 200, headers)
+
+    async def ask(self, asked: ModelRequest, content: bytes) -> bytes | None:
+        """Send ``content`` as what comes before ``asked``, neither counted nor logged, and return the body of its
+        answer; None where no server gives one."""
+        lease = await self._send(replace(asked, content=content, stream=False))
+        return lease.content if lease is not None and lease.answer is not None and lease.answer.status == 200 else None
+
+    async def finish(self, asked: ModelRequest, status: int, content: bytes = b"", *, streamed: bool = False) -> bool:
+        """Count one request that is done, and hand its answer to the log if it is one for the log.
+
+        Returns False if the client waits for the log and the answer could not be stored.
+        """
+        if streamed and _ERROR_EVENT in content:
+            status = 500
+        seconds = time.monotonic() - asked.started
+        adapter = asked.model.name if status == 200 else ""
+        self.metrics.answered(asked.path, status, adapter, seconds, content[-_LONGEST_USAGE:])
+        if self._log is None or status != 200 or asked.log == NO_LOG:
             return True
-        exchange = ask.exchange(content, (time.monotonic() - ask.started) * 1000)
-        if ask.log == WAIT_FOR_LOG:
-            return await self.log.store(exchange)
-        self.log.put(exchange)
+        exchange = asked.exchange(content, seconds * 1000)
+        if asked.log == WAIT_FOR_LOG:
+            return await self._log.store(exchange)
+        self._log.put(exchange)
         return True
 
-    def count(self, ask: Ask, status: int, tail: bytes) -> None:
-        adapter = ask.served.name if status == 200 else ""
-        self.metrics.answered(ask.path, status, adapter, time.monotonic() - ask.started, tail)
-
-    async def _begin(self, ask: Ask) -> _Begun | None:
-        """Send it to a server; once more, over a fresh connection, if that one is lost before it has begun to answer;
-        and then to another."""
-        if self.log is not None:
-            await self.log.room()
+    async def _send(self, asked: ModelRequest) -> Lease | None:
+        """Send a request to a server; once more, over a fresh connection, if that one is lost before it has begun to
+        answer; and then to another. None if none answers."""
+        if self._log is not None:
+            await self._log.room()
         tried: list[Member] = []
-        again: Member | None = None
-        while (member := again or self.fleet.pick(without=tried)) is not None:
-            fresh, again = again is not None, None
+        while (member := self.pool.pick(without=tried)) is not None:
             tried.append(member)
-            member.in_flight += 1
-            held = False
-            try:
-                answer = await self._connections.send(member.upstream, "POST", ask.path, ask.content, fresh=fresh)
-                if answer.status == 404 and self.fleet.is_due(ask.served.name):
-                    answer.close()
-                    self.fleet.failed(member, f"does not know {ask.served.name}")
-                    continue
-                begun = _Begun(member, answer)
-                if not ask.stream:
-                    begun.content = await answer.read()
-                held = ask.stream
-            except UNREACHABLE:
-                self.fleet.failed(member, "cannot be reached")
-            except LOST:
-                again = None if fresh else member
-            else:
-                return begun
-            finally:
-                if not held:
-                    member.in_flight -= 1
+            lease = await self._try(member, asked, fresh=False) or await self._try(member, asked, fresh=True)
+            if lease is not None:
+                return lease
         return None
 
+    async def _try(self, member: Member, asked: ModelRequest, *, fresh: bool) -> Lease | None:
+        """Send a request to one server. None if it gives no answer that a client could use."""
+        if not member.ready:
+            return None
+        lease = Lease(member)
+        kept = False
+        try:
+            answer = lease.answer = await self.connections.send(
+                member.upstream, "POST", asked.path, asked.content, fresh=fresh
+            )
+            if trouble := self._trouble(answer.status, asked):
+                self.pool.failed(member, trouble)
+                return None
+            kept = _is_streamed(asked, answer)
+            if not kept:
+                lease.content = await answer.read()
+        except UNREACHABLE:
+            self.pool.failed(member, "cannot be reached")
+        except LOST:
+            kept = False  # a connection that was kept may have ended just now
+        else:
+            return lease
+        finally:
+            if not kept:
+                lease.close()
+        return None
 
-class _Whole(Response):
-    """An answer in one piece; it is logged after it was sent."""
-
-    def __init__(self, relay: Relay, ask: Ask, content: bytes, status: int, headers: dict[str, str]) -> None:
-        super().__init__(content, status, headers)
-        self._relay, self._ask = relay, ask
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        await super().__call__(scope, receive, send)
-        if self._ask.log != WAIT_FOR_LOG:
-            await self._relay.keep(self._ask, self.status_code, bytes(self.body))
+    def _trouble(self, status: int, asked: ModelRequest) -> str:
+        """Return why an answer with this status is the server's fault, not the client's; "" if it is not."""
+        if status == 404 and self.pool.is_due(asked.model.name):
+            return f"does not know {asked.model.name}"
+        return "refuses the gateway's key" if status == _KEY_REFUSED else ""
 
 
 class _Stream(Response):
     """Passes an answer on as it comes. However this ends, nobody listens to vLLM any more afterwards."""
 
-    def __init__(self, relay: Relay, ask: Ask, begun: _Begun, headers: dict[str, str], broke: bytes) -> None:
-        super().__init__(None, begun.answer.status, headers)
+    def __init__(
+        self, proxy: Proxy, asked: ModelRequest, lease: Lease, headers: dict[str, str], broke: dict[str, object]
+    ) -> None:
+        super().__init__(None, 200, headers)
         del self.headers["content-length"]
-        self._relay, self._ask, self._begun, self._broke = relay, ask, begun, broke
+        self._proxy, self._asked, self._lease, self._broke = proxy, asked, lease, broke
         self._received: list[bytes] = []
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        ask, relay = self._ask, self._relay
-        passing = asyncio.ensure_future(self._pass_on(send))
-        gone = asyncio.ensure_future(_disconnected(receive))
-        try:
-            await asyncio.wait({passing, gone}, return_when=asyncio.FIRST_COMPLETED)
-            left = not passing.done()
-            content = b"".join(self._received)
-            whole = content.rstrip().endswith(_LAST_EVENT) or (not left and passing.result())
-        finally:
-            for pending in (passing, gone):
-                pending.cancel()
-            self._begun.answer.close()
-            self._begun.member.in_flight -= 1
+        left, complete = await self._pass_on_while_connected(receive, send)
+        content = b"".join(self._received)
         last = b""
-        if whole:
-            relay.count(ask, self.status_code, content[-4000:])
-            if not await relay.keep(ask, self.status_code, content):
-                last = f"data: {json.dumps(error_body(500, _NOT_STORED))}\n\n".encode()
+        if complete or content.rstrip().endswith(_LAST_EVENT):
+            if not await self._proxy.finish(self._asked, 200, content, streamed=True):
+                last = _event(error_body(500, _NOT_STORED))
         else:
-            relay.count(ask, _LEFT if left else 503, b"")
-            last = self._broke
+            await self._proxy.finish(self._asked, LEFT if left else 503)
+            last = b"\n\n" + _event(self._broke)
         if not left:
             await send({"type": "http.response.body", "body": last, "more_body": False})
 
+    async def _pass_on_while_connected(self, receive: Receive, send: Send) -> tuple[bool, bool]:
+        """Pass the answer on; returns whether the client left, and whether the answer came to its end."""
+        passing = asyncio.ensure_future(self._pass_on(send))
+        gone = asyncio.ensure_future(disconnected(receive))
+        try:
+            await asyncio.wait({passing, gone}, return_when=asyncio.FIRST_COMPLETED)
+            left = not passing.done()
+            return left, not left and passing.result()
+        finally:
+            for pending in (passing, gone):
+                pending.cancel()
+            self._lease.close()
+
     async def _pass_on(self, send: Send) -> bool:
-        """Whether it was passed on to its end; what came is in ``_received``."""
-        ask, relay, received = self._ask, self._relay, self._received
+        """Pass the pieces on and keep them in ``_received``; returns whether they came to their end."""
+        asked, proxy, received = self._asked, self._proxy, self._received
+        assert self._lease.answer is not None
         await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
         try:
-            async for piece in self._begun.answer.pieces():
+            async for piece in self._lease.answer.pieces():
                 if not received:
-                    relay.metrics.first_piece(ask.path, time.monotonic() - ask.started)
-                relay.turns.note(received[-1][-_LONGEST_ID:] + piece if received else piece, ask.served.name)
+                    proxy.metrics.first_piece(asked.path, time.monotonic() - asked.started)
+                seen = received[-1][-_LONGEST_ID:] + piece if received else piece
+                proxy.turns.note(seen, asked.model.name, asked.turn)
                 received.append(piece)
                 await send({"type": "http.response.body", "body": piece, "more_body": True})
         except LOST:
@@ -208,29 +250,23 @@ class _Stream(Response):
         return True
 
 
-class _Left(Exception):
-    """The client has gone."""
+def _is_streamed(asked: ModelRequest, answer: Answer) -> bool:
+    """Return whether an answer comes as events; errors do not, also where a stream was asked for."""
+    return asked.stream and answer.status == 200 and answer.headers.get("content-type", "").startswith(_EVENTS)
 
 
-async def _while_connected(request: Request, work: Awaitable[T]) -> T:
-    """What ``work`` gives. Raises _Left, with the work cancelled, as soon as nobody waits for it."""
-    task = asyncio.ensure_future(work)
-    gone = asyncio.ensure_future(_disconnected(request.receive))
+def _is_error(content: bytes) -> bool:
+    """Return whether a body is an error in OpenAI's form."""
     try:
-        await asyncio.wait({task, gone}, return_when=asyncio.FIRST_COMPLETED)
-        if not task.done():
-            raise _Left
-        return task.result()
-    finally:
-        for pending in (task, gone):
-            pending.cancel()
+        return bool(json.loads(content)["error"]["message"])
+    except (ValueError, LookupError, TypeError, RecursionError):
+        return False
 
 
-async def _disconnected(receive: Receive) -> None:
-    while (await receive())["type"] != "http.disconnect":
-        pass
+def _words(content: bytes) -> str:
+    """Return the words of an error in another form, in one line."""
+    return " ".join(content.decode("utf-8", "replace").split())[:500]
 
 
-def error_body(status: int, message: str) -> dict[str, Any]:
-    """An error as OpenAI's clients expect it."""
-    return {"error": {"message": message, "type": "apprentice", "param": None, "code": status}}
+def _event(body: dict[str, object]) -> bytes:
+    return f"data: {json.dumps(body)}\n\n".encode()

@@ -26,19 +26,19 @@ SEVERAL = "several"
 
 
 def call_ids(message: dict[str, Any]) -> list[str]:
-    """The ids of the calls in an assistant's text; cheap, and right only for ids that are known from elsewhere."""
+    """Return the ids of the calls in an assistant's text. Cheap; right only for ids that are known from elsewhere."""
     found = _CALLS.search(_text(message)) if message.get("role") == "assistant" else None
     return _ID.findall(found[1]) if found else []
 
 
 def goes_on(before: dict[str, Any], message: dict[str, Any]) -> bool:
-    """Whether a user's message is none of the user, but goes on with the turn of the message before it."""
+    """Return whether a user's message is none of the user, but goes on with the turn of the message before it."""
     text = _text(message)
     return text == _PLANNED or (_result(before, text) is not None and _NEXT_TASK not in text)
 
 
 def latest_result(messages: Sequence[Any]) -> str | None:
-    """The result with which a request ends; None if it does not end with one."""
+    """Return the result with which a request ends; None if it does not end with one."""
     if len(messages) < 2 or not all(isinstance(message, dict) for message in messages[-2:]):
         return None
     before, message = messages[-2:]
@@ -46,7 +46,7 @@ def latest_result(messages: Sequence[Any]) -> str | None:
 
 
 def as_messages(messages: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """The same conversation as OpenAI's protocol has it; what is no call or result in text stays as it is.
+    """Return the same conversation in OpenAI's protocol; what is no call or result in text stays as it is.
 
     The call that an error does not name has no name, no id and no arguments.
     """

@@ -3,9 +3,12 @@
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import aiohttp
 from multidict import CIMultiDictProxy
+
+from agent.address import http_url, socket_path
 
 _CONNECT_SECONDS = 5.0
 _KEEPALIVE_SECONDS = 4.0
@@ -15,13 +18,13 @@ _LARGEST_LINE = 1 << 20
 _TIMEOUT = aiohttp.ClientTimeout(total=None, sock_connect=_CONNECT_SECONDS)
 
 LOST = (aiohttp.ClientError, ConnectionError, TimeoutError)
-"""What is raised when a server cannot be reached, or goes away while answering."""
+"""Raised when a server cannot be reached, or goes away while answering."""
 UNREACHABLE = (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError)
 
 
 @dataclass(frozen=True)
 class Upstream:
-    """Where a vLLM listens, the key that it asks for, its process (0: not one of this machine's).
+    """A vLLM: its address (``agent.address``), the key that it asks for, its process (0: not one of this machine's).
 
     ``adapters_folder``: the adapters' folder as that server sees it; None: as it is here.
     """
@@ -32,7 +35,7 @@ class Upstream:
     adapters_folder: Path | None = None
 
     def folder_of(self, folder: Path) -> Path:
-        """Where this server finds the adapter's ``folder``."""
+        """Return the path of the adapter's ``folder`` as this server sees it."""
         return folder if self.adapters_folder is None else self.adapters_folder / folder.name
 
 
@@ -40,13 +43,12 @@ class Connections:
     """Sends requests to any upstream. Use it in an ``async with``, in the loop that sends."""
 
     async def __aenter__(self) -> "Connections":
-        self._kept = _session(aiohttp.TCPConnector(limit=0, keepalive_timeout=_KEEPALIVE_SECONDS))
-        self._fresh = _session(aiohttp.TCPConnector(limit=0, force_close=True))
+        self._sessions: dict[tuple[str | None, bool], aiohttp.ClientSession] = {}
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        await self._kept.close()
-        await self._fresh.close()
+        for session in self._sessions.values():
+            await session.close()
 
     async def send(
         self,
@@ -58,7 +60,7 @@ class Connections:
         seconds: float | None = None,
         fresh: bool = False,
     ) -> "Answer":
-        """The head of the answer has arrived when it returns. Raises one of LOST.
+        """Send a request; return its answer when the head of it has arrived. Raises one of LOST.
 
         ``seconds``: for all of it. ``fresh``: over a connection of its own. A server may close one that was kept at
         the very moment when it is used again (RFC 9112, 9.3.1).
@@ -69,14 +71,25 @@ class Connections:
             "accept-encoding": "identity",
         }
         limit = _TIMEOUT if seconds is None else aiohttp.ClientTimeout(total=seconds)
-        session = self._fresh if fresh else self._kept
-        response = await session.request(
-            method, upstream.url + path, data=body, headers=headers, allow_redirects=False, timeout=limit
-        )
+        session = self._session(socket_path(upstream.url), fresh=fresh)
+        url = http_url(upstream.url) + path
+        response = await session.request(method, url, data=body, headers=headers, allow_redirects=False, timeout=limit)
         return Answer(response)
 
+    def _session(self, path: str | None, *, fresh: bool) -> aiohttp.ClientSession:
+        """Return the session for the Unix socket at ``path``, or that of all HTTP addresses."""
+        found = self._sessions.get((path, fresh))
+        if found is None:
+            found = self._sessions[path, fresh] = _session(_connector(path, fresh=fresh))
+        return found
 
-def _session(connector: aiohttp.TCPConnector) -> aiohttp.ClientSession:
+
+def _connector(path: str | None, *, fresh: bool) -> aiohttp.BaseConnector:
+    kept: dict[str, Any] = {"force_close": True} if fresh else {"keepalive_timeout": _KEEPALIVE_SECONDS}
+    return aiohttp.TCPConnector(limit=0, **kept) if path is None else aiohttp.UnixConnector(path, limit=0, **kept)
+
+
+def _session(connector: aiohttp.BaseConnector) -> aiohttp.ClientSession:
     return aiohttp.ClientSession(
         connector=connector,
         auto_decompress=False,
@@ -103,11 +116,11 @@ class Answer:
         return self._response.headers
 
     async def read(self) -> bytes:
-        """The whole body. Raises one of LOST."""
+        """Return the whole body. Raises one of LOST."""
         return await self._response.read()
 
     def pieces(self) -> AsyncIterator[bytes]:
-        """The body as it comes. Raises one of LOST."""
+        """Return the body as it comes. Raises one of LOST."""
         return self._response.content.iter_any()
 
     def close(self) -> None:

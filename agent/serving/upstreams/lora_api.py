@@ -1,11 +1,13 @@
 """Loads, unloads and lists adapters in the running vLLM. An admin power: never reachable through the gateway.
 
-``seconds``: how long to wait for an answer; a server that gives none by then is one that does not answer.
+``url``: the server's address (``agent.address``). ``seconds``: how long to wait for an answer; a server that gives none
+by then is one that does not answer.
 """
 
 from pathlib import Path
 
-from agent.errors import NO_SERVER, AdapterError, ModelUnavailable
+from agent.address import asking_server, http_client
+from agent.errors import AdapterError
 from agent.messages import BASE
 from toolkit.lean_imports import absent
 
@@ -37,7 +39,7 @@ def unload(url: str, key: str, name: str) -> None:
 
 
 def loaded(url: str, key: str, *, seconds: float = TIMEOUT_SECONDS) -> set[str]:
-    """The names of the loaded adapters, without the base model. Raises ModelUnavailable, AdapterError."""
+    """Return the names of the loaded adapters, without the base model. Raises ModelUnavailable, AdapterError."""
     response = _request("GET", url, key, "/v1/models", None, seconds)
     if response.status_code != httpx.codes.OK:
         raise AdapterError(f"vLLM does not list its models: {_reason(response)}; restart it with: agent serve")
@@ -47,22 +49,12 @@ def loaded(url: str, key: str, *, seconds: float = TIMEOUT_SECONDS) -> set[str]:
 def _request(
     method: str, url: str, key: str, path: str, body: dict[str, str] | None, seconds: float = TIMEOUT_SECONDS
 ) -> httpx.Response:
-    try:
-        return httpx.request(
-            method,
-            f"{url}{path}",
-            json=body,
-            headers={"Authorization": f"Bearer {key}"},
-            timeout=seconds,
-            trust_env=False,
-            verify=url.startswith("https:"),  # reading the certificates takes longer than a request
-        )
-    except httpx.TransportError as error:
-        raise ModelUnavailable(NO_SERVER) from error
+    with asking_server(), http_client(url, headers={"Authorization": f"Bearer {key}"}, timeout=seconds) as client:
+        return client.request(method, path, json=body)
 
 
 def _reason(response: httpx.Response) -> str:
-    """vLLM's own words, in one line."""
+    """Return vLLM's own words, in one line."""
     try:
         body = response.json()
     except ValueError:

@@ -1,19 +1,22 @@
-"""The vLLM servers behind the gateway: which one gets the next request, and which adapters each must have.
+"""The vLLM servers behind the gateway: chooses one for each request, and loads the adapters that each must have.
 
 A server is ready only while it answers and has every adapter that is due: those loaded through ``load``, and the one
 that serves. One that fails gets no more requests; one that comes back gets what it lacks first.
 """
 
 import asyncio
+import random
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 
 from agent.errors import NO_SERVER, AdapterError, ModelUnavailable
 from agent.messages import BASE
-from agent.serving import active_adapter, due_adapters, vllm_admin
-from agent.serving.adapter_folder import folder_of, verify
-from agent.serving.upstream import Upstream
+from agent.serving.adapters import active, required
+from agent.serving.adapters.manifest import Manifest
+from agent.serving.adapters.package import check_adapter, folder_of, manifest_sha256, template_warning
+from agent.serving.upstreams import lora_api
+from agent.serving.upstreams.connection import Upstream
 from toolkit.errors import UserError
 
 _LOOK_SECONDS = 2.0
@@ -29,45 +32,53 @@ class Member:
         self.in_flight = 0
 
 
-class Fleet:
+class UpstreamPool:
     """``say`` gets a line for each thing that happens. All methods belong to the gateway's loop.
 
-    ``base_sha256`` tells the hash of the model that the servers run; "" where nobody here knows it.
+    ``base_sha256`` tells the hash of the model that the servers run, ``template_sha256`` that of its chat template; ""
+    where nobody here knows it.
     """
 
     def __init__(self, data_folder: Path, say: Callable[[str], None]) -> None:
         self.members: tuple[Member, ...] = ()
         self.base_sha256: Callable[[], str] = lambda: ""
+        self.template_sha256: Callable[[], str] = lambda: ""
         self.last_request = time.monotonic()
         self._data_folder = data_folder
         self._say = say
         self._changing = asyncio.Lock()
 
     def replace(self, upstreams: Sequence[Upstream], *, ready: bool = True) -> None:
-        """From now on these are the servers; ``ready``: they have every adapter that is due."""
-        self.members = tuple(Member(upstream, ready=ready) for upstream in upstreams)
+        """Serve from these servers only; ``ready``: the new ones have every adapter that is due.
+
+        A server that stays keeps its state and its requests in flight.
+        """
+        known = {member.upstream: member for member in self.members}
+        self.members = tuple(known.get(upstream) or Member(upstream, ready=ready) for upstream in upstreams)
 
     @property
     def in_flight(self) -> int:
         return sum(member.in_flight for member in self.members)
 
     def idle_seconds(self) -> float:
-        """How long nobody has asked for anything; 0 while somebody waits."""
+        """Return the time since the last request; 0 while one is in flight."""
         return 0.0 if self.in_flight else time.monotonic() - self.last_request
 
     def pick(self, without: Sequence[Member] = ()) -> Member | None:
-        """The ready server with the fewest requests."""
+        """Return a ready server with the fewest requests, drawn among equals; None if there is none."""
         ready = [member for member in self.members if member.ready and member not in without]
-        return min(ready, key=lambda member: member.in_flight, default=None)
+        least = min((member.in_flight for member in ready), default=0)
+        idle = [member for member in ready if member.in_flight == least]
+        return random.choice(idle) if idle else None
 
     def failed(self, member: Member, trouble: str) -> None:
-        """``member`` gets no requests until it was seen to be well."""
+        """Send ``member`` no requests until it was seen to be well."""
         if trouble != member.trouble:
             self._say(f"{member.upstream.url}: {trouble}; it gets no requests meanwhile")
         member.ready, member.trouble = False, trouble
 
     def is_due(self, name: str) -> bool:
-        """Whether every ready server must have the adapter ``name``."""
+        """Return whether every ready server must have the adapter ``name``."""
         return name in self._due()
 
     async def load(self, name: str, folder: Path) -> None:
@@ -76,7 +87,7 @@ class Fleet:
         Raises AdapterError, ModelUnavailable.
         """
         async with self._changing:
-            manifest = await asyncio.to_thread(verify, folder, base_sha256=self.base_sha256())
+            manifest = await asyncio.to_thread(check_adapter, folder, base_sha256=self.base_sha256())
             having, loaded = 0, []
             for member in [member for member in self.members if member.ready]:
                 try:
@@ -87,20 +98,22 @@ class Fleet:
                     self.failed(member, str(error))
                 except AdapterError:
                     for other in loaded:
-                        await self._quietly(other, vllm_admin.unload, name)
+                        await self._quietly(other, lora_api.unload, name)
                     raise
             if not having:
                 raise ModelUnavailable(NO_SERVER)
-            due_adapters.add(self._data_folder, name, manifest.sha256)
+            required.add(self._data_folder, name, manifest_sha256(folder))
+        if loaded and (warning := template_warning(manifest, self.template_sha256())):
+            self._say(warning)
 
     async def unload(self, name: str) -> None:
         """Unload an adapter wherever it is loaded. Raises AdapterError with what the servers said that refuse."""
         refused: dict[str, None] = {}
         async with self._changing:
-            due_adapters.remove(self._data_folder, name)
+            required.remove(self._data_folder, name)
             for member in [member for member in self.members if member.ready]:
                 try:
-                    await asyncio.to_thread(vllm_admin.unload, member.upstream.url, member.upstream.key, name)
+                    await asyncio.to_thread(lora_api.unload, member.upstream.url, member.upstream.key, name)
                 except ModelUnavailable as error:
                     self.failed(member, str(error))
                 except AdapterError as error:
@@ -117,11 +130,12 @@ class Fleet:
     async def _look(self, member: Member) -> None:
         upstream = member.upstream
         try:
-            present = await asyncio.to_thread(vllm_admin.loaded, upstream.url, upstream.key)
+            present = await asyncio.to_thread(lora_api.loaded, upstream.url, upstream.key)
             if member.ready and self._due() <= present:
                 return
             async with self._changing:
-                await asyncio.to_thread(bring_up_to_date, upstream, self._data_folder, self._say, self.base_sha256())
+                hashes = self.base_sha256(), self.template_sha256()
+                await asyncio.to_thread(bring_up_to_date, upstream, self._data_folder, self._say, *hashes)
         except (UserError, OSError, ValueError, KeyError, TypeError) as error:  # also an answer that is none of vLLM's
             self.failed(member, str(error) or repr(error))
             return
@@ -140,11 +154,13 @@ class Fleet:
 
 
 def due(data_folder: Path) -> dict[str, str]:
-    """The adapters that a server must have, and the hash of each one's manifest; without the one that serves where the
-    pointer file is damaged."""
-    kept = {n: sha256 for n, sha256 in due_adapters.read(data_folder).items() if folder_of(data_folder, n).is_dir()}
+    """Return the adapters that a server must have, and the hash of each one's manifest.
+
+    Where the pointer file is damaged, without the one that serves.
+    """
+    kept = {n: sha256 for n, sha256 in required.read(data_folder).items() if folder_of(data_folder, n).is_dir()}
     try:
-        pointer = active_adapter.read(data_folder)
+        pointer = active.read(data_folder)
     except AdapterError:
         return kept
     if pointer.canary is not None and pointer.canary.name in kept:
@@ -152,36 +168,46 @@ def due(data_folder: Path) -> dict[str, str]:
     return kept if pointer.name == BASE else {**kept, pointer.name: pointer.sha256}
 
 
-def bring_up_to_date(upstream: Upstream, data_folder: Path, say: Callable[[str], None], base_sha256: str = "") -> None:
+def bring_up_to_date(
+    upstream: Upstream,
+    data_folder: Path,
+    say: Callable[[str], None],
+    base_sha256: str = "",
+    template_sha256: str = "",
+) -> None:
     """Load what a server lacks of the adapters that are due, after hashing their files, the one that serves first.
 
     One that is damaged, or made for another model than ``base_sha256``, is said and passed over, unless it is the one
-    that serves: then raises AdapterError. Raises ModelUnavailable where no server answers.
+    that serves: then raises AdapterError. One that learned with another chat template than ``template_sha256`` is
+    loaded, and said. Raises ModelUnavailable where no server answers.
     """
-    active = active_adapter.read(data_folder).name
+    serving = active.read(data_folder).name
     wanted = due(data_folder)
-    lacking = wanted.keys() - vllm_admin.loaded(upstream.url, upstream.key)
-    for name in sorted(lacking, key=lambda name: (name != active, name)):
+    lacking = wanted.keys() - lora_api.loaded(upstream.url, upstream.key)
+    for name in sorted(lacking, key=lambda name: (name != serving, name)):
         try:
-            _bring(upstream, folder_of(data_folder, name), wanted[name], base_sha256, say)
+            manifest = _bring(upstream, folder_of(data_folder, name), wanted[name], base_sha256, say)
+            if warning := template_warning(manifest, template_sha256):
+                say(warning)
         except AdapterError as error:
-            if name == active:
+            if name == serving:
                 raise
             say(f"not loaded again: {error}")
-            due_adapters.remove(data_folder, name)
+            required.remove(data_folder, name)
 
 
-def _bring(upstream: Upstream, folder: Path, sha256: str, base_sha256: str, say: Callable[[str], None]) -> None:
+def _bring(upstream: Upstream, folder: Path, sha256: str, base_sha256: str, say: Callable[[str], None]) -> Manifest:
     if not folder.is_dir():
         raise AdapterError(f"adapter {folder.name} is missing; serve another one with: evolver rollback")
-    verify(folder, sha256, base_sha256=base_sha256)
+    manifest = check_adapter(folder, sha256=sha256, base_sha256=base_sha256)
     say(f"loading {folder.name}")
-    vllm_admin.load(upstream.url, upstream.key, folder.name, upstream.folder_of(folder))
+    lora_api.load(upstream.url, upstream.key, folder.name, upstream.folder_of(folder))
+    return manifest
 
 
 def _load(upstream: Upstream, name: str, folder: Path) -> bool:
-    """Whether it had to be loaded."""
-    if name in vllm_admin.loaded(upstream.url, upstream.key):
+    """Load an adapter where it is not loaded; return whether it was not."""
+    if name in lora_api.loaded(upstream.url, upstream.key):
         return False
-    vllm_admin.load(upstream.url, upstream.key, name, upstream.folder_of(folder))
+    lora_api.load(upstream.url, upstream.key, name, upstream.folder_of(folder))
     return True

@@ -1,4 +1,4 @@
-"""What this machine's processor can multiply."""
+"""Number formats that this machine's processor multiplies natively."""
 
 from pathlib import Path
 
@@ -7,7 +7,8 @@ _NATIVE = {"avx512_bf16", "amx_bf16", "bf16"}
 
 
 def serving_dtype(cpuinfo: Path = Path("/proc/cpuinfo")) -> str:
-    """The number format in which vLLM serves fastest on this CPU: ``bfloat16`` where it is native, else ``float32``.
+    """Return the number format in which vLLM serves fastest on this CPU: ``bfloat16`` where it is native, else
+    ``float32``.
 
     Without native instructions a product in bfloat16 is emulated, and took eight times as long as one in float32 on an
     AVX2 processor (matrices of 512 x 576 and 576 x 1536, one core).

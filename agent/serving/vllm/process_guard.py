@@ -126,7 +126,7 @@ def _descendants(root: int, *, direct: bool = False) -> list[int]:
 
 
 def kill_session(session: int) -> None:
-    """SIGKILL to every process of the session; for the parent of a guard that was killed itself."""
+    """Send SIGKILL to every process of the session; for the parent of a guard that was killed itself."""
     for entry in Path("/proc").iterdir():
         if entry.name.isdigit():
             try:
@@ -137,7 +137,7 @@ def kill_session(session: int) -> None:
 
 
 def memory_bytes(session: int) -> int:
-    """Resident anonymous and shared memory of every process of the session, in bytes."""
+    """Return the resident anonymous and shared memory of every process of the session, in bytes."""
     pages = 0
     for entry in Path("/proc").iterdir():
         if entry.name.isdigit():

@@ -12,9 +12,10 @@ from typing import Protocol
 
 import httpx
 
+from agent.address import http_client
 from agent.config import VllmConfig
-from agent.serving.fleet import bring_up_to_date
-from agent.serving.upstream import Upstream
+from agent.serving.upstreams.connection import Upstream
+from agent.serving.upstreams.pool import bring_up_to_date
 from toolkit.errors import UserError
 
 _LOOK_SECONDS = 0.5
@@ -28,7 +29,7 @@ _GROWTH = 2
 
 
 class Process(Protocol):
-    """A running vLLM; agent.serving.vllm_process.VllmServer."""
+    """A running vLLM; agent.serving.vllm.process.VllmServer."""
 
     @property
     def url(self) -> str: ...
@@ -46,7 +47,7 @@ class Supervisor:
     """``launch`` starts a vLLM and returns when it is healthy; ``say`` gets a line for each thing that happens.
 
     ``idle_seconds`` tells how long nobody has asked for anything, ``base_sha256`` the hash of the model that was
-    started last; "" where nobody knows it.
+    started last, ``template_sha256`` that of its chat template; "" where nobody knows it.
     """
 
     def __init__(
@@ -58,6 +59,7 @@ class Supervisor:
         config: VllmConfig | None = None,
         idle_seconds: Callable[[], float] = lambda: 0.0,
         base_sha256: Callable[[], str] = lambda: "",
+        template_sha256: Callable[[], str] = lambda: "",
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -67,6 +69,7 @@ class Supervisor:
         self._config = config or VllmConfig()
         self._idle_seconds = idle_seconds
         self._base_sha256 = base_sha256
+        self._template_sha256 = template_sha256
         self._sleep = sleep
         self._clock = clock
         self._process: Process | None = None
@@ -78,7 +81,8 @@ class Supervisor:
         process = self._process = self._launch()
         upstream = Upstream(process.url, process.api_key, process.pid)
         try:
-            bring_up_to_date(upstream, self._data_folder, self._say, self._base_sha256())
+            hashes = self._base_sha256(), self._template_sha256()
+            bring_up_to_date(upstream, self._data_folder, self._say, *hashes)
         except BaseException:
             self.stop()
             raise
@@ -141,7 +145,7 @@ class Supervisor:
 
 def _answers(url: str) -> bool:
     try:
-        with httpx.Client(trust_env=False, verify=False) as client:  # plain HTTP on this machine
-            return client.get(f"{url}/health", timeout=_EXAMINE_SECONDS).status_code == httpx.codes.OK
+        with http_client(url, timeout=_EXAMINE_SECONDS) as client:
+            return client.get("/health").status_code == httpx.codes.OK
     except httpx.TransportError:
         return False

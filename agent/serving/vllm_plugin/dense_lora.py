@@ -45,7 +45,8 @@ class DenseLora(PunicaWrapperCPU):
         add_inputs: bool = True,
         **kwargs: Any,
     ) -> None:
-        """``y[:, slice] += x @ A.T @ B.T * scale`` in place, for the rows of each adapter; base rows get nothing.
+        """Compute ``y[:, slice] += x @ A.T @ B.T * scale`` in place, for the rows of each adapter; base rows get
+        nothing.
 
         Shapes: y (tokens, sum(output_slices)), x (tokens, in), A (slots, 1, rank, in), B (slots, 1, slice, rank).
         """
@@ -70,7 +71,8 @@ class DenseLora(PunicaWrapperCPU):
         buffer: torch.Tensor | None = None,
         **kwargs: Any,
     ) -> None:
-        """``y += x @ A.T @ B.T * scale`` for the rows of each adapter; y (requests, vocabulary) may be padded."""
+        """Compute ``y += x @ A.T @ B.T * scale`` for the rows of each adapter; y (requests, vocabulary) may be
+        padded."""
         del buffer, kwargs
         y, x = y.view(-1, y.shape[-1]), x.view(-1, x.shape[-1])
         for slot, rows in self._sampler_groups:
@@ -81,7 +83,7 @@ class DenseLora(PunicaWrapperCPU):
     def add_lora_embedding(
         self, y: torch.Tensor, x: torch.Tensor, lora_b_stacked: torch.Tensor, add_inputs: bool = True, **kwargs: Any
     ) -> None:
-        """``y += x @ B.T`` for the rows of each adapter; x holds the looked-up rows of A."""
+        """Compute ``y += x @ B.T`` for the rows of each adapter; x holds the looked-up rows of A."""
         del kwargs
         if not add_inputs:
             y.zero_()
@@ -129,7 +131,7 @@ class Fused:
         return self._written is not None and self._written == _writes(self._sources)
 
     def add_to(self, y: torch.Tensor, x: torch.Tensor, scale: float) -> None:
-        """``y += x @ A @ B * scale`` in place."""
+        """Compute ``y += x @ A @ B * scale`` in place."""
         if x.shape[0] <= SMALL_BATCH:
             a, b = self._in(torch.float32)
             y.add_((x.float() @ a) @ b, alpha=scale)
@@ -146,7 +148,8 @@ class Fused:
 
 
 def group_rows(indices: torch.Tensor) -> Groups:
-    """The rows of each adapter: ``(slot, rows)`` per slot in ``indices``, rows a slice where they are neighbours.
+    """Return the rows of each adapter: ``(slot, rows)`` per slot in ``indices``, rows a slice where they are
+    neighbours.
 
     ``indices`` (rows,) holds the slot of each row; -1 is the base model and makes no group.
     """
@@ -161,5 +164,5 @@ def group_rows(indices: torch.Tensor) -> Groups:
 
 
 def _writes(tensors: tuple[torch.Tensor, ...]) -> tuple[int, ...] | None:
-    """How often each was written to; None where torch does not count (tensors made in inference mode)."""
+    """Return how often each was written to; None where torch does not count (tensors made in inference mode)."""
     return None if tensors[0].is_inference() else tuple(tensor._version for tensor in tensors)

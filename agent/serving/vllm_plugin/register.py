@@ -1,14 +1,14 @@
-"""vLLM plugin: makes LoRA on CPU correct and fast (``vllm.general_plugins`` entry point; nothing on a GPU build).
+"""vLLM plugin (``vllm.general_plugins`` entry point): closes vLLM's ports, and makes LoRA on CPU correct and fast.
 
 It cures two defects of vLLM 0.32's CPU path: base requests that share a batch with adapter requests get an adapter's
-answer, and A and B are copied once per token. See ``agent.serving.dense_lora``.
+answer, and A and B are copied once per token. See ``agent.serving.vllm_plugin.dense_lora``.
 """
 
 import inspect
 import logging
 from typing import Any
 
-WRAPPER = "agent.serving.dense_lora.DenseLora"
+WRAPPER = "agent.serving.vllm_plugin.dense_lora.DenseLora"
 ANNOUNCEMENT = "Using DenseLora"
 """What vLLM logs once the plugin is in force."""
 
@@ -18,12 +18,15 @@ logger = logging.getLogger(__name__)
 
 
 def register() -> None:
-    """Choose ``DenseLora`` for vLLM's CPU platform; called by vLLM in each of its processes, maybe more than once.
+    """Install the plugin in this process; called by vLLM in each of its processes, maybe more than once.
 
     Where this vLLM is not the one that the cure fits, LoRA on CPU is made to refuse: its answers could be wrong.
     """
     from vllm.platforms import current_platform
 
+    from agent.serving.vllm_plugin import lone_groups
+
+    lone_groups.install()
     if not current_platform.is_cpu():
         return
     platform: Any = type(current_platform)
@@ -37,13 +40,13 @@ def register() -> None:
         platform.get_punica_wrapper = classmethod(refuse)
         return
     platform.get_punica_wrapper = classmethod(lambda _: WRAPPER)
-    from agent.serving import cpu_seeds
+    from agent.serving.vllm_plugin import seeded_requests
 
-    cpu_seeds.install()
+    seeded_requests.install()
 
 
 def _mismatch(platform: type) -> str:
-    """Why the cure does not fit this vLLM, or nothing."""
+    """Return why the cure does not fit this vLLM, or nothing."""
     if not hasattr(platform, "get_punica_wrapper"):
         return "this vLLM does not let the platform choose the LoRA products"
     try:

@@ -40,7 +40,7 @@ def install() -> None:
 
 
 def rewindable(generator: torch.Generator) -> RewindableGenerator:
-    """A generator in the state of ``generator``."""
+    """Return a generator in the state of ``generator``."""
     copy = RewindableGenerator()
     copy.manual_seed(generator.initial_seed())
     copy.set_state(generator.get_state())

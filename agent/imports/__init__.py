@@ -1,0 +1,1 @@
+"""Take over logs that were made elsewhere: their turns go into the interaction log."""

@@ -1,0 +1,201 @@
+"""Reads the interaction log a page at a time: memory does not grow with the log."""
+
+import json
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple
+
+from agent.messages import Feedback, Interaction, Trajectory, is_foreign
+from agent.storage.database import Database, SqliteUtilsDatabase
+
+COLUMNS = "id, session, source, created_at, trajectory, tool_schemas, owner, tenant, reference, continues"
+_WITHOUT_SCHEMAS = COLUMNS.replace("tool_schemas", "'[]'")
+_PAGE = 200
+"""Rows per read transaction."""
+SAID = "id IN (SELECT id FROM said WHERE said MATCH :words)"
+"""A condition on interactions: they hold all of ``words``, as ``search_words`` gives them."""
+
+_WHOLE = """
+    AND NOT EXISTS (
+        SELECT 1 FROM interactions AS later
+        WHERE later.continues = turn.id AND later.continues != '' AND later.id > :after AND later.id <= :until
+    )
+"""
+_IN_SESSION = f"""
+    SELECT {_WITHOUT_SCHEMAS} FROM interactions AS turn INDEXED BY interactions_by_session
+    WHERE source = :source AND tenant = :tenant AND owner = :owner AND session = :session
+    AND id > :id AND id <= :until {_WHOLE}
+    ORDER BY id LIMIT :page
+"""
+_BY_SESSION = f"""
+    SELECT {_WITHOUT_SCHEMAS} FROM interactions AS turn INDEXED BY interactions_by_session
+    WHERE (source, tenant, owner, session, id) > (:source, :tenant, :owner, :session, :id)
+    AND id > :after AND id <= :until {_WHOLE}
+    ORDER BY source, tenant, owner, session, id LIMIT :page
+"""
+_EARLIER_PARTS = """
+    WITH RECURSIVE part(id, continues, created_at, latency_ms, adapter) AS (
+        SELECT id, continues, created_at, 0.0, adapter FROM interactions WHERE id = :id
+        UNION ALL
+        SELECT earlier.id, earlier.continues, earlier.created_at, json_extract(earlier.trajectory, '$.latency_ms'),
+        earlier.adapter
+        FROM part JOIN interactions AS earlier
+        ON earlier.id = part.continues AND earlier.id < part.id AND earlier.id > :after
+    )
+    SELECT * FROM part WHERE id != :id ORDER BY id
+"""
+
+
+_TOOL_USE = """
+    SELECT id, source, tenant, owner, created_at, continues, tool_schemas, json_extract(trajectory, '$.messages')
+    FROM interactions WHERE id > ? AND id <= ? AND tool_schemas != '[]' ORDER BY id LIMIT ?
+"""
+
+
+class ToolUse(NamedTuple):
+    """The tools of one interaction. ``tool_schemas`` and ``messages``, those of its turn so far, are JSON texts."""
+
+    id: str
+    source: str
+    tenant: str
+    owner: str
+    created_at: float
+    continues: str
+    tool_schemas: str
+    messages: str
+
+
+class Session(NamedTuple):
+    """The identity of a conversation: two owners may give theirs the same name."""
+
+    source: str
+    tenant: str
+    owner: str
+    session: str
+
+
+def session_of(turn: Interaction) -> Session:
+    """Return the conversation that ``turn`` belongs to."""
+    return Session(turn.source, turn.tenant, turn.owner, turn.session)
+
+
+def interactions_of(db: SqliteUtilsDatabase, rows: Sequence[Sequence[Any]]) -> list[Interaction]:
+    """Return rows of ``COLUMNS`` as interactions, with their feedback."""
+    said = _feedback(db, [row[0] for row in rows])
+    return [
+        Interaction(
+            id=row[0],
+            session=row[1],
+            source=row[2],
+            created_at=row[3],
+            trajectory=Trajectory.model_validate_json(row[4]),
+            tool_schemas=tuple(json.loads(row[5])),
+            owner=row[6],
+            tenant=row[7],
+            reference=row[8],
+            continues=row[9],
+            feedback=tuple(said.get(row[0], ())),
+        )
+        for row in rows
+    ]
+
+
+def tool_use(database: Database, *, after: str, until: str, most: int) -> list[ToolUse]:
+    """Return the first ``most`` interactions with tools after ``after`` and up to ``until``, oldest first."""
+    with database.transaction("BEGIN") as db:
+        return [ToolUse(*row) for row in db.execute(_TOOL_USE, (after, until, most)).fetchall()]
+
+
+def of_adapter(database: Database, adapter: str, *, after: str = "") -> Iterator[Interaction]:
+    """Yield the interactions that ``adapter`` answered after the one with the id ``after``, newest first.
+
+    Without ``tool_schemas``.
+    """
+    query = (
+        f"SELECT {_WITHOUT_SCHEMAS} FROM interactions WHERE adapter = :adapter AND id > :after AND id < :id "
+        "ORDER BY id DESC LIMIT :page"
+    )
+    place = {"adapter": adapter, "after": after, "id": "~", "page": _PAGE}
+    while True:
+        with database.transaction("BEGIN") as db:
+            page = interactions_of(db, db.execute(query, place).fetchall())
+        yield from page
+        if len(page) < _PAGE:
+            return
+        place["id"] = page[-1].id
+
+
+def search_words(text: str) -> str:
+    """Return ``text`` as the words of a search: each word of it begins a word of what is found, in any order."""
+    return " ".join('"' + word.replace('"', '""') + '"*' for word in text.replace("\0", " ").split())
+
+
+def search(database: Database, text: str, limit: int) -> list[Interaction]:
+    """Return the newest ``limit`` interactions that hold all words of ``text``, oldest first."""
+    query = f"SELECT {COLUMNS} FROM interactions WHERE {SAID} ORDER BY id DESC LIMIT :limit"
+    with database.transaction("BEGIN") as db:
+        rows = db.execute(query, {"words": search_words(text), "limit": limit}).fetchall()
+        return interactions_of(db, rows)[::-1]
+
+
+def requests(database: Database, *, source: str, owner: str, limit: int) -> list[str]:
+    """Return the first messages of the newest ``limit`` interactions of ``owner`` at ``source``, oldest first."""
+    query = (
+        "SELECT json_extract(trajectory, '$.messages[0].content') FROM interactions "
+        "WHERE source = ? AND owner = ? ORDER BY id DESC LIMIT ?"
+    )
+    with database.transaction("BEGIN") as db:
+        return [text for (text,) in db.execute(query, (source, owner, limit)).fetchall()][::-1]
+
+
+def whole_turns(
+    database: Database, *, after: str = "", until: str = "~", session: Session | None = None
+) -> Iterator[Interaction]:
+    """Yield one interaction per turn, session by session, oldest first in each, without ``tool_schemas``.
+
+    Read are the interactions with ids above ``after`` and up to ``until``; with ``session``, those of this one alone.
+    A client with tools of its own asks several times in one turn. The last interaction of such a turn stands for it,
+    with the feedback on all of them, the time when the first was stored, and the latency of all. If a model that is
+    none of ours answered any of them, the turn is that model's.
+    """
+    query = _BY_SESSION if session is None else _IN_SESSION
+    start = session or Session("", "", "", "")
+    place = {"after": after, "until": until, "page": _PAGE, "id": after if session else "", **start._asdict()}
+    while True:
+        with database.transaction("BEGIN") as db:
+            page = interactions_of(db, db.execute(query, place).fetchall())
+            turns = [_whole(db, turn, after) if turn.continues else turn for turn in page]
+        yield from turns
+        if len(page) < _PAGE:
+            return
+        place |= {"id": page[-1].id, **session_of(page[-1])._asdict()}
+
+
+def _whole(db: SqliteUtilsDatabase, turn: Interaction, after: str) -> Interaction:
+    """Return ``turn`` with what belongs to it of the interactions that it continues."""
+    parts = db.execute(_EARLIER_PARTS, {"id": turn.id, "after": after}).fetchall()
+    if not parts:
+        return turn
+    said = _feedback(db, [part[0] for part in parts])
+    latency_ms = turn.trajectory.latency_ms + sum(part[3] or 0.0 for part in parts)
+    # A turn is another model's if any part of it is.
+    adapter = next((part[4] for part in parts if is_foreign(part[4])), turn.trajectory.adapter)
+    return turn.model_copy(
+        update={
+            "continues": parts[0][1],
+            "created_at": parts[0][2],
+            "feedback": (*(word for part in parts for word in said.get(part[0], ())), *turn.feedback),
+            "trajectory": turn.trajectory.model_copy(update={"latency_ms": latency_ms, "adapter": adapter}),
+        }
+    )
+
+
+def _feedback(db: SqliteUtilsDatabase, ids: Sequence[str]) -> dict[str, list[Feedback]]:
+    query = (
+        "SELECT interaction_id, verdict, note, expected FROM feedback "
+        "WHERE interaction_id IN (SELECT value FROM json_each(?)) ORDER BY number"
+    )
+    found: dict[str, list[Feedback]] = {}
+    for identity, verdict, note, expected in db.execute(query, (json.dumps(list(ids)),)).fetchall():
+        word = Feedback(interaction_id=identity, verdict=verdict, note=note, expected=expected)
+        found.setdefault(identity, []).append(word)
+    return found

@@ -1,0 +1,1 @@
+"""Models: their profiles, their chat templates, and the folders that they lie in."""

@@ -1,0 +1,155 @@
+"""The models of a data folder, and the change from one to another.
+
+Adapters belong to the model that they were trained on. Which one was active is kept for each model, so that going back
+to a model goes back to its adapter; folders, ledger and lessons of all models stay.
+"""
+
+import json
+import re
+import tomllib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from agent.config import Config
+from agent.messages import BASE
+from agent.models import hub, packaged
+from agent.models.detect import profile_of
+from agent.models.packaged import PACKAGED
+from agent.serving.adapters import active, package
+from agent.serving.adapters.active import ActiveAdapter, Change
+from agent.serving.vllm import default_model
+from agent.storage import durable_file
+from toolkit.errors import UserError
+
+_REMEMBERED = "active_adapters.json"
+_TABLE = re.compile(r"^\s*\[\s*agent\s*\.\s*serving\s*\]\s*(#.*)?$")
+_ANY_TABLE = re.compile(r"^\s*\[")
+_MODEL = re.compile(r"^(\s*model\s*=\s*)(\"[^\"]*\"|'[^']*')(.*)$")
+
+
+@dataclass(frozen=True)
+class Listed:
+    """A model that can be used by ``name``; ``state`` says what there is of it."""
+
+    name: str
+    state: str
+    about: str
+    used: bool
+
+
+def listed(config: Config) -> list[Listed]:
+    """Return the packaged models, those pulled, and the one in use."""
+    used, data = config.agent.serving.model, config.data_folder
+    found = []
+    for model in PACKAGED.values():
+        ready = default_model.present(model.name, data) is not None
+        found.append(Listed(model.name, "prepared" if ready else "not prepared", model.about, model.name == used))
+    for folder, pulled in hub.pulled(data):
+        found.append(
+            Listed(folder.name, "pulled", f"{pulled['repo']} at {pulled['revision'][:12]}", folder.name == used)
+        )
+    if used not in {model.name for model in found}:
+        there = default_model.present(used, data) is not None
+        found.append(Listed(used, "a folder" if there else "missing", "named in config.toml", used=True))
+    return found
+
+
+def use(config: Config, file: Path, name: str, *, accept_license: bool = False) -> str:
+    """Let ``[agent.serving] model`` in ``file`` be ``name``, and its adapter the active one; return that adapter.
+
+    Raises UserError where there is no such model, its terms were not accepted, or it cannot be spoken to.
+    """
+    data, before = config.data_folder, config.agent.serving.model
+    name = _named(name, data)
+    if name in PACKAGED:
+        if accept_license:
+            packaged.accept(PACKAGED[name], data)
+        packaged.check_terms(PACKAGED[name], data)
+    else:
+        profile_of(default_model.check(default_model.located(name, data)), config.agent.serving.profile)
+    _write_model(file, name)
+    return _switch_adapter(data, before, name)
+
+
+def _named(name: str, data_folder: Path) -> str:
+    """Return the name of the model: a pulled one may be called by its repository."""
+    if name in PACKAGED:
+        return name
+    found = [folder.name for folder, pulled in hub.pulled(data_folder) if name in (folder.name, pulled["repo"])]
+    if len(found) == 1:
+        return found[0]
+    if found:
+        raise UserError(f"{name} was pulled at several revisions; choose one of: {', '.join(found)}")
+    if not Path(name).expanduser().is_dir():
+        raise UserError(f"there is no model {name}; see: agent models list; or get it with: agent models pull {name}")
+    return str(Path(name).expanduser().resolve())
+
+
+def _switch_adapter(data_folder: Path, before: str, name: str) -> str:
+    """Remember the adapter that is active for ``before``, and activate the one that was active for ``name``."""
+    pointer = active.read(data_folder)
+    if before == name:
+        return pointer.name
+    file = data_folder / "models" / _REMEMBERED
+    remembered = _remembered(file)
+    remembered[before] = {"name": pointer.name, "sha256": pointer.sha256}
+    file.parent.mkdir(parents=True, exist_ok=True)
+    durable_file.replace(file, json.dumps(remembered, indent=1).encode())
+    known = remembered.get(name) or {}
+    target, sha256 = known.get("name", BASE), known.get("sha256", "")
+    if target != BASE and not _whole(package.folder_of(data_folder, target), sha256):
+        target, sha256 = BASE, ""
+    if (target, sha256) == (pointer.name, pointer.sha256):
+        return target
+    serial = pointer.change.serial + 1 if pointer.change else 1
+    change = Change(serial=serial, previous=pointer.name, reason=f"the model {name} is used", by="person")
+    active.write(data_folder, ActiveAdapter(name=target, sha256=sha256, change=change))
+    return target
+
+
+def _whole(folder: Path, sha256: str) -> bool:
+    return (folder / package.MANIFEST).is_file() and package.manifest_sha256(folder) == sha256
+
+
+def _remembered(file: Path) -> dict[str, dict[str, str]]:
+    try:
+        found = json.loads(file.read_bytes())
+    except (OSError, ValueError):
+        return {}
+    known = found.items() if isinstance(found, dict) else ()
+    return {
+        model: entry for model, entry in known if isinstance(entry, dict) and set(map(type, entry.values())) == {str}
+    }
+
+
+def _write_model(file: Path, name: str) -> None:
+    """Change one line of ``file``. Raises UserError where that would change anything else."""
+    text = file.read_text(encoding="utf-8") if file.exists() else ""
+    made = _with_model(text, json.dumps(name))
+    expected = tomllib.loads(text)
+    expected.setdefault("agent", {}).setdefault("serving", {})["model"] = name
+    if not _reads(made, expected):
+        raise UserError(f'{file} cannot be changed without harm; write model = "{name}" below [agent.serving] yourself')
+    durable_file.replace(file, made.encode())
+
+
+def _reads(text: str, expected: dict[str, Any]) -> bool:
+    try:
+        return tomllib.loads(text) == expected
+    except tomllib.TOMLDecodeError:
+        return False
+
+
+def _with_model(text: str, value: str) -> str:
+    lines = text.splitlines()
+    start = next((n for n, line in enumerate(lines) if _TABLE.match(line)), None)
+    if start is None:
+        return "\n".join([*lines, *([""] if lines else []), "[agent.serving]", f"model = {value}", ""])
+    end = next((n for n in range(start + 1, len(lines)) if _ANY_TABLE.match(lines[n])), len(lines))
+    for n in range(start + 1, end):
+        if found := _MODEL.match(lines[n]):
+            lines[n] = f"{found[1]}{value}{found[3]}"
+            return "\n".join([*lines, ""])
+    lines.insert(start + 1, f"model = {value}")
+    return "\n".join([*lines, ""])

@@ -1,0 +1,17 @@
+"""The profile of the model that config.toml names."""
+
+from pathlib import Path
+
+from agent.config import ServingConfig
+from agent.models.detect import profile_of
+from agent.models.profile import EMBEDDED, ModelProfile
+from agent.serving.vllm import default_model
+
+
+def configured_profile(serving: ServingConfig, data_folder: Path) -> ModelProfile:
+    """Return the profile of ``[agent.serving] model``; the embedded model's where no model is on this machine.
+
+    Raises UserError as ``profile_of``.
+    """
+    folder = default_model.present(serving.model, data_folder)
+    return EMBEDDED if folder is None else profile_of(folder, serving.profile)

@@ -1,0 +1,195 @@
+"""Finds the profile of a model by rendering its own chat template and reading what that writes.
+
+Nothing is guessed: what a template writes in no known form is refused, and the refusal names the setting that helps.
+"""
+
+from dataclasses import dataclass, replace
+from os.path import commonprefix
+from pathlib import Path
+
+from agent.config import ProfileConfig
+from agent.models import files, probes, templates, tool_formats
+from agent.models.files import ModelFiles
+from agent.models.probes import Probe
+from agent.models.profile import EMBEDDED, ModelProfile, Source
+from agent.models.rendering import TemplateFailed
+from agent.models.tool_formats import HERMES, ToolFormat
+from toolkit.errors import UserError
+
+_TABLE = "[agent.serving.profile]"
+_SWITCH = "enable_thinking"
+"""With it, a template lets a model reason before it answers, which lessons do not."""
+_OURS = f'set template = "apprentice" in {_TABLE} of config.toml, which uses the turns of the model alone'
+
+
+def profile_of(folder: Path, given: ProfileConfig | None = None) -> ModelProfile:
+    """Return the profile of the model in ``folder``; what ``given`` says is believed.
+
+    Raises UserError where a file cannot be read, or the model's template cannot be used as it is.
+    """
+    given = given or ProfileConfig()
+    try:
+        found = files.read(folder.resolve())
+        chosen = _chosen(found, given, folder)
+        return _finished(chosen, found, given)
+    except TemplateFailed as error:
+        raise UserError(f"the chat template of {folder} fails: {error}; {_OURS}") from error
+    except (OSError, ValueError) as error:
+        raise UserError(f"the tokenizer in {folder} cannot be read: {error}; save it again") from error
+
+
+@dataclass(frozen=True)
+class _Chosen:
+    """A template, where it is from, and the form of its calls. ``written`` is a call as the template writes it."""
+
+    template: str
+    source: Source
+    form: ToolFormat
+    written: str
+    options: dict[str, bool]
+
+
+def _chosen(found: ModelFiles, given: ProfileConfig, folder: Path) -> _Chosen:
+    own, source = found.template, "model"
+    if given.template not in ("auto", "model", "apprentice"):
+        own, source = _file(given.template), "file"
+    elif given.template == "model" and own is None:
+        raise UserError(f'the model in {folder} has no chat template; set template = "auto" in {_TABLE} of config.toml')
+    if own is None:
+        bos = _bos(found, given, "")
+        turns = templates.turns_of(found.tokens, bos, found.special.get("eos_token", ""))
+        return _in_turns(turns, found, given, {})
+    options = {_SWITCH: False} if _SWITCH in own else {}
+    if own == EMBEDDED.template:
+        return _Chosen(own, "apprentice", HERMES, _call(Probe(own, found.special)), {})
+    probe = Probe(own, {**found.special, **options})
+    if given.template != "apprentice" and probe.shows_tools():
+        return _with_its_tools(probe, source, given, folder, options)
+    if given.template == "model":
+        raise UserError(f"the chat template of {folder} shows the model no tools; {_OURS}")
+    return _in_turns(own, found, given, options)
+
+
+def _with_its_tools(
+    probe: Probe, source: Source, given: ProfileConfig, folder: Path, options: dict[str, bool]
+) -> _Chosen:
+    """Return the model's own template, completed where it leaves out calls, or prints ids that differ each time."""
+    if probe.prints_ids():
+        probe = replace(probe, template=templates.numbered_ids(probe.template))
+    if _call(probe):
+        text = _call(probe)
+        form = tool_formats.written(text)
+    else:
+        form = tool_formats.described(probe.prompt(tools=True))
+        if form is None or form.joined is None:
+            raise UserError(f"the chat template of {folder} shows tools, but writes no calls; {_OURS}")
+        source = "model, calls written by apprentice"
+        probe = replace(probe, template=templates.calls_as_text(probe.template, form))
+        text = _call(probe)
+    if given.tool_parser and (form is None or form.parser != given.tool_parser):
+        opening = given.call_opening or _shared_opening(probe)
+        constrained = tool_formats.parser_constrains(given.tool_parser)
+        form = ToolFormat(given.tool_parser, HERMES.written, opening, constrained=constrained)
+    if form is None and text.startswith("<think>"):
+        raise UserError(f"the model in {folder} always reasons before it answers, which lessons do not; {_OURS}")
+    if form is None:
+        raise UserError(
+            f"the chat template of {folder} writes calls in a form that is not known ({text[:60]!r}); set tool_parser "
+            f"in {_TABLE} of config.toml to vLLM's parser for it, or {_OURS}"
+        )
+    return _Chosen(probe.template, source, form, text, options)
+
+
+def _in_turns(turns: str, found: ModelFiles, given: ProfileConfig, options: dict[str, bool]) -> _Chosen:
+    """Return apprentice's own form of tools and calls in the turns that the template ``turns`` writes ("": ChatML)."""
+    probe = Probe(turns, {**found.special, **options})
+    if not turns or probe.writes_chatml():
+        bos = _bos(found, given, probe.prompt() if turns else "")
+        template, source = templates.chatml(bos), "apprentice"
+        if bos:
+            source = "apprentice in the model's turns"
+        return _Chosen(template, source, HERMES, _call(Probe(template, found.special)), {})
+    made = templates.tools_in_turns(turns, system_turns=probe.takes_system())
+    probe = replace(probe, template=made)
+    return _Chosen(made, "apprentice in the model's turns", HERMES, _call(probe), options)
+
+
+def _finished(chosen: _Chosen, found: ModelFiles, given: ProfileConfig) -> ModelProfile:
+    probe = Probe(chosen.template, {**found.special, **chosen.options})
+    if chosen.template == EMBEDDED.template:
+        end, after = EMBEDDED.end_of_turn, EMBEDDED.after_turn
+    else:
+        end, after = _end_of_turn(probe, found)
+    if problem := probe.unprefixed():
+        raise UserError(f"the chat template cannot be trained on: {problem}; {_OURS}")
+    stops = tuple(dict.fromkeys((end, *given.stop)))
+    lacking = [text for text in stops if found.tokens.get(text) not in found.eos_ids]
+    numbers = {found.tokens[text] for text in lacking if text in found.tokens} | set(found.eos_ids)
+    neutral = bool(lacking or found.sampling) and bool(numbers)
+    return ModelProfile(
+        kind=given.kind if given.kind != "auto" else "base" if found.template is None else "instruct",
+        template=chosen.template,
+        source=chosen.source,
+        template_options=chosen.options,
+        tool_parser=given.tool_parser or chosen.form.parser,
+        call_opening=given.call_opening or chosen.form.opening,
+        call_closing=chosen.form.closing,
+        constrained=chosen.form.constrained,
+        json_tools=chosen.source in ("model", "file", "model, calls written by apprentice"),
+        end_of_turn=end,
+        after_turn=after,
+        stop=stops,
+        stop_ids=tuple(sorted(numbers)) if neutral else (),
+        bos=_bos(found, given, probe.prompt()),
+        adds_bos=found.adds_bos,
+        prefix_space=found.prefix_space,
+        parallel=probe.takes_parallel(),
+    )
+
+
+def _file(name: str) -> str:
+    try:
+        return Path(name).expanduser().read_text(encoding="utf-8")
+    except (OSError, ValueError) as error:
+        raise UserError(f"the chat template {name} cannot be read: {error}; correct template in {_TABLE}") from error
+
+
+def _call(probe: Probe) -> str:
+    """Return the text of an answer that is one call, "" where the template leaves it out."""
+    text = probe.said(probes.call(probes.TOOL))
+    return text if probes.TOOL in text else ""
+
+
+def _shared_opening(probe: Probe) -> str:
+    """Return what every call begins with: the shared beginning of two, without the part of their names."""
+    calls = [probe.said(probes.call(name)) for name in (probes.TOOL, probes.OTHER_TOOL)]
+    return commonprefix(calls)  # noqa: RUF071 - characters are meant, not folders
+
+
+def _end_of_turn(probe: Probe, found: ModelFiles) -> tuple[str, str]:
+    """Return the token that ends an answer, and what the template writes behind it.
+
+    A template that writes none leaves it to the model's own end of text.
+    """
+    behind = probe.said(probes.ANSWER).partition(probes.SAID)[2]
+    known = set(found.tokens) | set(found.special.values())
+    at, _, end = min(((behind.find(text), -len(text), text) for text in known if text in behind), default=(0, 0, ""))
+    if end:
+        return end, behind[at + len(end) :]
+    if eos := found.special.get("eos_token", ""):
+        return eos, behind
+    raise UserError(f"nothing ends an answer: no token behind it, and no eos_token; set stop in {_TABLE}")
+
+
+def _bos(found: ModelFiles, given: ProfileConfig, rendered: str) -> str:
+    """Return the BOS token if texts must begin with it: the tokenizer or the model's template puts it there.
+
+    A token that begins each turn (SmolLM2's) is none.
+    """
+    token = found.special.get("bos_token", "")
+    if given.bos != "auto":
+        if given.bos == "yes" and not token:
+            raise UserError(f'the tokenizer has no bos_token; set bos = "auto" in {_TABLE}')
+        return token if given.bos == "yes" else ""
+    begins = bool(token) and rendered.startswith(token) and rendered.count(token) == 1
+    return token if token and (found.adds_bos or begins) else ""

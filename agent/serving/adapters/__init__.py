@@ -1,0 +1,1 @@
+"""Adapter folders, and which adapter is active."""

@@ -1,0 +1,180 @@
+"""The choice of a tool at the gateway: the model judges the candidates of a request, all at once and each alone.
+
+One path for the tools of clients and for those of the agent, so that serving and evaluation choose alike.
+"""
+
+import asyncio
+import json
+from collections.abc import Awaitable, Callable, Sequence
+from functools import lru_cache, partial
+from typing import Any, Protocol
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from agent.choice import MOST_JUDGED, JudgedTool, ToolChoice, chosen
+from agent.model_client import CHOICE_HEADER
+from agent.prompt import FURTHER
+from agent.serving.gateway.event_stream import LEFT, Left, while_connected
+from agent.serving.gateway.history import text_of
+from agent.serving.gateway.model_routing import RoutedModel
+from agent.serving.gateway.proxy import ModelRequest, Proxy
+from agent.serving.gateway.request_models import settled
+from agent.serving.gateway.tool_schemas import checked, prepared_request
+from agent.serving.gateway.turn_affinity import since_last_word_of_the_user
+from toolkit.errors import PrerequisiteError
+from toolkit.search import ToolIndex
+from toolkit.tool import Tool
+
+OFF = "off"
+
+Ask = Callable[[bytes], Awaitable[bytes | None]]
+"""Sends the body of a chat request to a server; the body of its answer, None where it gives none."""
+
+_MOST_LOGPROBS = 20
+"""As many as vLLM gives by default."""
+_KEPT = ("messages", "chat_template_kwargs")
+"""The fields that make a prompt, beside the tools."""
+_INDEXES = 64
+
+
+async def choose(shown: dict[str, Any], model: RoutedModel, ask: Ask, *, off: bool) -> ToolChoice | None:
+    """Return the choice among the tools of a chat request, as the model is shown it; None where there is none.
+
+    A choice takes several tools, a request that begins a turn, and a ``model`` whose margin is calibrated. Where a
+    server does not answer there is none either, so that the request itself tells why.
+    """
+    text = _request(shown["messages"])
+    tools = shown.get("tools") or []
+    if off or len(tools) < 2 or not text or not model.logit_bias or not _free(shown):
+        return None
+    try:
+        found = await asyncio.to_thread(_found, json.dumps(tools), text)
+    except PrerequisiteError:
+        return None
+    ((token, bias),) = model.logit_bias.items()
+    bodies = [_question(shown, model.name, tools[place]) for place, _ in found]
+    margins = [_margin(answer, token) for answer in await asyncio.gather(*map(ask, bodies))]
+    judged = [
+        JudgedTool(name=tools[place]["function"]["name"], margin=round(margin + bias, 3), search=round(points, 2))
+        for (place, points), margin in zip(found, margins, strict=True)
+        if margin is not None
+    ]
+    if len(judged) < len(found):
+        return None
+    return chosen(judged, one=shown.get("parallel_tool_calls") is False)
+
+
+class Routed(Protocol):
+    """A chat request that was checked, as it is logged and as the model is ``shown`` it, and who answers it."""
+
+    @property
+    def body(self) -> dict[str, Any]: ...
+    @property
+    def shown(self) -> dict[str, Any]: ...
+    @property
+    def model(self) -> RoutedModel: ...
+
+
+async def answer_chosen(
+    request: Request, proxy: Proxy, made: Callable[..., ModelRequest], routed: Routed, first: int, *, on: bool
+) -> Response:
+    """Answer a chat request with the tools that the model chooses; without a choice, with the ``first`` ones.
+
+    ``made`` gives the request with these fields of ``routed`` changed. Raises HttpError where no server answers.
+    """
+    asked = made()
+    off = not on or request.headers.get(CHOICE_HEADER) == OFF
+    try:
+        choice = await while_connected(request, choose(routed.shown, routed.model, partial(proxy.ask, asked), off=off))
+    except Left:
+        await proxy.finish(asked, LEFT)
+        return Response(status_code=LEFT)
+    if choice is not None or first < len(routed.body.get("tools", ())):
+        logged = routed.body if choice is not None else narrowed(routed.body, None, first)
+        asked = made(body=logged, shown=narrowed(routed.shown, choice, first), choice=choice)
+    return await proxy.answer(request, asked)
+
+
+def with_further(body: dict[str, Any]) -> tuple[dict[str, Any], int]:
+    """Return a chat request that is prepared, its further tools behind its own, and how many are its own.
+
+    Raises HttpError naming the field that cannot be used.
+    """
+    body = settled(body)
+    own, further = body.get("tools") or [], body.get(FURTHER)
+    rest = {name: value for name, value in body.items() if name != FURTHER}
+    return checked(prepared_request, {**rest, "tools": [*own, *further]} if further else rest), len(own)
+
+
+def narrowed(body: dict[str, Any], choice: ToolChoice | None, own: int) -> dict[str, Any]:
+    """Return ``body`` with the tools that were chosen, in that order; without a choice with its ``own`` first ones."""
+    tools = body.get("tools")
+    if not isinstance(tools, list):
+        return body
+    if choice is None:
+        return body if own == len(tools) else {**body, "tools": tools[:own]}
+    named = {tool["function"]["name"]: tool for tool in reversed(tools)}
+    return {**body, "tools": [named[name] for name in choice.shown]}
+
+
+def _free(body: dict[str, Any]) -> bool:
+    """Return whether it is left to the model which tool it calls."""
+    return body.get("tool_choice", "auto") in ("auto", "required") and "logit_bias" not in body
+
+
+def _request(messages: Sequence[dict[str, Any]]) -> str:
+    """Return the words of the user that begin a turn; "" where a turn goes on.
+
+    Behind the results of tools the model is asked what follows from them, which no margin was calibrated for.
+    """
+    return "" if since_last_word_of_the_user(messages) else text_of(messages[-1].get("content"))
+
+
+def _found(tools: str, text: str) -> list[tuple[int, float]]:
+    """Return the places of the tools that fit ``text`` best, with their points.
+
+    Equal ones stand in the order of their descriptions, so that none is preferred for its place.
+    """
+    index, described = _index(tools)
+    ranked = sorted(index.ranked(text), key=lambda found: (-round(found[1], 3), described[found[0]]))
+    return ranked[:MOST_JUDGED]
+
+
+@lru_cache(_INDEXES)
+def _index(tools: str) -> tuple[ToolIndex, list[str]]:
+    functions = [tool["function"] for tool in json.loads(tools)]
+    made = [
+        Tool(
+            name=function["name"],
+            description=function.get("description") or "",
+            parameters=function.get("parameters") or {},
+        )
+        for function in functions
+    ]
+    return ToolIndex(made), [json.dumps(function, sort_keys=True) for function in functions]
+
+
+def _question(shown: dict[str, Any], model: str, tool: dict[str, Any]) -> bytes:
+    """Return the request for the first token of an answer where ``tool`` is the only one shown.
+
+    The choice ``none`` leaves the prompt as it is, and builds no grammar.
+    """
+    kept = {name: shown[name] for name in _KEPT if name in shown}
+    asked = {"max_tokens": 1, "temperature": 0.0, "logprobs": True, "top_logprobs": _MOST_LOGPROBS}
+    named = {"return_tokens_as_token_ids": True, "tool_choice": "none"}
+    return json.dumps({**kept, "model": model, "tools": [tool], **asked, **named}).encode()
+
+
+def _margin(answer: bytes | None, token: str) -> float | None:
+    """Return the log-probability of ``token`` minus the largest other one; None where the answer does not tell.
+
+    A token that is not among the likeliest counts as the last of them.
+    """
+    try:
+        likeliest = json.loads(answer or b"")["choices"][0]["logprobs"]["content"][0]["top_logprobs"]
+        logprobs = {found["token"].rpartition(":")[2]: float(found["logprob"]) for found in likeliest}
+        other = max(logprob for name, logprob in logprobs.items() if name != token)
+        return logprobs.get(token, min(logprobs.values())) - other
+    except (ValueError, LookupError, TypeError):
+        return None

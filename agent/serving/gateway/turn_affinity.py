@@ -1,0 +1,99 @@
+"""Turns whose tools run at the client: its next request, with the results, goes to the adapter that asked for them.
+
+A request goes on with a turn if it brings the id of one of its calls. Where the client renames ids, or the server gives
+the same one twice, the turn is known by its owner and its messages up to the last word of the user.
+"""
+
+import hashlib
+import json
+import re
+from collections import OrderedDict
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, Generic, TypeVar
+
+from agent.serving.gateway import smolagents_format
+
+_CALLS = b'"tool_calls"'
+_ID = re.compile(rb'"id"\s*:\s*"([^"\\]{1,200})"')
+_CAPACITY = 20_000
+
+T = TypeVar("T")
+
+
+class OpenTurns(Generic[T]):
+    """Values of the newest ``capacity`` turns, and of as many calls."""
+
+    def __init__(self, capacity: int = _CAPACITY) -> None:
+        self._by_call: OrderedDict[str, tuple[str, T]] = OrderedDict()
+        self._by_turn: OrderedDict[str, T] = OrderedDict()
+        self._ambiguous: OrderedDict[str, None] = OrderedDict()
+        self._capacity = capacity
+
+    def remember(self, calls: Iterable[str], turn: str, value: T) -> None:
+        """Keep ``value`` for a turn, by the ids of its calls and by its key."""
+        if turn:
+            self._by_turn[turn] = value
+            self._by_turn.move_to_end(turn)
+        for call in calls:
+            if (known := self._by_call.get(call)) is not None and known[0] != turn:
+                self._ambiguous[call] = None
+            self._by_call[call] = (turn, value)
+        for table in (self._by_call, self._by_turn, self._ambiguous):
+            while len(table) > self._capacity:
+                table.popitem(last=False)
+
+    def find(self, calls: Iterable[str], turn: Callable[[], str]) -> T | None:
+        """Return the value for the first of ``calls`` that only one turn has, else that for the turn, else None."""
+        for call in calls:
+            if call in self._by_call and call not in self._ambiguous:
+                return self._by_call[call][1]
+        return self._by_turn.get(turn())
+
+
+class TurnAffinity:
+    """The adapters of open turns."""
+
+    def __init__(self, capacity: int = _CAPACITY) -> None:
+        self._turns: OpenTurns[str] = OpenTurns(capacity)
+
+    def note(self, piece: bytes, adapter: str, turn: Callable[[], str]) -> None:
+        """Remember the calls in a piece of an answer of ``adapter``; to be called before the client gets the piece."""
+        if _CALLS in piece:
+            ids = (found[1].decode("utf-8", "replace") for found in _ID.finditer(piece))
+            self._turns.remember(ids, turn(), adapter)
+
+    def adapter(self, messages: object, turn: Callable[[], str]) -> str | None:
+        """Return the adapter that began the turn which a request's messages go on with; None for a new turn."""
+        if not (tail := since_last_word_of_the_user(messages)):
+            return None
+        ids = (
+            call_id
+            for message in tail
+            for call_id in (message.get("tool_call_id"), *smolagents_format.call_ids(message))
+            if isinstance(call_id, str)
+        )
+        return self._turns.find(ids, turn)
+
+
+def turn_key(owner: str, messages: Sequence[Any]) -> str:
+    """Return what all requests of one turn have in common: a hash of the owner and of the messages that began it.
+
+    "" where no word of the user began it.
+    """
+    beginning = messages[: len(messages) - len(since_last_word_of_the_user(messages))]
+    if not beginning:
+        return ""
+    return hashlib.sha256(json.dumps([owner, beginning], sort_keys=True).encode()).hexdigest()
+
+
+def since_last_word_of_the_user(messages: object) -> Sequence[dict[str, Any]]:
+    """Return the messages at the end of a request that go on with a turn; none if it begins one."""
+    found: list[dict[str, Any]] = []
+    if isinstance(messages, list):
+        for before, message in zip([{}, *messages][-2::-1], messages[::-1], strict=True):
+            if not isinstance(message, dict) or not isinstance(before, dict):
+                break
+            if message.get("role") == "user" and not smolagents_format.goes_on(before, message):
+                break
+            found.append(message)
+    return found[::-1]

@@ -1,0 +1,1 @@
+"""The vLLM process that apprentice starts and watches."""

@@ -1,0 +1,1 @@
+"""Store data durably: SQLite databases, small files and process locks."""

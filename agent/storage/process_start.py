@@ -1,0 +1,24 @@
+"""When a process began: what tells it from a later one with its number."""
+
+import os
+from pathlib import Path
+
+
+def start_time(pid: int) -> str | None:
+    """Return when the process began, in clock ticks since boot; None if it is gone, "" where /proc does not say."""
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return None if Path("/proc/self/stat").exists() or not _exists(pid) else ""
+    fields = stat.rpartition(")")[2].split()
+    return None if fields[0] in "ZX" else fields[19]
+
+
+def _exists(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True

@@ -1,0 +1,1 @@
+"""Compare texts, and say which values a text states."""
