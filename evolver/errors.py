@@ -1,8 +1,7 @@
 """Errors of the evolver's stages: recorded with their cause, never fatal to the daemon.
 
 StageError
-├── TrainError        training failed; ``kind`` says how
-└── AdapterInvalid    an adapter folder is not what its manifest says
+└── TrainError        training failed; ``kind`` says how
 UserError (toolkit.errors)
 ├── Busy              another process runs a cycle
 ├── DiskFull          a stage found no room; the cycle stays open
@@ -34,10 +33,6 @@ class TrainError(StageError):
         self.final = final
 
 
-class AdapterInvalid(StageError):
-    """An adapter folder must not be used; the message says why."""
-
-
 class Busy(UserError):
     """Another process runs a cycle on this data folder."""
 
@@ -50,11 +45,12 @@ class DiskFull(UserError):
 
 
 class Fenced(UserError):
-    """This process was silent past its lease, and another has taken over its cycle."""
+    """Lease lost: this process was silent past it, and another has taken over its cycle."""
 
 
 def disk_is_full(error: BaseException) -> bool:
-    """Whether it was for lack of room, here or in the training process, of whose error only its words are left."""
+    """Return whether it was for lack of room, here or in the training process, of whose error only its words are
+    left."""
     if isinstance(error, TrainError):
         return error.kind == "disk" and any(os.strerror(number) in error.reason for number in _FULL)
     return isinstance(error, OSError) and error.errno in _FULL

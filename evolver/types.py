@@ -2,26 +2,58 @@
 
 import json
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, JsonValue
+from pydantic import AliasChoices, Field, JsonValue
 
 from agent.messages import Message
+from toolkit.explained import Explained
+from toolkit.frozen import Frozen
 from toolkit.tool import ToolError
 
-Maker = Literal["answer_first", "question_first", "small_talk", "log", "repaired", "composed", "chained", "asking"]
-"""Who made a trace: from a sampled call back to its request; from a logged request to the call that most samples agree
-on; a request that needs no tool; a logged turn; a logged request that failed, with the call that worked later; two kept
-requests in one; two, of which the second asks about the first one's result; a request without a value that its tool
-needs, which is asked for."""
-
-TaskKind = Literal["worked", "repaired", "failed", "missed", "uncertain", "unserved", "talk"]
-"""What a logged request can teach: its calls worked; they failed and were repaired later; they failed; no tool was
-called although one fits; the model hesitates between calls; no tool fits; it needs none."""
+TaskKind = Literal["corrected", "worked", "repaired", "failed", "missed", "uncertain", "unserved", "talk"]
+"""What a logged request can teach: a person said what would have been right; its calls worked; they failed and were
+repaired later; they failed; no tool was called although one fits; the model hesitates between calls; no tool fits; it
+needs none."""
 
 
-class Frozen(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
+Sign = Literal["called good", "result told", "went on", "agreed"]
+"""What says, beside the absence of errors, that the calls of a client's turn were right: a person called it good; its
+answer tells what only the results could say; the conversation went on with another request; turns of another
+conversation made the same calls for the same request."""
+
+
+class TraceKind(Explained):
+    """Way in which a trace was made."""
+
+    BACK_TRANSLATION = "back_translation", "A call was sampled and executed, and a request was written for it."
+    SELF_CONSISTENCY = "self_consistency", "Most calls sampled for a logged request returned what this one returns."
+    NO_TOOL = "no_tool", "A request that needs no tool was sampled, with an answer."
+    LOGGED = "logged", "A logged turn worked."
+    REPAIRED = "repaired", "A logged request failed, and a later call worked for it."
+    CORRECTED = "corrected", "A person said which calls, or which answer, would have been right."
+    PARALLEL = "parallel", "It needs several calls: two kept requests joined, or one that names several values."
+    CHAINED = "chained", "Earlier versions only: the second call takes the result of the first."
+    ASKING = "asking", "Earlier versions only: the request lacks a value, and the answer asks for it."
+
+
+LIVED = frozenset({TraceKind.LOGGED, TraceKind.REPAIRED, TraceKind.CORRECTED})
+"""Kinds of traces whose request and calls are of a logged turn."""
+
+
+class Served(Frozen):
+    """A client's conversation as the model was served it, with tools that the client runs.
+
+    ``tools`` are their schemas in the client's order, ``messages`` those of the turn, the request first. ``targets``
+    are the places in ``messages`` of what can be learned. ``signs`` say why the calls are taken for right; ``doubt``
+    is the value of the DropReason that stands against it, "" for none.
+    """
+
+    tools: tuple[dict[str, Any], ...]
+    messages: tuple[Message, ...]
+    targets: tuple[int, ...]
+    signs: tuple[Sign, ...] = ()
+    doubt: str = ""
 
 
 class Task(Frozen):
@@ -36,6 +68,8 @@ class Task(Frozen):
     request: str
     outcome: Literal["called", "answered", "failed"]
     kind: TaskKind = "talk"
+    client: bool = False
+    """Whether the client brought tools of its own: what it asks for is for these."""
     calls: tuple["Call", ...] = ()
     """For ``missed`` and ``uncertain``: what the model would call when it is asked several times, the likeliest first;
     a claim that nothing has checked."""
@@ -55,15 +89,15 @@ class Failure(Frozen):
     error: ToolError
 
 
-class Probed(Frozen):
-    """What the model did with a request asked several times: its calls, the most frequent first, each with the share of
+class SampledCalls(Frozen):
+    """Calls of the model for a request asked several times, the most frequent first, each with the share of
     the replies that made it. What is missing to 1 are replies without a call."""
 
     calls: tuple[tuple[Call, float], ...] = ()
 
 
 class Mined(Frozen):
-    """What ``mine`` found. ``worked`` are turns whose calls can serve as lessons as they are, repaired ones among them;
+    """Result of mining. ``worked`` are turns whose calls can serve as lessons as they are, repaired ones among them;
     ``by_kind``, ``by_source`` and ``by_user`` (``tenant/owner``) count the tasks, ``over_quota`` what was left out for
     coming from one place."""
 
@@ -71,56 +105,68 @@ class Mined(Frozen):
     last_interaction_id: str
     tasks: tuple[Task, ...] = ()
     worked: tuple["Trace", ...] = ()
-    by_kind: dict[str, int] = {}
-    by_source: dict[str, int] = {}
-    by_user: dict[str, int] = {}
+    by_kind: dict[str, int] = Field(default_factory=dict)
+    by_source: dict[str, int] = Field(default_factory=dict)
+    by_user: dict[str, int] = Field(default_factory=dict)
     over_quota: int = 0
+    quarantined: dict[str, int] = Field(default_factory=dict)
+
+
+class Provenance(Frozen):
+    """Sources of a trace; "" and () where it has none of the kind."""
+
+    model: str = ""
+    """The model that wrote it: ``base`` or an adapter's name."""
+    interaction_id: str = ""
+    """The interaction whose request it is, and the session of that one."""
+    session: str = ""
+    calls_interaction_id: str = ""
+    """The interaction whose calls it has: the same, or the one that repaired it."""
+    other_interaction_ids: tuple[str, ...] = ()
+    """Further interactions without which it would not be: the turns in its history, and the one that repaired it."""
+    derived_from: str = ""
+    """The id of the trace of which it is a variant, or the first one of which it is composed."""
+    not_executed: bool = False
+    """Whether its calls were judged by what the log says of them, or by their schema: a client's tool is never run."""
+
+    @property
+    def interactions(self) -> set[str]:
+        """The ids of all interactions without which it would not be."""
+        return {self.interaction_id, *self.other_interaction_ids} - {""}
 
 
 class Trace(Frozen):
     """A candidate lesson: a request and what rightly follows. ``calls`` empty: answer without a tool."""
 
     id: str
-    maker: Maker
+    kind: TraceKind
+    provenance: Provenance = Provenance()
     request: str
     calls: tuple[Call, ...] = ()
     results: tuple[JsonValue, ...] = ()
     answer: str = ""
     open_end: bool = False
     """Whether ``answer`` is the beginning of one only, and teaches nothing of where it ends."""
-    likelihood: float = 0.0
+    mean_logprob: float = 0.0
     """Mean log-probability per token with which the model wrote the request; nats."""
-    made_by: str = ""
-    """The model that wrote it: ``base`` or an adapter's name; "" where none did."""
-    origin: str = ""
-    """The interaction that it comes from, where there is one, and that one's session."""
-    session: str = ""
-    source: str = ""
-    """The id of the trace that it is a variant of, where it is one."""
-    also_from: tuple[str, ...] = ()
-    """Further interactions without which it would not be: the turns in ``history``, and the one that repaired it."""
-    calls_from: str = ""
-    """The interaction whose calls these are, where they are those of a logged turn: ``origin``, or what repaired it.
-    Before there was this field, ``also_from`` held nothing but that."""
     history: tuple[Message, ...] = ()
     """What was said before the request, where it is one of a conversation: whole turns, with their calls."""
     sequential: bool = False
     """Each call is made when the result of the one before it is there; otherwise all at once."""
     failures: tuple[Failure, ...] = ()
     """What was called in vain before ``calls``, in the same turn."""
-    missing: str = ""
-    """The parameter that the request leaves out: ``answer`` asks for it, ``calls`` has the call as far as it is known,
-    and nothing is called."""
+    served: Served | None = None
+    """The conversation of a client with tools of its own; ``history`` is then all that was served before the turn."""
 
     @property
     def spoken(self) -> tuple[str, ...]:
-        """What the person said, the request last."""
+        """Texts of the person, the request last."""
         return (*(message.content for message in self.history if message.role == "user"), self.request)
 
     @property
     def lived(self) -> bool:
-        """Whether its calls are those of a logged turn, which may have been asked for in any words."""
-        return self.maker in ("log", "repaired")
+        """Return whether its request and its calls are a person's, who may have asked in any words."""
+        return self.kind in LIVED
 
     @property
     def calls_key(self) -> str:
@@ -129,13 +175,19 @@ class Trace(Frozen):
 
     @property
     def single(self) -> bool:
-        """Whether it is one call with its result, of which larger lessons can be made. A call that found nothing in an
-        empty workspace has none."""
-        return len(self.calls) == len(self.results) == 1 and not self.origin
+        """Return whether it is one call with its result, of which larger lessons can be made. A call that found
+        nothing in an empty workspace has none."""
+        alone = not self.provenance.interaction_id and self.served is None
+        return len(self.calls) == len(self.results) == 1 and alone
+
+    def sourced(self, **changes: Any) -> "Trace":
+        """Return it with ``changes`` of its provenance."""
+        return self.model_copy(update={"provenance": self.provenance.model_copy(update=changes)})
 
 
 class Verdict(Frozen):
-    """What became of one trace. ``reason`` says why it was dropped ("" when kept)."""
+    """Verdict on one trace. ``reason`` is the value of the DropReason for which it was dropped, or "" when it was
+    kept; earlier versions had some more."""
 
     trace_id: str
     kept: bool
@@ -149,9 +201,9 @@ class Judged(Frozen):
     verdict: Verdict
 
     @classmethod
-    def of(cls, trace: Trace, reason: str = "") -> "Judged":
-        """``trace``, dropped for ``reason``; or "", and kept."""
-        return cls(trace=trace, verdict=Verdict(trace_id=trace.id, kept=not reason, reason=reason))
+    def of(cls, trace: Trace, reason: str | None = None) -> "Judged":
+        """Return ``trace`` dropped for ``reason``, or kept where that is None."""
+        return cls(trace=trace, verdict=Verdict(trace_id=trace.id, kept=not reason, reason=reason or ""))
 
 
 class ToolExample(Frozen):
@@ -162,7 +214,7 @@ class ToolExample(Frozen):
 
 
 class Invented(Frozen):
-    """What became of requests for which the model wrote tools: how many were ``tried``, gave a usable definition
+    """Counts of requests for which the model wrote tools: how many were ``tried``, gave a usable definition
     (``defined``), code that passed the static check (``written``), code that ran on examples (``ran``), and were put
     into the pool (``kept``). ``dropped`` counts tries by reason."""
 
@@ -171,66 +223,54 @@ class Invented(Frozen):
     written: int = 0
     ran: int = 0
     kept: int = 0
-    dropped: dict[str, int] = {}
-
-
-class Defined(Frozen):
-    """How many definitions the model wrote from descriptions of tools that exist, and how many were right in names,
-    types and what is required."""
-
-    tried: int = 0
-    right: int = 0
-    dropped: dict[str, int] = {}
-
-
-class ToolsMade(Frozen):
-    """What the makers of definitions and of tools did."""
-
-    defined: Defined
-    invented: Invented
+    dropped: dict[str, int] = Field(default_factory=dict)
 
 
 class Made(Frozen):
-    """What ``make`` produced, in a file of one Trace per line, and how much each maker yielded."""
+    """Result of generation: a file of one Trace per line, and the yield of each kind."""
 
     file: Path
     traces: int
-    by_maker: dict[str, int]
+    by_kind: dict[TraceKind, int]
     dropped: dict[str, int]
 
 
 class Verified(Frozen):
-    """What ``verify`` kept, one Trace per line of ``file``; ``verdicts_file`` has a Verdict for every trace. No request
-    of the suites and benchmarks that ``against`` names is among the kept ones."""
+    """Result of verification: the kept traces, one per line of ``file``; ``verdicts_file`` has a Verdict for every
+    trace. No request of the suites and benchmarks that ``against`` names is among the kept ones. ``not_executed``
+    counts the kept ones whose calls did not run."""
 
     file: Path
     verdicts_file: Path
     kept: int
-    kept_by_maker: dict[str, int]
+    kept_by_kind: dict[TraceKind, int]
     dropped: dict[str, int]
     against: tuple[str, ...] = ()
+    not_executed: int = 0
+
+
+class Selected(Frozen):
+    """Result of selection: the traces worth learning, one Trace per line of ``file``, counted by kind. ``model``, which
+    serves, was ``asked`` about so many kept traces with calls; ``known`` of them it does well already."""
+
+    file: Path
+    model: str
+    asked: int
+    known: int
+    by_kind: dict[TraceKind, int]
 
 
 class Varied(Frozen):
-    """What ``vary`` made of kept traces, one Trace per line of ``file``."""
+    """Result of augmentation: variants of kept traces, one Trace per line of ``file``."""
 
     file: Path
     traces: int
     dropped: dict[str, int]
 
 
-class Composed(Frozen):
-    """Traces made of kept ones without asking the model, and how often others were not, by reason; ``unfit`` are those
-    of them that had a text to judge."""
-
-    traces: tuple[Trace, ...] = ()
-    dropped: dict[str, int] = {}
-    unfit: tuple[Judged, ...] = ()
-
-
 class Dataset(Frozen):
     """A frozen dataset folder with train.jsonl and valid.jsonl; counts are rows. ``composed`` counts the traces that
-    were composed of others, by maker; ``dropped`` those that were not, by reason."""
+    were composed of others, by kind; ``dropped`` those that were rejected, by reason."""
 
     folder: Path
     sha256: str
@@ -239,8 +279,8 @@ class Dataset(Frozen):
     calls: int
     no_calls: int
     replayed: int
-    composed: dict[str, int] = {}
-    dropped: dict[str, int] = {}
+    composed: dict[TraceKind, int] = Field(default_factory=dict)
+    dropped: dict[str, int] = Field(default_factory=dict)
 
 
 class Adapter(Frozen):
@@ -252,15 +292,18 @@ class Adapter(Frozen):
 
 
 class ItemScore(Frozen):
-    """How one request of a suite went."""
+    """Score of one request of a suite."""
 
     id: str
     needs_tool: bool
     exact: bool
     right_tool: bool
     called: bool
-    malformed: bool
+    invalid_call: bool = Field(validation_alias=AliasChoices("invalid_call", "malformed"))
     failed: bool = False
+    logprob: float | None = None
+    """The soft score (evolver.evaluation.soft_score): the log-probability of the expected answer, nats; None where it
+    was not asked for."""
     reason: str = ""
     """Why a benchmark's checker says that it is wrong, in the checker's words."""
     seen: str = ""
@@ -280,41 +323,37 @@ class Rate(Frozen):
         return self.hits / self.n if self.n else 0.0
 
 
-class OwnMaker(Frozen):
-    """The maker of one cycle. ``adapter`` None: there were too few ``lessons``, or there was a ``problem``.
+class Mean(Frozen):
+    """The mean of ``n`` values, with the 95 % interval of Student's t."""
 
-    ``base`` and ``own``: of the calls that each tried to make, on the same tools, those that were kept in the end.
-    """
-
-    lessons: int = 0
-    problem: str = ""
-    adapter: Adapter | None = None
-    base: Rate | None = None
-    own: Rate | None = None
-
-    @property
-    def makes(self) -> bool:
-        """Whether it makes, and not the base model."""
-        return self.base is not None and self.own is not None and self.own.hits > self.base.hits
+    value: float
+    n: int
+    low: float
+    high: float
 
 
 class EvalReport(Frozen):
-    """A model's scores on a suite. ``exact`` and ``right_tool`` over the requests that need a tool, ``no_call`` over
-    those that do not, ``malformed`` over all."""
+    """A model's scores on a suite.
+
+    ``call_accuracy`` and ``tool_selection_accuracy`` are over the requests that need a tool, ``irrelevance_accuracy``
+    over those that need none, ``invalid_call_rate`` over all. Files of version 0.1.0 name them differently.
+    """
 
     model: str
     suite: str
     suite_sha256: str
-    exact: Rate
-    right_tool: Rate
-    no_call: Rate
-    malformed: Rate
+    call_accuracy: Rate = Field(validation_alias=AliasChoices("call_accuracy", "exact"))
+    tool_selection_accuracy: Rate = Field(validation_alias=AliasChoices("tool_selection_accuracy", "right_tool"))
+    irrelevance_accuracy: Rate = Field(validation_alias=AliasChoices("irrelevance_accuracy", "no_call"))
+    invalid_call_rate: Rate = Field(validation_alias=AliasChoices("invalid_call_rate", "malformed"))
     failed: int
+    soft_score: Mean | None = None
+    """Of the ``logprob`` of the items that have one; nats. None where there are fewer than two."""
     items: tuple[ItemScore, ...]
 
 
 class ChatReport(Frozen):
-    """How far a model is from the base model on requests without tools: a lower bound of KL(model ‖ base) in nats per
+    """Distance of a model from the base model on requests without tools: a lower bound of KL(model ‖ base) in nats per
     token with its 95 % interval over the prompts, and at how many tokens both have the same likeliest one."""
 
     model: str
@@ -329,7 +368,7 @@ class ChatReport(Frozen):
 
 
 class GateDecision(Frozen):
-    """Whether the candidate may serve, with every check and its figures."""
+    """Decision of the gate, with every check and its figures."""
 
     promote: bool
     reasons: tuple[str, ...]

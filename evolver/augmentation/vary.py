@@ -1,121 +1,155 @@
-"""Kept traces -> more of them: the model's own wording with other values that the model made for the same tool, and
-asking for an optional parameter that the call leaves out (evolver.options).
+"""Kept traces -> more of them: the model's own wording with other values.
 
 A small model that sees each wording with one set of values learns the values (its first lessons copied dates and
-numbers of the training set into answers). Values are those of other calls of the tool; half of the numbers, dates and
-times get fresh digits. Every varied call is executed twice. A varied request must pass the checks that its source
-passed, except the round trip, which judged the wording (docs/decisions/0007).
+numbers of the training set into answers). Values are known ones of the tool where it has them, else those of its other
+calls and invented ones of the parameter's kind. Half of the other numbers, dates and times get fresh digits. Parameters
+of one kind share their values, so that only the wording tells which is which. Every varied call is executed twice. A
+varied request must pass the checks that its source passed, except the round trip, which judged the wording
+(docs/decisions/0007). One more variant of a call names several values, where that asks for several calls
+(docs/decisions/0085).
 """
 
-import json
 import random
-import re
 from collections import Counter, defaultdict
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
-from datetime import date, timedelta
-from functools import partial
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from contextlib import closing
+from dataclasses import dataclass
 from itertools import chain, islice
-from pathlib import Path
-from typing import Any
 
 from pydantic import JsonValue
 
-from evolver import checks, rerun, safety
+from agent.text.matching import normalised
+from evolver.augmentation.several import several
+from evolver.augmentation.values import Values, values_for
 from evolver.config import VaryConfig
-from evolver.jsonl import write_lines
-from evolver.markers import UNFIT_VARIANTS
-from evolver.options import left_out, with_option
-from evolver.places import is_spoken, places, replaced, retold, said
-from evolver.text import normalised
+from evolver.context import StageContext
+from evolver.crew.workshop import Workshop
+from evolver.lessons import reexecution
+from evolver.lessons.admission import reject
+from evolver.lessons.drop_reason import DropReason
+from evolver.store.cycle_folder import UNFIT_VARIANTS
+from evolver.store.jsonl import write_lines
+from evolver.text.value_spans import answer_with, is_spoken, places, replaced, said
 from evolver.types import Call, Judged, Trace, Varied
-from toolkit.execute import Executor
 
 _TRIES = 4
 """Draws of other values for each variant that is wanted."""
-_FRESH = 0.5
-"""How often a value gets other digits."""
-Values = dict[tuple[str, str], list[JsonValue]]
 
 
-def vary(
-    config: VaryConfig,
-    kept: Sequence[Trace],
-    made: Iterable[Trace],
-    executor: Executor,
-    file: Path,
-    *,
-    earlier: Iterable[Trace] = (),
-    held_out: Callable[[str], bool] = lambda request: False,
-    seed: int,
-    personal_data: bool = True,
-    on_progress: Callable[[float, int], None] = lambda share, more: None,
-) -> Varied:
-    """Write variants of the kept single calls to ``file``: of each up to ``per_value`` for each value that it states,
-    because the more it states, the more there is to confuse, and up to ``per_option`` for each optional parameter that
-    it leaves out, which ask for that too. Values come from ``made``.
+def vary(context: StageContext, config: VaryConfig, kept: Sequence[Trace], made: Iterable[Trace]) -> Varied:
+    """Write variants of the kept single calls to varied.jsonl.
 
-    ``earlier`` is what earlier cycles kept; ``held_out`` says whether a request stands in a suite; with
-    ``personal_data`` False that may be learned. What was dropped goes with its verdict to a file beside that one.
-    Raises SandboxUnavailable.
+    Of each call up to ``per_value`` for each value that it states, because the more it states, the more there is to
+    confuse. Values come from ``made``. What was dropped goes with its verdict to a file beside that one. Raises
+    SandboxUnavailable.
     """
-    chooser = random.Random(seed)
-    pool = _values(made)
-    seen = {normalised(trace.request) for trace in chain(earlier, kept)}
-    judge = partial(_judged, seen=seen, held_out=held_out, executor=executor, personal_data=personal_data)
-    varied: list[Trace] = []
-    unfit: list[Judged] = []
-    sources = [trace for trace in kept if len(trace.calls) == 1 and not trace.origin]
-    for done, source in enumerate(sources, 1):
-        batches = [
-            (config.per_value * _spoken(source), _drafts(source, pool, chooser)),
-            *(
-                (config.per_option, _asking_for(name, source, pool, executor, chooser))
-                for name in _left_out(source, executor)
-            ),
-        ]
-        number = 0
-        for wanted, drafts in batches:
-            found = 0
-            for request, call in islice(drafts, wanted * _TRIES):
-                draft, reason = judge(_variant(source, number, request, call), source)
-                if reason:
-                    unfit.append(Judged.of(draft, reason))
-                    continue
-                seen.add(normalised(request))
-                varied.append(draft)
-                number, found = number + 1, found + 1
-                if found == wanted:
-                    break
-        on_progress(done / len(sources), len(varied))
-    write_lines(file, varied)
+    orders = _orders(context, config, kept, made)
+    sources, done, count = sum(len(order.sources) for order in orders), 0, 0
+    found: dict[str, list[Judged]] = {}
+    with closing(context.crew.each(orders)) as ended:
+        for number, variants in ended:
+            found |= variants
+            done += len(orders[number].sources)
+            count += sum(one.verdict.kept for each in variants.values() for one in each)
+            context.say(done / sources, f"{count} more")
+    judged = [one for source in kept for one in found.get(source.id, ())]
+    fit = [one.trace for one in judged if one.verdict.kept]
+    unfit = [one for one in judged if not one.verdict.kept]
+    file = context.folder / "varied.jsonl"
+    write_lines(file, fit)
     write_lines(file.with_name(UNFIT_VARIANTS), unfit)
-    return Varied(file=file, traces=len(varied), dropped=dict(Counter(one.verdict.reason for one in unfit)))
+    return Varied(file=file, traces=len(fit), dropped=dict(Counter(one.verdict.reason for one in unfit)))
 
 
-def _values(made: Iterable[Trace]) -> Values:
-    """The distinct values that the model gave each parameter of each tool; people's own stay with their requests."""
-    found: defaultdict[tuple[str, str], dict[str, JsonValue]] = defaultdict(dict)
-    for call in (call for trace in made if not trace.origin for call in trace.calls):
-        for name, value in call.arguments.items():
-            found[call.name, name][json.dumps(value)] = value
-    return {key: list(values.values()) for key, values in found.items()}
+@dataclass(frozen=True)
+class VaryOrder:
+    """Makes variants of ``sources``, kept traces of one tool; of each up to ``per_value`` for every value it states.
+
+    ``seen`` are the normal forms of requests for the tool that are known.
+    """
+
+    sources: tuple[Trace, ...]
+    per_value: int
+    values: Values
+    seen: frozenset[str]
+    seed: int
+
+    def do(self, workshop: Workshop) -> dict[str, list[Judged]]:
+        """Return the variants by the id of their source, each with its verdict. Raises SandboxUnavailable."""
+        variants = _Variants(workshop, self)
+        return {source.id: variants.of(source) for source in self.sources}
+
+
+def _orders(context: StageContext, config: VaryConfig, kept: Sequence[Trace], made: Iterable[Trace]) -> list[VaryOrder]:
+    """One order for each tool: in other words than those of its own traces nobody asks for it."""
+    rng = random.Random(context.seed)
+    values = values_for(made, context.tools, rng)
+    seen: defaultdict[str, set[str]] = defaultdict(set)
+    for trace in chain(context.earlier, kept):
+        for call in trace.calls:
+            seen[call.name].add(normalised(trace.request))
+    sources: defaultdict[str, list[Trace]] = defaultdict(list)
+    for trace in kept:
+        if len(trace.calls) == 1 and not trace.provenance.interaction_id and trace.served is None:
+            sources[trace.calls[0].name].append(trace)
+    return [
+        VaryOrder(tuple(traces), config.per_value, values.of(tool), frozenset(seen[tool]), rng.getrandbits(31))
+        for tool, traces in sources.items()
+    ]
+
+
+class _Variants:
+    """Variants of the traces of one tool."""
+
+    def __init__(self, workshop: Workshop, order: VaryOrder) -> None:
+        self._workshop, self._per_value, self._values = workshop, order.per_value, order.values
+        self._seen, self._rng = set(order.seen), random.Random(order.seed)
+
+    def of(self, source: Trace) -> list[Judged]:
+        """Return variants of ``source`` with other values, and one of it or of them that names several values."""
+        wanted, found, judged = self._per_value * _spoken(source), [source], list[Judged]()
+        for request, call in islice(_drafts(source, self._values, self._rng), wanted * _TRIES):
+            draft = _variant(source, len(found), request, call)
+            judged.append(self._judged(*_checked(draft, source, self._seen, self._workshop)))
+            if judged[-1].verdict.kept:
+                found.append(judged[-1].trace)
+            if len(found) > wanted:
+                break
+        draft = several(self._rng.choice(found), self._values, self._workshop.executor.registry, self._rng)
+        if wanted and draft is not None:
+            judged.append(self._judged(*_executed(draft, self._seen, self._workshop)))
+        return judged
+
+    def _judged(self, draft: Trace, reason: DropReason | None) -> Judged:
+        if reason is None:
+            self._seen.add(normalised(draft.request))
+        return Judged.of(draft, reason)
+
+
+def _executed(draft: Trace, seen: Collection[str], workshop: Workshop) -> tuple[Trace, DropReason | None]:
+    """Return ``draft``, a trace of several calls, with their results, and the reason to drop it."""
+    if normalised(draft.request) in seen:
+        return draft, DropReason.DUPLICATE
+    if reason := reject(draft, workshop.policy):
+        return draft, reason
+    executor = workshop.executor
+    results = [reexecution.execute(call, executor) for call in draft.calls]
+    for call, result in zip(draft.calls, results, strict=True):
+        if reason := reexecution.reject_execution(call, executor, (result.value,)):
+            return draft, reason
+    return draft.model_copy(update={"results": tuple(result.value for result in results)}), None
 
 
 def _spoken(source: Trace) -> int:
     return sum(map(is_spoken, source.calls[0].arguments.values()))
 
 
-def _left_out(source: Trace, executor: Executor) -> list[str]:
-    tool = executor.registry.get(source.calls[0].name)
-    return left_out(tool, source.calls[0]) if tool else []
-
-
 def _variant(source: Trace, number: int, request: str, call: Call) -> Trace:
-    changed = {"id": f"{source.id}-v{number + 1}", "source": source.source or source.id}
-    return source.model_copy(update={**changed, "request": request, "calls": (call,)})
+    changed = {"id": f"{source.id}-v{number}", "request": request, "calls": (call,)}
+    return source.model_copy(update=changed).sourced(derived_from=source.provenance.derived_from or source.id)
 
 
-def _drafts(source: Trace, pool: Values, chooser: random.Random) -> Iterator[tuple[str, Call]]:
+def _drafts(source: Trace, values: Values, rng: random.Random) -> Iterator[tuple[str, Call]]:
     """The request of ``source`` with other values in place, and the call that states them, again and again; none where
     the values cannot be told apart in it."""
     (call,) = source.calls
@@ -126,81 +160,27 @@ def _drafts(source: Trace, pool: Values, chooser: random.Random) -> Iterator[tup
     while True:
         arguments = dict(call.arguments)
         for name in spoken:
-            value = chooser.choice(pool.get((call.name, name)) or [call.arguments[name]])
-            arguments[name] = fresh(value, chooser) if chooser.random() < _FRESH else value
-        texts = {name: _written(arguments[name], source.request, i, j, chooser) for i, j, name in found_at}
+            arguments[name] = values.other(call.name, name, call.arguments[name], rng)
+        texts = {name: _written(arguments[name], source.request, i, j, rng) for i, j, name in found_at}
         yield replaced(source.request, found_at, texts), Call(name=call.name, arguments=arguments)
 
 
-def _written(value: JsonValue, request: str, start: int, stop: int, chooser: random.Random) -> str:
+def _written(value: JsonValue, request: str, start: int, stop: int, rng: random.Random) -> str:
     """Nobody writes "four%"."""
-    return said(value, None if request[stop:].startswith("%") else chooser, like=request[start:stop])
+    return said(value, None if request[stop:].startswith("%") else rng, like=request[start:stop])
 
 
-def _asking_for(
-    name: str, source: Trace, pool: Values, executor: Executor, chooser: random.Random
-) -> Iterator[tuple[str, Call]]:
-    """``source``, first as it is and then with other values, asking for the parameter ``name`` too."""
-    (own,) = source.calls
-    tool = executor.registry.get(own.name)
-    properties: Any = tool.parameters.get("properties", {}) if tool else {}
-    field, own_values = properties.get(name), pool.get((own.name, name), [])
-    if not isinstance(field, dict):
-        return
-    for request, call in chain([(source.request, own)], _drafts(source, pool, chooser)):
-        values = [fresh(value, chooser) if chooser.random() < _FRESH else value for value in own_values]
-        asked = with_option(request, call, name, field, values, chooser)
-        if asked is None:
-            return
-        yield asked
-
-
-def fresh(value: JsonValue, chooser: random.Random) -> JsonValue:
-    """``value`` in the same form with other digits; texts with letters stay as they are."""
-    if isinstance(value, list):
-        return [fresh(item, chooser) for item in value]
-    if isinstance(value, str):
-        return _fresh_text(value, chooser)
-    if isinstance(value, bool) or not isinstance(value, int | float) or "e" in repr(value):
-        return value
-    return type(value)(_other_digits(repr(value), chooser))
-
-
-def _fresh_text(text: str, chooser: random.Random) -> str:
-    if re.fullmatch(r"\d{4}-\d\d-\d\d", text):
-        return (date(1930, 1, 1) + timedelta(days=chooser.randrange(40_000))).isoformat()
-    if re.fullmatch(r"\d\d?:\d\d", text):
-        return f"{chooser.randrange(24):02d}:{chooser.randrange(60):02d}"
-    return text if re.search(r"[^\W\d]", text) else _other_digits(text, chooser)
-
-
-def _other_digits(text: str, chooser: random.Random) -> str:
-    def other(match: re.Match[str]) -> str:
-        digits = match.group()
-        first = chooser.choice("123456789") if digits[0] != "0" else "0"
-        return first + "".join(chooser.choice("0123456789") for _ in digits[1:])
-
-    return re.sub(r"\d+", other, text)
-
-
-def _judged(
-    draft: Trace,
-    source: Trace,
-    *,
-    seen: Collection[str],
-    held_out: Callable[[str], bool],
-    executor: Executor,
-    personal_data: bool,
-) -> tuple[Trace, str]:
+def _checked(draft: Trace, source: Trace, seen: Collection[str], workshop: Workshop) -> tuple[Trace, DropReason | None]:
+    """``draft`` with its result and the answer that tells it, and the reason to drop it."""
     # Only equal words are too much: "two" for "2", and "a, b and c" for "a, b, c", are lessons in copying.
-    known = "duplicate" if normalised(draft.request) in seen else "held_out" if held_out(draft.request) else ""
-    if reason := checks.wording(draft) or known:
+    if normalised(draft.request) in seen:
+        return draft, DropReason.DUPLICATE
+    if reason := reject(draft.model_copy(update={"results": (), "answer": ""}), workshop.policy):
         return draft, reason
-    (call,) = draft.calls
-    first = rerun.run(call, executor)
-    if reason := rerun.again(call, executor, (first.value,)):
+    (call,), executor = draft.calls, workshop.executor
+    first = reexecution.execute(call, executor)
+    if reason := reexecution.reject_execution(call, executor, (first.value,)):
         return draft, reason
-    answer = retold(source, call, first.value) if source.answer and first.ok else ""
+    answer = answer_with(source, call, first.value) if source.answer and first.ok else ""
     draft = draft.model_copy(update={"results": (first.value,) if first.ok else (), "answer": answer})
-    reason = checks.grounding(draft) or checks.options(draft, executor.registry.get)
-    return draft, reason or safety.unsafe(draft, personal_data=personal_data)
+    return draft, reject(draft, workshop.policy)

@@ -1,4 +1,4 @@
-"""``evolver tools``: the tools that the model wrote, and a person's word on them."""
+"""``evolver tools``: the tools that the model wrote, a person's word on them, and the tools of clients."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -6,26 +6,31 @@ from typing import TYPE_CHECKING, Annotated, TypeVar, cast
 
 import typer
 
-from toolkit.command import print_json
+from evolver.cli.opening import open_ledger, read_config
+from toolkit.command import ConfigOption, JsonOption, print_json
 from toolkit.errors import UserError
 
 if TYPE_CHECKING:
-    from evolver.tool_pool import PoolTool, State, ToolPool
+    from evolver.tool_making.pool import PoolTool, State, ToolPool
 
 T = TypeVar("T")
-app = typer.Typer(no_args_is_help=True, help="Tools that the model wrote; none serves before you approve it.")
-ConfigOption = Annotated[Path | None, typer.Option("--config", metavar="PATH", help="default: ./config.toml")]
-JsonOption = Annotated[bool, typer.Option("--json", help="for programs")]
-NameArgument = Annotated[str, typer.Argument(metavar="NAME", help="from: evolver tools list")]
+app = typer.Typer(
+    no_args_is_help=True,
+    help="Review tools that the model wrote, and list those of clients. No written tool is used before you approve it.",
+    rich_markup_mode=None,
+)
+NameArgument = Annotated[str, typer.Argument(metavar="NAME", help="Name of the tool, from `evolver tools list`.")]
 
 
 @app.command("list")
 def list_tools(
-    state: Annotated[str, typer.Option("--state", help="waiting, approved or rejected; default: all")] = "",
+    state: Annotated[
+        str, typer.Option("--state", metavar="STATE", help="State of the tools to list: waiting, approved or rejected.")
+    ] = "",
     config: ConfigOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """The made tools with their code, what it gave, and where they come from."""
+    """List model-written tools with code, examples and origin."""
     if state not in ("", "waiting", "approved", "rejected"):
         raise UserError(f"--state {state}: must be waiting, approved or rejected")
     found = _pool(config, lambda pool: pool.tools(cast("State", state) if state else None))
@@ -33,26 +38,44 @@ def list_tools(
 
 
 @app.command()
+def seen(
+    config: ConfigOption = None,
+    as_json: JsonOption = False,
+    everything: Annotated[
+        bool, typer.Option("--all", help="List replaced and retired versions too. --json always does.")
+    ] = False,
+) -> None:
+    """List clients' tools with versions, calls and failures."""
+    from evolver.cli.show_tools import seen_tools_text
+    from evolver.store.seen_tools import refreshed
+
+    loaded = read_config(config)
+    with open_ledger(loaded) as ledger:
+        found = refreshed(loaded.data_folder, ledger)
+    if as_json:
+        print_json([tool.model_dump(mode="json") for tool in found])
+    else:
+        typer.echo(seen_tools_text(found, everything=everything))
+
+
+@app.command()
 def approve(name: NameArgument, config: ConfigOption = None, as_json: JsonOption = False) -> None:
-    """Make a tool one of the agent's, from its next start on. Read its code first: evolver tools list."""
+    """Approve a tool. The agent gets it at its next start. Read its code first: `evolver tools list`."""
     _print([_pool(config, lambda pool: pool.approve(name))], as_json=as_json)
 
 
 @app.command()
 def reject(name: NameArgument, config: ConfigOption = None, as_json: JsonOption = False) -> None:
-    """Take a tool away from the agent and from lessons to come, and keep it from being made again."""
+    """Reject a tool. The agent and later lessons lose it, and it is not made again."""
     _print([_pool(config, lambda pool: pool.reject(name))], as_json=as_json)
 
 
 def _pool(path: Path | None, work: "Callable[[ToolPool], T]") -> T:
-    from evolver.config import Config
-    from evolver.ledger import Ledger
-    from evolver.tool_pool import ToolPool
-    from toolkit.config import load_config
+    from evolver.tool_making.pool import ToolPool
 
-    folder = load_config(path, Config).data_folder
-    with Ledger(folder / "evolution.db") as ledger:
-        return work(ToolPool(folder, ledger))
+    loaded = read_config(path)
+    with open_ledger(loaded) as ledger:
+        return work(ToolPool(loaded.data_folder, ledger))
 
 
 def _print(tools: "list[PoolTool]", *, as_json: bool) -> None:

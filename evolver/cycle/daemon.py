@@ -7,18 +7,23 @@ import queue
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from itertools import islice
 
+from agent.errors import AdapterInvalid
 from agent.interaction_log import InteractionLog, first_id
 from agent.messages import BASE
-from agent.serving import active_adapter, state
-from evolver import canary, monitor, release, retention
-from evolver.base_model import configured_sha256
+from agent.serving import serving_state
+from agent.serving.adapters import active
 from evolver.config import Config
-from evolver.due import cools_until, why_not_due
-from evolver.errors import AdapterInvalid, StageError
-from evolver.ledger import Ledger
-from evolver.rounds import run_rounds
-from evolver.served import before, serves_since
+from evolver.cycle.rounds import run_rounds
+from evolver.cycle.schedule import cools_until, why_not_due
+from evolver.errors import StageError
+from evolver.maintenance import retention
+from evolver.release import canary, monitor, release
+from evolver.release.history import before, serves_since
+from evolver.store.base_model import configured_sha256
+from evolver.store.ledger import Ledger
+from evolver.store.seen_tools import refreshed
 from toolkit.errors import UserError
 
 Say = Callable[[str], None]
@@ -57,9 +62,10 @@ def run(config: Config, say: Say) -> None:
 
 
 def watch(config: Config, say: Say, *, now: Callable[[], float] = time.time) -> None:
-    """Go back if the monitor finds trouble; else end a trial whose figures say how."""
+    """Go back if the monitor finds trouble; else end a trial whose figures say how. Note the tools of clients."""
     with Ledger(config.data_folder / "evolution.db", now=now) as ledger:
         release.reconcile(config.data_folder, ledger)
+        refreshed(config.data_folder, ledger)
         if not _went_back(config, ledger, say, now()):
             _end_of_trial(config, ledger, say, now())
 
@@ -73,25 +79,32 @@ def evolve(config: Config, say: Say, *, now: Callable[[], float] = time.time) ->
         for report in run_rounds(config, ledger):
             say(f"cycle {report.cycle.number}: {report.cycle.status}: {report.cycle.reason}")
         gone = retention.retire(
-            config.evolver.release, config.data_folder, ledger, state.read(config.data_folder), now()
+            config.evolver.release, config.data_folder, ledger, serving_state.read(config.data_folder), now()
         )
         if gone:
             say(f"removed what nothing refers to: {', '.join(gone)}")
 
 
 def check(config: Config, ledger: Ledger) -> monitor.Finding | None:
-    """What the monitor finds about the adapter that serves, since it does, against all that is known of the one before,
-    however long ago that served."""
-    current = active_adapter.read(config.data_folder).name
+    """Return the monitor's finding about the adapter that serves; None also for one that a person pinned."""
+    current = active.read(config.data_folder).name
     row = ledger.adapter(current)
-    if current == BASE or (row is not None and row.pinned):
+    seen = None if row is not None and row.pinned else comparison(config, ledger)
+    return None if seen is None else monitor.judge(config.evolver.monitor, seen)
+
+
+def comparison(config: Config, ledger: Ledger) -> monitor.Comparison | None:
+    """Return the figures of the adapter that serves, since it does, beside all that is known of the one before, however
+    long ago that served. None while the base model serves."""
+    current = active.read(config.data_folder).name
+    if current == BASE:
         return None
     previous = before(current, ledger)
     with InteractionLog.open_readonly(config.data_folder / "interactions.db") as log:
-        old = log.of_adapter(previous, _SEEN)
-        new = log.of_adapter(current, _SEEN, since_id=first_id(serves_since(current, ledger)))
+        old = list(islice(log.of_adapter(previous), _SEEN))
+        new = list(islice(log.of_adapter(current, after=first_id(serves_since(current, ledger))), _SEEN))
     interactions = sorted([*old, *new], key=lambda interaction: interaction.id)
-    return monitor.watch(config.evolver.monitor, interactions, current=current, previous=previous)
+    return monitor.compare(interactions, current=current, previous=previous)
 
 
 def _end_of_trial(config: Config, ledger: Ledger, say: Say, now: float) -> None:
@@ -100,7 +113,7 @@ def _end_of_trial(config: Config, ledger: Ledger, say: Say, now: float) -> None:
     if trial is None or trial.verdict == "undecided":
         return
     name, found = trial.adapter, str(trial)
-    serves = ledger.adapter(active_adapter.read(config.data_folder).name)
+    serves = ledger.adapter(active.read(config.data_folder).name)
     if trial.verdict == "no worse":
         if serves is not None and serves.pinned:
             return
@@ -109,7 +122,7 @@ def _end_of_trial(config: Config, ledger: Ledger, say: Say, now: float) -> None:
                 name,
                 config.data_folder,
                 ledger,
-                state.read(config.data_folder),
+                serving_state.read(config.data_folder),
                 reason=found,
                 base_sha256=configured_sha256(config, ledger),
             )
@@ -130,7 +143,7 @@ def _went_back(config: Config, ledger: Ledger, say: Say, now: float) -> bool:
     gone, back = release.rollback(
         config.data_folder,
         ledger,
-        state.read(config.data_folder),
+        serving_state.read(config.data_folder),
         reason=finding.reason,
         only_from=finding.adapter,
         by="monitor",

@@ -1,20 +1,22 @@
-"""When a cycle is due, computed from the ledger and the log alone: what a daemon missed is due once."""
+"""Due time of cycles, computed from the ledger and the log alone: what a daemon missed is due once."""
 
 import datetime as dt
 from zoneinfo import ZoneInfo
 
 from agent.interaction_log import InteractionLog
-from evolver import lease
+from evolver import crontab
 from evolver.config import Config, DaemonConfig
-from evolver.ledger import CycleRow, Ledger
-from evolver.release import on_trial
+from evolver.release.release import on_trial
+from evolver.store import lease
+from evolver.store.ledger import CycleRow, Ledger
 
 _MOST_DOUBLINGS = 10
 _HOUR = 3600.0
 
 
 def why_not_due(config: Config, ledger: Ledger, now: float) -> str:
-    """Why no cycle is due at ``now`` (seconds since the epoch); "" when one is. An interrupted cycle is due at once."""
+    """Return why no cycle is due at ``now`` (seconds since the epoch); "" when one is. An interrupted cycle is due at
+    once."""
     daemon = config.evolver.daemon
     paused = ledger.setting("paused")
     if paused:
@@ -37,8 +39,8 @@ def _waits_for_first(config: Config, now: float) -> str:
     if not config.evolver.daemon.cron:
         return ""
     with InteractionLog.open_readonly(config.data_folder / "interactions.db") as log:
-        first = log.read(limit=1, since_id="")
-    return _waits_for_cron(config.evolver.daemon, first[0].created_at if first else now, now)
+        first = log.stored_at(1)
+    return _waits_for_cron(config.evolver.daemon, now if first is None else first, now)
 
 
 def _waits_for_last(config: DaemonConfig, cycles: list[CycleRow], now: float) -> str:
@@ -64,14 +66,12 @@ def _waits_for_last(config: DaemonConfig, cycles: list[CycleRow], now: float) ->
 
 def _waits_for_cron(config: DaemonConfig, last: float, now: float) -> str:
     """A wall-clock time that comes twice, as summer time ends, counts once."""
-    from apscheduler.triggers.cron import CronTrigger
-
     zone = ZoneInfo(config.timezone)
     before = dt.datetime.fromtimestamp(last, zone)
     if last - now > 24 * _HOUR:
         return ""
     # By the wall clock alone: within the hour that comes twice, the trigger names the same time for ever.
-    trigger = CronTrigger.from_crontab(config.cron, timezone=dt.UTC)
+    trigger = crontab.trigger(config.cron)
     wall = trigger.get_next_fire_time(None, before.replace(tzinfo=dt.UTC, fold=0) + dt.timedelta(seconds=1))
     fires = wall.replace(tzinfo=zone) if wall is not None else None
     if fires is None:
@@ -89,7 +89,7 @@ def _outside(config: DaemonConfig, now: float) -> str:
 
 
 def _failures(cycles: list[CycleRow]) -> int:
-    """How many of the newest cycles failed in a row."""
+    """Count the newest cycles that failed in a row."""
     return next((n for n, row in enumerate(cycles) if row.status != "failed"), len(cycles))
 
 
@@ -100,7 +100,7 @@ def _cooling(config: Config, ledger: Ledger, now: float) -> str:
 
 
 def cools_until(config: Config, ledger: Ledger, now: float) -> float:
-    """When the cool-down after the monitor's last rollback ends; 0 when there is none."""
+    """Return when the cool-down after the monitor's last rollback ends; 0 when there is none."""
     wait = config.evolver.monitor.cool_down_hours * _HOUR
     back = next((change.at for change in ledger.releases() if change.by == "monitor"), None)
     return back + wait if back is not None and -wait < now - back < wait else 0.0
@@ -108,17 +108,16 @@ def cools_until(config: Config, ledger: Ledger, now: float) -> float:
 
 def _waits_for_people(config: Config, ledger: Ledger, now: float) -> str:
     """Enough that is new, and nobody who waits for an answer now."""
+    needed, mined = config.evolver.mine.minimum_interactions, ledger.mined_up_to()
     with InteractionLog.open_readonly(config.data_folder / "interactions.db") as log:
-        new = log.read(since_id=ledger.mined_up_to() or None)
-    needed = config.evolver.mine.minimum_interactions
-    if len(new) < needed:
-        return f"{len(new)} new interactions, {needed} needed"
+        new, _ = log.count(mined)
+        newest, ready = log.stored_at(new, after=mined), log.stored_at(max(1, needed), after=mined)
+    if new < needed:
+        return f"{new} new interactions, {needed} needed"
     daemon = config.evolver.daemon
-    quiet = now - new[-1].created_at if new else daemon.idle_minutes * 60
-    if not 0 <= quiet < daemon.idle_minutes * 60:
+    if newest is None or not 0 <= now - newest < daemon.idle_minutes * 60:
         return ""
-    ready = new[max(0, needed - 1)].created_at
-    if now - ready >= daemon.defer_hours * _HOUR:
+    if ready is not None and now - ready >= daemon.defer_hours * _HOUR:
         return ""
     return f"people are asking; a cycle waits until nobody has for {daemon.idle_minutes:g} minutes"
 

@@ -7,22 +7,19 @@ lessons that rightly do not, the same requests on both sides: what differs is wh
 
 import random
 from collections import Counter
-from collections.abc import Callable, Sequence
-from pathlib import Path
+from collections.abc import Sequence
 
-from evolver.ask import ask
-from evolver.chain import chain
-from evolver.compose import compose
 from evolver.config import DatasetConfig
-from evolver.dataset_folder import folder_sha256, publish
-from evolver.definitions import definition_rows
-from evolver.disguise import disguised, retold
-from evolver.jsonl import write_lines
-from evolver.loosen import loosened
-from evolver.markers import COMPOSED
-from evolver.rows import Row, call_row, declined_row, repaired_row, spoken_row
-from evolver.types import Composed, Dataset, Judged, Trace
-from toolkit.execute import Executor
+from evolver.context import StageContext
+from evolver.dataset.client_rows import client_rows, without_served
+from evolver.dataset.parallel import compose
+from evolver.dataset.rows import Row, call_row, declined_row, repaired_row, spoken_row
+from evolver.dataset.split import split
+from evolver.lessons.rename_tools import rename_tools, with_shown_names
+from evolver.store.cycle_folder import COMPOSED
+from evolver.store.dataset_files import folder_sha256, write_dataset
+from evolver.store.jsonl import write_lines
+from evolver.types import Dataset, Trace
 from toolkit.search import ToolIndex
 from toolkit.tool import Tool
 
@@ -31,39 +28,29 @@ _NEAR = 10
 
 
 def build(
-    config: DatasetConfig,
-    kept: Sequence[Trace],
-    replay: Sequence[Trace],
-    tools: Sequence[Tool],
-    folder: Path,
-    *,
-    shown: int,
-    seed: int,
-    executor: Executor | None = None,
-    held_out: Callable[[str], bool] = lambda request: False,
-    personal_data: bool = True,
+    context: StageContext, config: DatasetConfig, kept: Sequence[Trace], *, shown: int, refill: int = 0
 ) -> Dataset:
-    """Write train.jsonl and valid.jsonl into ``folder``. ``shown`` tools make a context, as in serving; ``executor``
-    runs what is chained (None: nothing is). ``held_out``: whether a request stands in a suite, for those that are
-    composed here; of these none with ``personal_data``, unless that is False. They stand in composed.jsonl beside
-    ``folder``, with their verdicts. Raises SandboxUnavailable.
+    """Write train.jsonl and valid.jsonl of ``kept`` and earlier traces, of these ``refill`` beside their share.
 
-    The split is made before any row is, and a trace stands on the side of its variants, of other wordings of its call,
-    and of other requests of its session: none is learned and validated. Variants are learned from only. ``replay`` are
-    traces of earlier cycles; of all traces ``replay_share`` comes from them, as far as there are enough.
+    ``shown`` tools make a context, as in serving.
+
+    Variants and composed traces are learned from only. Nothing is executed.
     """
-    chooser = random.Random(seed)
-    pool, replayed = _with_replay(config, kept, replay, chooser)
-    learned, held = _split(config, pool, chooser)
-    maker = _RowMaker(config, tools, shown, chooser)
-    composed = _composed(config, learned, tools, chooser, executor, held_out, personal_data=personal_data)
-    write_lines(folder.with_name(COMPOSED), [*map(Judged.of, composed.traces), *composed.unfit])
-    train = maker.rows([*learned, *composed.traces], own_schemas=False)
-    defining = round(config.definition_share * sum(row["decision"] == "call" for row in train))
-    train += definition_rows(tools, defining, seed=seed)
-    wordings = [trace for trace in held if not trace.source]
+    rng = random.Random(context.seed)
+    sides = split(config, kept, context.earlier, rng, refill=refill)
+    # Of learned traces only, so that nothing of those held back is in them.
+    judged = compose(sides.learned, config.composed_share, context.policy, rng)
+    composed = [one.trace for one in judged if one.verdict.kept]
+    write_lines(context.folder / COMPOSED, judged)
+    maker = _RowMaker(config, list(context.tools), shown, rng)
+    learned, held = (without_served(side) for side in (sides.learned, sides.held))
+    train = maker.rows([*learned, *composed], own_schemas=False)
+    wordings = [trace for trace in held if not trace.provenance.derived_from]
     valid = maker.rows(wordings) + maker.spoken(held) + maker.out_of_place(wordings)
-    publish(folder, train=train, valid=valid)
+    train += client_rows(config, sides.learned, rng)
+    valid += client_rows(config, sides.held, rng)
+    folder = context.folder / "dataset"
+    write_dataset(folder, train=train, valid=valid)
     return Dataset(
         folder=folder,
         sha256=folder_sha256(folder),
@@ -71,118 +58,44 @@ def build(
         valid=len(valid),
         calls=sum(row["decision"] == "call" for row in train),
         no_calls=sum(row["decision"] != "call" for row in train),
-        replayed=replayed,
-        composed=dict(Counter(trace.maker for trace in composed.traces)),
-        dropped=composed.dropped,
+        replayed=sides.replayed,
+        composed=dict(Counter(trace.kind for trace in composed)),
+        dropped=dict(Counter(one.verdict.reason for one in judged if not one.verdict.kept)),
     )
 
 
-def _composed(
-    config: DatasetConfig,
-    learned: Sequence[Trace],
-    tools: Sequence[Tool],
-    chooser: random.Random,
-    executor: Executor | None,
-    held_out: Callable[[str], bool],
-    *,
-    personal_data: bool,
-) -> Composed:
-    """What is made of the traces that are learned, after the split: so nothing of the others is in it."""
-    pairs = compose(learned, config.composed_share, chooser)
-    share = config.chained_share
-    chained = chain(learned, share, chooser, executor, personal_data=personal_data) if executor else Composed()
-    asking = ask(learned, tools, config.asking_share, chooser)
-    dropped = {f"chained: {reason}": count for reason, count in chained.dropped.items()}
-    dropped |= {f"asking: {reason}": count for reason, count in asking.dropped.items()}
-    made = [*pairs, *chained.traces, *asking.traces]
-    seen = {trace.id for trace in made if held_out(trace.request)}
-    if seen:
-        dropped["held_out"] = len(seen)
-    unfit = [*chained.unfit, *asking.unfit, *(Judged.of(trace, "held_out") for trace in made if trace.id in seen)]
-    unseen = tuple(trace for trace in made if trace.id not in seen)
-    return Composed(traces=unseen, dropped=dropped, unfit=tuple(unfit))
-
-
-def _with_replay(
-    config: DatasetConfig, kept: Sequence[Trace], replay: Sequence[Trace], chooser: random.Random
-) -> tuple[list[Trace], int]:
-    old = list(replay)
-    chooser.shuffle(old)
-    wanted = max(round(len(kept) * config.replay_share / max(1 - config.replay_share, 0.01)), 0)
-    taken = {trace.id for trace in kept}
-    again = []
-    for n, trace in enumerate(old[:wanted]):
-        own = {"id": f"{trace.id}~{n}", "source": trace.source and f"{trace.source}~{n}"} if trace.id in taken else {}
-        again.append(trace.model_copy(update=own))
-        taken.add(trace.id)
-    return [*kept, *again], len(again)
-
-
-def _split(config: DatasetConfig, pool: Sequence[Trace], chooser: random.Random) -> tuple[list[Trace], list[Trace]]:
-    """What is learned, and what is held back for validation: whole families of traces, others in each cycle, so that
-    nothing is never learned."""
-    family_of = _families(pool)
-    families = list(dict.fromkeys(family_of.values()))
-    chooser.shuffle(families)
-    held = set(families[: round(len(families) * config.validation_share)])
-    sides: tuple[list[Trace], list[Trace]] = [], []
-    for trace in chooser.sample(list(pool), len(pool)):
-        sides[family_of[trace.source or trace.id] in held].append(trace)
-    return sides
-
-
-def _families(pool: Sequence[Trace]) -> dict[str, str]:
-    """The family of each trace that is no variant: those of one call, and those of one session, are one family."""
-    above: dict[str, str] = {}
-
-    def head(name: str) -> str:
-        while (upper := above.setdefault(name, name)) != name:
-            name = upper
-        return name
-
-    for trace in pool:
-        root = head(trace.source or trace.id)
-        if trace.source:
-            continue
-        if trace.calls:
-            above[head(trace.calls_key)] = head(root)
-        if trace.session:
-            above[head(f"session {trace.session}")] = head(root)
-    return {trace.source or trace.id: head(trace.source or trace.id) for trace in pool}
-
-
 class _RowMaker:
-    def __init__(self, config: DatasetConfig, tools: Sequence[Tool], shown: int, chooser: random.Random) -> None:
+    def __init__(self, config: DatasetConfig, tools: Sequence[Tool], shown: int, rng: random.Random) -> None:
         self._config = config
         self._tools = {tool.name: tool for tool in tools}
         self._index = ToolIndex(tools)
         self._searched: dict[str, frozenset[str]] = {}
         self._shown = min(shown, len(self._tools))
-        self._chooser = chooser
+        self._rng = rng
 
     def rows(self, traces: Sequence[Trace], *, own_schemas: bool = True) -> list[Row]:
-        """Lessons of ``traces``. Unless tools shall have their ``own_schemas``, some contexts show them with other
-        optional parameters (``loosened_share``), or under other names (``renamed_share``)."""
+        """Lessons of ``traces``. Unless tools shall have their ``own_schemas``, some contexts show them under
+        other names (``renamed_share``)."""
         calls = [t for t in traces if t.calls and all(call.name in self._tools for call in t.calls)]
         talk = [t for t in traces if not t.calls]
         remaining = {trace.id: self._config.contexts_per_call for trace in calls}
         rows: list[Row] = []
         talk_order: list[Trace] = []
         while any(left > 0 for left in remaining.values()):
-            seed = self._chooser.choice([trace for trace in calls if remaining[trace.id] > 0])
+            seed = self._rng.choice([trace for trace in calls if remaining[trace.id] > 0])
             context = self._context(seed)
             branches = self._calling(context, seed, calls, remaining)
             wanted = round(len(branches) * self._config.no_call_share / (1 - self._config.no_call_share))
             if len(talk_order) < wanted:
-                talk_order += self._chooser.sample(talk, len(talk))
+                talk_order += self._rng.sample(talk, len(talk))
             speaking = wanted - round(wanted * self._config.declined_share)
             spoken, talk_order = talk_order[:speaking], talk_order[speaking:]
             declined = self._declining(context, calls, wanted - len(spoken))
-            if self._chooser.random() >= self._config.ranked_share:
-                self._chooser.shuffle(context)
+            if self._rng.random() >= self._config.ranked_share:
+                self._rng.shuffle(context)
             number = len(rows)
             if not own_schemas:
-                context, branches = self._disguised(context, branches)
+                context, branches = self._renamed(context, branches)
             rows += [call_row(f"{number}-{n}", self._answered(trace), context) for n, trace in enumerate(branches)]
             rows += [
                 repaired_row(f"{number}-r{n}", trace, context) for n, trace in enumerate(branches) if trace.failures
@@ -191,38 +104,34 @@ class _RowMaker:
             rows += [spoken_row(f"{number}-s{n}", trace, context) for n, trace in enumerate(spoken)]
         return rows
 
-    def _disguised(self, context: list[Tool], branches: list[Trace]) -> tuple[list[Tool], list[Trace]]:
-        if self._chooser.random() < self._config.loosened_share and not any(trace.missing for trace in branches):
-            names = {tool.name for tool in context}
-            others = [tool for name, tool in self._tools.items() if name not in names]
-            context = loosened(context, others, self._chooser)
+    def _renamed(self, context: list[Tool], branches: list[Trace]) -> tuple[list[Tool], list[Trace]]:
         # What was said before names the tools as they are.
-        if self._chooser.random() >= self._config.renamed_share or any(trace.history for trace in branches):
+        if self._rng.random() >= self._config.renamed_share or any(trace.history for trace in branches):
             return context, branches
-        found = disguised(context, self._chooser)
-        known = {disguise.own: disguise for disguise in found}
-        return [disguise.shown for disguise in found], [retold(trace, known) for trace in branches]
+        found = rename_tools(context, self._rng)
+        known = {renamed.own: renamed for renamed in found}
+        return [renamed.shown for renamed in found], [with_shown_names(trace, known) for trace in branches]
 
     def _answered(self, trace: Trace) -> Trace:
         """``trace`` with its answer for a share of the lessons: stopping after a result is learned from fewer."""
-        kept = trace.lived or trace.maker == "asking" or self._chooser.random() < self._config.answer_share
+        kept = trace.lived or self._rng.random() < self._config.answer_share
         return trace if kept else trace.model_copy(update={"answer": ""})
 
     def spoken(self, traces: Sequence[Trace]) -> list[Row]:
-        """Each request that needs no tool once, with the tools that serving would show: what the bias is fitted on."""
+        """Show each request without a tool once, with the tools that serving would show: what the bias is fitted on."""
         talk = [trace for trace in traces if not trace.calls]
         return [
             spoken_row(f"talk-{n}", trace, self._index.top(trace.request, self._shown)) for n, trace in enumerate(talk)
         ]
 
     def out_of_place(self, traces: Sequence[Trace]) -> list[Row]:
-        """Each request that calls once, with tools that the search would show last: what the bias is fitted on, too."""
+        """Show each request that calls once, with tools that the search would show last: for the bias, too."""
         rows: list[Row] = []
         for number, trace in enumerate(trace for trace in traces if trace.calls and not trace.history):
             near = {tool.name for tool in self._index.top(trace.request, _NEAR)} | {call.name for call in trace.calls}
             far = [tool for name, tool in self._tools.items() if name not in near]
             if far:
-                shown = self._chooser.sample(far, min(self._chooser.randint(1, self._shown), len(far)))
+                shown = self._rng.sample(far, min(self._rng.randint(1, self._shown), len(far)))
                 rows.append(declined_row(f"far-{number}", trace, shown, decision="no_call"))
         return rows
 
@@ -237,8 +146,8 @@ class _RowMaker:
         ``narrow_share`` of the contexts fewer, as from clients that bring tools of their own."""
         own = {call.name for call in trace.calls}
         shown = self._shown
-        if shown > len(own) and self._chooser.random() < self._config.narrow_share:
-            shown = self._chooser.randint(len(own), shown - 1)
+        if shown > len(own) and self._rng.random() < self._config.narrow_share:
+            shown = self._rng.randint(len(own), shown - 1)
         found = self._index.top(trace.request, shown)
         missing = [self._tools[name] for name in sorted(own - {tool.name for tool in found})]
         others = [tool.name for tool in found if tool.name not in own]
@@ -249,7 +158,7 @@ class _RowMaker:
         names = {tool.name for tool in context}
         most = max(1, round(self._config.branches * (1 - self._config.no_call_share)))
         fitting = [t for t in calls if remaining[t.id] > 0 and t is not seed and all(c.name in names for c in t.calls)]
-        self._chooser.shuffle(fitting)
+        self._rng.shuffle(fitting)
         # Most are calls of the seed's own tool, which mostly stands first: as in serving, where the best match is right
         # for three of four requests whose tool is shown (docs/decisions/0002).
         own = [t for t in fitting if t.calls[0].name == seed.calls[0].name][: most * 3 // 4]
@@ -264,7 +173,7 @@ class _RowMaker:
         such a tool may have been called."""
         names = {tool.name for tool in context}
         missing = [t for t in calls if not t.history and all(call.name not in names for call in t.calls)]
-        self._chooser.shuffle(missing)
+        self._rng.shuffle(missing)
         near = [t for t in missing if self._found(t.request) & names]
         chosen = near[: -(-count // 2)]
         taken = {trace.id for trace in chosen}

@@ -5,7 +5,7 @@ from typing import Any
 
 from agent.messages import Message
 from agent.prompt import to_openai
-from evolver.text import states
+from agent.text.matching import states
 from evolver.types import Trace
 from toolkit.tool import Tool, ToolCall, ToolResult, render_result
 
@@ -17,10 +17,6 @@ Row = dict[str, Any]
 
 
 def call_row(identity: str, trace: Trace, tools: Sequence[Tool]) -> Row:
-    if trace.missing:
-        # No decision either: its tool fits, and is not called.
-        messages = [Message(role="user", content=trace.request), Message(role="assistant", content=trace.answer)]
-        return _row(trace, identity, messages, tools, [1], None)
     calls = [ToolCall(id=f"call-{n}", name=c.name, arguments=c.arguments) for n, c in enumerate(trace.calls)]
     results = [
         ToolResult(call_id=call.id, name=call.name, value=value)
@@ -42,7 +38,8 @@ def call_row(identity: str, trace: Trace, tools: Sequence[Tool]) -> Row:
 
 
 def repaired_row(identity: str, trace: Trace, tools: Sequence[Tool]) -> Row:
-    """What failed and its error, then what worked; only that is learned. No decision: it calls in either case."""
+    """Build the row of a repaired call: the failed call, its error, then the call that worked, which alone is learned.
+    No decision: it calls in either case."""
     messages = [Message(role="user", content=trace.request)]
     for n, failure in enumerate(trace.failures):
         call = ToolCall(id=f"failed-{n}", **failure.call.model_dump())
@@ -56,7 +53,7 @@ def repaired_row(identity: str, trace: Trace, tools: Sequence[Tool]) -> Row:
 
 
 def _told(answer: str, result: ToolResult) -> bool:
-    """Whether ``answer`` states the result; yes and no stand for booleans."""
+    """Return whether ``answer`` states the result; yes and no stand for booleans."""
     if isinstance(result.value, bool):
         return answer.lower().startswith("yes" if result.value else "no")
     return result.value is not None and states(answer, result.value)
@@ -82,16 +79,28 @@ def _row(
     targets: list[int],
     decision: str | None,
 ) -> Row:
-    before = len(trace.history)
+    places = [len(trace.history) + target for target in targets]
+    schemas = [tool.schema() for tool in tools]
+    return row_of(trace, identity, to_openai([*trace.history, *messages]), schemas, places, decision)
+
+
+def row_of(
+    trace: Trace,
+    identity: str,
+    messages: list[dict[str, Any]],
+    schemas: Sequence[dict[str, Any]],
+    targets: list[int],
+    decision: str | None,
+) -> Row:
+    """Build the row of a whole conversation. ``targets`` are places in ``messages``, which are as OpenAI has them."""
     return {
         "id": identity,
-        "messages": to_openai([*trace.history, *messages]),
-        "tools": [tool.schema() for tool in tools],
-        "targets": [before + target for target in targets],
+        "messages": messages,
+        "tools": list(schemas),
+        "targets": targets,
         "decision": decision,
         "weight": 1.0,
         "trace": trace.id,
-        "made_by": trace.made_by,
-        "origin": trace.origin,
-        "also_from": list(trace.also_from),
+        "kind": trace.kind,
+        "provenance": trace.provenance.model_dump(mode="json"),
     }

@@ -4,7 +4,7 @@ import json
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from importlib.resources import files
@@ -13,20 +13,23 @@ from pathlib import Path
 import httpx
 
 from agent.config import Config as ServerConfig
-from agent.errors import NO_SERVER, ModelUnavailable
 from agent.interaction_log import InteractionLog
 from agent.loop import Agent
 from agent.messages import BASE
 from agent.model_client import HttpModelClient, own_headers
-from agent.serving import background, state
-from agent.serving.state import ServingState
-from evolver import suites
+from agent.serving import detach, serving_state
+from agent.serving.adapters import active
+from agent.serving.serving_state import ServingState
+from evolver.cli.show import ProgressBars, cycle_text
 from evolver.config import Config
-from evolver.cycle import run_cycle
-from evolver.cycle_report import CycleReport
-from evolver.ledger import Ledger
-from evolver.scoring import score_requests
-from evolver.show import ProgressBars, cycle_text
+from evolver.crew.opening import open_crew
+from evolver.crew.setup import Setup
+from evolver.cycle import stages
+from evolver.cycle.report import CycleReport
+from evolver.cycle.run import run_cycle
+from evolver.evaluation import suites
+from evolver.evaluation.scoring import score_requests
+from evolver.store.ledger import Ledger
 from evolver.types import EvalReport
 from toolkit.command import run_command
 from toolkit.config import load_config
@@ -45,53 +48,66 @@ def main() -> None:
     config = load_config(path, Config)
     begun = time.monotonic()
     _say("1/4  starting the server")
-    background.start(load_config(path, ServerConfig), path)
-    serving = state.read(config.data_folder)
-    if serving is None:
-        raise ModelUnavailable(NO_SERVER)
+    detach.start(load_config(path, ServerConfig), path)
+    serving = serving_state.running(config.data_folder)
     try:
         report, answered, beats = the_job(config, serving)
     except BaseException as error:
         _say(f"demo: {'interrupted' if isinstance(error, KeyboardInterrupt) else 'ended early'}; {_GO_ON}")
         raise
-    after = state.read(config.data_folder)
+    after = serving_state.read(config.data_folder)
     print(result_text(report, answered, beats, serving, after, time.monotonic() - begun), flush=True)
     if report.cycle.status == "failed":
         sys.exit(1)
 
 
 def the_job(config: Config, serving: ServingState) -> "tuple[CycleReport, int, Beats]":
-    """What the server is asked to do: the cycle's report, how many requests were answered before it, and what the
-    pulse saw meanwhile."""
+    """Ask the server for the whole job and return it: the cycle's report, how many requests were answered before it,
+    and what the pulse saw meanwhile."""
     with ProgressBars() as bars, Ledger(config.data_folder / "evolution.db") as ledger:
         with open_executor(config.toolkit) as executor:
             _say("2/4  answering the shipped requests")
             answered = answer_requests(config, serving, executor, bars)
-            _say("3/4  scoring the base model on held-out requests")
-            score_base(config, serving, executor, bars)
+        _say("3/4  scoring the base model on held-out requests")
+        score_base(config, serving, bars)
         _say("4/4  one evolution cycle")
         with pulse(serving) as beats:
             report = run_cycle(config, ledger, on_progress=bars)
     return report, answered, beats
 
 
-def score_base(config: Config, serving: ServingState, executor: Executor, bars: ProgressBars) -> EvalReport:
-    """The scores before; the cycle finds the answers on file and does not ask again."""
-    with HttpModelClient(serving.gateway_url, serving.gateway_key) as client:
+def score_base(config: Config, serving: ServingState, bars: ProgressBars) -> EvalReport:
+    """Return the scores before; the cycle finds the answers on file and does not ask again."""
+    at_once = config.evolver.evaluate.concurrency
+    setup = Setup(config.toolkit, serving.gateway_url, serving.gateway_key, at_once)
+    with open_crew(setup) as crew:
         return score_requests(
             config,
-            suites.load(suites.HELD_OUT),
+            suites.read_suite(suites.HELD_OUT),
             BASE,
-            client=client,
-            executor=executor,
+            crew,
             on_progress=lambda share: bars("base", share, ""),
         )
 
 
 def answer_requests(config: Config, serving: ServingState, executor: Executor, bars: ProgressBars) -> int:
     """Run the shipped requests as agent turns through the gateway; each is logged. Returns how many."""
-    lines = (files("evolver") / "demo_requests.jsonl").read_text(encoding="utf-8").splitlines()
-    requests = [json.loads(line)["request"] for line in lines if line.strip()]
+    lines = (files("evolver.demo") / "demo_requests.jsonl").read_text(encoding="utf-8").splitlines()
+    return answer(
+        [json.loads(line)["request"] for line in lines if line.strip()], "demo", config, serving, executor, bars
+    )
+
+
+def answer(
+    requests: Sequence[str],
+    sessions: str,
+    config: Config,
+    serving: ServingState,
+    executor: Executor,
+    bars: ProgressBars,
+) -> int:
+    """Run ``requests`` as agent turns through the gateway; each is logged in a session of its own, whose name begins
+    with ``sessions``. Returns how many."""
     done = 0
     with (
         HttpModelClient(serving.gateway_url, serving.gateway_key) as client,
@@ -100,12 +116,14 @@ def answer_requests(config: Config, serving: ServingState, executor: Executor, b
     ):
         agent = Agent(client, executor, ToolIndex(executor.registry), config.agent.loop, config.agent.prompt)
         schemas = {tool.name: tool.schema() for tool in executor.registry}
+        model = active.read(config.data_folder).name  # shadow mode has another server answer the alias
 
         def turn(number: int, request: str) -> None:
             agent.run(
                 request,
+                model=model,
                 record=lambda t: log.append(
-                    t, session=f"demo-{number}", source="demo", tool_schemas=[schemas[name] for name in t.tools]
+                    t, session=f"{sessions}-{number}", source="demo", tool_schemas=[schemas[name] for name in t.tools]
                 ),
             )
 
@@ -116,7 +134,7 @@ def answer_requests(config: Config, serving: ServingState, executor: Executor, b
 
 
 class Beats:
-    """What the pulse saw."""
+    """Counts of the pulse."""
 
     def __init__(self) -> None:
         self.answered = 0
@@ -163,9 +181,10 @@ def result_text(
     after: ServingState | None,
     seconds: float,
 ) -> str:
-    """The one screen: what the cycle did, that the server stayed, and what to do next."""
+    """Return the one screen: what the cycle did, that the server stayed, and what to do next."""
     promoted = report.cycle.status == "promoted"
-    tried = f"try it    evolver promote {report.adapter.name}" if report.adapter else ""
+    adapter = report.of(stages.TRAIN)
+    tried = f"try it    evolver promote {adapter.name}" if adapter else ""
     same = after is not None and after.vllm_pid == before.vllm_pid
     lines = [
         "",

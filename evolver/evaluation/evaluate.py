@@ -5,29 +5,38 @@ clock, dice), or that are not run because they act on the world, by their argume
 """
 
 import json
-from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol, TypeVar
+from tempfile import TemporaryDirectory
+from typing import Any, Protocol, TypeVar
 
+from agent.config import LoopConfig, PromptConfig
+from agent.errors import ModelError
 from agent.loop import Agent
 from agent.messages import Trajectory
-from evolver.jsonl import append_lines, read_lines
-from evolver.suites import Item, Suite
+from evolver.crew.crew import Crew, Order
+from evolver.crew.workshop import Workshop
+from evolver.evaluation import client_items
+from evolver.evaluation.suites import Item, Suite
+from evolver.statistics import mean, rate
+from evolver.store.jsonl import append_lines, read_lines
 from evolver.types import Call, EvalReport, ItemScore
-from evolver.wilson import rate
 from toolkit.execute import Executor
 from toolkit.tool import Effect, ToolCall, ToolErrorKind, ToolResult, render_result
 
 Progress = Callable[[float], None]
-Asked = TypeVar("Asked", bound="Identified")
+SoftScore = Callable[[Item, Sequence[ToolResult]], float]
+"""Of an item and the results of its expected calls; evolver.evaluation.soft_score."""
+ItemT = TypeVar("ItemT", bound="Identified")
 
 _SEEN_LENGTH = 300
 _MALFORMED = (ToolErrorKind.MALFORMED_CALL, ToolErrorKind.INVALID_ARGUMENTS, ToolErrorKind.UNKNOWN_TOOL)
 
 
 class Named(Protocol):
-    """What a report says of its suite."""
+    """Name of a suite in its report."""
 
     @property
     def name(self) -> str: ...
@@ -40,41 +49,73 @@ class Identified(Protocol):
     def id(self) -> str: ...
 
 
+@dataclass(frozen=True)
+class Asking:
+    """Name of a model, limits of its turns, and contents of its prompts."""
+
+    model: str
+    limits: LoopConfig
+    prompt: PromptConfig
+
+
+@dataclass(frozen=True)
+class ScoreOrder:
+    """Asks for ``item`` as serving does, and scores the turn."""
+
+    item: Item
+    asking: Asking
+    soft_scorer: Callable[[Workshop], SoftScore] | None = None
+
+    def do(self, workshop: Workshop) -> ItemScore:
+        """Score one request. Raises ModelUnavailable and SandboxUnavailable."""
+        item, asking, executor = self.item, self.asking, workshop.executor
+        agent = Agent(workshop.client, executor, workshop.index, asking.limits, asking.prompt)
+        expected = [] if item.tools else expected_results(item, executor)
+        # First: the server reads its prompt anew in any case, and the turn then finds that prompt in the cache.
+        soft = {} if self.soft_scorer is None else _soft_score(item, expected, self.soft_scorer(workshop))
+        if item.tools:
+            found = client_items.ask(item, workshop.client, asking.model, asking.limits.max_tokens)
+        else:
+            with _workspace(item) as folder:
+                turn = agent.run(item.request, model=asking.model, workspace=folder)
+            found = score(item, turn, executor, expected)
+        return found if found.failed else found.model_copy(update=soft)
+
+
 def evaluate(
     suite: Suite,
-    model: str,
-    agent: Agent,
-    executor: Executor,
+    asking: Asking,
+    crew: Crew,
     *,
-    concurrency: int,
+    soft_scorer: Callable[[Workshop], SoftScore] | None = None,
     file: Path | None = None,
     on_progress: Progress = lambda share: None,
 ) -> EvalReport:
-    """Score ``model`` on ``suite``. ``file`` keeps each score as it comes; a resumed run asks only what is missing
+    """Score a model on ``suite``. ``file`` keeps each score as it comes; a resumed run asks only what is missing
     or could not be judged.
 
     Raises ModelUnavailable and SandboxUnavailable: what could not be asked has no score.
     """
-
-    def ask(item: Item) -> ItemScore:
-        return score(item, agent.run(item.request, model=model), executor)
-
-    return report(suite, model, collect(suite.items, ask, concurrency=concurrency, file=file, on_progress=on_progress))
+    scores = collect(
+        suite.items, lambda item: ScoreOrder(item, asking, soft_scorer), crew, file=file, on_progress=on_progress
+    )
+    return report(suite, asking.model, scores)
 
 
 def collect(
-    items: Sequence[Asked],
-    ask: Callable[[Asked], ItemScore],
+    items: Sequence[ItemT],
+    order: Callable[[ItemT], Order[ItemScore]],
+    crew: Crew,
     *,
-    concurrency: int,
     file: Path | None = None,
     on_progress: Progress = lambda share: None,
 ) -> list[ItemScore]:
-    """``ask`` about every item whose score is not in ``file`` yet; the scores in the order of ``items``."""
+    """Give an ``order`` for every item whose score is not in ``file`` yet; the scores in the order of ``items``."""
     done = {score.id: score for score in (read_lines(file, ItemScore) if file else []) if not score.failed}
-    known = sum(item.id in done for item in items)
-    with ThreadPoolExecutor(concurrency) as pool:
-        for number, result in enumerate(pool.map(ask, [item for item in items if item.id not in done]), known + 1):
+    missing = [order(item) for item in items if item.id not in done]
+    known = len(items) - len(missing)
+    with closing(crew.each(missing)) as found:
+        for number, (_, result) in enumerate(found, known + 1):
             done[result.id] = result
             if file:
                 append_lines(file, [result])
@@ -82,51 +123,81 @@ def collect(
     return [done[item.id] for item in items]
 
 
-def score(item: Item, turn: Trajectory, executor: Executor) -> ItemScore:
-    """How ``turn`` did on ``item``. Exact: the calls made, failed ones included, return what the expected ones return,
-    one for one in any order; a repetition of the same call counts once."""
-    expected = [
-        executor.execute(ToolCall(id="expected", name=call.name, arguments=call.arguments)) for call in item.expected
-    ]
+def expected_results(item: Item, executor: Executor) -> list[ToolResult]:
+    """Return the results of the expected calls of ``item``. Raises SandboxUnavailable."""
+    with _workspace(item) as workspace:
+        return [
+            executor.execute(ToolCall(id=f"call-{n}", name=call.name, arguments=call.arguments), workspace=workspace)
+            for n, call in enumerate(item.expected)
+        ]
+
+
+def score(item: Item, turn: Trajectory, executor: Executor, expected: Sequence[ToolResult] | None = None) -> ItemScore:
+    """Score ``turn`` on ``item``. Exact: the calls made, failed ones included, return what the expected ones return,
+    one for one, in any order unless they are ``ordered``; a repetition of the same call counts once.
+
+    ``expected``: the results of the expected calls; None: they are made for it.
+    """
+    expected = expected_results(item, executor) if expected is None else expected
+    arranged = list if item.ordered else sorted
     made: dict[str, tuple[str, str]] = {}
     for call, result in zip(turn.calls, turn.results, strict=False):
         key = json.dumps([call.name, call.arguments, call.raw if call.arguments is None else ""], sort_keys=True)
         made[key] = (call.name, _outcome(call, result, executor))
-    wanted = sorted(
+    wanted = arranged(
         (call.name, _outcome(call, result, executor)) for call, result in zip(item.expected, expected, strict=True)
     )
     return ItemScore(
         id=item.id,
         needs_tool=bool(item.expected),
-        exact=bool(item.expected) and sorted(made.values()) == wanted,
-        right_tool=bool(item.expected) and sorted(name for name, _ in made.values()) == [name for name, _ in wanted],
+        exact=bool(item.expected) and arranged(made.values()) == wanted,
+        right_tool=bool(item.expected) and arranged(name for name, _ in made.values()) == [name for name, _ in wanted],
         called=bool(turn.calls),
-        malformed=is_malformed(turn),
+        invalid_call=is_invalid_call(turn),
         failed=turn.stop_reason == "failed",
         seen=_seen(turn),
     )
 
 
 def report(suite: Named, model: str, items: Sequence[ItemScore]) -> EvalReport:
-    """The rates over ``items``."""
+    """Return the rates over ``items``."""
     calling = [item for item in items if item.needs_tool]
     others = [item for item in items if not item.needs_tool]
     return EvalReport(
         model=model,
         suite=suite.name,
         suite_sha256=suite.sha256,
-        exact=rate(sum(item.exact for item in calling), len(calling)),
-        right_tool=rate(sum(item.right_tool for item in calling), len(calling)),
-        no_call=rate(sum(not item.called for item in others), len(others)),
-        malformed=rate(sum(item.malformed for item in items), len(items)),
+        call_accuracy=rate(sum(item.exact for item in calling), len(calling)),
+        tool_selection_accuracy=rate(sum(item.right_tool for item in calling), len(calling)),
+        irrelevance_accuracy=rate(sum(not item.called for item in others), len(others)),
+        invalid_call_rate=rate(sum(item.invalid_call for item in items), len(items)),
         failed=sum(item.failed for item in items),
+        soft_score=mean([item.logprob for item in items if item.logprob is not None]),
         items=tuple(items),
     )
 
 
-def is_malformed(turn: Trajectory) -> bool:
-    """Whether a call in ``turn`` did not parse, did not fit its tool's schema, or named no tool."""
+def is_invalid_call(turn: Trajectory) -> bool:
+    """Return whether a call in ``turn`` did not parse, did not fit its tool's schema, or named no tool."""
     return any(result.error.kind in _MALFORMED for result in turn.results if result.error)
+
+
+@contextmanager
+def _workspace(item: Item) -> Iterator[Path | None]:
+    """The one workspace of ordered calls; None: each call has an empty one."""
+    if not item.ordered:
+        yield None
+        return
+    with TemporaryDirectory(prefix="workspace-") as folder:
+        yield Path(folder)
+
+
+def _soft_score(item: Item, expected: Sequence[ToolResult], soft_score: SoftScore) -> dict[str, Any]:
+    """Return the fields of ``ItemScore`` that it sets."""
+    try:
+        return {"logprob": soft_score(item, expected)}
+    except ModelError:
+        return {"failed": True}
 
 
 def _outcome(call: ToolCall | Call, result: ToolResult, executor: Executor) -> str:

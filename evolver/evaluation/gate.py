@@ -1,105 +1,150 @@
-"""Whether a candidate may serve: a pure function of reports on the same suites."""
+"""The gate: a pure function of reports on the same suites that decides whether a candidate may serve."""
 
-from collections.abc import Sequence
-from math import comb
+from collections.abc import Collection, Sequence
+from typing import NamedTuple
 
 from agent.messages import BASE
 from evolver.config import GateConfig
+from evolver.statistics import mean, paired_t_test, sign_test
 from evolver.types import EvalReport, GateDecision, ItemScore
+
+FEWEST_NEW = 5
+"""New requests on which alone a candidate can be better; fewer tell too little."""
+
+Pair = tuple[EvalReport, EvalReport]
+"""The incumbent's report and the candidate's, on one suite."""
+Items = Sequence[tuple[ItemScore, ItemScore]]
 
 
 def decide(
     config: GateConfig,
     incumbent: EvalReport,
     candidate: EvalReport,
-    guards: Sequence[tuple[EvalReport, EvalReport]] = (),
+    guards: Sequence[Pair] = (),
     *,
+    own: Pair | None = None,
+    new: Collection[str] = (),
+    look: int = 1,
     unproved: str = "",
 ) -> GateDecision:
-    """Promote when the candidate is right significantly more often and no guard is broken. Every check is a reason.
+    """Promote a candidate that is better on the whole or on what is new, and not worse on the old. Gives all reasons.
 
-    ``guards`` are reports (incumbent's, candidate's) on other suites, on which the candidate need not be better, but
-    must not lose more than ``guard_margin`` of all requests. ``unproved``: why it is not known that the candidate that
-    answered is the adapter that was trained; "" when it is.
+    The whole are the shipped requests and those of the ``own`` suite; ``new`` names the requests of that suite that
+    this cycle added, all others are old. Better: a one-sided paired t test of the soft scores. ``look``: the number of
+    candidates, with this one, that were compared with this incumbent (``level``). Not worse: of the old requests that
+    need a tool, no more than ``guard_margin`` are lost. ``guards`` are held to the same margin.
 
-    A model that never calls is always right to abstain and makes no malformed call. So abstention must not fall by
-    more than ``no_call_margin`` below an incumbent that does call, and never below ``no_call_floor``; malformed calls
-    may be more by ``malformed_margin``. Where an adapter that calls is the incumbent, both also fail within their
-    margins when the same requests say, by the same one-sided sign test, that they are worse.
+    ``unproved``: why it is not known that the candidate that answered is the adapter that was trained; "" when it is.
     """
-    pairs = [(incumbent, candidate), *guards]
+    pairs = [(incumbent, candidate), *([own] if own else []), *guards]
     if any([item.id for item in old.items] != [item.id for item in new.items] for old, new in pairs):
         return GateDecision(promote=False, reasons=("failed: the reports are not on the same requests",))
+    shipped, mine = _paired(incumbent, candidate), _paired(*own) if own else []
+    fresh = [(old, now) for old, now in mine if now.id in new]
+    known = [*shipped, *((old, now) for old, now in mine if now.id not in new)]
+    whole = [*shipped, *mine]
+    serves = _Incumbent(any(old.called for old, _ in whole if old.needs_tool), incumbent.model != BASE)
+    failed = sum(now.failed for _, now in whole)
     checks = [
-        _improvement(config, incumbent, candidate),
-        _abstention(config, incumbent, candidate),
-        _well_formed(config, incumbent, candidate),
-        (candidate.failed == 0, f"{candidate.failed} requests could not be judged"),
+        _improvement(whole, fresh, level(config.significance, look), look),
+        _not_worse("old requests", [(old, now) for old, now in known if now.needs_tool], config.guard_margin),
+        _abstention(config, [(old, now) for old, now in shipped if not now.needs_tool], serves),
+        _well_formed(config, whole, serves),
+        (failed == 0, f"{failed} requests could not be judged"),
         (not unproved, f"not proved to be what was trained: {unproved}" if unproved else "served as it was trained"),
-        *(_guard(config, old, new) for old, new in guards),
+        *(_guard(config, old, now) for old, now in guards),
     ]
     reasons = tuple(f"{'passed' if passed else 'failed'}: {what}" for passed, what in checks)
     return GateDecision(promote=all(passed for passed, _ in checks), reasons=reasons)
 
 
-def sign_test(better: int, worse: int) -> float:
-    """One-sided exact p of at least ``better`` improvements among ``better + worse`` changes (McNemar's exact test)."""
-    n = better + worse
-    return sum(comb(n, k) for k in range(better, n + 1)) / 2**n
+def level(significance: float, look: int) -> float:
+    """Return the share of ``significance`` that is spent on ``look``, 1 or more: 1/2, 1/6, 1/12, and so on.
+
+    1/(k(k+1)) adds up to 1 over all k, so that of all candidates that are no better than an incumbent, however many
+    there are, one is taken for better with the chance ``significance`` at most.
+    """
+    return significance / (look * (look + 1))
 
 
-def _improvement(config: GateConfig, incumbent: EvalReport, candidate: EvalReport) -> tuple[bool, str]:
-    pairs = [(old.exact, new.exact) for old, new in _paired(incumbent, candidate) if new.needs_tool]
-    better = sum(new and not old for old, new in pairs)
-    worse = sum(old and not new for old, new in pairs)
-    p = sign_test(better, worse)
-    what = f"exact calls: {better} requests better, {worse} worse (p = {p:.2g}, needed {config.significance:g})"
-    return better > worse and p <= config.significance, what
+def _improvement(whole: Items, fresh: Items, spent: float, look: int) -> tuple[bool, str]:
+    """The whole and what is new, where there is enough of it, share what is ``spent``."""
+    parts = {"on the whole": _gains(whole)}
+    if len(gains := _gains(fresh)) >= FEWEST_NEW:
+        parts["on what is new"] = gains
+    needed = spent / len(parts)
+    found = {name: paired_t_test(gains) for name, gains in parts.items()}
+    told = ", ".join(f"{name} {_told(gains)} (p = {found[name]:.2g})" for name, gains in parts.items())
+    return min(found.values()) <= needed, f"soft score: {told}; needed p = {needed:.2g} in look {look}"
 
 
-def _abstention(config: GateConfig, incumbent: EvalReport, candidate: EvalReport) -> tuple[bool, str]:
-    floor = config.no_call_floor
-    if _calls(incumbent):
-        floor = max(floor, incumbent.no_call.value - config.no_call_margin)
-    value = candidate.no_call.value
-    silent = [(not old.called, not new.called) for old, new in _paired(incumbent, candidate) if not new.needs_tool]
-    worse, change = _worse(config, incumbent, silent)
-    return value >= floor and not worse, f"rightly no call: {value:.0%} (needed {floor:.0%}{change})"
+def _gains(pairs: Items) -> list[float]:
+    return [now.logprob - old.logprob for old, now in pairs if old.logprob is not None and now.logprob is not None]
 
 
-def _well_formed(config: GateConfig, incumbent: EvalReport, candidate: EvalReport) -> tuple[bool, str]:
-    most = incumbent.malformed.value + config.malformed_margin
-    value = candidate.malformed.value
-    sound = [(not old.malformed, not new.malformed) for old, new in _paired(incumbent, candidate)]
-    worse, change = _worse(config, incumbent, sound)
-    return value <= most and not worse, f"malformed calls: {value:.1%} (at most {most:.1%}{change})"
+def _told(gains: Sequence[float]) -> str:
+    found = mean(gains)
+    if found is None:
+        return f"{len(gains)} requests"
+    return f"{found.value:+.2f} nats ({found.low:+.2f} to {found.high:+.2f}) over {found.n} requests"
 
 
-def _worse(config: GateConfig, incumbent: EvalReport, good: Sequence[tuple[bool, bool]]) -> tuple[bool, str]:
-    """Whether the candidate, the second of each pair, is good significantly less often, with the figures; a base model,
-    and an adapter that never calls, are not compared in this way."""
-    if incumbent.model == BASE or not _calls(incumbent):
+def _abstention(config: GateConfig, silent: Items, serves: "_Incumbent") -> tuple[bool, str]:
+    """A model that never calls has an irrelevance accuracy of 1. So it may fall by ``irrelevance_margin`` below that of
+    an incumbent that does call, and never below ``irrelevance_floor``."""
+    before, value = (
+        (_share([_right(side) for side in sides]) for sides in zip(*silent, strict=True)) if silent else (0, 0)
+    )
+    floor = config.irrelevance_floor
+    if serves.calls:
+        floor = max(floor, before - config.irrelevance_margin)
+    worse, change = _worse(config, serves, [(not old.called, not now.called) for old, now in silent])
+    return value >= floor and not worse, f"irrelevance accuracy: {value:.0%} (needed {floor:.0%}{change})"
+
+
+def _well_formed(config: GateConfig, whole: Items, serves: "_Incumbent") -> tuple[bool, str]:
+    """The invalid-call rate may rise by ``invalid_call_margin``."""
+    before, value = _share([old.invalid_call for old, _ in whole]), _share([now.invalid_call for _, now in whole])
+    most = before + config.invalid_call_margin
+    worse, change = _worse(config, serves, [(not old.invalid_call, not now.invalid_call) for old, now in whole])
+    return value <= most and not worse, f"invalid-call rate: {value:.1%} (at most {most:.1%}{change})"
+
+
+class _Incumbent(NamedTuple):
+    """Whether it calls tools at all, and whether it is an adapter."""
+
+    calls: bool
+    is_adapter: bool
+
+
+def _worse(config: GateConfig, serves: _Incumbent, good: Sequence[tuple[bool, bool]]) -> tuple[bool, str]:
+    """Return whether the candidate, the second of each pair, is good significantly less often by the one-sided sign
+    test, with the figures; a base model, and an adapter that never calls, are not compared in this way."""
+    if not (serves.calls and serves.is_adapter):
         return False, ""
-    lost = sum(old and not new for old, new in good)
-    won = sum(new and not old for old, new in good)
+    lost = sum(old and not now for old, now in good)
+    won = sum(now and not old for old, now in good)
     p = sign_test(lost, won)
     return lost > won and p <= config.significance, f"; {won} requests better, {lost} worse, p = {p:.2g}"
 
 
-def _calls(report: EvalReport) -> bool:
-    return any(item.called for item in report.items if item.needs_tool)
+def _share(flags: Sequence[bool]) -> float:
+    return sum(flags) / len(flags) if flags else 0.0
 
 
 def _guard(config: GateConfig, incumbent: EvalReport, candidate: EvalReport) -> tuple[bool, str]:
-    """Right: the exact call, or rightly none."""
-    right = [(_right(old), _right(new)) for old, new in _paired(incumbent, candidate)]
-    lost = sum(old for old, _ in right) - sum(new for _, new in right)
-    most = config.guard_margin * len(right)
-    what = f"{candidate.suite}: {lost:+d} of {len(right)} requests lost (at most {most:.1f})"
-    return lost <= most and candidate.failed == 0, what
+    kept, what = _not_worse(candidate.suite, _paired(incumbent, candidate), config.guard_margin)
+    return kept and candidate.failed == 0, what
+
+
+def _not_worse(name: str, pairs: Items, margin: float) -> tuple[bool, str]:
+    lost = sum(_right(old) for old, _ in pairs) - sum(_right(now) for _, now in pairs)
+    most = margin * len(pairs)
+    return lost <= most, f"{name}: {lost:+d} of {len(pairs)} lost (at most {most:.1f})"
 
 
 def _right(item: ItemScore) -> bool:
+    """The exact call, or rightly none."""
     return item.exact if item.needs_tool else not item.called and not item.failed
 
 

@@ -3,44 +3,51 @@
 | name | what is asked |
 | --- | --- |
 | ``heldout``, ``develop`` | the shipped requests, as serving does |
-| ``NAME:shuffled``, ``NAME:renamed`` | the same, with other schemas (evolver.suites.variants) |
-| ``NAME:missing``, ``NAME:chained`` | made of these: without a value, or two in a row (evolver.suites.derived) |
+| ``sealed`` | the same, for a release alone |
+| ``NAME:shuffled``, ``NAME:renamed`` | the same, with other schemas (evolver.evaluation.suites.variants) |
 | ``replay`` | requests that earlier cycles learned from: are old skills still there? |
-| ``chat`` | the distance to the base model on requests without tools (evolver.suites.chat) |
-| ``served`` | nothing: how often the people's own turns held a malformed call, from the log |
-| ``bfcl:CATEGORY`` | a public benchmark (evolver.suites.bfcl) |
+| ``own`` | requests that were held back from learning (evolver.lessons.held_back) |
+| ``chat`` | the distance to the base model on requests without tools (evolver.evaluation.suites.chat) |
+| ``served`` | nothing: invalid-call rate of the people's own turns, from the log |
+| ``bfcl:CATEGORY`` | a public benchmark (evolver.evaluation.suites.bfcl) |
 """
 
 import hashlib
 import json
 import random
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
-import httpx
-
+from agent.choice import candidates
 from agent.config import LoopConfig
 from agent.interaction_log import InteractionLog
-from agent.loop import Agent
 from agent.messages import BASE
-from agent.model_client import HttpModelClient, own_headers
-from agent.prompt import PROMPT_VERSION
-from evolver import evaluate, suites
+from agent.models.chosen import configured_profile
 from evolver.config import Config
-from evolver.earlier import still_right
+from evolver.crew.crew import Crew
+from evolver.crew.workshop import Workshop
 from evolver.errors import StageError
-from evolver.suites import Item, Suite, bfcl, bfcl_run, chat, variants
-from evolver.suites.derived import DERIVED, derived
-from evolver.types import ChatReport, EvalReport, ItemScore
-from evolver.wilson import rate
+from evolver.evaluation import client_items, evaluate, suites
+from evolver.evaluation.soft_score import SoftScoring, bias_of
+from evolver.evaluation.suites import Item, Suite, bfcl, bfcl_run, chat, variants
+from evolver.lessons.held_back import held_back, without
+from evolver.lessons.replay import still_right
+from evolver.statistics import rate
+from evolver.store import base_model
+from evolver.types import ChatReport, EvalReport, ItemScore, Trace
+from toolkit import builtin
 from toolkit.errors import UserError
-from toolkit.execute import Executor
-from toolkit.search import ToolIndex
+from toolkit.registry import ToolRegistry
 
-REPLAY, SERVED = "replay", "served"
+OWN, REPLAY, SERVED = "own", "replay", "served"
 _REPLAYED = 120
-_ANSWER_SECONDS = 600.0
+_FORM = 2
+"""Of the scores on file: since 2, those of suites have the soft score."""
 
 Report = EvalReport | ChatReport
 Progress = Callable[[float], None]
@@ -50,159 +57,192 @@ def score_suite(
     config: Config,
     name: str,
     model: str,
+    crew: Crew,
     *,
-    client: HttpModelClient,
-    executor: Executor,
-    gateway_url: str,
-    gateway_key: str = "",
     limit: int | None = None,
+    release: bool = False,
     on_progress: Progress = lambda share: None,
 ) -> Report:
-    """``model``'s scores on the suite ``name``, the first ``limit`` requests of it; resumable: what is on file for the
+    """Score ``model`` on the suite ``name``, the first ``limit`` requests of it; resumable: what is on file for the
     same model, suite and setting is not asked again.
 
     Raises UserError for an unknown name, PrerequisiteError where a package is missing, and as ``evaluate`` does.
     """
-    run = _Run(config, model, client, executor, limit, on_progress)
+    run = _Run(config, model, crew, limit, on_progress)
     if name == chat.NAME:
-        suite = run.first(_without_calls(suites.load(suites.DEVELOPMENT)))
-        http = httpx.Client(
-            base_url=gateway_url, headers=own_headers(gateway_key), trust_env=False, timeout=_ANSWER_SECONDS
-        )
-        with http:
-            return chat.drift(suite, model, http, concurrency=config.evolver.evaluate.concurrency)
+        return chat.drift(run.first(_without_calls(suites.read_suite(suites.DEVELOPMENT))), model, crew)
     if name == SERVED:
-        return served(config.data_folder, model, limit)
+        return score_turns(config.data_folder, model, limit)
     if name.startswith(bfcl.PREFIX):
-        return run.bfcl(bfcl.load(name))
-    return run.suite(*named(config.data_folder, name, model, executor))
+        return run.bfcl(bfcl.read_suite(name))
+    return run.suite(*named(config, name, model, release=release))
 
 
 def score_requests(
     config: Config,
     suite: Suite,
     model: str,
+    crew: Crew,
     *,
     variant: str = "",
-    client: HttpModelClient,
-    executor: Executor,
     on_progress: Progress = lambda share: None,
 ) -> EvalReport:
-    """``model``'s scores on ``suite`` or a ``variant`` of it, asked as serving does. Raises as ``evaluate`` does."""
-    return _Run(config, model, client, executor, None, on_progress).suite(suite, variant)
+    """Score ``model`` on ``suite`` or a ``variant`` of it, asked as serving does. Raises as ``evaluate`` does."""
+    return _Run(config, model, crew, None, on_progress).suite(suite, variant)
 
 
-def named(data_folder: Path, name: str, model: str, executor: Executor) -> tuple[Suite, str]:
-    """The suite ``name`` as it is for ``model``, and the variant of it that is meant. Raises UserError, and
-    SandboxUnavailable where ``executor`` cannot run what the suite is derived from."""
+def soft_scoring(config: Config, model: str) -> SoftScoring:
+    """Return how the soft scores of ``model`` are asked for, with the tools and the bias of serving."""
+    profile = configured_profile(config.agent.serving, config.data_folder)
+    bias = bias_of(model, config.data_folder)
+    return SoftScoring(config.agent.prompt, model, bias, bool(profile.after_turn))
+
+
+def named(config: Config, name: str, model: str, *, release: bool = False) -> tuple[Suite, str]:
+    """Return the suite ``name`` as it is for ``model``, and the variant of it that is meant. Raises UserError, also for
+    the sealed suite where this is not for a ``release``."""
     plain, _, variant = name.partition(":")
-    suite = replayed(data_folder, model) if plain == REPLAY else _shipped(plain)
-    if variant in DERIVED:
-        return derived(suite, variant, executor), ""
+    if plain == suites.SEALED and not release:
+        raise UserError(f"the suite {suites.SEALED} is opened once per release, to judge it; if that is now: --release")
+    suite = _own(config) if plain == OWN else replayed(config, model) if plain == REPLAY else _shipped(plain)
     if variant and variant not in variants.VARIANTS:
-        raise UserError(f"there is no variant {variant!r}; there is: {', '.join((*variants.VARIANTS, *DERIVED))}")
+        raise UserError(f"there is no variant {variant!r}; there is: {', '.join(variants.VARIANTS)}")
     return suite, variant
 
 
-def replayed(data_folder: Path, model: str) -> Suite:
-    """Requests with calls that the cycles before ``model``'s own learned from, as far as they are still right; before
-    none: all cycles'."""
+def replayed(config: Config, model: str) -> Suite:
+    """Return the requests with calls that the cycles before ``model``'s own learned from, as far as they are still
+    right; before none: all cycles'."""
     own = model.rpartition("-")[2] if model != BASE else ""
-    earlier = still_right(data_folder, before=int(own) if own.isdigit() else None)
-    items = [
-        Item(id=trace.id, request=trace.request, expected=trace.calls)
-        for trace in earlier
-        if trace.calls and not trace.history
-    ]
-    if not items:
+    earlier = _still_right(config, before=int(own) if own.isdigit() else None)
+    held = held_back(config.data_folder, earlier)
+    learned = [trace for trace in without(earlier, held) if trace.calls and (trace.served or not trace.history)]
+    if not learned:
         raise UserError(f"no cycle before {model} has kept a lesson, so there is nothing to replay")
-    items = random.Random(0).sample(items, min(len(items), _REPLAYED))
-    text = "\n".join(item.model_dump_json() for item in items)
-    return Suite(name=REPLAY, sha256=hashlib.sha256(text.encode()).hexdigest(), items=tuple(items))
+    return _of_traces(REPLAY, random.Random(0).sample(learned, min(len(learned), _REPLAYED)))
 
 
-def served(data_folder: Path, model: str, limit: int | None = None) -> EvalReport:
-    """How often the turns that ``model`` answered for people, the newest ``limit`` of them, held a malformed call."""
+def own_suite(held: Sequence[Trace]) -> Suite:
+    """Return the suite of the traces that were ``held`` back from learning; evolver.lessons.held_back."""
+    return _of_traces(OWN, held)
+
+
+def askable(suite: Suite, tools: ToolRegistry) -> Suite:
+    """Return ``suite`` without the requests whose expected tools are not among ``tools``."""
+    known = set(tools.names())
+    items = tuple(item for item in suite.items if item.tools or {call.name for call in item.expected} <= known)
+    return suite.model_copy(update={"items": items})
+
+
+def score_turns(data_folder: Path, model: str, limit: int | None = None) -> EvalReport:
+    """Return the invalid-call rate of the newest ``limit`` turns that ``model`` answered for people.
+
+    The report has no items: the turns are in the log.
+    """
+    seen = Counter[str]()
     with InteractionLog.open_readonly(data_folder / "interactions.db") as log:
-        turns = [found for found in log.read() if found.trajectory.adapter == model]
-    turns = turns if limit is None else turns[-limit:]
-    if not turns:
+        for found in islice(log.of_adapter(model), limit):
+            invalid, failed = evaluate.is_invalid_call(found.trajectory), found.trajectory.stop_reason == "failed"
+            seen.update(turns=1, invalid=invalid, failed=failed)
+    if not seen["turns"]:
         raise UserError(f"{model} has answered nobody yet; see: agent log")
-    items = [
-        ItemScore(
-            id=found.id,
-            needs_tool=True,
-            exact=False,
-            right_tool=False,
-            called=bool(found.trajectory.calls),
-            malformed=evaluate.is_malformed(found.trajectory),
-            failed=found.trajectory.stop_reason == "failed",
-        )
-        for found in turns
-    ]
     empty = rate(0, 0)
-    report = evaluate.report(Suite(name=SERVED, sha256="", items=()), model, items)
-    return report.model_copy(update={"exact": empty, "right_tool": empty, "no_call": empty})
+    return EvalReport(
+        model=model,
+        suite=SERVED,
+        suite_sha256="",
+        call_accuracy=empty,
+        tool_selection_accuracy=empty,
+        irrelevance_accuracy=empty,
+        invalid_call_rate=rate(seen["invalid"], seen["turns"]),
+        failed=seen["failed"],
+        items=(),
+    )
+
+
+@dataclass(frozen=True)
+class VariantOrder:
+    """Asks for ``item`` with a variant of its tools, and scores the turn."""
+
+    item: Item
+    asking: evaluate.Asking
+    variant: str
+
+    def do(self, workshop: Workshop) -> ItemScore:
+        """Score one request. Raises ModelUnavailable and SandboxUnavailable."""
+        asking, executor = self.asking, workshop.executor
+        turn = variants.run(
+            self.item.request, asking.model, self.variant, client=workshop.client, executor=executor,
+            index=workshop.index, limits=asking.limits, prompt=asking.prompt,
+        )  # fmt: skip
+        return evaluate.score(self.item, turn, executor)
 
 
 class _Run:
     """One evaluation: who is asked, through what, and where the scores are kept."""
 
-    def __init__(
-        self,
-        config: Config,
-        model: str,
-        client: HttpModelClient,
-        executor: Executor,
-        limit: int | None,
-        on_progress: Progress,
-    ) -> None:
+    def __init__(self, config: Config, model: str, crew: Crew, limit: int | None, on_progress: Progress) -> None:
         self._config = config
         self._model = model
-        self._client = client
-        self._executor = executor
+        self._crew = crew
+        self._registry = crew.here.executor.registry
         self._limit = limit
         self._say = on_progress
-        self._concurrency = config.evolver.evaluate.concurrency
         self._max_tokens = config.evolver.evaluate.max_tokens
-        self._limits = LoopConfig(max_steps=config.agent.loop.max_steps, max_tokens=self._max_tokens, temperature=0.0)
+        limits = LoopConfig(max_steps=config.agent.loop.max_steps, max_tokens=self._max_tokens, temperature=0.0)
+        self._asking = evaluate.Asking(model, limits, config.agent.prompt)
 
     def first(self, suite: Suite) -> Suite:
         return suite.model_copy(update={"items": suite.items[: self._limit]})
 
     def suite(self, suite: Suite, variant: str) -> EvalReport:
-        index = ToolIndex(self._executor.registry)
-        prompt = self._config.agent.prompt
+        suite = askable(suite, self._registry)
+        asking, prompt = self._asking, self._asking.prompt
         named = self.first(suite.model_copy(update={"name": f"{suite.name}:{variant}" if variant else suite.name}))
-        tools = [tool.schema() for tool in self._executor.registry]
-        file = self._file(named.name, [suite.sha256, prompt.model_dump(), self._limits.model_dump(), tools])
+        setting = [
+            suite.sha256,
+            prompt.model_dump(),
+            asking.limits.model_dump(),
+            self._tools(),
+            self._shown(suite, variant),
+        ]
+        file = self._file(named.name, setting)
         if not variant:
-            agent = Agent(self._client, self._executor, index, self._limits, prompt)
-            return evaluate.evaluate(
-                named, self._model, agent, self._executor,
-                concurrency=self._concurrency, file=file, on_progress=self._say,
-            )  # fmt: skip
-
-        def ask(item: Item) -> ItemScore:
-            turn = variants.run(
-                item.request, self._model, variant,
-                client=self._client, executor=self._executor, index=index, limits=self._limits, prompt=prompt,
-            )  # fmt: skip
-            return evaluate.score(item, turn, self._executor)
-
-        scores = evaluate.collect(named.items, ask, concurrency=self._concurrency, file=file, on_progress=self._say)
+            soft = soft_scoring(self._config, self._model)
+            return evaluate.evaluate(named, asking, self._crew, soft_scorer=soft, file=file, on_progress=self._say)
+        scores = evaluate.collect(
+            named.items, lambda item: VariantOrder(item, asking, variant), self._crew, file=file, on_progress=self._say
+        )
         return evaluate.report(named, self._model, scores)
 
-    def bfcl(self, suite: bfcl.BfclSuite) -> EvalReport:
-        def ask(item: bfcl.BfclItem) -> ItemScore:
-            return bfcl_run.ask(item, suite, self._model, self._client, max_tokens=self._bfcl_tokens())
+    def _tools(self) -> list[Any]:
+        """Return the tools as they are described, and a hash of the code of those that are built in."""
+        code = _sha256(path.read_bytes() for path in sorted(Path(builtin.__path__[0]).glob("*.py")))
+        return [code, [tool.schema() for tool in self._registry]]
 
+    def _shown(self, suite: Suite, variant: str) -> str:
+        """Return a hash of the candidates of each request, in their order: what the search makes of them all."""
+        index, prompt = self._crew.here.index, self._config.agent.prompt
+        found = [candidates(partial(index.top, item.request), prompt) for item in suite.items]
+        shown = [[*first, *further] for first, further in found]
+        if variant:
+            pairs = zip(suite.items, shown, strict=True)
+            shown = [
+                [d.shown for d in variants.tools_of_variant(item.request, variant, tools)] for item, tools in pairs
+            ]
+        return _sha256(json.dumps([tool.schema() for tool in tools]).encode() for tools in shown)
+
+    def bfcl(self, suite: bfcl.BfclSuite) -> EvalReport:
         sent = hashlib.sha256(json.dumps([item.tools for item in suite.items]).encode()).hexdigest()
+        file = self._file(suite.name, [suite.sha256, sent, self._bfcl_tokens()])
+        about = suite.model_copy(update={"items": ()})
         scores = evaluate.collect(
-            suite.items[: self._limit], ask,
-            concurrency=self._concurrency,
-            file=self._file(suite.name, [suite.sha256, sent, self._bfcl_tokens()]), on_progress=self._say,
-        )  # fmt: skip
+            suite.items[: self._limit],
+            lambda item: bfcl_run.BfclOrder(item, about, self._model, self._bfcl_tokens()),
+            self._crew,
+            file=file,
+            on_progress=self._say,
+        )
         return evaluate.report(suite, self._model, scores)
 
     def _bfcl_tokens(self) -> int:
@@ -210,11 +250,46 @@ class _Run:
         return max(self._max_tokens, 400)
 
     def _file(self, name: str, setting: list[Any]) -> Path:
+        """Return the file of the scores that were given to the same answers: its name has all that they depend on.
+
+        The name of an adapter stands for its weights, which never change.
+        """
         serving = self._config.agent.serving
-        served = [serving.model, serving.vllm_process.constrain_calls, serving.vllm_process.tool_parser]
-        asked = [PROMPT_VERSION, served, setting]
+        profile, judges = configured_profile(serving, self._config.data_folder), self._config.agent.prompt.judge_tools
+        served = [serving.model, serving.vllm_process.constrain_calls, profile.tool_parser, judges]
+        asked = [_FORM, profile.version, served, base_model.stamp(self._config), setting]
         key = hashlib.sha256(json.dumps(asked).encode()).hexdigest()[:16]
         return self._config.data_folder / "evaluations" / f"{name.replace(':', '-')}-{key}-{self._model}.jsonl"
+
+
+def _still_right(config: Config, *, before: int | None) -> list[Trace]:
+    upstream = config.agent.serving.shadow.learn_from_upstream
+    return still_right(config.data_folder, before=before, learn_from_upstream=upstream)
+
+
+def _own(config: Config) -> Suite:
+    held = held_back(config.data_folder, _still_right(config, before=None))
+    if not held:
+        raise UserError("no cycle has held back a request yet: that takes four calls of tools that are not built in")
+    return own_suite(held)
+
+
+def _of_traces(name: str, traces: Sequence[Trace]) -> Suite:
+    items = [
+        client_items.item_of(trace)
+        if trace.served is not None
+        else Item(id=trace.id, request=trace.request, expected=trace.calls, ordered=trace.sequential)
+        for trace in traces
+    ]
+    text = "\n".join(item.model_dump_json() for item in items)
+    return Suite(name=name, sha256=hashlib.sha256(text.encode()).hexdigest(), items=tuple(items))
+
+
+def _sha256(parts: Iterable[bytes]) -> str:
+    total = hashlib.sha256()
+    for part in parts:
+        total.update(hashlib.sha256(part).digest())
+    return total.hexdigest()
 
 
 def _without_calls(suite: Suite) -> Suite:
@@ -223,7 +298,7 @@ def _without_calls(suite: Suite) -> Suite:
 
 def _shipped(name: str) -> Suite:
     try:
-        return suites.load(name)
+        return suites.read_suite(name)
     except StageError as error:
         others = f"{suites.HELD_OUT}:renamed, {REPLAY}, {SERVED}, {chat.NAME}, {bfcl.PREFIX}simple_python"
         raise UserError(f"{error}; and for example: {others}") from None

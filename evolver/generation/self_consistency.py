@@ -1,19 +1,22 @@
 """Mined requests without a call that worked -> the call that most samples agree on, by what it returns.
 
 Agreement is a tie-break behind execution, and weak where the model is: so the request must also state every argument of
-the call, which ``evolver.verify`` looks at again. Where nobody's sample stands out there is no lesson.
+the call, which ``evolver.verification.verify`` looks at again. Where nobody's sample stands out there is no lesson.
 """
 
 import json
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import islice
 
-from evolver import checks, few_shots
-from evolver.generate import Completion, Generator, Prompt
-from evolver.places import is_spoken
-from evolver.types import Call, Task, TaskKind, Trace
-from toolkit.execute import Executor
-from toolkit.search import ToolIndex
+from evolver.crew.workshop import Workshop
+from evolver.lessons.admission import reject
+from evolver.lessons.drop_reason import DropReason
+from evolver.model import prompts
+from evolver.model.client import Completion, Prompt
+from evolver.text.value_spans import is_spoken
+from evolver.types import Call, Task, TaskKind, Trace, TraceKind
 from toolkit.tool import Tool, ToolCall
 
 _KINDS: tuple[TaskKind, ...] = ("missed", "uncertain", "failed", "unserved", "talk")
@@ -27,52 +30,56 @@ _CLEAR = 0.6
 
 
 def open_requests(tasks: Sequence[Task], most: int) -> list[Task]:
-    """The ``most`` tasks that question-first tries."""
-    wanted = [task for task in tasks if task.kind in _KINDS]
+    """Return the ``most`` tasks that self-consistency tries; what a client asked of its own tools is none."""
+    wanted = [task for task in tasks if task.kind in _KINDS and not task.client]
     return sorted(wanted, key=lambda task: _KINDS.index(task.kind))[:most]
 
 
-class QuestionFirst:
-    """Makes traces of requests with ``tools``, which may be executed. Thread-safe."""
+@dataclass(frozen=True)
+class Vote:
+    """Makes a trace of the request of ``task`` with tools that lessons may run, by the majority of ``samples``."""
 
-    def __init__(self, tools: Iterable[Tool], executor: Executor, generator: Generator, *, samples: int) -> None:
-        self._tools = {tool.name: tool for tool in tools}
-        self._index = ToolIndex(self._tools.values())
-        self._executor = executor
-        self._generator = generator
+    task: Task
+    samples: int
+
+    def make(self, workshop: Workshop, dropped: Counter[DropReason], late: Callable[[], bool]) -> list[Trace]:
+        """Make the trace, or none and why in ``dropped``. Raises as Generator and Executor do."""
+        return _Voting(workshop, self.samples).make(self.task, dropped)
+
+
+class _Voting:
+    def __init__(self, workshop: Workshop, samples: int) -> None:
+        self._executor, self._generator, self._policy = workshop.executor, workshop.generator, workshop.policy
+        self._index = workshop.lesson_index
         self._samples = samples
 
-    def make(self, task: Task, dropped: Counter[str]) -> list[Trace]:
-        """The trace for ``task``, or none and why. Raises as Generator and Executor do."""
+    def make(self, task: Task, dropped: Counter[DropReason]) -> list[Trace]:
         for tool in self._fitting(task):
             found = self._majority(tool, task.request)
             if found is None:
-                dropped["no_majority"] += 1
+                dropped[DropReason.NO_MAJORITY] += 1
                 continue
-            trace = found.model_copy(
-                update={
-                    "request": task.request,
-                    "origin": task.interaction_id,
-                    "session": f"{task.source}/{task.session}",
-                }
+            trace = found.model_copy(update={"request": task.request}).sourced(
+                interaction_id=task.interaction_id, session=f"{task.source}/{task.session}"
             )
             stated = any(is_spoken(value) for value in trace.calls[0].arguments.values())
-            if stated and not checks.grounding(trace):
+            reason = reject(trace, self._policy) if stated else DropReason.NOT_GROUNDED
+            if reason is None:
                 return [trace]
-            dropped["not_grounded"] += 1
+            dropped[reason] += 1
         return []
 
     def _fitting(self, task: Task) -> Iterator[Tool]:
         """The tools that the model spoke of itself, then those that the search finds."""
         named = [call.name for call in task.calls]
         found = [tool.name for tool in self._index.top(task.request, _TOOLS)]
-        names = [name for name in dict.fromkeys([*named, *found]) if name in self._tools]
-        yield from (self._tools[name] for name in names[:_TOOLS])
+        tools = filter(None, map(self._executor.registry.get, dict.fromkeys([*named, *found])))
+        yield from islice(filter(self._policy.may_run, tools), _TOOLS)
 
     def _majority(self, tool: Tool, request: str) -> Trace | None:
         """A call of ``tool`` whose result clearly most samples arrive at, and of these the likeliest."""
         prompt = Prompt(
-            text=few_shots.call_prompt(tool, request),
+            text=prompts.call_prompt(tool, request),
             n=self._samples,
             max_tokens=_CALL_TOKENS,
             temperature=_TEMPERATURE,
@@ -87,7 +94,7 @@ class QuestionFirst:
         agreeing = max(votes.values(), key=len, default=[])
         if len(agreeing) < _CLEAR * self._samples:
             return None
-        return max(agreeing, key=lambda trace: trace.likelihood)
+        return max(agreeing, key=lambda trace: trace.mean_logprob)
 
     def _executed(self, tool: Tool, completion: Completion) -> Trace | None:
         try:
@@ -101,9 +108,9 @@ class QuestionFirst:
             return None
         return Trace(
             id="",
-            maker="question_first",
+            kind=TraceKind.SELF_CONSISTENCY,
             request="",
             calls=(Call(name=tool.name, arguments=arguments),),
             results=(result.value,),
-            likelihood=completion.likelihood,
+            mean_logprob=completion.mean_logprob,
         )

@@ -1,4 +1,4 @@
-"""What a lesson's request must be like, whoever made it: a plain sentence that states what its calls need. Pure."""
+"""Checks of a lesson's request, whoever made it: a plain sentence that states what its calls need. Pure."""
 
 import json
 import re
@@ -8,8 +8,11 @@ from typing import Any
 
 from pydantic import JsonValue
 
-from evolver.flags import speaks_of_flag
-from evolver.text import numbers, readings, states
+from agent.text.flags import speaks_of_flag
+from agent.text.matching import numbers, readings, states
+from evolver.lessons import served
+from evolver.lessons.client_tools import tools_of
+from evolver.lessons.drop_reason import DropReason
 from evolver.types import Call, Trace
 from toolkit.search import ToolIndex
 from toolkit.tool import Effect, Tool, ToolErrorKind, ToolResult
@@ -25,44 +28,54 @@ _ENDS = re.compile(r"[.?!\"')]$|\w$")
 _SHORTEST = 8
 
 
-def wording(trace: Trace) -> str:
-    """Why the request is unfit as a text, or ""."""
+def wording(trace: Trace) -> DropReason | None:
+    """Return why the request is unfit as a text, or None."""
     request = trace.request
+    if trace.served is not None and trace.lived:
+        return served.wording(trace)
     if not _SHORTEST <= len(request) <= LONGEST or not _ENDS.search(request):
-        return "no_sentence"
+        return DropReason.NO_SENTENCE
     if "  " in request or any(marker in request for marker in _MARKERS):
-        return "no_plain_wording"
-    return ""
+        return DropReason.NO_PLAIN_WORDING
+    return None
 
 
-def grounding(trace: Trace) -> str:
-    """Why the calls do not follow from the request and what was said before it, or ""."""
+def grounding(trace: Trace) -> DropReason | None:
+    """Return why the calls do not follow from the request and what was said before it, or None."""
     if not trace.calls:
-        return "may_need_a_tool" if numbers(trace.request) else ""
+        may_need = trace.served is None and numbers(trace.request)
+        return DropReason.MAY_NEED_A_TOOL if may_need else None
     values = [value for call in trace.calls for value in call.arguments.values()]
-    known = "\n".join([*(message.content for message in trace.history), trace.request])
-    if not all(states(known, value) for value in _own_values(trace)):
-        return "argument_not_stated"
+    if not _all_stated(trace):
+        return DropReason.ARGUMENT_NOT_STATED
     if not trace.lived and any(_misses_a_flag(trace.request, call) for call in trace.calls):
-        return "flag_not_stated"
+        return DropReason.FLAG_NOT_STATED
     if any(_has_like_arguments(call) for call in trace.calls):
-        return "arguments_are_alike"
+        return DropReason.ARGUMENTS_ARE_ALIKE
     stated = {number for value in values for number in _numbers_in(value)}
     if any(stated.isdisjoint(meanings) for meanings in readings(trace.request)):
-        return "states_another_number"
-    return "tells_the_result" if _tells_result(trace) else ""
+        return DropReason.STATES_ANOTHER_NUMBER
+    return DropReason.TELLS_THE_RESULT if _tells_result(trace) else None
 
 
-def meaning(trace: Trace, index: ToolIndex) -> str:
-    """A request that speaks more of other tools than of its own asks for something else than its call does."""
+def relevance(trace: Trace, index: ToolIndex) -> DropReason | None:
+    """Return SPEAKS_OF_ANOTHER_TOOL where ``index`` finds other tools than those called, or None.
+
+    Such a request asks for something else than its call does.
+    """
     if not trace.calls:
-        return ""
+        return None
     fitting = {tool.name for tool in index.top(trace.request, _FITTING)}
-    return "" if all(call.name in fitting for call in trace.calls) else "speaks_of_another_tool"
+    # What a client's later calls are for may stand in results only.
+    enough = any if trace.served is not None else all
+    return None if enough(call.name in fitting for call in trace.calls) else DropReason.SPEAKS_OF_ANOTHER_TOOL
 
 
-def options(trace: Trace, tool_named: Callable[[str], Tool | None]) -> str:
-    """A request that names a choice which the call leaves out teaches to pass over what people ask for."""
+def options(trace: Trace, tool_named: Callable[[str], Tool | None]) -> DropReason | None:
+    """Return LEAVES_OUT_WHAT_IS_ASKED where the request names a choice that a call leaves out, or None.
+
+    Such a lesson teaches to pass over what people ask for.
+    """
     for call in trace.calls:
         tool = tool_named(call.name)
         properties: Any = tool.parameters.get("properties", {}) if tool else {}
@@ -71,13 +84,13 @@ def options(trace: Trace, tool_named: Callable[[str], Tool | None]) -> str:
                 continue
             chosen = any(isinstance(choice, str) and states(trace.request, choice) for choice in field.get("enum", ()))
             if chosen or (field.get("type") == "boolean" and speaks_of_flag(trace.request, name)):
-                return "leaves_out_what_is_asked"
-    return ""
+                return DropReason.LEAVES_OUT_WHAT_IS_ASKED
+    return None
 
 
 def mistakable(tool: Tool, call: Call) -> bool:
-    """Whether one value that a request states could be taken for another parameter's: two numbers, two free texts, two
-    lists. Where none could, stating them all leaves one call only."""
+    """Return whether one value that a request states could be taken for another parameter's: two numbers, two free
+    texts, two lists. Where none could, stating them all leaves one call only."""
     properties: Any = tool.parameters.get("properties", {})
     kinds: Counter[type] = Counter()
     for name, value in call.arguments.items():
@@ -88,12 +101,24 @@ def mistakable(tool: Tool, call: Call) -> bool:
 
 
 def worked(tool: Tool, result: ToolResult) -> bool:
-    """Whether a call did what it could. In a workspace that starts empty there is nothing to find, which is no fault of
-    the call. Functions of Python modules count as writing because nobody said what they do: their failures are real."""
+    """Return whether a call did what it could.
+
+    A failure of somebody's own tool that keeps state is forgiven: its workspace starts empty, so that there is nothing
+    to find. Built-in tools begin with shipped data, and functions of Python modules count as writing because nobody
+    said what they do: their failures are real. So are those of tools that say what can be found (``Tool.known``).
+    """
     if result.error is None:
         return True
-    keeps_state = tool.sandbox_state and tool.effect is Effect.WRITES and not tool.source.startswith("python:")
-    return keeps_state and result.error.kind is ToolErrorKind.TOOL_FAILED
+    begins_empty = not tool.known and not tool.source.startswith(("builtin", "python:"))
+    keeps_state = tool.sandbox_state and tool.effect is Effect.WRITES
+    return keeps_state and begins_empty and result.error.kind is ToolErrorKind.TOOL_FAILED
+
+
+def _all_stated(trace: Trace) -> bool:
+    if trace.served is not None:
+        return served.all_stated(trace, trace.served, tools_of(trace))
+    known = "\n".join([*(message.content for message in trace.history), trace.request])
+    return all(states(known, value) for value in _own_values(trace))
 
 
 def _own_values(trace: Trace) -> Iterator[JsonValue]:
@@ -104,7 +129,7 @@ def _own_values(trace: Trace) -> Iterator[JsonValue]:
 
 
 def _misses_a_flag(request: str, call: Call) -> bool:
-    """For makers: a person may have asked in any words."""
+    """Return whether the request lacks the words of a flag. For makers: a person may have asked in any words."""
     flags = ((name, value) for name, value in call.arguments.items() if isinstance(value, bool))
     return any(value != speaks_of_flag(request, name) for name, value in flags)
 

@@ -1,10 +1,13 @@
 """Requests that say nothing new: equal words, or nearly equal words for equal calls."""
 
+import json
 from collections.abc import Iterable
+from hashlib import blake2b
 from itertools import pairwise
 
-from evolver.text import normalised
-from evolver.types import Trace
+from agent.text.matching import normalised
+from evolver.lessons.drop_reason import DropReason
+from evolver.types import Served, Trace
 
 _ALIKE = 0.75
 """Of the pairs of neighbouring words that either request has, the share that both have (Jaccard)."""
@@ -24,19 +27,29 @@ class Accepted:
 
     def add(self, trace: Trace) -> None:
         self._forms.add(_form(trace))
-        self._pairs.setdefault(trace.calls_key, []).append(_pairs(trace))
+        self._pairs.setdefault(_calls(trace), []).append(_pairs(trace))
 
-    def repeated_by(self, trace: Trace) -> str:
-        """The reason to drop ``trace``, or ""."""
+    def repeated_by(self, trace: Trace) -> DropReason | None:
+        """Return the reason to drop ``trace``, or None."""
         if _form(trace) in self._forms:
-            return "duplicate"
+            return DropReason.DUPLICATE
         new = _pairs(trace)
-        alike = any(_share(new, old) >= _ALIKE for old in self._pairs.get(trace.calls_key, ()))
-        return "near_duplicate" if alike else ""
+        alike = any(_share(new, old) >= _ALIKE for old in self._pairs.get(_calls(trace), ()))
+        return DropReason.NEAR_DUPLICATE if alike else None
 
 
 def _form(trace: Trace) -> str:
-    return normalised(" ".join(trace.spoken))
+    """Return the words of a trace; those of a client's follow its tools, with which they may mean another call."""
+    words = normalised(" ".join(trace.spoken))
+    return words if trace.served is None else f"{_tools(trace.served)} {words}"
+
+
+def _tools(served: Served) -> str:
+    return blake2b(json.dumps(served.tools).encode(), digest_size=8).hexdigest()
+
+
+def _calls(trace: Trace) -> str:
+    return trace.calls_key if trace.served is None else f"{_tools(trace.served)} {trace.calls_key}"
 
 
 def _pairs(trace: Trace) -> set[tuple[str, str]]:

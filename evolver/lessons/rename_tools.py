@@ -1,19 +1,19 @@
-"""Tools under other names, with their parameters in another order: for evaluation (evolver.suites.variants) and for
-lessons, so that the model reads the schema instead of knowing it by heart. Pure."""
+"""Tools under other names, with their parameters in another order: for evaluation (see variants.py) and for lessons, so
+that the model reads the schema instead of knowing it by heart. Pure."""
 
 import random
 import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from evolver.ask import question
-from evolver.types import Call, Frozen, Trace
+from evolver.types import Call, Trace
+from toolkit.frozen import Frozen
 from toolkit.tool import Tool, ToolError
 
 _LETTERS = "bcdfghjklmnpqrstvwxz"
 
 
-class Disguise(Frozen):
+class RenamedTool(Frozen):
     """One tool under another name. ``parameters`` maps the names that are shown to the tool's own."""
 
     own: str
@@ -21,13 +21,13 @@ class Disguise(Frozen):
     parameters: dict[str, str]
 
     def call(self, call: Call) -> Call:
-        """A call of the tool, as who sees the disguise makes it: parameters by their shown names, in their order."""
+        """Return ``call``, made by the own names, as a call by the shown names, in their order."""
         arguments = {new: call.arguments[old] for new, old in self.parameters.items() if old in call.arguments}
         unknown = {name: value for name, value in call.arguments.items() if name not in self.parameters.values()}
         return Call(name=self.shown.name, arguments={**arguments, **unknown})
 
     def error(self, error: ToolError) -> ToolError:
-        """An error of the tool in the names that are shown."""
+        """Return an error of the tool in the names that are shown."""
         listed = error.message.rfind("allowed: ")
         names = self.names
 
@@ -44,20 +44,20 @@ class Disguise(Frozen):
         return {self.own: self.shown.name, **{old: new for new, old in self.parameters.items()}}
 
 
-def shuffled(tool: Tool, chooser: random.Random) -> Disguise:
+def shuffle_parameters(tool: Tool, rng: random.Random) -> RenamedTool:
     properties = _properties(tool)
-    names = chooser.sample(list(properties), len(properties))
+    names = rng.sample(list(properties), len(properties))
     parameters = {**tool.parameters, "properties": {name: properties[name] for name in names}}
-    return Disguise(
+    return RenamedTool(
         own=tool.name,
         shown=tool.model_copy(update={"parameters": parameters}),
         parameters={name: name for name in names},
     )
 
 
-def renamed(tool: Tool, chooser: random.Random) -> Disguise:
+def rename_tool(tool: Tool, rng: random.Random) -> RenamedTool:
     properties = _properties(tool)
-    shown = dict(zip(properties, _names(len(properties), chooser), strict=True))
+    shown = dict(zip(properties, _names(len(properties), rng), strict=True))
     required = tool.parameters.get("required")
     parameters = {
         **tool.parameters,
@@ -65,28 +65,28 @@ def renamed(tool: Tool, chooser: random.Random) -> Disguise:
         **({"required": [shown.get(str(name), name) for name in required]} if isinstance(required, list) else {}),
     }
     described = _replaced(tool.description, {tool.name: "this", **shown})
-    name = f"tool_{_names(1, chooser)[0]}"
-    return Disguise(
+    name = f"tool_{_names(1, rng)[0]}"
+    return RenamedTool(
         own=tool.name,
         shown=tool.model_copy(update={"name": name, "description": described, "parameters": parameters}),
         parameters={new: old for old, new in shown.items()},
     )
 
 
-def disguised(tools: Sequence[Tool], chooser: random.Random) -> list[Disguise]:
-    """``tools``, renamed and shuffled, no two with the same name."""
-    found: dict[str, Disguise] = {}
+def rename_tools(tools: Sequence[Tool], rng: random.Random) -> list[RenamedTool]:
+    """Return ``tools``, renamed and shuffled, no two with the same name."""
+    found: dict[str, RenamedTool] = {}
     for tool in tools:
         while True:
-            new = renamed(shuffled(tool, chooser).shown, chooser)
+            new = rename_tool(shuffle_parameters(tool, rng).shown, rng)
             if new.shown.name not in found:
                 break
         found[new.shown.name] = new
     return list(found.values())
 
 
-def retold(trace: Trace, known: Mapping[str, Disguise]) -> Trace:
-    """``trace`` as it is where each tool appears in its disguise; ``known`` by the tools' own names."""
+def with_shown_names(trace: Trace, known: Mapping[str, RenamedTool]) -> Trace:
+    """Return ``trace`` with the shown names of its tools; ``known`` maps the tools' own names."""
 
     def shown(call: Call) -> Call:
         return known[call.name].call(call) if call.name in known else call
@@ -97,11 +97,7 @@ def retold(trace: Trace, known: Mapping[str, Disguise]) -> Trace:
         else failure
         for failure in trace.failures
     )
-    changed: dict[str, Any] = {"calls": tuple(map(shown, trace.calls)), "failures": failures}
-    if trace.missing:
-        missing = known[trace.calls[0].name].names[trace.missing]
-        changed |= {"missing": missing, "answer": question(missing)}
-    return trace.model_copy(update=changed)
+    return trace.model_copy(update={"calls": tuple(map(shown, trace.calls)), "failures": failures})
 
 
 def _properties(tool: Tool) -> dict[str, Any]:
@@ -120,10 +116,10 @@ def _replaced(text: str, names: dict[str, str]) -> str:
     return re.sub(r"\w+", lambda word: telling.get(word[0], word[0]), text)
 
 
-def _names(count: int, chooser: random.Random) -> Sequence[str]:
+def _names(count: int, rng: random.Random) -> Sequence[str]:
     names: list[str] = []
     while len(names) < count:
-        name = "".join(chooser.choices(_LETTERS, k=4))
+        name = "".join(rng.choices(_LETTERS, k=4))
         if name not in names:
             names.append(name)
     return names

@@ -11,37 +11,37 @@ import shutil
 from contextlib import closing, suppress
 from pathlib import Path
 
-from agent.database import Migrations, open_readonly, sqlite3  # pyright: ignore[reportPrivateImportUsage]
 from agent.migrations import migrations as agent_migrations
-from agent.serving import active_adapter, api_keys, due_adapters
-from agent.serving.durable_file import flush
-from evolver.ledger import Ledger
-from evolver.migrations import migrations
+from agent.serving.adapters import active, required
+from agent.serving.gateway import api_keys
+from agent.storage import durable_file
+from agent.storage.database import Migrations, open_readonly, sqlite3  # pyright: ignore[reportPrivateImportUsage]
+from evolver.store.ledger import Ledger
+from evolver.store.migrations import migrations
 from toolkit.config import APPROVED_FOLDER
 from toolkit.errors import UserError
 
 
 def back_up(data_folder: Path, target: Path, ledger: Ledger) -> None:
-    """Make ``target``, whole and on disk or not at all. Raises UserError if it exists, StorageError, OSError."""
-    if target.exists():
-        raise UserError(f"{target} exists; name a folder that does not")
+    """Make ``target``, whole and on disk or not at all.
+
+    Raises UserError if it exists or cannot be made, StorageError, OSError.
+    """
     draft = target.with_name(f".{target.name}.draft")
-    shutil.rmtree(draft, ignore_errors=True)
-    draft.mkdir(parents=True, mode=0o700)
+    with durable_file.writing_to(target):
+        if target.exists():
+            raise UserError(f"{target} exists; name a folder that does not")
+        shutil.rmtree(draft, ignore_errors=True)
+        draft.mkdir(parents=True, mode=0o700)
     with ledger.together():
-        _copy_if_there(active_adapter.path(data_folder), draft)
+        _copy_if_there(active.path(data_folder), draft)
         _copy_database(data_folder / "evolution.db", draft, migrations)
     _copy_database(data_folder / "interactions.db", draft, agent_migrations)
-    for path in (api_keys.path(data_folder), due_adapters.path(data_folder)):
+    for path in (api_keys.path(data_folder), required.path(data_folder)):
         _copy_if_there(path, draft)
     for folder in ("adapters", "cycles", "evaluations", APPROVED_FOLDER):
         _copy_folder(data_folder / folder, draft / folder)
-    for folder, _, files in os.walk(draft, topdown=False):
-        for name in files:
-            flush(Path(folder, name))
-        flush(Path(folder))
-    draft.rename(target)
-    flush(target.parent)
+    durable_file.publish_folder(draft, target)
 
 
 def _copy_if_there(path: Path, folder: Path) -> None:

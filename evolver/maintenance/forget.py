@@ -7,23 +7,23 @@ it are marked, and keep the hash of what they were trained on.
 """
 
 import json
-import os
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from agent.interaction_log import InteractionLog
-from evolver import request_log
-from evolver.dataset_folder import TRAIN, VALID, folder_sha256
-from evolver.ledger import Ledger
-from evolver.markers import cycle_folders, read_marker, write_marker
-from evolver.tool_pool import ToolPool
-from evolver.types import Dataset, Frozen
+from agent.storage import durable_file
+from evolver.model import request_log
+from evolver.store.cycle_folder import cycle_folders, read_marker, write_marker
+from evolver.store.dataset_files import TRAIN, VALID, folder_sha256
+from evolver.store.ledger import Ledger
+from evolver.store.seen_tools import ToolCatalogue
+from evolver.store.stored_value import renewed
+from evolver.tool_making.pool import ToolPool
+from evolver.types import Dataset
 from toolkit.errors import UserError
-
-_LINKS = ("origin", "calls_from", "interaction_id")
-"""Fields that name the interaction from which a value comes; ``also_from`` lists further ones."""
+from toolkit.frozen import Frozen
 
 _SPACE = r"(?:\s|\\[nrt])+"
 """As it may stand in a JSON text."""
@@ -35,13 +35,15 @@ prompt, which no stage reads: of whomever."""
 
 
 class Forgotten(Frozen):
-    """What was deleted, the adapters that were marked, and the made tools that are gone, approved ones too."""
+    """Counts of what was deleted, the adapters that were marked, and the made tools that are gone, approved ones
+    too. ``client_tools`` are gone from the catalogue: no other interaction showed them."""
 
     interaction_id: str
     logged: bool
     values: int
     adapters: tuple[str, ...]
     tools: tuple[str, ...] = ()
+    client_tools: tuple[str, ...] = ()
 
 
 def forget(data_folder: Path, ledger: Ledger, interaction_id: str) -> Forgotten:
@@ -49,6 +51,8 @@ def forget(data_folder: Path, ledger: Ledger, interaction_id: str) -> Forgotten:
     run that was cut off can be repeated. Whoever calls it holds the lease: a running cycle would write back what it has
     at hand. Raises UserError when nothing of it is there."""
     values, taught = 0, []
+    for folder in ("cycles", "evaluations"):
+        durable_file.remove_drafts(data_folder / folder)
     pool = ToolPool(data_folder, ledger)
     tools = tuple(tool.name for tool in pool.tools() if tool.interaction_id == interaction_id)
     said = _said(data_folder, interaction_id)
@@ -68,14 +72,23 @@ def forget(data_folder: Path, ledger: Ledger, interaction_id: str) -> Forgotten:
         ledger.mark_adapter(name, f"may have learned from a deleted interaction ({interaction_id})")
     pool.forget(interaction_id)
     with InteractionLog(data_folder / "interactions.db") as log:
+        # Cut off in between, its tools count one turn too few: nothing of it stays.
+        seen = ToolCatalogue(ledger).forget(log, interaction_id)
         logged = log.forget(interaction_id)
     if not logged and not values and not tools:
         raise UserError(f"there is no interaction {interaction_id}; see their ids with: agent log")
-    return Forgotten(interaction_id=interaction_id, logged=logged, values=values, adapters=marked, tools=tools)
+    return Forgotten(
+        interaction_id=interaction_id,
+        logged=logged,
+        values=values,
+        adapters=marked,
+        tools=tools,
+        client_tools=tuple(seen),
+    )
 
 
 def _with_children(taught: Sequence[str], ledger: Ledger, adapters: Path) -> tuple[str, ...]:
-    """Of these the registered ones and the one whose training has begun, and those that continue them."""
+    """Return of these the registered ones and the one whose training has begun, and those that continue them."""
     rows = sorted(ledger.adapters(), key=lambda row: row.cycle)
     begun = {f"adapter-{row.number:04d}" for row in ledger.cycles() if row.status == "running"}
     begun = {name for name in begun if any(adapters.glob(f"*{name}*"))}
@@ -112,7 +125,7 @@ def _forget_scores(folder: Path, interaction_id: str, telling: re.Pattern[str] |
     for file in sorted(folder.glob("*.jsonl")):
         if learned and file.name.startswith("replay"):
             removed += len(file.read_bytes().splitlines())
-            file.unlink()
+            durable_file.remove(file)
         else:
             removed += _clean(file, interaction_id, telling)
     return removed
@@ -121,12 +134,12 @@ def _forget_scores(folder: Path, interaction_id: str, telling: re.Pattern[str] |
 def _said(data_folder: Path, interaction_id: str) -> str:
     """The request; "" where the log no longer has it."""
     with InteractionLog.open_readonly(data_folder / "interactions.db") as log:
-        found = [one for one in log.read() if one.id == interaction_id]
-    return found[0].trajectory.messages[0].content.strip() if found else ""
+        found = log.find(interaction_id)
+    return found.trajectory.messages[0].content.strip() if found else ""
 
 
 def _telling(said: str, tools: Iterable[str]) -> re.Pattern[str] | None:
-    """What lines of JSON are known by that come from the interaction without a link: its request, with its line breaks
+    """Return the pattern of JSON lines that come from the interaction without a link: its request, with its line breaks
     or without, and the tools that were made for it, whose names are of two words at least."""
     request = [_as_json(said)] if said else []
     parts = [*request, *(rf"(?<!\w){re.escape(name)}(?!\w)" for name in tools)]
@@ -151,10 +164,10 @@ def _clean(file: Path, interaction_id: str, telling: re.Pattern[str] | None) -> 
         kept = [line for line in lines if interaction_id not in line and not (telling and telling.search(line))]
         removed, text = len(lines) - len(kept), "".join(f"{line}\n" for line in kept)
     else:
-        value, removed = _without(_parsed(text), interaction_id)
+        value, removed = _without(renewed(_parsed(text)), interaction_id)
         text = json.dumps(value, ensure_ascii=False)
     if removed:
-        _replace(file, text)
+        durable_file.replace(file, text.encode())
     return removed
 
 
@@ -173,7 +186,8 @@ def _without(value: Any, interaction_id: str) -> tuple[Any, int]:
 def _names(value: Any, interaction_id: str) -> bool:
     if not isinstance(value, dict):
         return False
-    return any(value.get(link) == interaction_id for link in _LINKS) or interaction_id in (value.get("also_from") or ())
+    links = value.get("provenance", value)
+    return interaction_id in (links.get("interaction_id"), *links.get("other_interaction_ids", ()))
 
 
 def _parsed(text: str) -> Any:
@@ -181,12 +195,3 @@ def _parsed(text: str) -> Any:
         return json.loads(text)
     except ValueError:
         return None
-
-
-def _replace(file: Path, text: str) -> None:
-    draft = file.with_name(f"{file.name}.draft")
-    with draft.open("w", encoding="utf-8") as written:
-        written.write(text)
-        written.flush()
-        os.fsync(written.fileno())
-    draft.rename(file)

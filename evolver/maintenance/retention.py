@@ -6,46 +6,37 @@ takes away. A name is never used again.
 
 import re
 import shutil
-from contextlib import suppress
 from pathlib import Path
 
 from agent.errors import AdapterError, ModelUnavailable
-from agent.serving import active_adapter, vllm_admin
-from agent.serving.state import ServingState
+from agent.serving.adapters import active
+from agent.serving.serving_state import ServingState
+from agent.serving.upstreams import lora_api
+from agent.storage import durable_file
 from evolver.config import ReleaseConfig
-from evolver.ledger import AdapterRow, Ledger
+from evolver.store.ledger import AdapterRow, Ledger
 
 _TURNS_LAST = 3600.0
 """Seconds. A turn keeps the adapter with which it began: what served as lately is not removed."""
-_WORK = re.compile(r"\.(?:adapter|maker)-(\d+)\.(?:work|draft)")
-_MAKER = re.compile(r"maker-(\d+)")
-"""Work, and a maker's adapter, of the cycle with that number."""
+_WORK = re.compile(r"\.(?:adapter|maker)-(\d+)\.(?:work|draft)|maker-(\d+)")
+"""Work of the cycle with that number; with an adapter of its own an earlier version made lessons."""
 
 
-def sweep(data_folder: Path, ledger: Ledger, serving: ServingState | None = None) -> None:
-    """Take away what crashed and failed runs left, and makers: work folders and makers' adapters of cycles that ended,
-    folders that the ledger has removed, drafts of the pointer file. With a server, such makers are unloaded first.
-    Raises ModelUnavailable where it does not answer."""
+def sweep(data_folder: Path, ledger: Ledger) -> None:
+    """Take away what crashed and failed runs left: work folders of cycles that ended, folders that the ledger has
+    removed, drafts of the pointer file."""
     adapters = data_folder / "adapters"
     running = {row.number for row in ledger.cycles() if row.status == "running"}
-
-    def is_over(name: str, kind: re.Pattern[str]) -> bool:
-        found = kind.fullmatch(name)
-        return found is not None and int(found[1]) not in running
-
-    if serving is not None:
-        for name in vllm_admin.loaded(serving.vllm_url, serving.vllm_key):
-            if is_over(name, _MAKER):
-                with suppress(AdapterError):
-                    vllm_admin.unload(serving.vllm_url, serving.vllm_key, name)
     for folder in adapters.glob("*"):
-        if is_over(folder.name, _WORK) or is_over(folder.name, _MAKER):
+        work = _WORK.fullmatch(folder.name)
+        if work and int(work[1] or work[2]) not in running:
             shutil.rmtree(folder, ignore_errors=True)
+    durable_file.remove_drafts(data_folder / "cycles")
     for row in ledger.adapters():
         if row.state == "removed":
             shutil.rmtree(adapters / row.name, ignore_errors=True)
     with ledger.together():  # nobody writes the pointer now
-        for draft in data_folder.glob(f".{active_adapter.FILE}.*"):
+        for draft in data_folder.glob(f".{active.FILE}.*"):
             draft.unlink(missing_ok=True)
 
 
@@ -58,15 +49,15 @@ def retire(
     Kept: what serves, what served before it, what is pinned or waits for approval, the newest ``keep_adapters``, what
     the running cycle made, and what another kept adapter continues.
     """
-    loaded = set() if serving is None else vllm_admin.loaded(serving.vllm_url, serving.vllm_key)
+    loaded = set() if serving is None else lora_api.loaded(serving.vllm_url, serving.vllm_key)
     with ledger.together():
         gone = removable(config, data_folder, ledger, now)
         for row in gone:
-            ledger.judge_adapter(row.name, "removed")
+            ledger.set_adapter_state(row.name, "removed")
     for name in [row.name for row in ledger.adapters() if row.state == "removed"]:
         if serving is not None and name in loaded:
             try:
-                vllm_admin.unload(serving.vllm_url, serving.vllm_key, name)
+                lora_api.unload(serving.vllm_url, serving.vllm_key, name)
             except (AdapterError, ModelUnavailable):
                 continue  # its files may still be read; the next sweep takes them
         shutil.rmtree(data_folder / "adapters" / name, ignore_errors=True)
@@ -74,13 +65,13 @@ def retire(
 
 
 def removable(config: ReleaseConfig, data_folder: Path, ledger: Ledger, now: float) -> list[AdapterRow]:
-    """The adapters that ``retire`` would remove."""
+    """Return the adapters that ``retire`` would remove."""
     rows = [row for row in ledger.adapters() if row.state != "removed"]
     kept = {row.name for row in rows[: config.keep_adapters]}
     kept |= {row.name for row in rows if row.pinned or row.state == "waiting"}
     running = {row.number for row in ledger.cycles() if row.status == "running"}
     kept |= {row.name for row in rows if row.cycle in running}
-    pointer = active_adapter.read(data_folder)
+    pointer = active.read(data_folder)
     current = pointer.name
     kept |= {pointer.canary.name} if pointer.canary is not None else set()
     kept |= {current} | {change.previous for change in ledger.releases() if change.adapter == current}

@@ -3,125 +3,201 @@
 A pure function of the log: the same interactions give the same tasks.
 """
 
-from collections import Counter, defaultdict
-from collections.abc import Callable, Collection, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from functools import cached_property
+from hashlib import blake2b
+from itertools import groupby
+from typing import NamedTuple
 
-from pydantic import JsonValue
-
-from agent.interaction_log import COMPLETIONS_SOURCE
-from agent.messages import Interaction, Message
+from agent.corrections import Expected, of_stored
+from agent.interaction_log import COMPLETIONS_SOURCE, OWN_SOURCES
+from agent.log_pages import Session, session_of
+from agent.messages import Interaction
+from agent.text.matching import normalised
 from evolver.config import MineConfig
-from evolver.text import normalised
-from evolver.turns import Session, asks_again, session_of, whole_turns
-from evolver.types import Call, Failure, Maker, Mined, Probed, Task, TaskKind, Trace
-from toolkit.tool import ToolErrorKind
-
-Probe = Callable[[Sequence[str]], Sequence[Probed]]
-"""Asks the served model each request several times; evolver.probe."""
+from evolver.lessons.client_tools import OwnTools
+from evolver.mining.candidates import Candidate, Candidates
+from evolver.mining.client_turns import Agreement, Schemas, client_trace, is_clients, made_by, with_failures
+from evolver.mining.quota import Quota
+from evolver.mining.turn_parts import (
+    called,
+    failures,
+    good_calls,
+    in_order,
+    length,
+    likeness,
+    one_by_one,
+    parsed,
+    request_of,
+    task_of,
+)
+from evolver.mining.turns import Turns
+from evolver.mining.uncertainty import SampleCalls, with_samples
+from evolver.mining.upstream import written_upstream
+from evolver.store.sessions import asks_again
+from evolver.types import Call, Mined, Provenance, TaskKind, Trace, TraceKind
 
 _SOON = 3
 """A repair stands within so many turns of the same session."""
+_AFTER = _SOON + 1
+"""Turns after one that say whether it worked, and whether what repaired it did."""
 _ALIKE = 0.4
 """Shared words of two requests, by all words, of which one is another try at the other."""
-_BEST = ("worked", "repaired")
+_BEST = ("corrected", "worked", "repaired")
 """Of a request that several people made, what came of it that teaches most."""
-_SURE = 0.5
-"""The model is sure of a call when so much more of its replies make it than the next one."""
 _CARRIED, _IN_SIGHT = 1200, 20
 """Characters of what was said before that a lesson carries with a request: whole turns, of so many before it."""
+_TRACES = {"worked": TraceKind.LOGGED, "repaired": TraceKind.REPAIRED, "corrected": TraceKind.CORRECTED}
 _DECLINED = ("i have no tool", "i can't", "i cannot", "i'm unable", "i am unable", "i don't have access")
 
 
 def mine(
-    config: MineConfig,
-    interactions: Sequence[Interaction],
-    *,
-    context: Sequence[Interaction] = (),
-    probe: Probe | None = None,
-) -> Mined:
+    config: MineConfig, turns: Turns, *,
+    own: OwnTools | None = None, sample_calls: SampleCalls | None = None, learn_from_upstream: bool = False,
+) -> Mined:  # fmt: skip
     """Tasks in the order of the log, each request once, at most ``per_session`` from a session, ``per_user`` from the
-    owner of an API key, and ``per_source`` from a source. ``context`` are earlier interactions, mined before: a new
-    turn may repair one of them, which is a lesson from where the new one is from.
+    owner of an API key, and ``per_source`` from a source. A new turn may repair an earlier one, which is a lesson from
+    where the new one is from.
 
     A turn is also a trace when its calls all ran without error, it was answered, nobody called it bad, and either
     somebody called it good or its request was not put again; and so is a failed turn with the calls that repaired it.
+    A bad turn is one with what a person said would have been right; its calls have no results yet.
     With a request of a conversation go the last turns before it; where these are not in sight, or a system prompt
-    steered the model, it is no trace. Calls whose results the log does not have (an outside client ran them) make none.
-    Raises as ``probe`` does.
+    steered the model, it is no trace. Calls without results in the log make none. A turn of a client that brought
+    other tools than the ``own`` ones is a trace as it was served (evolver.mining.client_turns). Of what a model that is
+    none of ours wrote no trace has anything, unless ``learn_from_upstream``; its requests are tasks.
+
+    Reads ``turns`` twice, a few at a time: first to choose, then what was chosen. Raises as ``sample_calls`` does.
     """
-    log = _Log(whole_turns([*context, *interactions]))
-    quota = _Quota(config)
-    new = {interaction.id for interaction in interactions}
-    asked: defaultdict[str, list[tuple[Interaction, TaskKind]]] = defaultdict(list)
-    for turn in log.turns:
-        if turn.id not in new or turn.source == COMPLETIONS_SOURCE or not normalised(_request(turn)):
-            continue
-        if (kind := log.kind(turn)) is not None:
-            asked[log.said(turn)].append((turn, kind))
-    orders = (sorted(same, key=lambda found: log.rank(*found)) for same in asked.values())
-    chosen = [found for order in orders if (found := quota.first_admitted(order)) is not None]
-    chosen.sort(key=lambda found: found[0].id)
-    worked = [log.trace(turn) for turn, kind in chosen if kind == "worked" and log.stands(turn)]
-    repaired = [log.repaired(turn) for turn, kind in chosen if kind == "repaired"]
-    late = [log.repaired(turn) for turn in log.turns if turn.id not in new and log.repaired_by(turn, new, quota)]
-    tasks = [_task(turn, kind) for turn, kind in chosen]
-    tasks = _probed(tasks, probe, config.probed) if probe is not None and config.probed else tasks
+    rules = _Rules(own or OwnTools(), learn_from_upstream)
+    quota = Quota(config)
+    chosen, late = _choose(turns, quota, rules)
+    found = _read_again(turns, chosen, rules)
+    tasks = [task_of(seen.turn, one.kind, client=seen.client) for seen, one in found]
+    worked = in_order((one.kind, _lesson(seen, one, turns)) for seen, one in found)
+    if sample_calls is not None and config.uncertainty_sampling:
+        tasks = with_samples(tasks, sample_calls, config.uncertainty_sampling)
     return Mined(
-        interactions=len(interactions),
-        last_interaction_id=interactions[-1].id if interactions else "",
+        interactions=turns.new,
+        last_interaction_id=turns.last,
         tasks=tuple(tasks),
-        worked=(*worked, *late, *repaired),
+        worked=(*worked[0], *worked[1], *late, *worked[2]),
         by_kind=dict(Counter(task.kind for task in tasks)),
         by_source=dict(Counter(task.source for task in tasks)),
         by_user=dict(Counter(f"{task.tenant}/{task.owner}" for task in tasks if task.owner)),
         over_quota=quota.refused,
+        quarantined=dict(quota.quarantined),
     )
 
 
-class _Quota:
-    def __init__(self, config: MineConfig) -> None:
-        self._config = config
-        self._taken: Counter[tuple[str, ...]] = Counter()
-        self.refused = 0
+class _Rules(NamedTuple):
+    """The tools of this machine, and whether what a model that is none of ours wrote may be learned from."""
 
-    def first_admitted(self, order: Sequence[tuple[Interaction, TaskKind]]) -> tuple[Interaction, TaskKind] | None:
-        return next((found for found in order if self.admits(found[0])), None)
-
-    def admits(self, interaction: Interaction) -> bool:
-        places = {
-            ("session", *session_of(interaction)): self._config.per_session,
-            ("source", interaction.source): self._config.per_source,
-        }
-        if interaction.owner:
-            places["user", interaction.tenant, interaction.owner] = self._config.per_user
-        if any(self._taken[place] >= most for place, most in places.items()):
-            self.refused += 1
-            return False
-        self._taken.update(places.keys())
-        return True
+    own: OwnTools
+    upstream: bool
 
 
-class _Log:
-    """Turns with what came after each in its session."""
+def _choose(turns: Turns, quota: Quota, rules: _Rules) -> "tuple[list[_Chosen], list[Trace]]":
+    """Return the new turns that become tasks, and the traces of older turns that new ones repaired or that a person has
+    corrected, perhaps after they were mined; verification knows which it has kept already."""
+    older: list[_Seen] = []
+    with Candidates() as candidates:
+        for seen in _windows(turns.by_session(), rules):
+            if not turns.is_new(seen.turn):
+                if (seen.correction and seen.stands) or (seen.repair is not None and turns.is_new(seen.repair)):
+                    older.append(seen)
+                continue
+            asks = seen.turn.source != COMPLETIONS_SOURCE and bool(normalised(request_of(seen.turn)))
+            if seen.client and seen.turn.trajectory.calls:
+                quota.note(session_of(seen.turn), troubled=seen.troubled)
+            if asks and seen.kind is not None:
+                made = made_by(seen.turn) if seen.client and seen.kind == "worked" else b""
+                candidate = Candidate(seen.turn.id, seen.kind, session_of(seen.turn), seen.said, made)
+                candidates.add(candidate, rank=seen.rank(seen.kind))
+        best = (quota.first_admitted(same) for same in candidates.requests())
+        chosen = [_chosen(candidates, one) for one in best if one is not None]
+    older.sort(key=lambda seen: seen.turn.id)
+    mended = [seen for seen in older if quota.admits(session_of(seen.repair or seen.turn))]
+    late = (_lesson(seen, _Chosen.late(seen), turns) for seen in mended)
+    return chosen, [lesson for lesson in late if lesson is not None]
 
-    def __init__(self, turns: Sequence[Interaction]) -> None:
-        self.turns = turns
-        sessions: dict[Session, list[Interaction]] = defaultdict(list)
-        self._place: dict[str, tuple[list[Interaction], int]] = {}
-        self._carried: dict[str, list[Interaction]] = {}
-        for turn in turns:
-            session = sessions[session_of(turn)]
-            self._place[turn.id] = (session, len(session))
-            session.append(turn)
 
-    def kind(self, interaction: Interaction) -> TaskKind | None:
-        """What the interaction can teach; None when somebody called it bad and nothing better came of it."""
-        turn = interaction.trajectory
-        bad = _said(interaction, "bad")
-        if self._repair(interaction) is not None:
+class _Chosen(NamedTuple):
+    """A turn that becomes a task, and what other turns with its request did."""
+
+    id: str
+    kind: TaskKind
+    session: Session
+    agreement: Agreement = Agreement()
+
+    @classmethod
+    def late(cls, seen: "_Seen") -> "_Chosen":
+        """Return an older turn that was corrected or repaired only now."""
+        return cls(seen.turn.id, "corrected" if seen.correction else "repaired", session_of(seen.turn))
+
+
+def _chosen(candidates: Candidates, one: Candidate) -> _Chosen:
+    same, others = candidates.agreement(one) if one.made else (1, 0)
+    return _Chosen(one.id, one.kind, one.session, Agreement(same=same, others=others))
+
+
+def _read_again(turns: Turns, chosen: Sequence[_Chosen], rules: _Rules) -> "list[tuple[_Seen, _Chosen]]":
+    """Return the chosen turns as they stand in their sessions, in the order of the log."""
+    by_id = {one.id: one for one in chosen}
+    sessions = sorted({one.session for one in chosen})
+    windows = (seen for session in sessions for seen in _windows(turns.by_session(session), rules))
+    seen = (seen for seen in windows if seen.turn.id in by_id)
+    return [(one, by_id[one.turn.id]) for one in sorted(seen, key=lambda one: one.turn.id)]
+
+
+def _lesson(seen: "_Seen", chosen: _Chosen, turns: Turns) -> Trace | None:
+    """Return the trace of a turn that was chosen, or None where it teaches nothing."""
+    kind = _TRACES.get(chosen.kind)
+    schemas = turns.schemas(seen.turn.id) if seen.turn.source not in OWN_SOURCES else ()
+    if seen.brought(schemas):
+        return seen.clients(kind or TraceKind.LOGGED, schemas, chosen.agreement)
+    if kind is None or not seen.stands:
+        return None
+    by_kind = {"worked": seen.trace, "repaired": seen.repaired, "corrected": seen.corrected}
+    return by_kind[chosen.kind]()
+
+
+def _windows(turns: Iterable[Interaction], rules: _Rules) -> "Iterator[_Seen]":
+    """Yield each turn with its neighbours, as many as a judgement on it may need."""
+    for _, session in groupby(turns, key=session_of):
+        held: list[Interaction] = []
+        place = 0
+        for turn in map(with_failures, session):
+            held.append(turn)
+            if len(held) - place > _AFTER:
+                yield _Seen(tuple(held), place, rules)
+                place += 1
+                if place > _IN_SIGHT:
+                    del held[0]
+                    place -= 1
+        yield from (_Seen(tuple(held), last, rules) for last in range(place, len(held)))
+
+
+class _Seen:
+    """A turn at its ``place`` among its neighbours in the session, the oldest first. ``client``: it brought tools."""
+
+    def __init__(self, session: Sequence[Interaction], place: int, rules: _Rules) -> None:
+        self.turn = session[place]
+        self.client = is_clients(self.turn, rules.own)
+        self._session, self._place, self._rules = session, place, rules
+
+    @cached_property
+    def kind(self) -> TaskKind | None:
+        """Return the kind of lesson that the turn can be; None for one that was called bad and has nothing better."""
+        turn = self.turn.trajectory
+        bad = called(self.turn, "bad")
+        if self.correction is not None:
+            return "corrected"
+        if self.repair is not None:
             return "repaired"
         if turn.calls:
-            if self._worked(interaction):
+            if self._worked(self._place):
                 return "worked"
             return None if bad else "failed"
         if turn.stop_reason != "answered":
@@ -129,183 +205,188 @@ class _Log:
         declined = turn.answer.strip().lower().startswith(_DECLINED)
         return "unserved" if declined or (bad and turn.tools) else None if bad else "talk"
 
-    def repaired(self, interaction: Interaction) -> Trace:
-        """The failed request with the calls that worked for it; of one that has a repair."""
-        repair = self._repair(interaction)
-        assert repair is not None
-        return self.trace(interaction, repair)
+    @property
+    def troubled(self) -> bool:
+        """True when the turn went badly, whoever wrote it, and no person said what would have been right."""
+        return self.correction is None and not self._went_well(self._place)
 
-    def trace(self, turn: Interaction, repair: Interaction | None = None) -> Trace:
-        """The turn's request with its own calls, or those of its ``repair``."""
-        source, before = repair or turn, self._before(turn)
-        calls = _good_calls(source)
-        maker: Maker = "log" if repair is None else "repaired"
+    def repaired(self) -> Trace:
+        """Return the failed request with the calls that worked for it; of one that has a repair."""
+        assert self.repair is not None
+        return self.trace(self.repair)
+
+    def trace(self, repair: Interaction | None = None) -> Trace:
+        """Return the turn's request with its own calls, or those of its ``repair``."""
+        source, before = repair or self.turn, self._before
+        calls = good_calls(source)
+        kind = TraceKind.LOGGED if repair is None else TraceKind.REPAIRED
         return Trace(
-            id=f"{maker}-{turn.id}",
-            maker=maker,
-            request=_request(turn),
+            id=f"{kind}-{self.turn.id}",
+            kind=kind,
+            provenance=Provenance(
+                model=source.trajectory.adapter,
+                interaction_id=self.turn.id,
+                session="/".join(session_of(self.turn)),
+                calls_interaction_id=source.id,
+                other_interaction_ids=(
+                    *([source.id] if source is not self.turn else []),
+                    *(one.id for one in before),
+                ),
+            ),
+            request=request_of(self.turn),
             calls=tuple(call for call, _ in calls),
             results=tuple(value for _, value in calls),
             answer=source.trajectory.answer,
-            made_by=source.trajectory.adapter,
-            origin=turn.id,
-            session="/".join(session_of(turn)),
-            also_from=(*([source.id] if source is not turn else []), *(one.id for one in before)),
-            calls_from=source.id,
             history=tuple(message for one in before for message in one.trajectory.messages),
-            sequential=len(calls) > 1 and _one_by_one(source),
-            failures=_failures(source) if repair is turn else (),
+            sequential=len(calls) > 1 and one_by_one(source),
+            failures=failures(source) if repair is self.turn else (),
         )
 
-    def repaired_by(self, interaction: Interaction, new: Collection[str], quota: _Quota) -> bool:
-        """Whether one of the ``new`` turns, for which there is room, repaired it."""
-        repair = self._repair(interaction)
-        return repair is not None and repair.id in new and quota.admits(repair)
+    def corrected(self) -> Trace:
+        """Return the turn's request with the calls that a person expected, or its own with the expected answer."""
+        expected, before = self.correction, self._before
+        own = good_calls(self.turn) if isinstance(expected, str) else []
+        wanted = [] if isinstance(expected, str) else [Call(**call.model_dump()) for call in expected or ()]
+        return Trace(
+            id=f"{TraceKind.CORRECTED}-{self.turn.id}",
+            kind=TraceKind.CORRECTED,
+            request=request_of(self.turn),
+            calls=(*(call for call, _ in own), *wanted),
+            results=tuple(value for _, value in own),
+            answer=expected if isinstance(expected, str) else "",
+            history=tuple(message for one in before for message in one.trajectory.messages),
+            sequential=len(own) > 1 and one_by_one(self.turn),
+            provenance=Provenance(
+                model=self.turn.trajectory.adapter if own else "",
+                interaction_id=self.turn.id,
+                session="/".join(session_of(self.turn)),
+                other_interaction_ids=tuple(one.id for one in before),
+            ),
+        )
 
-    def _repair(self, interaction: Interaction) -> Interaction | None:
-        """The turn whose calls did what this failed one was to do: itself, where it recovered, or a later one."""
-        turn = interaction.trajectory
-        if self._worked(interaction) or not (turn.calls or _said(interaction, "bad")) or not self.stands(interaction):
+    @property
+    def correction(self) -> Expected | None:
+        """The calls or the answer that the last word on the turn expects. An answer alone corrects no calls that
+        failed."""
+        last = self.turn.feedback[-1] if self.turn.feedback else None
+        expected = of_stored(last.expected) if last is not None and last.verdict == "bad" else None
+        turn = self.turn.trajectory
+        ran = len(turn.results) == len(turn.calls) and all(result.ok for result in turn.results)
+        if isinstance(expected, str) and turn.calls and not self._may_teach(self._place):
+            return None  # the lesson would have its calls
+        return expected if ran or not isinstance(expected, str) else None
+
+    @cached_property
+    def repair(self) -> Interaction | None:
+        """Return the turn whose calls did what this failed one was to do: itself if it recovered, or a later one."""
+        turn = self.turn.trajectory
+        if self._went_well(self._place) or not (turn.calls or called(self.turn, "bad")) or not self.stands:
             return None
-        if self._recovered(interaction):
-            return interaction
-        alike = (later for later in self._later(interaction) if _likeness(interaction, later) >= _ALIKE)
-        return next((later for later in alike if self._worked(later)), None)
+        if self._recovered():
+            return self.turn
+        later = range(self._place + 1, min(self._place + 1 + _SOON, len(self._session)))
+        alike = (place for place in later if likeness(self.turn, self._session[place]) >= _ALIKE)
+        return next((self._session[place] for place in alike if self._worked(place)), None)
 
-    def _worked(self, interaction: Interaction) -> bool:
+    def _may_teach(self, place: int) -> bool:
+        """Return whether what the model wrote in a turn may be learned from."""
+        return self._rules.upstream or not written_upstream(self._session, place)
+
+    def _worked(self, place: int) -> bool:
+        return self._may_teach(place) and self._went_well(place)
+
+    def _went_well(self, place: int) -> bool:
+        interaction = self._session[place]
         turn = interaction.trajectory
         ran = bool(turn.calls) and len(turn.results) == len(turn.calls) and all(result.ok for result in turn.results)
-        if not ran or turn.stop_reason != "answered" or _said(interaction, "bad"):
+        if not ran or turn.stop_reason != "answered" or called(interaction, "bad"):
             return False
-        return _said(interaction, "good") or not self._asked_again(interaction)
+        return called(interaction, "good") or not self._asked_again(place)
 
-    def _recovered(self, interaction: Interaction) -> bool:
-        """Whether a call failed and the last one worked, within the turn."""
-        turn = interaction.trajectory
+    def _recovered(self) -> bool:
+        """Return whether a call failed and the last one worked, within the turn."""
+        turn = self.turn.trajectory
+        if not self._may_teach(self._place):
+            return False
         if turn.stop_reason != "answered" or len(turn.results) != len(turn.calls) or not turn.calls:
             return False
         mended = turn.results[-1].ok and not all(result.ok for result in turn.results)
-        return mended and not _said(interaction, "bad") and not self._asked_again(interaction)
+        return mended and not called(self.turn, "bad") and not self._asked_again(self._place)
 
-    def _asked_again(self, interaction: Interaction) -> bool:
-        return any(asks_again(interaction, later) for later in self._later(interaction)[:1])
+    def _asked_again(self, place: int) -> bool:
+        return any(asks_again(self._session[place], later) for later in self._session[place + 1 : place + 2])
 
-    def rank(self, turn: Interaction, kind: TaskKind) -> int:
-        """Of turns with the same request the one with the lowest teaches most."""
-        return (*_BEST, kind).index(kind) if self.stands(turn) else len(_BEST)
+    def brought(self, schemas: Schemas) -> bool:
+        """Return whether a client brought these tools, and not all are of this machine."""
+        return is_clients(self.turn, self._rules.own, schemas)
 
-    def stands(self, turn: Interaction) -> bool:
-        """Whether the request can be learned: alone, or with what was said before it, which it may need."""
-        return not turn.trajectory.history or bool(self._before(turn))
+    def clients(self, kind: TraceKind, schemas: Schemas, agreement: Agreement) -> Trace | None:
+        """Return the trace of a client's turn, as it was served; None where some of its history is not in sight."""
+        before = self._accounted
+        failed = bool(self.turn.trajectory.calls) and not self._worked(self._place)
+        unfit = kind is TraceKind.LOGGED and (failed or not self._may_teach(self._place))
+        if before is None or unfit:
+            return None
+        return client_trace(
+            self.turn, schemas, before, self._session[self._place + 1 :],
+            kind=kind,
+            expected=self.correction,
+            repair=self.repair if kind is TraceKind.REPAIRED else None,
+            agreement=agreement,
+        )  # fmt: skip
 
-    def said(self, turn: Interaction) -> str:
-        """What tells the request from others: its words, after those that are carried with it."""
-        return normalised(" ".join(map(_request, (*self._before(turn), turn))))
+    def rank(self, kind: TaskKind) -> int:
+        """Return the rank among turns with the same request; the lowest teaches most."""
+        return (*_BEST, kind).index(kind) if self.stands else len(_BEST)
 
-    def _before(self, turn: Interaction) -> list[Interaction]:
+    @property
+    def stands(self) -> bool:
+        """True when the request can be learned: alone, or with what was said before it, which it may need."""
+        if self.client:
+            return self._accounted is not None
+        return not self.turn.trajectory.history or bool(self._before)
+
+    @property
+    def said(self) -> bytes:
+        """The identity of the request: a hash of its words, after those that are carried with it. For a client's turn
+        it counts who asked and with which tools, too."""
+        before = (self._accounted or ()) if self.client else self._before
+        words = normalised(" ".join(map(request_of, (*before, self.turn))))
+        if self.client:
+            words = "\n".join((self.turn.tenant, self.turn.owner, *self.turn.trajectory.tools, words))
+        return blake2b(words.encode("utf-8", "replace"), digest_size=16).digest()
+
+    @cached_property
+    def _accounted(self) -> list[Interaction] | None:
+        """The turns that the whole history of a client's turn consists of; None where not all are in sight, or another
+        model wrote some: a lesson names all that it is made of."""
+        asked = [message.content for message in self.turn.trajectory.history if message.role == "user"]
+        found: list[Interaction] = []
+        for place in range(self._place - 1, max(0, self._place - _IN_SIGHT) - 1, -1):
+            one = self._session[place]
+            if asked and one.trajectory.messages[0].content == asked[-1] and self._may_teach(place):
+                asked.pop()
+                found.insert(0, one)
+        return None if asked else found
+
+    @cached_property
+    def _before(self) -> list[Interaction]:
         """The last turns of the conversation that the model was shown, as far as there is room and they are in sight,
         so that a lesson names all that it is made of; none where the one just before is not."""
-        if turn.id not in self._carried:
-            self._carried[turn.id] = self._look_back(turn)
-        return self._carried[turn.id]
-
-    def _look_back(self, turn: Interaction) -> list[Interaction]:
-        shown = [message for message in turn.trajectory.history if message.role in ("user", "system")]
+        shown = [message for message in self.turn.trajectory.history if message.role in ("user", "system")]
         if any(message.role == "system" for message in shown):
             return []
-        session, place = self._place[turn.id]
         found: list[Interaction] = []
         room = _CARRIED
-        for one in reversed(session[max(0, place - _IN_SIGHT) : place]):
+        for place in range(self._place - 1, max(0, self._place - _IN_SIGHT) - 1, -1):
+            one = self._session[place]
             if not shown or one.trajectory.messages[0].content != shown[-1].content:
                 continue  # a turn that failed is not shown
-            room -= sum(map(_length, one.trajectory.messages))
-            if room < 0 or one.trajectory.stop_reason != "answered" or not all(map(_parsed, one.trajectory.messages)):
+            if not self._may_teach(place):
+                break
+            room -= sum(map(length, one.trajectory.messages))
+            if room < 0 or one.trajectory.stop_reason != "answered" or not all(map(parsed, one.trajectory.messages)):
                 break
             shown.pop()
             found.insert(0, one)
         return found
-
-    def _later(self, interaction: Interaction) -> list[Interaction]:
-        session, place = self._place[interaction.id]
-        return session[place + 1 : place + 1 + _SOON]
-
-
-def _probed(tasks: list[Task], probe: Probe, most: int) -> list[Task]:
-    """What the model does with the newest requests that ended without a working call, asked several times."""
-    open_ones = [task for task in tasks if task.kind in ("talk", "failed", "unserved")][-most:]
-    probed = zip(open_ones, probe([task.request for task in open_ones]), strict=True)
-    found = {task.interaction_id: _hesitating(task, one) for task, one in probed}
-    return [found.get(task.interaction_id, task) for task in tasks]
-
-
-def _hesitating(task: Task, probed: Probed) -> Task:
-    shares = [share for _, share in probed.calls]
-    if not shares or sum(shares) < 1 - sum(shares):
-        return task
-    kind = "uncertain" if shares[0] - sum(shares[1:2]) < _SURE else "missed" if task.kind != "failed" else "failed"
-    return task.model_copy(update={"kind": kind, "calls": tuple(call for call, _ in probed.calls)})
-
-
-def _task(interaction: Interaction, kind: TaskKind) -> Task:
-    turn = interaction.trajectory
-    if turn.stop_reason != "answered" or any(not result.ok for result in turn.results):
-        outcome = "failed"
-    else:
-        outcome = "called" if turn.calls else "answered"
-    return Task(
-        interaction_id=interaction.id,
-        session=interaction.session,
-        source=interaction.source,
-        owner=interaction.owner,
-        tenant=interaction.tenant,
-        request=_request(interaction),
-        outcome=outcome,
-        kind=kind,
-    )
-
-
-def _length(message: Message) -> int:
-    return len(message.content) + sum(len(call.raw) for call in message.tool_calls)
-
-
-def _parsed(message: Message) -> bool:
-    return all(call.arguments is not None for call in message.tool_calls)
-
-
-def _good_calls(interaction: Interaction) -> list[tuple[Call, JsonValue]]:
-    """The calls that ran, with their values."""
-    turn = interaction.trajectory
-    pairs = zip(turn.calls, turn.results, strict=True)
-    return [(Call(name=call.name, arguments=call.arguments or {}), result.value) for call, result in pairs if result.ok]
-
-
-def _failures(interaction: Interaction) -> tuple[Failure, ...]:
-    """The calls that failed; of those that did not even parse there is no call to show, and where the sandbox lost the
-    worker there is nothing to repair."""
-    turn = interaction.trajectory
-    pairs = zip(turn.calls, turn.results, strict=True)
-    return tuple(
-        Failure(call=Call(name=call.name, arguments=call.arguments), error=result.error)
-        for call, result in pairs
-        if result.error is not None and result.error.kind is not ToolErrorKind.LOST and call.arguments is not None
-    )
-
-
-def _one_by_one(interaction: Interaction) -> bool:
-    """Whether the model saw each result before it made the next call."""
-    return all(len(message.tool_calls) <= 1 for message in interaction.trajectory.messages)
-
-
-def _request(interaction: Interaction) -> str:
-    return interaction.trajectory.messages[0].content.strip()
-
-
-def _said(interaction: Interaction, verdict: str) -> bool:
-    """Whether the last word on the interaction is ``verdict``."""
-    return bool(interaction.feedback) and interaction.feedback[-1].verdict == verdict
-
-
-def _likeness(first: Interaction, second: Interaction) -> float:
-    one, other = (set(normalised(_request(interaction)).split()) for interaction in (first, second))
-    return len(one & other) / len(one | other) if one | other else 0.0

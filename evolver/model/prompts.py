@@ -128,6 +128,22 @@ Things that people say to a chat assistant.
 -"""
 
 
+_REPLY = """\
+What people say to an assistant, and its answer.
+
+Person: What is a haiku?
+Assistant: A haiku is a short poem of three lines.
+
+Person: I am nervous before my exam.
+Assistant: That is normal; take a slow breath and begin with what you know.
+
+Person: Name a fruit that is yellow.
+Assistant: A banana is a yellow fruit.
+
+Person: {request}
+Assistant:"""
+
+
 def arguments_prompt(tool: Tool, *, examples: bool = False) -> str:
     """Continue with arguments of ``tool``, one JSON object; ``examples`` in its own descriptions are shown or not."""
     shown = signature(tool)
@@ -149,13 +165,18 @@ def answer_prompt(tool: Tool, call: Call, result: Any) -> str:
     return _ANSWER.format(signature=signature(tool), arguments=_json(call.arguments), result=_json(result))
 
 
-def small_talk_prompt() -> str:
+def no_tool_prompt() -> str:
     """Continue with something that a person says and that needs no tool."""
     return _SMALL_TALK
 
 
+def reply_prompt(request: str) -> str:
+    """Continue with an assistant's answer to ``request``, in one line."""
+    return _REPLY.format(request=" ".join(request.split()))
+
+
 def signature(tool: Tool) -> str:
-    """``tool`` as the chat template shows it."""
+    """Return ``tool`` as the chat template shows it."""
     return str(_TEMPLATE.signature(tool.schema()["function"]))  # pyright: ignore[reportAttributeAccessIssue]
 
 

@@ -1,5 +1,5 @@
-"""What mining, makers and verifier asked the model, and what it wrote: one JSON line per request, for people to read
-back. Never read by a stage."""
+"""Log of the prompts of mining, makers and verifier, and of the model's replies: one JSON line per request, for people
+to read back. Never read by a stage."""
 
 import json
 import threading
@@ -28,7 +28,7 @@ class RequestLog:
 
 
 def read_requests(cycle_folder: Path) -> Iterator[dict[str, Any]]:
-    """The requests of a cycle, in the order of their answers; a line cut off by a crash is left out."""
+    """Return the requests of a cycle, in the order of their answers; a line cut off by a crash is left out."""
     for file in sorted(cycle_folder.rglob(NAME)):
         with file.open(encoding="utf-8", errors="replace") as lines:
             for line in lines:

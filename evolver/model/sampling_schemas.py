@@ -4,33 +4,56 @@ import copy
 import json
 import random
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from pydantic import JsonValue
 
+from agent.grammar import MAX_DIGITS, bound_digits
+from toolkit.schemas import nodes
+
 _LONGEST_LIST = 6
+_OPTIONAL_SHARE = 1 / 3
+"""How often an optional parameter is in: people mostly leave options out."""
 
 
-def bounded(schema: dict[str, JsonValue], chooser: random.Random) -> dict[str, JsonValue]:
-    """``schema`` with bounds that keep sampled lists short; each optional parameter is in or out by a coin flip.
+def bounded(
+    schema: dict[str, JsonValue], rng: random.Random, choices: Mapping[str, Sequence[JsonValue]] | None = None
+) -> dict[str, JsonValue]:
+    """Return ``schema`` with short lists and numbers, and some of its optional parameters.
 
-    Texts have no bound: one would cut them off in the middle of a word, and make the grammar slow. An optional flag is
-    true where it is in: who does not want it says nothing.
+    ``choices`` are values of which a parameter, or each element of its list, takes one. Other texts have no bound: one
+    would cut them off in the middle of a word, and make the grammar slow. An optional flag is true where it is in: who
+    does not want it says nothing.
 
     Lessons must show optional parameters both used and left out, or the model fills in everything.
     """
     required: Any = schema.get("required", [])
     properties: Any = schema.get("properties", {})
     names = [
-        name for name in properties if name in required or (chooser.random() < 0.5 and not _is_on(properties[name]))
+        name
+        for name in properties
+        if name in required or (rng.random() < _OPTIONAL_SHARE and not _is_on(properties[name]))
     ]
     bound: Any = restricted(schema, names)
+    for name, values in (choices or {}).items():
+        if name in bound["properties"] and values:
+            bound["properties"][name] = _one_of(bound["properties"][name], list(values))
     for name, field in bound["properties"].items():
         if name not in required and isinstance(field, dict) and field.get("type") == "boolean":
             field["enum"] = [True]
         _bound_field(field)
+    for node in nodes(bound):
+        bound_digits(node)
     return bound
+
+
+def _one_of(field: dict[str, Any], values: list[JsonValue]) -> dict[str, Any]:
+    """Return ``field``, or the elements of its list, narrowed to ``values``."""
+    if field.get("type") == "array":
+        return {**field, "items": _one_of(field.get("items", {}), values), "maxItems": min(2, len(values))}
+    kept = {key: value for key, value in field.items() if key in ("title", "description")}
+    return {**kept, "enum": values}
 
 
 def _is_on(field: Any) -> bool:
@@ -39,7 +62,7 @@ def _is_on(field: Any) -> bool:
 
 
 def restricted(schema: dict[str, JsonValue], names: Collection[str]) -> dict[str, JsonValue]:
-    """``schema`` with the parameters ``names`` only, all of them required."""
+    """Return ``schema`` with the parameters ``names`` only, all of them required."""
     narrow: Any = copy.deepcopy(schema)
     properties = {name: field for name, field in narrow.get("properties", {}).items() if name in names}
     return {**narrow, "properties": properties, "required": list(properties), "additionalProperties": False}
@@ -58,7 +81,8 @@ def _bound_field(field: Any) -> None:
 
 
 def json_pattern(schema: dict[str, JsonValue]) -> str | None:
-    """A regular expression for objects of a flat ``schema`` as ``json.dumps`` writes them; None for another schema.
+    """Return a regular expression for objects of a flat ``schema`` as ``json.dumps`` writes them; None for another
+    schema.
 
     Under a JSON grammar a small model spends its tokens on line breaks and strange characters.
     """
@@ -91,10 +115,11 @@ def _value_pattern(field: Any) -> str | None:
     return _PLAIN.get(kind) if isinstance(kind, str) else None
 
 
+_INTEGER = f"-?(0|[1-9][0-9]{{0,{MAX_DIGITS - 1}}})"
 _PLAIN = {
     "string": r'"[^"\\\x00-\x1f]+"',
-    "integer": "-?(0|[1-9][0-9]*)",
-    "number": r"-?(0|[1-9][0-9]*)(\.[0-9]+)?",
+    "integer": _INTEGER,
+    "number": rf"{_INTEGER}(\.[0-9]{{1,{MAX_DIGITS}}})?",
     "boolean": "(true|false)",
     "null": "null",
 }

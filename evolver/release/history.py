@@ -1,12 +1,13 @@
-"""What served when, as the ledger has it."""
+"""History of the active adapter, as the ledger has it."""
 
 from agent.messages import BASE
-from evolver.ledger import Ledger
+from evolver.store.ledger import Ledger
 from toolkit.errors import UserError
 
 
 def before(current: str, ledger: Ledger) -> str:
-    """What served before ``current`` was promoted; adapters that were taken out of service since are passed over.
+    """Return what served before ``current`` was promoted; adapters that were taken out of service since are passed
+    over.
 
     Raises UserError where there is nothing: the base model served first.
     """
@@ -20,7 +21,7 @@ def before(current: str, ledger: Ledger) -> str:
 
 
 def serves_since(current: str, ledger: Ledger) -> float:
-    """When what serves began to, seconds since the epoch; 0 where the ledger does not say."""
+    """Return when the active adapter began to serve, seconds since the epoch; 0 where the ledger does not say."""
     began = 0.0
     for release in ledger.releases():
         if release.adapter != current:

@@ -1,4 +1,4 @@
-"""What serves: loading a candidate into the running server, promoting it, going back.
+"""Releases: loading a candidate into the running server, promoting it, going back.
 
 The order keeps every moment consistent: an adapter is verified, then loaded, then the pointer names it, then the ledger
 says so. The pointer file is the truth and says itself how it came about; ``reconcile`` brings the ledger in line with
@@ -9,17 +9,16 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
-from agent.errors import ModelUnavailable
+from agent.errors import AdapterInvalid, ModelUnavailable
 from agent.messages import BASE
-from agent.serving import active_adapter, vllm_admin
-from agent.serving.active_adapter import ActiveAdapter, Canary, Change
-from agent.serving.state import ServingState
-from evolver import adapter_files
+from agent.serving.adapters import active, package
+from agent.serving.adapters.active import ActiveAdapter, Canary, Change
+from agent.serving.serving_state import ServingState
+from agent.serving.upstreams import lora_api
 from evolver.config import ReleaseConfig
-from evolver.errors import AdapterInvalid
-from evolver.ledger import Ledger
-from evolver.proof import Proved, Server, prove
-from evolver.served import before
+from evolver.release.history import before
+from evolver.release.served_weights import Proved, Server, prove
+from evolver.store.ledger import Ledger
 from evolver.types import Adapter
 from toolkit.errors import UserError
 
@@ -35,17 +34,17 @@ def adapters_folder(data_folder: Path) -> Path:
     return data_folder / "adapters"
 
 
-def load(adapter: Adapter, serving: ServingState, servers: Sequence[Server], *, base_sha256: str) -> Proved:
+def load_candidate(adapter: Adapter, serving: ServingState, servers: Sequence[Server], *, base_sha256: str) -> Proved:
     """Load ``adapter`` on all servers that lack it, after checking its files; then prove that it answers on each.
 
     Raises AdapterInvalid, AdapterError, ModelUnavailable.
     """
-    manifest = adapter_files.verify(adapter.folder, base_sha256=base_sha256)
+    manifest = package.check_adapter(adapter.folder, base_sha256=base_sha256)
     _load(adapter.name, adapter.folder, serving)
     try:
         return prove(manifest, servers)
     except AdapterInvalid:
-        vllm_admin.unload(serving.vllm_url, serving.vllm_key, adapter.name)
+        lora_api.unload(serving.vllm_url, serving.vllm_key, adapter.name)
         raise
 
 
@@ -71,8 +70,8 @@ def load_registered(
     if row.state == "removed":
         raise UserError(f"{name} is no longer kept on disk; see what is: evolver adapters")
     folder = adapters_folder(data_folder) / name
-    adapter_files.verify(folder, base_sha256=base_sha256)
-    if adapter_files.manifest_sha256(folder) != row.sha256:
+    package.check_adapter(folder, base_sha256=base_sha256)
+    if package.manifest_sha256(folder) != row.sha256:
         raise UserError(f"{name} is not the adapter that was registered; restore its folder or choose another")
     if serving is not None:
         _load(name, folder, serving, hurry=hurry)
@@ -97,7 +96,7 @@ def promote(
     if name != BASE:
         sha256 = load_registered(name, data_folder, ledger, serving, base_sha256=base_sha256)
     if name != BASE:
-        active_adapter.read(data_folder)
+        active.read(data_folder)
     with ledger.together():
         previous = _settled(data_folder, ledger)
         _switch(
@@ -113,17 +112,22 @@ def begin_trial(
     serving: ServingState | None,
     *,
     share: float,
-    cycle: int,
+    cycle: int = 0,
+    reason: str = "",
     base_sha256: str | None = None,
 ) -> None:
-    """Let ``name`` answer a ``share`` of the sessions, and what serves go on with the others. Raises as ``promote``."""
+    """Let ``name`` answer a ``share`` of the sessions, and what serves go on with the others. Raises as ``promote``.
+
+    ``cycle``: the one that begins the trial; without one, a person does, for a ``reason``.
+    """
     registered = load_registered(name, data_folder, ledger, serving, base_sha256=base_sha256)
     canary = Canary(name=name, sha256=registered, share=share)
     with ledger.together():
         current = _settled(data_folder, ledger)
-        sha256 = active_adapter.read(data_folder).sha256
-        reason = f"{name} answers {share:.0%} of the sessions, on trial"
-        _switch(current, sha256, current, data_folder, ledger, reason=reason, by="cycle", cycle=cycle, canary=canary)
+        sha256 = active.read(data_folder).sha256
+        found = f"{name} answers {share:.0%} of the sessions, on trial" + (f" ({reason})" if reason else "")
+        by: By = "cycle" if cycle else "person"
+        _switch(current, sha256, current, data_folder, ledger, reason=found, by=by, cycle=cycle, canary=canary)
 
 
 def promote_from_trial(
@@ -149,15 +153,15 @@ def end_trial(name: str, data_folder: Path, ledger: Ledger, *, reason: str, by: 
         current = _settled(data_folder, ledger)
         if name != on_trial(data_folder):
             return False
-        sha256 = active_adapter.read(data_folder).sha256
+        sha256 = active.read(data_folder).sha256
         _switch(current, sha256, name, data_folder, ledger, reason=reason, by=by, withdraws=True)
     return True
 
 
 def on_trial(data_folder: Path) -> str:
-    """The adapter that answers a share of the sessions; "" where none does, or the pointer is damaged."""
+    """Return the adapter that answers a share of the sessions; "" where none does, or the pointer is damaged."""
     try:
-        canary = active_adapter.read(data_folder).canary
+        canary = active.read(data_folder).canary
     except UserError:
         return ""
     return canary.name if canary is not None else ""
@@ -204,10 +208,10 @@ def rollback(
 
 
 def why_it_waits(config: ReleaseConfig, data_folder: Path, ledger: Ledger, *, better_than: str | None = None) -> str:
-    """Why no cycle may promote by itself now; "" when one may. ``better_than``: what it was compared with."""
+    """Return why no cycle may promote by itself now; "" when one may. ``better_than``: what it was compared with."""
     if config.approval:
         return "waits for: evolver approve"
-    pointer = active_adapter.read(data_folder)
+    pointer = active.read(data_folder)
     if pointer.canary is not None:
         return f"waits: {pointer.canary.name} is on trial"
     if better_than not in (None, pointer.name):
@@ -217,17 +221,17 @@ def why_it_waits(config: ReleaseConfig, data_folder: Path, ledger: Ledger, *, be
 
 
 def reconcile(data_folder: Path, ledger: Ledger) -> None:
-    """After a crash between the pointer and the ledger: record what the pointer says. Raises AdapterError."""
-    active_adapter.read(data_folder)
+    """Record what the pointer says, after a crash between the pointer and the ledger. Raises AdapterError."""
+    active.read(data_folder)
     with ledger.together():
         _settled(data_folder, ledger)
 
 
 def _load(name: str, folder: Path, serving: ServingState, *, hurry: bool = False) -> None:
-    whole = vllm_admin.TIMEOUT_SECONDS
+    whole = lora_api.TIMEOUT_SECONDS
     listed, loaded = (_LISTED_SECONDS, _LOADED_SECONDS) if hurry else (whole, whole)
-    if name not in vllm_admin.loaded(serving.vllm_url, serving.vllm_key, seconds=listed):
-        vllm_admin.load(serving.vllm_url, serving.vllm_key, name, folder, seconds=loaded)
+    if name not in lora_api.loaded(serving.vllm_url, serving.vllm_key, seconds=listed):
+        lora_api.load(serving.vllm_url, serving.vllm_key, name, folder, seconds=loaded)
 
 
 def _switch(
@@ -254,14 +258,14 @@ def _switch(
         withdraws=withdraws,
     )
     pointer = ActiveAdapter(name=name, sha256=sha256, change=change, canary=canary)
-    active_adapter.write(data_folder, pointer)
+    active.write(data_folder, pointer)
     _record(pointer, change, ledger)
 
 
 def _settled(data_folder: Path, ledger: Ledger) -> str:
-    """What serves by the pointer, once the ledger says the same. A damaged pointer counts as the base model."""
+    """Return the active adapter, once the ledger says the same. A damaged pointer counts as the base model."""
     try:
-        pointer = active_adapter.read(data_folder)
+        pointer = active.read(data_folder)
     except UserError:
         return BASE
     newest = next(iter(ledger.releases()), None)
@@ -278,21 +282,21 @@ def _record(pointer: ActiveAdapter, change: Change, ledger: Ledger) -> None:
     name = pointer.name
     ledger.record_release(name, change.previous, change.reason, by=change.by, cycle=change.cycle, number=change.serial)
     if name != BASE:
-        ledger.judge_adapter(name, "promoted")
+        ledger.set_adapter_state(name, "promoted")
     if change.withdraws:
-        ledger.judge_adapter(change.previous, "withdrawn")
+        ledger.set_adapter_state(change.previous, "withdrawn")
     candidate = pointer.canary.name if pointer.canary is not None else ""
     given_up = ledger.setting(_TRIAL)
     if given_up not in ("", candidate, name):
-        ledger.judge_adapter(given_up, "withdrawn")
+        ledger.set_adapter_state(given_up, "withdrawn")
     if candidate:
-        ledger.judge_adapter(candidate, "waiting")
+        ledger.set_adapter_state(candidate, "waiting")
     ledger.put_setting(_TRIAL, candidate)
 
 
 def _current_or_base(data_folder: Path) -> str:
     """Going back must work also when the pointer file is damaged."""
     try:
-        return active_adapter.read(data_folder).name
+        return active.read(data_folder).name
     except UserError:
         return BASE

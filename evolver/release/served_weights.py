@@ -8,17 +8,15 @@ import os
 from collections.abc import Sequence
 from statistics import fmean
 
-import httpx
-
-from agent.config import ServingConfig
-from agent.errors import NO_SERVER, ModelUnavailable
+from agent.address import asking_server, at_each_address, http_client
+from agent.config import ServingConfig, UpstreamConfig
+from agent.errors import NO_SERVER, AdapterInvalid, ModelUnavailable
 from agent.messages import BASE
-from agent.serving import vllm_admin
-from agent.serving.state import ServingState
-from evolver.adapter_files import Manifest, Probe
-from evolver.errors import AdapterInvalid
-from evolver.types import Frozen
+from agent.serving.adapters.manifest import Manifest, Probe
+from agent.serving.serving_state import ServingState
+from agent.serving.upstreams import lora_api
 from toolkit.errors import PrerequisiteError
+from toolkit.frozen import Frozen
 
 _TIMEOUT_SECONDS = 120.0
 _ROUNDINGS, _EFFECT_SHARE, _LEAST = 3.0, 0.1, 0.002
@@ -26,16 +24,16 @@ _ROUNDINGS, _EFFECT_SHARE, _LEAST = 3.0, 0.1, 0.002
 
 
 class Server(Frozen):
-    """A vLLM, and the key that it asks for."""
+    """A vLLM: its address (``agent.address``), and the key that it asks for."""
 
     url: str
     key: str
 
 
 class Proof(Frozen):
-    """What one ``server`` showed. Mean differences of log-probabilities, nats per token: ``rounding`` is between server
-    and trainer without an adapter, ``apart`` between the served adapter and the trained one, ``effect`` between the
-    served adapter and the base model there.
+    """Evidence from one ``server``. Mean differences of log-probabilities, nats per token: ``rounding`` is between
+    server and trainer without an adapter, ``apart`` between the served adapter and the trained one, ``effect`` between
+    the served adapter and the base model there.
 
     ``distinct`` False: it does so little to this text that the base model would have passed as well.
     """
@@ -55,7 +53,7 @@ class Proved(Frozen):
 
     @property
     def missing(self) -> str:
-        """Why it is not known that people are answered by what was trained; "" when it is."""
+        """Return why it is not known that people are answered by what was trained; "" when it is."""
         if not self.proofs:
             return "its trainer wrote down no probe"
         weak = next((proof for proof in self.proofs if not proof.distinct), None)
@@ -65,7 +63,8 @@ class Proved(Frozen):
 
 
 def servers(config: ServingConfig, serving: ServingState) -> list[Server]:
-    """Every vLLM behind the gateway. Raises PrerequisiteError when the environment has not the key of one."""
+    """Return every vLLM behind the gateway. Raises PrerequisiteError when the environment has not the key of one, and
+    ModelUnavailable when the name of one cannot be looked up."""
     if not config.upstreams:
         return [Server(url=serving.vllm_url, key=serving.vllm_key)]
     found = []
@@ -76,8 +75,17 @@ def servers(config: ServingConfig, serving: ServingState) -> list[Server]:
                 f"the environment has no {upstream.key_variable}, the key of {upstream.url}; set it as for "
                 "agent serve: adapters are proved on each server"
             )
-        found.append(Server(url=upstream.url, key=key))
+        found += [Server(url=url, key=key) for url in _urls(upstream)]
     return found
+
+
+def _urls(upstream: UpstreamConfig) -> list[str]:
+    if not upstream.each_address:
+        return [upstream.url]
+    try:
+        return at_each_address(upstream.url)
+    except OSError as error:
+        raise ModelUnavailable(f"{upstream.url}: the name cannot be looked up ({error}); try again") from None
 
 
 def prove(manifest: Manifest, among: Sequence[Server]) -> Proved:
@@ -97,13 +105,13 @@ def prove(manifest: Manifest, among: Sequence[Server]) -> Proved:
 
 def _has(server: Server, name: str) -> bool:
     try:
-        return name in vllm_admin.loaded(server.url, server.key)
+        return name in lora_api.loaded(server.url, server.key)
     except ModelUnavailable:
         return False
 
 
 def _prove(name: str, probe: Probe, server: Server) -> Proof:
-    served, base = _served(name, probe, server), _served(BASE, probe, server)
+    served, base = _logprobs(name, probe, server), _logprobs(BASE, probe, server)
     rounding = _apart(base, probe.base_logprobs)
     trained = _apart(probe.logprobs, probe.base_logprobs)
     most = _ROUNDINGS * rounding + _EFFECT_SHARE * trained + _LEAST
@@ -117,17 +125,15 @@ def _prove(name: str, probe: Probe, server: Server) -> Proof:
     return Proof(server=server.url, rounding=rounding, apart=apart, effect=effect, distinct=trained > 2 * most)
 
 
-def _served(model: str, probe: Probe, server: Server) -> list[float]:
+def _logprobs(model: str, probe: Probe, server: Server) -> list[float]:
     """Log-probabilities of the probe's tokens but the first (vLLM: ``prompt_logprobs``)."""
     body = {"model": model, "prompt": list(probe.tokens), "max_tokens": 1, "temperature": 0, "prompt_logprobs": 0}
     headers = {"authorization": f"Bearer {server.key}"}
-    url = f"{server.url}/v1/completions"
+    with asking_server(), http_client(server.url, headers=headers, timeout=_TIMEOUT_SECONDS) as client:
+        response = client.post("/v1/completions", json=body)
     try:
-        response = httpx.post(url, json=body, headers=headers, timeout=_TIMEOUT_SECONDS, trust_env=False)
         places = response.json()["choices"][0]["prompt_logprobs"][1:]
         return [place[str(token)]["logprob"] for place, token in zip(places, probe.tokens[1:], strict=True)]
-    except httpx.TransportError as error:
-        raise ModelUnavailable(NO_SERVER) from error
     except (ValueError, KeyError, TypeError, IndexError) as error:
         raise AdapterInvalid(f"{model}: vLLM gives no log-probabilities ({type(error).__name__})") from error
 

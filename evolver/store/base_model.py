@@ -1,29 +1,47 @@
-"""Which base model is configured, by its hash. Gigabytes are hashed once: the ledger remembers the hash with the sizes
+"""Hash of the configured base model. Gigabytes are hashed once: the ledger remembers the hash with the sizes
 and times of the files, so that going back stays quick."""
 
 import json
 from pathlib import Path
 
-from agent.serving import default_model
-from agent.serving.adapter_folder import model_files, model_sha256
+from agent.serving.adapters.package import model_files, model_sha256
+from agent.serving.vllm import default_model
 from evolver.config import Config
-from evolver.ledger import Ledger
+from evolver.store.ledger import Ledger
+from toolkit.errors import UserError
 
 _SETTING = "base_model"
 
 
 def configured_sha256(config: Config, ledger: Ledger) -> str | None:
-    """The hash of the model that ``[agent.serving] model`` names (``model_sha256``); None while it is not on disk: then
-    nothing serves it."""
-    model = config.agent.serving.model
-    default = config.data_folder / "models" / default_model.NAME
-    folder = default if model == "default" else Path(model).expanduser()
-    there = default_model.is_complete(folder) if model == "default" else (folder / "config.json").is_file()
-    return sha256(folder, ledger) if there else None
+    """Return the hash of the model that ``[agent.serving] model`` names (``model_sha256``); None while it is not on
+    disk: then nothing serves it."""
+    folder = default_model.present(config.agent.serving.model, config.data_folder)
+    return None if folder is None else sha256(folder, ledger)
+
+
+def check_trainable(config: Config) -> None:
+    """Raise UserError where the weights of the configured model are quantised: no adapter can be trained on them."""
+    folder = default_model.present(config.agent.serving.model, config.data_folder)
+    found = json.loads((folder / "config.json").read_text(encoding="utf-8")) if folder else {}
+    if quantised := found.get("quantization_config"):
+        raise UserError(
+            f"{folder} holds quantised weights ({quantised.get('quant_method', 'of unknown method')}), which cannot be "
+            "trained on; set [agent.serving] model to the folder of the same model in bfloat16"
+        )
+
+
+def stamp(config: Config) -> list[tuple[str, int, int]]:
+    """Return what tells another base model without reading it: name, bytes and time (nanoseconds) of each file.
+
+    Empty while the model is not on disk.
+    """
+    folder = default_model.present(config.agent.serving.model, config.data_folder)
+    return [] if folder is None else [(Path(str(path)).name, int(size), int(at)) for path, size, at in _files(folder)]
 
 
 def sha256(folder: Path, ledger: Ledger) -> str:
-    """As ``model_sha256``, computed again only where a file has another size or time. Raises OSError."""
+    """Return ``model_sha256``, computed again only where a file has another size or time. Raises OSError."""
     files = _files(folder)
     known = ledger.setting(_SETTING)
     if known:
@@ -36,6 +54,6 @@ def sha256(folder: Path, ledger: Ledger) -> str:
 
 
 def _files(folder: Path) -> list[list[str | int]]:
-    """What tells a changed file without reading it: path, size, and when it was written (nanoseconds)."""
+    """Return what tells a changed file without reading it: path, size, and when it was written (nanoseconds)."""
     paths = sorted(path.resolve() for path in model_files(folder))
     return [[str(path), (found := path.stat()).st_size, found.st_mtime_ns] for path in paths]

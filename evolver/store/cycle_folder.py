@@ -6,36 +6,33 @@ from typing import TypeVar
 
 from pydantic import BaseModel, ValidationError
 
-from agent.serving.durable_file import flush
+from agent.storage import durable_file
+from evolver.store.stored_value import parse
 
 V = TypeVar("V", bound=BaseModel)
 UNFIT_VARIANTS, COMPOSED = "varied_dropped.jsonl", "composed.jsonl"
 
 
 def cycle_folder(data_folder: Path, number: int) -> Path:
-    """Where cycle ``number`` keeps its markers and files."""
+    """Return the folder in which cycle ``number`` keeps its markers and files."""
     return data_folder / "cycles" / f"{number:04d}"
 
 
 def cycle_folders(data_folder: Path, *, before: int | None = None) -> list[Path]:
-    """The folders of all cycles, the first first; those of cycles ``before`` that number."""
+    """Return the folders of all cycles, the first first; those of cycles ``before`` that number."""
     folders = sorted(data_folder.glob("cycles/[0-9]*"))
     return folders if before is None else [folder for folder in folders if int(folder.name) < before]
 
 
 def read_marker(path: Path, model: type[V]) -> V | None:
-    """None where there is none, and where it is damaged or from another version: the stage is done again."""
+    """Return the value of a marker; None where there is none, and where it is damaged or from another version: the
+    stage is done again."""
     try:
-        return model.model_validate_json(path.read_bytes())
+        return parse(model, path.read_bytes())
     except (FileNotFoundError, ValidationError):
         return None
 
 
 def write_marker(path: Path, value: BaseModel) -> None:
     """Publish ``value`` as ``path``: after a crash it is whole or absent."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    draft = path.with_suffix(".draft")
-    draft.write_text(value.model_dump_json(), encoding="utf-8")
-    flush(draft)
-    draft.rename(path)
-    flush(path.parent)
+    durable_file.replace(path, value.model_dump_json().encode())

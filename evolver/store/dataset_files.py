@@ -2,18 +2,18 @@
 
 import hashlib
 import json
-import os
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from agent.serving.durable_file import flush
+from agent.storage import durable_file
 
 TRAIN, VALID = "train.jsonl", "valid.jsonl"
+_PIECE = 1 << 20
 
 
-def publish(folder: Path, *, train: Sequence[dict[str, Any]], valid: Sequence[dict[str, Any]]) -> None:
+def write_dataset(folder: Path, *, train: Sequence[dict[str, Any]], valid: Sequence[dict[str, Any]]) -> None:
     """Write the rows into ``folder``, in place of what is there; never half of it."""
     draft = folder.with_name(f".{folder.name}.draft")
     shutil.rmtree(draft, ignore_errors=True)
@@ -21,16 +21,15 @@ def publish(folder: Path, *, train: Sequence[dict[str, Any]], valid: Sequence[di
     for name, rows in ((TRAIN, train), (VALID, valid)):
         with (draft / name).open("w", encoding="utf-8") as file:
             file.writelines(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
-            file.flush()
-            os.fsync(file.fileno())
-    flush(draft)
-    shutil.rmtree(folder, ignore_errors=True)
-    draft.rename(folder)
+    durable_file.publish_folder(draft, folder, instead=True)
 
 
 def folder_sha256(folder: Path) -> str:
-    """The hash by which a dataset is known: to its cycle, the ledger, and the manifests of adapters trained on it."""
+    """Return the hash by which a dataset is known: to its cycle, the ledger, and the manifests of adapters trained on
+    it."""
     total = hashlib.sha256()
     for name in (TRAIN, VALID):
-        total.update((folder / name).read_bytes())
+        with (folder / name).open("rb") as file:
+            while piece := file.read(_PIECE):
+                total.update(piece)
     return total.hexdigest()

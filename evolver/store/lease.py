@@ -1,8 +1,9 @@
 """The right to run a cycle: one process has it at a time, and keeps it by its heartbeat.
 
 Every take-over raises the lease's token. A process that was stopped past its lease finds another token in the ledger,
-and every transaction of its ledger, the pointer and the stage markers among them, is refused (docs/release.md). Time is
-counted by the kernel since boot, asleep or not, so that setting the clock changes nothing.
+and every transaction of its ledger, the pointer and the stage markers among them, is refused (docs/operations.md).
+Among processes of one machine time is counted by its kernel since boot, asleep or not, so that setting the clock
+changes nothing. Kernels of two machines have no such time in common: there the time counts that the database gives.
 """
 
 import os
@@ -12,15 +13,17 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from agent.database import SqliteUtilsDatabase as Database
 from agent.errors import StorageError
+from agent.storage.database import SqliteUtilsDatabase as Database
+from agent.storage.process_start import start_time
 from evolver.errors import Busy, Fenced
-from evolver.ledger import Ledger
-from evolver.types import Frozen
+from evolver.store.ledger import Ledger
+from toolkit.frozen import Frozen
 
 _CYCLE = "cycle"
 _BEATS = 4
 """Heartbeats per lease."""
+_DATABASE_TIME = "unixepoch('now', 'subsec')"
 
 
 class Holder(Frozen):
@@ -33,7 +36,7 @@ class Holder(Frozen):
 
 
 def since_boot() -> float:
-    """Seconds; goes on while the machine sleeps."""
+    """Return the seconds since boot; the clock goes on while the machine sleeps."""
     return time.clock_gettime(time.CLOCK_BOOTTIME)
 
 
@@ -56,21 +59,25 @@ def held(ledger: Ledger, seconds: float, *, clock: Callable[[], float] = since_b
 
 
 def holder(ledger: Ledger, seconds: float, *, clock: Callable[[], float] = since_boot) -> int | None:
-    """The process that runs a cycle now; None if none does."""
-    with ledger.together(fenced=False) as db:
+    """Return the process that runs a cycle now; None if none does."""
+    with ledger.reading() as db:
         row = _row(db)
-    return row[1].pid if row is not None and _valid(row[1], row[2], seconds, clock()) else None
+    return row.holder.pid if row is not None and row.is_valid(seconds, clock()) else None
 
 
 def _take(ledger: Ledger, seconds: float, clock: Callable[[], float]) -> int:
     with ledger.together(fenced=False) as db:
         now = clock()
         row = _row(db)
-        if row is not None and _valid(row[1], row[2], seconds, now):
-            raise Busy(f"process {row[1].pid} runs a cycle; wait for its end, or stop it")
-        token = 1 if row is None else row[0] + 1
+        if row is not None and row.is_valid(seconds, now):
+            raise Busy(f"process {row.holder.pid} runs a cycle; wait for its end, or stop it")
+        token = 1 if row is None else row.token + 1
         mine = _this_process().model_dump_json()
-        db.execute("INSERT OR REPLACE INTO lease VALUES (?, ?, ?, ?)", (_CYCLE, token, mine, now))
+        db.execute(
+            "INSERT OR REPLACE INTO lease (name, token, holder, renewed_at, seen_at) "
+            f"VALUES (?, ?, ?, ?, {_DATABASE_TIME})",
+            (_CYCLE, token, mine, now),
+        )
     return token
 
 
@@ -79,37 +86,42 @@ def _give_back(ledger: Ledger, token: int) -> None:
         db.execute("UPDATE lease SET holder = '' WHERE name = ? AND token = ?", (_CYCLE, token))
 
 
-def _row(db: Database) -> tuple[int, Holder, float] | None:
-    """Token, holder, when it was renewed. A lease that was given back still has its token."""
-    row = db.execute("SELECT token, holder, renewed_at FROM lease WHERE name = ?", (_CYCLE,)).fetchone()
+class _Row(Frozen):
+    """The lease. ``renewed_at``: its holder's seconds since boot; ``age``: seconds since then, by the database."""
+
+    token: int
+    holder: Holder
+    renewed_at: float
+    age: float
+
+    def is_valid(self, seconds: float, now: float) -> bool:
+        """Return whether it still binds others. That of a process of this machine that is gone does not."""
+        here = _this_process()
+        if self.holder.pid == 0:
+            return False
+        if self.holder.boot != here.boot:  # another machine, or this one before it was started again
+            return abs(self.age) <= seconds
+        if now - self.renewed_at > seconds:
+            return False
+        return self.holder.space != here.space or start_time(self.holder.pid) == self.holder.started
+
+
+def _row(db: Database) -> _Row | None:
+    """Return the lease as it stands. One that was given back still has its token."""
+    query = f"SELECT token, holder, renewed_at, {_DATABASE_TIME} - seen_at FROM lease WHERE name = ?"
+    row = db.execute(query, (_CYCLE,)).fetchone()
     if row is None:
         return None
     nobody = Holder(pid=0, started="", space="", boot="")
-    return row[0], Holder.model_validate_json(row[1]) if row[1] else nobody, row[2]
-
-
-def _valid(held_by: Holder, renewed_at: float, seconds: float, now: float) -> bool:
-    """Whether a lease still binds others. That of a process that is gone does not."""
-    here = _this_process()
-    if held_by.pid == 0 or held_by.boot != here.boot or now - renewed_at > seconds:
-        return False
-    return held_by.space != here.space or _started(held_by.pid) == held_by.started
+    held_by = Holder.model_validate_json(row[1]) if row[1] else nobody
+    return _Row(token=row[0], holder=held_by, renewed_at=row[2], age=row[3])
 
 
 def _this_process() -> Holder:
     pid = os.getpid()
     boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
-    return Holder(pid=pid, started=_started(pid), space=str(Path("/proc/self/ns/pid").readlink()), boot=boot)
-
-
-def _started(pid: int) -> str:
-    """When the process began, in clock ticks since boot; "" if it is gone."""
-    try:
-        stat = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
-    except OSError:
-        return ""
-    fields = stat.rpartition(")")[2].split()
-    return "" if fields[0] in "ZX" else fields[19]
+    space = str(Path("/proc/self/ns/pid").readlink())
+    return Holder(pid=pid, started=start_time(pid) or "", space=space, boot=boot)
 
 
 class _Heartbeat:
@@ -132,7 +144,7 @@ class _Heartbeat:
     def check(self, db: Database) -> None:
         """Inside a transaction: raise Fenced if another process has taken over."""
         row = _row(db)
-        if row is None or row[0] != self._token:
+        if row is None or row.token != self._token:
             raise Fenced("another process has taken over this cycle; this one stops")
 
     def check_time(self) -> None:
@@ -143,7 +155,10 @@ class _Heartbeat:
     def _renew_if_mine(self) -> None:
         now = self._clock()
         with self._ledger.together() as db:
-            db.execute("UPDATE lease SET renewed_at = ? WHERE name = ? AND token = ?", (now, _CYCLE, self._token))
+            db.execute(
+                f"UPDATE lease SET renewed_at = ?, seen_at = {_DATABASE_TIME} WHERE name = ? AND token = ?",
+                (now, _CYCLE, self._token),
+            )
         self._renewed = now
 
     def _run(self) -> None:

@@ -12,9 +12,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from agent.database import SqliteUtilsDatabase, open_database
-from evolver.migrations import migrations
-from evolver.types import Adapter, ChatReport, CycleStatus, EvalReport, Frozen
+from agent.storage.database import Database, SqliteUtilsDatabase, open_database, open_readonly
+from evolver.store.migrations import migrations
+from evolver.types import Adapter, ChatReport, CycleStatus, EvalReport
+from toolkit.frozen import Frozen
 
 _FINISHED = "('promoted', 'rejected', 'waiting')"
 
@@ -74,11 +75,16 @@ class Ledger:
     ``fence`` is asked at the beginning of every writing transaction; what it raises undoes the transaction.
     """
 
-    def __init__(self, path: Path, *, now: Callable[[], float] = time.time) -> None:
+    def __init__(self, path: Path, *, now: Callable[[], float] = time.time, database: Database | None = None) -> None:
         self.now = now
-        self._db = open_database(path, migrations)
+        self._db = database or open_database(path, migrations)
         self._mine = threading.local()
         self.fence: Callable[[SqliteUtilsDatabase], None] = lambda db: None
+
+    @classmethod
+    def open_readonly(cls, path: Path) -> "Ledger":
+        """Open the ledger for a reader that must not write. One that does not exist yet reads as empty."""
+        return cls(path, database=open_readonly(path, migrations))
 
     def __enter__(self) -> "Ledger":
         return self
@@ -88,7 +94,7 @@ class Ledger:
 
     @contextmanager
     def together(self, *, fenced: bool = True) -> Iterator[SqliteUtilsDatabase]:
-        """All writes of the block are one transaction; no other process writes to the ledger meanwhile."""
+        """Make all writes of the block one transaction; no other process writes to the ledger meanwhile."""
         db = getattr(self._mine, "db", None)
         if db is not None:
             yield db
@@ -103,7 +109,7 @@ class Ledger:
                 self._mine.db = None
 
     def open_cycle(self) -> CycleRow:
-        """The cycle that was interrupted, or a new one."""
+        """Return the cycle that was interrupted, or open a new one."""
         with self.together() as db:
             row = db.execute("SELECT max(number) FROM cycles WHERE status = 'running'").fetchone()
             number = row[0]
@@ -133,7 +139,7 @@ class Ledger:
             )
 
     def cycles(self, number: int | None = None) -> list[CycleRow]:
-        """All cycles, the newest first; or the one with ``number``."""
+        """Return all cycles, the newest first; or the one with ``number``."""
         where, values = ("WHERE number = ?", (number,)) if number is not None else ("", ())
         columns = "number, started_at, ended_at, status, stage, reason, last_interaction_id, summary"
         with self.reading() as db:
@@ -145,7 +151,7 @@ class Ledger:
         ]
 
     def mined_up_to(self) -> str:
-        """The last interaction that a finished cycle has seen; "" before the first."""
+        """Return the last interaction that a finished cycle has seen; "" before the first."""
         with self.reading() as db:
             query = f"SELECT max(last_interaction_id) FROM cycles WHERE status IN {_FINISHED}"
             return db.execute(query).fetchone()[0] or ""
@@ -159,7 +165,7 @@ class Ledger:
                 (adapter.name, cycle, parent, adapter.sha256, dataset_sha256, self.now()),
             )
 
-    def judge_adapter(self, name: str, state: str, scores: dict[str, Any] | None = None) -> None:
+    def set_adapter_state(self, name: str, state: str, scores: dict[str, Any] | None = None) -> None:
         with self.together() as db:
             db.execute("UPDATE adapters SET state = ? WHERE name = ?", (state, name))
             if scores is not None:
@@ -170,7 +176,7 @@ class Ledger:
             db.execute("UPDATE adapters SET pinned = ? WHERE name = ?", (int(pinned), name))
 
     def adapters(self) -> list[AdapterRow]:
-        """All adapters, the newest first."""
+        """Return all adapters, the newest first."""
         columns = "name, cycle, parent, sha256, dataset_sha256, created_at, state, pinned, scores"
         with self.reading() as db:
             rows = db.execute(f"SELECT {columns} FROM adapters ORDER BY name DESC").fetchall()
@@ -184,7 +190,7 @@ class Ledger:
         return next((row for row in self.adapters() if row.name == name), None)
 
     def record_evaluation(self, report: EvalReport | ChatReport) -> None:
-        """What was measured last and is measured again with the same result is not recorded again."""
+        """Record a report, unless the last one of this model and suite has the same result."""
         scores = report.model_dump(mode="json", exclude={"items", "model", "suite", "suite_sha256"})
         measured = (report.model, report.suite, report.suite_sha256, json.dumps(scores))
         newest = "SELECT max(number) FROM evaluations WHERE model = ? AND suite = ?"
@@ -197,7 +203,7 @@ class Ledger:
                 )
 
     def evaluations(self, model: str | None = None) -> list[Evaluation]:
-        """What was measured, the newest first; of ``model`` alone, where it is named."""
+        """Return the measurements, the newest first; those of ``model`` alone, where it is named."""
         columns = "at, model, suite, suite_sha256, scores"
         query = f"SELECT {columns} FROM evaluations WHERE ? IN (model, '') ORDER BY number DESC"
         with self.reading() as db:
@@ -214,7 +220,7 @@ class Ledger:
             db.execute("INSERT OR IGNORE INTO adapter_marks VALUES (?, ?, ?)", (name, self.now(), reason))
 
     def marks(self) -> dict[str, list[str]]:
-        """What was said of each adapter, the oldest first."""
+        """Return the remarks on each adapter, the oldest first."""
         with self.reading() as db:
             rows = db.execute("SELECT adapter, reason FROM adapter_marks ORDER BY at, reason").fetchall()
         found: dict[str, list[str]] = {}
@@ -225,7 +231,7 @@ class Ledger:
     def record_release(
         self, adapter: str, previous: str, reason: str, *, by: str = "", cycle: int = 0, number: int | None = None
     ) -> None:
-        """``number`` None: the next one."""
+        """Record a change of what serves; ``number`` None: the next one."""
         with self.together() as db:
             db.execute(
                 "INSERT INTO releases (number, at, adapter, previous, reason, changed_by, cycle) "
@@ -234,7 +240,7 @@ class Ledger:
             )
 
     def releases(self) -> list[Release]:
-        """Every change of what serves, the newest first."""
+        """Return every change of what serves, the newest first."""
         names = ("number", "at", "adapter", "previous", "reason", "by", "cycle")
         columns = "number, at, adapter, previous, reason, changed_by, cycle"
         with self.reading() as db:
@@ -242,7 +248,7 @@ class Ledger:
         return [Release.model_validate(dict(zip(names, row, strict=True))) for row in rows]
 
     def setting(self, name: str) -> str:
-        """What was kept under ``name``; "" where nothing was."""
+        """Return the setting ``name``; "" where it was never set."""
         with self.reading() as db:
             row = db.execute("SELECT value FROM settings WHERE name = ?", (name,)).fetchone()
         return row[0] if row else ""
@@ -254,7 +260,7 @@ class Ledger:
 
     @contextmanager
     def reading(self) -> Iterator[SqliteUtilsDatabase]:
-        """All reads of the block see one state."""
+        """Let all reads of the block see one state."""
         db = getattr(self._mine, "db", None)
         if db is not None:
             yield db

@@ -1,7 +1,11 @@
 """The schema of evolution.db, one step after the other. A step that has shipped is never edited."""
 
-from agent.database import Migrations
-from agent.database import SqliteUtilsDatabase as Database
+import json
+from typing import Any
+
+from agent.storage.database import Migrations
+from agent.storage.database import SqliteUtilsDatabase as Database
+from evolver.store.stored_value import renewed
 
 migrations = Migrations("evolver")
 
@@ -51,7 +55,7 @@ def m001_cycles_adapters_releases(db: Database) -> None:
 
 @migrations()
 def m002_lease_releases_states(db: Database) -> None:
-    """Who may run a cycle; which cycle a release came from; pins; more states of an adapter."""
+    """Add the lease, the cycle of a release, pins, and more states of an adapter."""
     db.execute(
         """
         CREATE TABLE lease (
@@ -115,7 +119,7 @@ def m003_evaluations_and_marks(db: Database) -> None:
 
 @migrations()
 def m004_made_tools(db: Database) -> None:
-    """Tools that the model wrote, with where they come from and what a person said of them."""
+    """Add the tools that the model wrote, with where they come from and what a person said of them."""
     db.execute(
         """
         CREATE TABLE made_tools (
@@ -134,3 +138,73 @@ def m004_made_tools(db: Database) -> None:
         """
     )
     db.execute("CREATE UNIQUE INDEX made_tools_in_use ON made_tools (name) WHERE state != 'rejected'")
+
+
+@migrations()
+def m005_names_of_scores(db: Database) -> None:
+    """Rename the scores in stored reports to the field's terms."""
+    for table, key, column in (
+        ("adapters", "name", "scores"),
+        ("evaluations", "number", "scores"),
+        ("cycles", "number", "summary"),
+    ):
+        for row, text in db.execute(f"SELECT {key}, {column} FROM {table}").fetchall():
+            renamed = json.dumps(_with_new_names(json.loads(text)))
+            db.execute(f"UPDATE {table} SET {column} = ? WHERE {key} = ?", (renamed, row))
+
+
+_SCORES = {
+    "exact": "call_accuracy",
+    "right_tool": "tool_selection_accuracy",
+    "no_call": "irrelevance_accuracy",
+    "malformed": "invalid_call_rate",
+}
+
+
+def _with_new_names(value: Any) -> Any:
+    """Return ``value`` with the scores renamed: in it, or in the reports that it holds by stage."""
+    if not isinstance(value, dict):
+        return value
+    if _SCORES.keys() <= value.keys():
+        return {_SCORES.get(name, name): score for name, score in value.items()}
+    return {name: _with_new_names(inner) for name, inner in value.items()}
+
+
+@migrations()
+def m006_beats_by_the_database(db: Database) -> None:
+    """Add ``lease.seen_at``: when the holder renewed the lease, by the database's time (seconds since the epoch,
+    UTC)."""
+    db.execute("ALTER TABLE lease ADD COLUMN seen_at REAL NOT NULL DEFAULT 0")
+
+
+@migrations()
+def m007_kinds_of_traces(db: Database) -> None:
+    """Rename the kinds of traces in the summaries of cycles to the field's terms."""
+    for number, text in db.execute("SELECT number, summary FROM cycles").fetchall():
+        db.execute("UPDATE cycles SET summary = ? WHERE number = ?", (json.dumps(renewed(json.loads(text))), number))
+
+
+@migrations()
+def m008_seen_tools(db: Database) -> None:
+    """Tools that clients brought: a row per version of each, by who brought it. ``turns`` counts the interactions that
+    showed it; ``last_id`` is the newest of them."""
+    db.execute(
+        """
+        CREATE TABLE seen_tools (
+            source TEXT NOT NULL,
+            tenant TEXT NOT NULL,
+            owner TEXT NOT NULL,
+            name TEXT NOT NULL,
+            sha256 TEXT NOT NULL,
+            version INTEGER NOT NULL,
+            tool TEXT NOT NULL,
+            first_seen REAL NOT NULL,
+            last_seen REAL NOT NULL,
+            last_id TEXT NOT NULL,
+            turns INTEGER NOT NULL,
+            calls INTEGER NOT NULL,
+            failures INTEGER NOT NULL,
+            PRIMARY KEY (source, tenant, owner, name, sha256)
+        ) STRICT, WITHOUT ROWID
+        """
+    )

@@ -2,29 +2,24 @@
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
-from agent.messages import Interaction
-from evolver.text import same_question
+from agent.log_pages import Session, session_of
+from agent.messages import Interaction, is_foreign
+from agent.text.matching import same_question
 from toolkit.tool import ToolErrorKind, ToolResult
 
 ASKS_AGAIN_SECONDS = 600.0
 
 IsSo = Callable[[Interaction], bool]
-Session = tuple[str, str, str, str]
-
-
-def session_of(turn: Interaction) -> Session:
-    """What tells a conversation from all others: two owners may give theirs the same name."""
-    return turn.source, turn.tenant, turn.owner, turn.session
 
 
 def asks_again(earlier: Interaction, later: Interaction) -> bool:
-    """Whether ``later``, the next turn of the session, puts the question of ``earlier`` once more."""
+    """Return whether ``later``, the next turn of the session, puts the question of ``earlier`` once more."""
     requests = (turn.trajectory.messages[0].content for turn in (earlier, later))
     return later.created_at - earlier.created_at < ASKS_AGAIN_SECONDS and same_question(*requests)
 
 
 def whole_turns(interactions: Sequence[Interaction]) -> list[Interaction]:
-    """One interaction per turn, in the order in which they ended.
+    """Return one interaction per turn, in the order in which they ended.
 
     A client with tools of its own asks several times in one turn, and each exchange is logged; the last one has all
     messages. It stands for the turn, with the feedback on every part and the time of all of them.
@@ -38,12 +33,15 @@ def whole_turns(interactions: Sequence[Interaction]) -> list[Interaction]:
         turn = interaction
         while (earlier := parts.get(turn.continues)) is not None and earlier.id < turn.id:
             latency_ms = earlier.trajectory.latency_ms + turn.trajectory.latency_ms
+            began, ended = earlier.trajectory.adapter, turn.trajectory.adapter
             turn = turn.model_copy(
                 update={
                     "continues": earlier.continues,
                     "created_at": earlier.created_at,
                     "feedback": (*earlier.feedback, *turn.feedback),
-                    "trajectory": turn.trajectory.model_copy(update={"latency_ms": latency_ms}),
+                    "trajectory": turn.trajectory.model_copy(
+                        update={"latency_ms": latency_ms, "adapter": began if is_foreign(began) else ended}
+                    ),
                     "id": earlier.id,
                 }
             )
@@ -52,7 +50,7 @@ def whole_turns(interactions: Sequence[Interaction]) -> list[Interaction]:
 
 
 def troubles(turns: Iterable[Interaction]) -> Mapping[str, IsSo]:
-    """What can be wrong with one of ``turns``, by name, for a sentence that begins with "turns".
+    """Return what can be wrong with one of ``turns``, by name, for a sentence that begins with "turns".
 
     A call whose worker was lost says nothing about the model that made it.
     """

@@ -1,4 +1,4 @@
-"""Where a text states values, and the same text with others in their places. Pure."""
+"""Value spans: the places of values in a text, and the text with other values there. Pure."""
 
 import json
 import random
@@ -8,7 +8,7 @@ from itertools import pairwise
 
 from pydantic import JsonValue
 
-from evolver.text import SMALL_NUMBERS, numbers
+from agent.text.matching import SMALL_NUMBERS, numbers
 from evolver.types import Call, Trace
 
 Place = tuple[int, int, str]
@@ -22,12 +22,12 @@ _RESULT = "<result>"
 
 
 def is_spoken(value: JsonValue) -> bool:
-    """Whether a text can state ``value``: texts, numbers and lists; no booleans, no objects, nothing empty."""
+    """Return whether a text can state ``value``: texts, numbers and lists; no booleans, no objects, nothing empty."""
     return isinstance(value, str | int | float | list) and not isinstance(value, bool) and value not in ("", [])
 
 
 def places(text: str, values: Mapping[str, JsonValue]) -> list[Place] | None:
-    """Where the values stand in ``text``, in order; None when one stands there twice, or two in one place."""
+    """Return the spans of the values in ``text``, in order; None when one stands there twice, or two in one place."""
     found_at = []
     for name, value in values.items():
         found = [match.span() for match in re.finditer(_pattern(value), text, re.IGNORECASE)]
@@ -39,7 +39,7 @@ def places(text: str, values: Mapping[str, JsonValue]) -> list[Place] | None:
 
 
 def replaced(text: str, found_at: Sequence[Place], texts: Mapping[str, str]) -> str:
-    """``text`` with ``texts`` in the places."""
+    """Return ``text`` with ``texts`` in the places."""
     pieces, end = [], 0
     for start, stop, name in found_at:
         pieces += [text[end:start], texts[name]]
@@ -47,9 +47,9 @@ def replaced(text: str, found_at: Sequence[Place], texts: Mapping[str, str]) -> 
     return "".join([*pieces, text[end:]])
 
 
-def retold(source: Trace, call: Call, result: JsonValue) -> str:
-    """The answer of ``source``, a trace of one call, for another call and its result; "" where the old values cannot be
-    told apart in it."""
+def answer_with(source: Trace, call: Call, result: JsonValue) -> str:
+    """Return the answer of ``source``, a trace of one call, for another call and its result; "" where the old values
+    cannot be told apart in it."""
     old = {**source.calls[0].arguments, _RESULT: source.results[0]}
     new = {**call.arguments, _RESULT: result}
     if isinstance(result, bool) or not is_spoken(result):
@@ -67,26 +67,26 @@ def retold(source: Trace, call: Call, result: JsonValue) -> str:
     return replaced(source.answer, found_at, {name: said(new[name]) for name in told})
 
 
-def said(value: JsonValue, chooser: random.Random | None = None, *, like: str = "") -> str:
-    """``value`` as a person may write it, small numbers as words at times, large ones with commas; without ``chooser``
-    plainly. A number that stands where ``like`` says percent mostly does so too."""
+def said(value: JsonValue, rng: random.Random | None = None, *, like: str = "") -> str:
+    """Return ``value`` as a person may write it, small numbers as words at times, large ones with commas; without
+    ``rng`` plainly. A number that stands where ``like`` says percent mostly does so too."""
     percent = _PERCENT.search(like)
-    if percent and isinstance(value, float) and (chooser is None or chooser.random() < _AS_PERCENT):
+    if percent and isinstance(value, float) and (rng is None or rng.random() < _AS_PERCENT):
         return f"{in_percent(value)}{percent.group()}"
     if isinstance(value, list):
         words = [_plain(item) for item in value]
-        last = chooser.choice((" and ", ", ")) if chooser else ", "
+        last = rng.choice((" and ", ", ")) if rng else ", "
         return last.join([", ".join(words[:-1]), words[-1]]) if len(words) > 1 else "".join(words)
-    if chooser and isinstance(value, int) and not isinstance(value, bool):
-        if value in SMALL_NUMBERS and chooser.random() < _SPELLED:
+    if rng and isinstance(value, int) and not isinstance(value, bool):
+        if value in SMALL_NUMBERS and rng.random() < _SPELLED:
             return SMALL_NUMBERS[value]
-        if value >= 1000 and chooser.random() < _GROUPED:
+        if value >= 1000 and rng.random() < _GROUPED:
             return f"{value:,}"
     return _plain(value)
 
 
 def plainly(text: str, values: Iterable[JsonValue]) -> str:
-    """``text`` with those of the values that it says in percent as fractions of one."""
+    """Return ``text`` with those of the values that it says in percent as fractions of one."""
     for value in values:
         if isinstance(value, float) and 0 < value < 1:
             spoken = rf"(?<![\w.]){re.escape(in_percent(value))}(?:{_PERCENT.pattern})"
@@ -95,7 +95,7 @@ def plainly(text: str, values: Iterable[JsonValue]) -> str:
 
 
 def in_percent(value: float) -> str:
-    """The digits of a share of one as people say it: 0.05 is so many percent."""
+    """Return the digits of a share of one as people say it: 0.05 is so many percent."""
     return format(round(value * 100, 10), "g")
 
 

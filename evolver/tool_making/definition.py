@@ -1,4 +1,4 @@
-"""What a model says of a tool that it is about to write: read as hostile text, given back as a function's head.
+"""Definition that a model writes of a tool: read as hostile text, given back as a function's head.
 
 What the server's grammar promises is checked again: a server is not to be trusted with it.
 """
@@ -8,7 +8,8 @@ from typing import Any
 
 from pydantic import JsonValue, ValidationError
 
-from evolver.types import Frozen
+from evolver.tool_making.drop_reason import ToolDropped, ToolDropReason
+from toolkit.frozen import Frozen
 from toolkit.made import MadeTool
 from toolkit.names import BadName, check_name
 
@@ -58,10 +59,6 @@ SCHEMA: dict[str, Any] = {
 }
 
 
-class BadSketch(ValueError):
-    """It cannot be a tool; the message is a word for the counters."""
-
-
 class Parameter(Frozen):
     """``type`` is a key of the Python types above."""
 
@@ -79,12 +76,12 @@ class Sketch(Frozen):
     result: str
 
     def head(self) -> str:
-        """The ``def`` line and the docstring."""
+        """Return the ``def`` line and the docstring."""
         taken = ", ".join(f"{parameter.name}: {_PYTHON[parameter.type]}" for parameter in self.parameters)
         return f'def {self.name}({taken}) -> {_PYTHON[self.result]}:\n    """{self.description}"""'
 
     def tool(self, source: str) -> MadeTool:
-        """The tool whose code is ``source``."""
+        """Return the tool whose code is ``source``."""
         properties = {p.name: {**_JSON[p.type], "description": p.description} for p in self.parameters}
         parameters: Any = {
             "type": "object",
@@ -96,27 +93,27 @@ class Sketch(Frozen):
 
 
 def read(text: str) -> Sketch:
-    """The sketch that the JSON ``text`` holds. Raises BadSketch."""
+    """Read the sketch that the JSON ``text`` holds. Raises ToolDropped."""
     try:
         sketch = Sketch.model_validate_json(text)
     except ValidationError:
-        raise BadSketch("cut_off") from None
+        raise ToolDropped(ToolDropReason.DEFINITION_CUT_OFF) from None
     names = [parameter.name for parameter in sketch.parameters]
     if not _NAME.fullmatch(sketch.name) or not 0 < len(set(names)) == len(names) <= _MOST_PARAMETERS:
-        raise BadSketch("names")
+        raise ToolDropped(ToolDropReason.DEFINITION_NAMES)
     try:
         for name in (sketch.name, *names):
             check_name(name)
     except BadName:
-        raise BadSketch("names") from None
+        raise ToolDropped(ToolDropReason.DEFINITION_NAMES) from None
     texts = (sketch.description, *(parameter.description for parameter in sketch.parameters))
     if not all(_TEXT.fullmatch(text) for text in texts):
-        raise BadSketch("texts")
+        raise ToolDropped(ToolDropReason.DEFINITION_TEXTS)
     if sketch.result not in _RESULTS or any(parameter.type not in _PYTHON for parameter in sketch.parameters):
-        raise BadSketch("types")
+        raise ToolDropped(ToolDropReason.DEFINITION_TYPES)
     return sketch
 
 
 def is_of(value: JsonValue, kind: str) -> bool:
-    """Whether ``value`` is of a sketch's result type."""
+    """Return whether ``value`` is of a sketch's result type."""
     return isinstance(value, _RESULTS[kind]) and (isinstance(value, bool) is (kind == "boolean"))

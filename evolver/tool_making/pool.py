@@ -8,12 +8,18 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Literal
 
-from evolver.ledger import Ledger
-from evolver.types import Frozen, ToolExample
+from agent.storage.database import SqliteUtilsDatabase
+from evolver.crew.crew import Crew
+from evolver.store.ledger import Ledger
+from evolver.tool_making.drop_reason import ToolDropReason
+from evolver.types import ToolExample
 from toolkit.config import APPROVED_FOLDER
 from toolkit.errors import UserError
+from toolkit.frozen import Frozen
 from toolkit.made import MadeTool, remove_approved, write_approved
 
+UNAPPROVED = "unapproved"
+"""The kind of source of tools that only lessons use."""
 State = Literal["waiting", "approved", "rejected"]
 _COLUMNS = (
     "sha256", "name", "state", "created_at", "decided_at", "cycle", "maker", "interaction_id", "request", "tool",
@@ -45,7 +51,7 @@ class ToolPool:
         self._ledger = ledger
 
     def tools(self, state: State | None = None) -> list[PoolTool]:
-        """All tools, or those in ``state``, the oldest first."""
+        """Return all tools, or those in ``state``, the oldest first."""
         with self._ledger.reading() as db:
             rows = db.execute(f"SELECT {', '.join(_COLUMNS)} FROM made_tools ORDER BY created_at, name").fetchall()
         found = [_tool(row) for row in rows]
@@ -54,15 +60,15 @@ class ToolPool:
     def add(
         self, tool: MadeTool, examples: Iterable[ToolExample], *, cycle: int, maker: str, interaction_id: str,
         request: str,
-    ) -> str:  # fmt: skip
-        """Let ``tool`` wait for a person's word. "" when it does; else why not, for the counters: it was rejected
-        before, or its name is in use."""
+    ) -> ToolDropReason | None:  # fmt: skip
+        """Let ``tool`` wait for a person's word, or return the reason not to: its name is in use, or it is known."""
         with self._ledger.together() as db:
             known = db.execute("SELECT state FROM made_tools WHERE sha256 = ?", (tool.sha256,)).fetchone()
             if known:
-                return "rejected_before" if known[0] == "rejected" else "in_the_pool_already"
+                rejected = known[0] == "rejected"
+                return ToolDropReason.REJECTED_BEFORE if rejected else ToolDropReason.IN_THE_POOL_ALREADY
             if db.execute("SELECT 1 FROM made_tools WHERE name = ? AND state != 'rejected'", (tool.name,)).fetchone():
-                return "name_in_use"
+                return ToolDropReason.NAME_IN_USE
             shown = json.dumps([example.model_dump() for example in examples])
             values = (
                 tool.sha256, tool.name, "waiting", self._ledger.now(), None, cycle, maker, interaction_id, request,
@@ -70,7 +76,11 @@ class ToolPool:
             )  # fmt: skip
             places = ", ".join("?" * len(_COLUMNS))
             db.execute(f"INSERT INTO made_tools ({', '.join(_COLUMNS)}) VALUES ({places})", values)
-        return ""
+        return None
+
+    def lesson_crew(self, crew: Crew) -> Crew:
+        """Return ``crew`` with the tools that wait for a person's word: for lessons, never for serving."""
+        return crew.with_tools([found.tool for found in self.tools("waiting")], UNAPPROVED)
 
     def approve(self, name: str) -> PoolTool:
         """Make a waiting tool one of the agent's. Raises UserError when none of that name waits."""
@@ -78,7 +88,7 @@ class ToolPool:
             tool = self._named(name, ("waiting", "approved"))
             # The file first: cut off in between, the tool is listed as waiting, and approving it again mends that.
             write_approved(self._folder, tool.tool)
-            self._judge(db, tool, "approved")
+            self._set_state(db, tool, "approved")
         return self._by_hash(tool.sha256)
 
     def reject(self, name: str) -> PoolTool:
@@ -86,7 +96,7 @@ class ToolPool:
         with self._ledger.together() as db:
             tool = self._named(name, ("waiting", "approved"))
             remove_approved(self._folder, [name])
-            self._judge(db, tool, "rejected")
+            self._set_state(db, tool, "rejected")
         return self._by_hash(tool.sha256)
 
     def forget(self, interaction_id: str) -> list[str]:
@@ -106,9 +116,9 @@ class ToolPool:
     def _by_hash(self, sha256: str) -> PoolTool:
         return next(tool for tool in self.tools() if tool.sha256 == sha256)
 
-    def _judge(self, db: object, tool: PoolTool, state: State) -> None:
+    def _set_state(self, db: SqliteUtilsDatabase, tool: PoolTool, state: State) -> None:
         values = (state, self._ledger.now(), tool.sha256)
-        db.execute("UPDATE made_tools SET state = ?, decided_at = ? WHERE sha256 = ?", values)  # type: ignore[attr-defined]
+        db.execute("UPDATE made_tools SET state = ?, decided_at = ? WHERE sha256 = ?", values)
 
 
 def _tool(row: tuple[object, ...]) -> PoolTool:

@@ -1,24 +1,7 @@
-"""The texts that the makers of definitions, tools and code let the model continue.
+"""The texts that the makers of tools and of their code let the model continue.
 
-Like those of evolver.few_shots, the examples name no tool of the toolkit and no request of any suite.
+Like those of evolver.model.prompts, the examples name no tool of the toolkit and no request of any suite.
 """
-
-_DEFINITION = """\
-Tools in words, and their definitions in JSON.
-
-Words: Book a table at a restaurant. It needs restaurant (Name of the restaurant), people (How many come).
-Definition: {{"name": "book_table", "parameters": {{"restaurant": "string", "people": "integer"}}, \
-"required": ["restaurant", "people"]}}
-
-Words: Water some plants. It needs plants (Names of the plants). It can be given liters (Liters for each).
-Definition: {{"name": "water_plants", "parameters": {{"plants": "array", "liters": "number"}}, "required": ["plants"]}}
-
-Words: Switch a lamp. It needs room (Where the lamp is), bright (Whether it shall shine).
-Definition: {{"name": "switch_lamp", "parameters": {{"room": "string", "bright": "boolean"}}, \
-"required": ["room", "bright"]}}
-
-Words: {words}
-Definition:"""
 
 _TOOL = """\
 What a person asks, and a small function that would answer it and others like it.
@@ -59,11 +42,6 @@ def reaches_target(scores: list[float], target: float) -> bool:
 
 {head}
 '''
-
-
-def definition_prompt(words: str) -> str:
-    """Continue with the definition of the tool that ``words`` describe, one JSON object."""
-    return _DEFINITION.format(words=words)
 
 
 def tool_prompt(request: str) -> str:

@@ -8,7 +8,7 @@ import math
 from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
 
-from evolver.adapter_files import Calibration
+from agent.serving.adapters.manifest import Calibration
 
 FEWEST_ROWS = 8
 """Of each side; below, no bias is better than a guessed one."""
@@ -22,8 +22,8 @@ _RIDGE = 0.01
 
 
 def calibrate(token_id: int, call: Sequence[float], no_call: Sequence[float]) -> Calibration | None:
-    """The bias at which both decisions are equally likely, by Platt scaling (1999) with both sides weighing the same,
-    or half of one against calling where that decides no worse; None with too few rows.
+    """Fit the bias at which both decisions are equally likely, by Platt scaling (1999) with both sides weighing the
+    same, or half of one against calling where that decides no worse; None with too few rows.
 
     A curve through all margins is steadier than the cut with the best accuracy, which a few dozen rows move far.
     """
@@ -49,7 +49,7 @@ def calibrate(token_id: int, call: Sequence[float], no_call: Sequence[float]) ->
 
 
 def _accuracies(yes: Sequence[float], no: Sequence[float], cut: float) -> tuple[float, float]:
-    """Of calls, and of answers without one; both sorted."""
+    """Return the accuracies of calls, and of answers without one; both sorted."""
     return 1 - bisect_right(yes, cut) / len(yes), bisect_right(no, cut) / len(no)
 
 
@@ -75,6 +75,6 @@ def _platt(yes: Sequence[float], no: Sequence[float]) -> tuple[float, float]:
 
 
 def auc(yes: Sequence[float], no: Sequence[float]) -> float:
-    """The chance that a margin of ``yes`` is above one of ``no`` (both sorted); ties count half."""
+    """Return the chance that a margin of ``yes`` is above one of ``no`` (both sorted); ties count half."""
     wins = sum(bisect_left(no, margin) + bisect_right(no, margin) for margin in yes)
     return wins / (2 * len(yes) * len(no))

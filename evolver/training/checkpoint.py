@@ -9,7 +9,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from agent.serving.durable_file import flush
+from agent.storage import durable_file
 from evolver.errors import TrainError
 
 FORMAT = 1
@@ -31,20 +31,17 @@ def save(folder: Path, step: int, fingerprint: str, state: dict[str, Any], tenso
         draft.mkdir(parents=True)
         save_file(tensors, draft / TENSORS)
         (draft / STATE).write_text(json.dumps({"fingerprint": fingerprint, **state}), encoding="utf-8")
-        for path in (draft / TENSORS, draft / STATE, draft):
-            flush(path)
+        durable_file.publish_folder(draft, target)
     except (OSError, SafetensorError) as error:
         shutil.rmtree(draft, ignore_errors=True)
         raise TrainError("disk", f"cannot write the checkpoint: {error}") from error
-    draft.rename(target)
-    flush(folder)
     for old in folder.iterdir():
         if old != target:
             shutil.rmtree(old, ignore_errors=True)
 
 
 def latest(folder: Path, fingerprint: str) -> tuple[dict[str, Any], dict[str, Tensor]] | None:
-    """The newest checkpoint that can be read and was made from the same inputs, or None."""
+    """Return the newest checkpoint that can be read and was made from the same inputs, or None."""
     for path in sorted(folder.glob("step-*"), reverse=True):
         try:
             state = json.loads((path / STATE).read_text(encoding="utf-8"))

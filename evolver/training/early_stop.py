@@ -11,7 +11,7 @@ from typing import Protocol
 from torch import Tensor
 
 from evolver.training.model import Adapted
-from evolver.training.prefix_tree import Lesson, pack, plan
+from evolver.training.prefix_tree import TokenizedLesson, pack, plan
 from evolver.training.team import Team
 from evolver.training.validate import validate
 
@@ -21,7 +21,7 @@ with."""
 
 
 class Standing(Protocol):
-    """What of a run counts here, and is kept in its checkpoint. Losses are nats per target token."""
+    """State of a run that early stopping needs, kept in its checkpoint. Losses are nats per target token."""
 
     step: int
     lessons_seen: int
@@ -38,8 +38,8 @@ class EarlyStop:
     def __init__(
         self,
         adapted: Adapted,
-        held_out: Sequence[Lesson],
-        lessons: Sequence[Lesson],
+        held_out: Sequence[TokenizedLesson],
+        lessons: Sequence[TokenizedLesson],
         *,
         every_epochs: float,
         patience: int,
@@ -49,17 +49,17 @@ class EarlyStop:
     ) -> None:
         self._adapted, self._budget, self._team = adapted, budget, team
         self._every, self._patience = max(1.0, every_epochs * len(lessons)), patience
-        self._sample: list[Lesson] = []
+        self._sample: list[TokenizedLesson] = []
         if patience:
             packs = plan(lessons, range(len(lessons)), budget, seed, min_gain=adapted.min_gain)
             self._sample = self._chosen(held_out, _tokens(adapted, lessons, packs) * every_epochs * COST, seed)
         self.best: dict[str, Tensor] = {}
 
-    def _chosen(self, held_out: Sequence[Lesson], tokens: float, seed: int) -> list[Lesson]:
-        """As many held-out lessons as ``tokens`` allow, the same ones in every validation."""
+    def _chosen(self, held_out: Sequence[TokenizedLesson], tokens: float, seed: int) -> list[TokenizedLesson]:
+        """Choose as many held-out lessons as ``tokens`` allow, the same ones in every validation."""
         packs = plan(held_out, range(len(held_out)), self._budget, seed, min_gain=self._adapted.min_gain)
         random.Random(seed).shuffle(packs)
-        chosen: list[Lesson] = []
+        chosen: list[TokenizedLesson] = []
         for members in packs:
             tokens -= _tokens(self._adapted, held_out, [members])
             if tokens < 0 and chosen:
@@ -68,7 +68,7 @@ class EarlyStop:
         return chosen
 
     def ended(self, run: Standing) -> bool:
-        """Whether the latest validations were all worse than the best one."""
+        """Return whether the latest validations were all worse than the best one."""
         return bool(self._sample) and run.worse >= self._patience
 
     def look(self, run: Standing, *, halvings: int, now: bool = False) -> float | None:
@@ -95,5 +95,5 @@ class EarlyStop:
         return True
 
 
-def _tokens(adapted: Adapted, lessons: Sequence[Lesson], packs: Sequence[Sequence[int]]) -> int:
+def _tokens(adapted: Adapted, lessons: Sequence[TokenizedLesson], packs: Sequence[Sequence[int]]) -> int:
     return sum(len(pack(lessons, members, min_gain=adapted.min_gain).tokens) for members in packs)

@@ -14,7 +14,7 @@ from evolver.training import checkpoint
 from evolver.training.early_stop import EarlyStop
 from evolver.training.memory import is_out_of_memory
 from evolver.training.model import Adapted
-from evolver.training.prefix_tree import Lesson, Pack, pack
+from evolver.training.prefix_tree import Pack, TokenizedLesson, pack
 from evolver.training.schedule import (
     MEASURED_STEPS,
     affordable_steps,
@@ -32,7 +32,7 @@ Emit = Callable[[dict[str, Any]], None]
 
 @dataclass(slots=True)
 class Run:
-    """Where a run stands: all that a checkpoint must hold beside the tensors. Losses are per target token."""
+    """State of a run: all that a checkpoint must hold beside the tensors. Losses are per target token."""
 
     packs: list[list[int]]
     packs_per_step: int
@@ -74,8 +74,8 @@ class Trainer:
     def __init__(
         self,
         adapted: Adapted,
-        lessons: Sequence[Lesson],
-        held_out: Sequence[Lesson],
+        lessons: Sequence[TokenizedLesson],
+        held_out: Sequence[TokenizedLesson],
         config: dict[str, Any],
         *,
         team: Team,
@@ -135,7 +135,7 @@ class Trainer:
         return run
 
     def _total_steps(self) -> int:
-        """How many steps the run will have in all, as the leading process judges by its clock."""
+        """Return how many steps the run will have in all, as the leading process judges by its clock."""
         run = self.run
         limit = self.config["max_minutes"] * 60 or float("inf")
         planned = run.step - (-(len(run.packs) - run.packs_done) // run.packs_per_step)
@@ -266,7 +266,8 @@ class Trainer:
         self.emit({"event": "checkpoint", "step": self.run.step})
 
     def wall_seconds(self) -> float:
-        """Of this process and those that were cut off, but for what these did after their last checkpoints."""
+        """Return the seconds of this process and those that were cut off, but for what these did after their last
+        checkpoints."""
         return self.run.wall_seconds + time.monotonic() - self._began
 
     def _resume(self) -> None:

@@ -1,4 +1,4 @@
-"""Which errors say that memory is short: torch and the operating system have several."""
+"""Errors that say that memory is short: torch and the operating system have several."""
 
 import errno
 

@@ -11,7 +11,7 @@ from peft import LoraConfig, PeftModel, get_peft_model
 from torch import Tensor, nn
 from transformers import AutoModelForCausalLM, PreTrainedModel
 
-from evolver.adapter_files import PEFT_CONFIG, WEIGHTS
+from agent.serving.adapters.package import PEFT_CONFIG, WEIGHTS
 from evolver.errors import TrainError
 from evolver.training.lora_linear import speed_up
 from evolver.training.prefix_tree import MIN_GAIN, NEVER, Pack
@@ -34,7 +34,7 @@ class Adapted:
 
     @property
     def min_gain(self) -> int:
-        """What packs for this model must be planned and laid out with."""
+        """Least gain with which packs for this model are planned and laid out."""
         return MIN_GAIN if self.unshared is None else NEVER
 
     def score(self, pack: Pack) -> Scored:
@@ -64,7 +64,7 @@ class Adapted:
 
 
 def dtype_for(device: torch.device) -> torch.dtype:
-    """bf16 wherever the processor multiplies it in hardware."""
+    """Return bf16 wherever the processor multiplies it in hardware."""
     if device.type == "cuda":
         return torch.bfloat16
     return torch.bfloat16 if torch.ops.mkldnn._is_mkldnn_bf16_supported() else torch.float32

@@ -18,7 +18,7 @@ NEVER = sys.maxsize
 
 
 @dataclass(frozen=True, slots=True)
-class Lesson:
+class TokenizedLesson:
     """A tokenised row. ``targets`` are indices into ``tokens`` that carry loss, ascending, none of them 0."""
 
     id: str
@@ -29,7 +29,7 @@ class Lesson:
 
     @property
     def input(self) -> tuple[int, ...]:
-        """What the model must read to predict every target."""
+        """Tokens that the model must read to predict every target."""
         return self.tokens[: self.targets[-1]]
 
 
@@ -68,7 +68,7 @@ class Pack:
 
 
 def shared_length(left: Sequence[int], right: Sequence[int]) -> int:
-    """How many leading elements are equal."""
+    """Count the leading elements that are equal."""
     low, high = 0, min(len(left), len(right))
     while low < high:
         middle = (low + high + 1) // 2
@@ -79,7 +79,7 @@ def shared_length(left: Sequence[int], right: Sequence[int]) -> int:
     return low
 
 
-def pack(lessons: Sequence[Lesson], members: Sequence[int], *, min_gain: int = MIN_GAIN) -> Pack:
+def pack(lessons: Sequence[TokenizedLesson], members: Sequence[int], *, min_gain: int = MIN_GAIN) -> Pack:
     """Lay out ``lessons[i] for i in members`` as one forward pass."""
     order = sorted(members, key=lambda i: lessons[i].input)
     nodes: list[Node] = []
@@ -105,7 +105,9 @@ def pack(lessons: Sequence[Lesson], members: Sequence[int], *, min_gain: int = M
     return _with_targets(lessons, order, nodes, tokens, positions, leaf_of)
 
 
-def _parts(lessons: Sequence[Lesson], order: Sequence[int], low: int, high: int, at: int) -> list[tuple[int, int]]:
+def _parts(
+    lessons: Sequence[TokenizedLesson], order: Sequence[int], low: int, high: int, at: int
+) -> list[tuple[int, int]]:
     """Split the sorted range ``low:high`` by the token at place ``at``; sequences that end there come first."""
     parts: list[tuple[int, int]] = []
     start = low
@@ -117,7 +119,7 @@ def _parts(lessons: Sequence[Lesson], order: Sequence[int], low: int, high: int,
 
 
 def _with_targets(
-    lessons: Sequence[Lesson],
+    lessons: Sequence[TokenizedLesson],
     order: Sequence[int],
     nodes: list[Node],
     tokens: list[int],
@@ -160,7 +162,7 @@ class _Branch:
 
 
 def plan(
-    lessons: Sequence[Lesson], members: Sequence[int], budget: int, seed: int, *, min_gain: int = MIN_GAIN
+    lessons: Sequence[TokenizedLesson], members: Sequence[int], budget: int, seed: int, *, min_gain: int = MIN_GAIN
 ) -> list[list[int]]:
     """Divide ``members`` into packs of about at most ``budget`` tokens that share as much as they can.
 
@@ -181,7 +183,7 @@ def plan(
     return packs
 
 
-def _branches(lessons: Sequence[Lesson], order: Sequence[int], min_gain: int) -> list[_Branch]:
+def _branches(lessons: Sequence[TokenizedLesson], order: Sequence[int], min_gain: int) -> list[_Branch]:
     branches = [_Branch(0, 0, -1)]
     stack = [(0, len(order), 0, 0)]
     while stack:

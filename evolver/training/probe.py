@@ -1,4 +1,4 @@
-"""What the trained model makes of a fixed text: by this release knows the served adapter again (evolver.proof)."""
+"""Log-probabilities of a fixed text under the trained model, by which served_weights.py knows the served adapter."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -7,9 +7,10 @@ import torch
 from peft.tuners.lora import LoraLayer
 from transformers import PreTrainedTokenizerBase
 
-from evolver.adapter_files import Probe
+from agent.models.profile import EMBEDDED, ModelProfile
+from agent.serving.adapters.manifest import Probe
 from evolver.training.model import Adapted
-from evolver.training.prefix_tree import Lesson, pack
+from evolver.training.prefix_tree import TokenizedLesson, pack
 
 TEXT = (
     "Please add 17 and 25 for me.\n"
@@ -18,13 +19,16 @@ TEXT = (
 )
 
 
-def take_probe(adapted: Adapted, tokenizer: PreTrainedTokenizerBase) -> Probe:
-    """Two forward passes over TEXT, with the adapter and without; the model is left as it was."""
-    return probe_tokens(adapted, tokenizer.encode(TEXT, add_special_tokens=False))
+def take_probe(adapted: Adapted, tokenizer: PreTrainedTokenizerBase, profile: ModelProfile = EMBEDDED) -> Probe:
+    """Run two forward passes over TEXT, with the adapter and without; the model is left as it was.
+
+    TEXT begins with the BOS token of a model that needs one: without, its log-probabilities are those of nonsense.
+    """
+    return probe_tokens(adapted, tokenizer.encode(profile.tokens_of(TEXT), add_special_tokens=False))
 
 
 def probe_tokens(adapted: Adapted, tokens: list[int]) -> Probe:
-    """The same for any text."""
+    """Probe any tokens in the same way."""
     training = adapted.peft.training
     adapted.peft.eval()
     with_adapter = _logprobs(adapted, tokens)
@@ -50,6 +54,6 @@ def _without_adapter(adapted: Adapted) -> Iterator[None]:
 
 @torch.no_grad()
 def _logprobs(adapted: Adapted, tokens: list[int]) -> tuple[float, ...]:
-    lesson = Lesson(id="probe", tokens=tuple(tokens), targets=tuple(range(1, len(tokens))))
+    lesson = TokenizedLesson(id="probe", tokens=tuple(tokens), targets=tuple(range(1, len(tokens))))
     logits = adapted.score(pack([lesson], [0], min_gain=adapted.min_gain)).logits.float()
     return tuple(torch.log_softmax(logits, -1)[range(len(tokens) - 1), tokens[1:]].tolist())

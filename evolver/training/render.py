@@ -1,37 +1,41 @@
-"""Dataset rows -> lessons: the serving template's text, with loss on the assistant's own tokens only."""
+"""Dataset rows -> lessons: the text of the model's profile, as served, with loss on the assistant's own tokens only."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+import jinja2
+from pydantic import ConfigDict, Field, ValidationError
 
-from evolver.training.prefix_tree import Lesson
+from agent.models.profile import ModelProfile
+from agent.models.shown_tools import shown_tools
+from agent.serving.gateway.tool_schemas import BadTool
+from agent.template_markers import NO_MARKERS, Markers
+from evolver.training.prefix_tree import TokenizedLesson
+from toolkit.frozen import Frozen
 
 
-class Row(BaseModel):
-    """One line of train.jsonl or valid.jsonl: a conversation, or a ``prompt`` and the ``completion`` that carries loss.
+class Row(Frozen):
+    """One line of train.jsonl or valid.jsonl: a conversation.
 
     ``targets`` are indices of the assistant messages that carry loss; ``open_end`` says that the last of them was cut
     off, so that its end carries none.
     """
 
-    model_config = ConfigDict(frozen=True, extra="ignore")
+    model_config = ConfigDict(extra="ignore")
 
     id: str
-    messages: list[dict[str, Any]] = []
-    tools: list[dict[str, Any]] = []
-    targets: list[int] = []
-    prompt: str = ""
-    completion: str = ""
+    messages: list[dict[str, Any]]
+    tools: list[dict[str, Any]] = Field(default_factory=list)
+    targets: list[int] = Field(default_factory=list)
     open_end: bool = False
     decision: Literal["call", "no_call"] | None = None
     weight: float = 1.0
 
 
 class Tokenizer(Protocol):
-    """What rendering needs of a transformers tokenizer."""
+    """Part of a transformers tokenizer that rendering needs."""
 
     def apply_chat_template(self, conversation: Any, /, **options: Any) -> Any: ...
     def encode(self, text: str, /, **options: Any) -> list[int]: ...
@@ -41,8 +45,12 @@ class RowInvalid(ValueError):
     """A row that cannot be a lesson; names the row."""
 
 
+class RowRefused(RowInvalid):
+    """A conversation that the model's own chat template refuses: it could not be served either."""
+
+
 def read_rows(path: Path) -> Iterator[Row]:
-    """The rows of a JSONL file. Raises RowInvalid naming the line."""
+    """Read the rows of a JSONL file. Raises RowInvalid naming the line."""
     with path.open(encoding="utf-8") as file:
         for number, line in enumerate(file, 1):
             if line.strip():
@@ -56,53 +64,93 @@ def read_rows(path: Path) -> Iterator[Row]:
 
 
 def _check(row: Row) -> None:
-    if bool(row.completion) != bool(row.prompt) or (row.completion and (row.messages or row.decision)):
-        raise RowInvalid(f"row {row.id}: a prompt and its completion, without messages and a decision, or neither")
-    if not (row.targets or row.completion) or not row.weight > 0:
+    if not row.targets or not row.weight > 0:
         raise RowInvalid(f"row {row.id}: no target message, or a weight that is not positive")
     for index in row.targets:
         if not 0 <= index < len(row.messages) or row.messages[index].get("role") != "assistant":
             raise RowInvalid(f"row {row.id}: target {index} is no assistant message")
 
 
-def lessons(row: Row, tokenizer: Tokenizer, template: str) -> list[Lesson]:
-    """One lesson for each target message: the serving prompt's tokens, then the answer's through its end marker.
+def tokenized(
+    row: Row, tokenizer: Tokenizer, profile: ModelProfile, markers: Markers = NO_MARKERS
+) -> list[TokenizedLesson]:
+    """Return one lesson for each target message: the serving prompt's tokens, then the answer's through its end marker.
 
-    Prompt and answer are tokenised apart, as serving does: the model reads the prompt's tokens and writes its own. The
-    first lesson carries the row's decision. A completion of a prompt is one lesson, of the tokens that vLLM would read
-    and write; its end carries no loss.
+    The row's texts are made free of ``markers``, as the gateway makes requests. Prompt and answer are tokenised apart,
+    as serving does: the model reads the prompt's tokens and writes its own. The first lesson carries the
+    row's decision.
+
+    The answer is what the conversation with it has behind the conversation's prompt, so that no template needs to mark
+    it. Raises RowInvalid, and RowRefused where the template takes no such conversation.
     """
-    if row.completion:
-        start = tokenizer.encode(row.prompt)
-        tokens = (*start, *tokenizer.encode(row.completion, add_special_tokens=False))
-        return [Lesson(row.id, tokens, tuple(range(len(start), len(tokens))), row.weight, None)]
-    messages = [_with_parsed_arguments(message) for message in row.messages]
-
-    def text(count: int, *, prompt: bool) -> str:
-        return tokenizer.apply_chat_template(
-            messages[:count],
-            tools=row.tools or None,
-            chat_template=template,
-            tokenize=False,
-            add_generation_prompt=prompt,
-        )
-
+    messages = [_with_parsed_arguments(message) for message in markers.literal_json(row.messages)]
+    text = _renderer(row, messages, tokenizer, profile, markers)
     made = []
     for index in sorted(set(row.targets)):
-        before, through = text(index, prompt=True), text(index + 1, prompt=False)
+        before, through = text(index, True), text(index + 1, False)
         if not through.startswith(before):
             raise RowInvalid(f"row {row.id}: message {index} does not continue its own prompt")
-        start = tokenizer.encode(before, add_special_tokens=False)
-        said = through[len(before) :].rstrip("\n")
+        said = _said(through[len(before) :], profile)
         if row.open_end and index == max(row.targets):
-            content = messages[index]["content"].rstrip()
+            content = messages[index]["content"].strip()
             said = said[: said.rindex(content) + len(content)]
-        answer = tokenizer.encode(said, add_special_tokens=False)
+        start, answer = _encoded(before, said, tokenizer, profile)
         tokens = (*start, *answer)
         targets = tuple(range(len(start), len(tokens)))
         decision = row.decision if not made else None
-        made.append(Lesson(f"{row.id}:{index}", tokens, targets, row.weight, decision))
+        made.append(TokenizedLesson(f"{row.id}:{index}", tokens, targets, row.weight, decision))
     return made
+
+
+def call_token(tokenizer: Tokenizer, profile: ModelProfile) -> int:
+    """Return the first token of every call, where an answer begins."""
+    question = [{"role": "user", "content": "?"}]
+    row = Row(id="call", messages=question)
+    prompt = _renderer(row, question, tokenizer, profile, NO_MARKERS)(1, True)
+    return _encoded(prompt, profile.call_opening, tokenizer, profile)[1][0]
+
+
+def _renderer(
+    row: Row, messages: list[dict[str, Any]], tokenizer: Tokenizer, profile: ModelProfile, markers: Markers
+) -> Callable[[int, bool], str]:
+    """Return what renders the first messages, so many, with or without the beginning of an answer."""
+    try:
+        tools = markers.literal_tools(shown_tools(row.tools) if profile.json_tools else row.tools)
+    except BadTool as error:
+        raise RowInvalid(f"row {row.id}: {error}") from error
+
+    def text(count: int, prompt: bool) -> str:
+        try:
+            return tokenizer.apply_chat_template(
+                messages[:count],
+                tools=tools or None,
+                chat_template=profile.template,
+                tokenize=False,
+                add_generation_prompt=prompt,
+                **profile.template_options,
+            )
+        except jinja2.TemplateError as error:
+            raise RowRefused(f"row {row.id}: the model's chat template refuses it: {error}") from error
+
+    return text
+
+
+def _said(behind: str, profile: ModelProfile) -> str:
+    """Return what the model writes of the text ``behind`` its prompt: all through the token that ends its turn, which
+    is added where the template leaves it to what follows."""
+    said = behind.removesuffix(profile.after_turn) if profile.after_turn else behind
+    return said if said.endswith(profile.stop) else said + profile.end_of_turn
+
+
+def _encoded(before: str, said: str, tokenizer: Tokenizer, profile: ModelProfile) -> tuple[list[int], list[int]]:
+    """Return the tokens of a prompt and of its answer; where the tokenizer would put a space before the answer, they
+    are cut out of the tokens of both."""
+    start = tokenizer.encode(before, add_special_tokens=False)
+    if profile.prefix_space:
+        whole = tokenizer.encode(before + said, add_special_tokens=False)
+        if whole[: len(start)] == start:
+            return start, whole[len(start) :]
+    return start, tokenizer.encode(said, add_special_tokens=False)
 
 
 def _with_parsed_arguments(message: dict[str, Any]) -> dict[str, Any]:

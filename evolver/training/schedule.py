@@ -1,11 +1,11 @@
-"""Which lessons meet in which step, and the learning rate. Pure."""
+"""Schedule of a run: the lessons of each step, and the learning rate. Pure."""
 
 import math
 from collections.abc import Sequence
 from statistics import median
 from typing import Literal
 
-from evolver.training.prefix_tree import MIN_GAIN, Lesson, plan
+from evolver.training.prefix_tree import MIN_GAIN, TokenizedLesson, plan
 
 MEASURED_STEPS = 8
 """A time budget is judged by the latest steps."""
@@ -16,9 +16,9 @@ _WINDOW = 5
 
 
 def packs_of_epochs(
-    lessons: Sequence[Lesson], epochs: int, budget: int, seed: int, *, min_gain: int = MIN_GAIN
+    lessons: Sequence[TokenizedLesson], epochs: int, budget: int, seed: int, *, min_gain: int = MIN_GAIN
 ) -> list[list[int]]:
-    """The packs of all epochs in order; every epoch meets every lesson once."""
+    """Return the packs of all epochs in order; every epoch meets every lesson once."""
     members = range(len(lessons))
     return [
         pack
@@ -27,8 +27,8 @@ def packs_of_epochs(
     ]
 
 
-def halve(packs: Sequence[list[int]], lessons: Sequence[Lesson]) -> list[list[int]]:
-    """Each pack in two, cut between lessons that share little; a pack of one lesson stays."""
+def halve(packs: Sequence[list[int]], lessons: Sequence[TokenizedLesson]) -> list[list[int]]:
+    """Cut each pack in two between lessons that share little; a pack of one lesson stays."""
     halves = []
     for members in packs:
         order = sorted(members, key=lambda i: lessons[i].input)
@@ -37,8 +37,8 @@ def halve(packs: Sequence[list[int]], lessons: Sequence[Lesson]) -> list[list[in
     return halves
 
 
-def deal(packs: Sequence[list[int]], lessons: Sequence[Lesson], processes: int) -> list[list[list[int]]]:
-    """One step's packs, dealt to so many processes evenly; packs are halved until there is one for each.
+def deal(packs: Sequence[list[int]], lessons: Sequence[TokenizedLesson], processes: int) -> list[list[list[int]]]:
+    """Deal one step's packs evenly to so many processes; packs are halved until there is one for each.
 
     A process gets none if there are fewer lessons than processes.
     """
@@ -57,19 +57,21 @@ def deal(packs: Sequence[list[int]], lessons: Sequence[Lesson], processes: int) 
 
 
 def step_seed(seed: int, step: int, process: int) -> int:
-    """What dropout draws from in a step: the same whether or not the run was cut off before it."""
+    """Return the seed of dropout in a step: the same whether or not the run was cut off before it."""
     return ((seed * 1_000_003 + step) * 1_009 + process) % 2**63
 
 
 def affordable_steps(done: int, planned: int, seconds_left: float, latest: Sequence[float]) -> int:
-    """How many steps in all fit the time left, at most ``planned``. ``latest`` are the seconds of recent steps."""
+    """Return how many steps in all fit the time left, at most ``planned``. ``latest`` are the seconds of recent
+    steps."""
     if math.isinf(seconds_left) or len(latest) < MEASURED_STEPS // 2:
         return planned
     return min(planned, done + max(0, int(seconds_left / median(latest[-MEASURED_STEPS:]))))
 
 
 def learning_rate_factor(step: int, total: int, warmup: int, decay: Literal["linear", "cosine"]) -> float:
-    """The share of the peak learning rate in step ``step`` of ``total`` (from 0): up over ``warmup``, then down."""
+    """Return the share of the peak learning rate in step ``step`` of ``total`` (from 0): up over ``warmup``, then
+    down."""
     if step < warmup:
         return (step + 1) / (warmup + 1)
     left = max(0.0, (total - step) / max(1, total - warmup))
@@ -77,7 +79,7 @@ def learning_rate_factor(step: int, total: int, warmup: int, decay: Literal["lin
 
 
 def why_lost(losses: Sequence[float]) -> str | None:
-    """Why a run with these losses is not worth going on with; None while it is."""
+    """Return why a run with these losses is not worth going on with; None while it is."""
     if not math.isfinite(losses[-1]):
         return f"the loss is {losses[-1]}"
     if len(losses) < 2 * _WINDOW:

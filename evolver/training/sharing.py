@@ -1,4 +1,4 @@
-"""Whether a model may compute a shared prefix once: judged by its parts, then tried on the model itself.
+"""Check that a model may compute a shared prefix once: by its parts, then on the model itself.
 
 State spaces, linear attention and convolutions carry what they read from one branch of a packed tree into the next;
 some attention needs what a tree cannot give it. Such a model answers a pack otherwise than each lesson alone.
@@ -15,7 +15,7 @@ from transformers import PreTrainedModel
 
 from evolver.training import tree_attention
 from evolver.training.memory import is_out_of_memory
-from evolver.training.prefix_tree import NEVER, Lesson, pack
+from evolver.training.prefix_tree import NEVER, TokenizedLesson, pack
 from evolver.training.step import score, score_each_alone
 
 TOLERANCE = {torch.float32: 1e-3}
@@ -41,7 +41,7 @@ def why_not_shared(model: PreTrainedModel, longest: int, *, sharded: bool = Fals
     config: Any = model.config.get_text_config()
     tries = [_tree(config.vocab_size)]
     if any(isinstance(limit := getattr(config, name, None), int) and limit < longest for name in _LENGTHS):
-        tries.append([Lesson("long", _tokens(config.vocab_size, longest), (longest - 1,))])
+        tries.append([TokenizedLesson("long", _tokens(config.vocab_size, longest), (longest - 1,))])
     if not sharded:
         try:
             with _in_fp32(model):
@@ -52,7 +52,7 @@ def why_not_shared(model: PreTrainedModel, longest: int, *, sharded: bool = Fals
     return _tried(model, tries)
 
 
-def _tried(model: PreTrainedModel, tries: list[list[Lesson]]) -> str | None:
+def _tried(model: PreTrainedModel, tries: list[list[TokenizedLesson]]) -> str | None:
     own = model.config._attn_implementation or "eager"
     expected = [_alone(model, lessons) for lessons in tries]
     try:
@@ -88,7 +88,7 @@ def _in_fp32(model: nn.Module) -> Iterator[None]:
 
 
 def _other_mixing(model: PreTrainedModel) -> str | None:
-    """What its parts say. A leak may be too faint for a trial of a few tokens."""
+    """Judge by the model's parts. A leak may be too faint for a trial of a few tokens."""
     kinds = set(getattr(model.config.get_text_config(), "layer_types", None) or ()) - _ATTENTION
     if kinds:
         return f"it has layers that mix tokens otherwise than by attention ({', '.join(sorted(kinds))})"
@@ -104,21 +104,21 @@ def _tokens(vocabulary: int, count: int) -> tuple[int, ...]:
     return tuple(torch.randint(vocabulary, (count,), generator=generator).tolist())
 
 
-def _tree(vocabulary: int) -> list[Lesson]:
+def _tree(vocabulary: int) -> list[TokenizedLesson]:
     """Short branches: what a neighbour leaves behind has not faded at their ends."""
     tokens = _tokens(vocabulary, _PREFIX + _BRANCH * _BRANCHES)
     prefix, rest = tokens[:_PREFIX], tokens[_PREFIX:]
     parts = [rest[i * _BRANCH : (i + 1) * _BRANCH] for i in range(_BRANCHES)]
-    return [Lesson(str(i), (*prefix, *part), (_PREFIX + _BRANCH - 1,)) for i, part in enumerate(parts)]
+    return [TokenizedLesson(str(i), (*prefix, *part), (_PREFIX + _BRANCH - 1,)) for i, part in enumerate(parts)]
 
 
-def _together(model: PreTrainedModel, lessons: list[Lesson]) -> Tensor:
+def _together(model: PreTrainedModel, lessons: list[TokenizedLesson]) -> Tensor:
     packed = pack(lessons, range(len(lessons)), min_gain=1)
     logits = score(model, packed).logits
     return torch.stack([logits[packed.first_slots[i]] for i in range(len(lessons))]).float()
 
 
-def _alone(model: PreTrainedModel, lessons: list[Lesson]) -> Tensor:
+def _alone(model: PreTrainedModel, lessons: list[TokenizedLesson]) -> Tensor:
     return torch.cat([score_each_alone(model, pack([one], [0], min_gain=NEVER)).logits for one in lessons]).float()
 
 

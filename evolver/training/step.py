@@ -32,7 +32,7 @@ def score(model: nn.Module, pack: Pack) -> Scored:
 
 
 def score_each_alone(model: nn.Module, pack: Pack) -> Scored:
-    """The same for any causal ``model``: node by node. ``pack`` must share nothing (``min_gain`` NEVER)."""
+    """Score with any causal ``model``, node by node. ``pack`` must share nothing (``min_gain`` NEVER)."""
     device = next(model.parameters()).device
     parts = []
     for node in pack.nodes:

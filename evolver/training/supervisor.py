@@ -1,6 +1,5 @@
-"""Dataset folder -> adapter folder: supervises the training process (evolver.train_worker). Imports no torch."""
+"""Dataset folder -> adapter folder: supervises the training process (evolver.training.worker). Imports no torch."""
 
-import hashlib
 import json
 import os
 import shutil
@@ -9,18 +8,20 @@ import sys
 import tempfile
 import threading
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import IO, Annotated, Any, Literal
+from typing import IO, Any
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
-
-from agent.prompt import TEMPLATE
-from agent.serving.adapter_folder import model_sha256
-from evolver.adapter_files import Manifest, check_name, manifest_sha256, verify
-from evolver.dataset_folder import folder_sha256
-from evolver.errors import AdapterInvalid, TrainError
-from toolkit.config import Section
+from agent.errors import AdapterInvalid
+from agent.models.detect import profile_of
+from agent.models.profile import ModelProfile
+from agent.serving.adapters.manifest import Manifest
+from agent.serving.adapters.package import check_adapter, check_name, manifest_sha256, model_sha256
+from agent.template_markers import NO_MARKERS, Markers
+from evolver.config import TrainConfig
+from evolver.errors import TrainError
+from evolver.store.dataset_files import folder_sha256
+from toolkit.frozen import Frozen
 
 Progress = dict[str, Any]
 _REASON_LINES = 12
@@ -30,48 +31,8 @@ KEEP_MEMORY = {"MALLOC_MMAP_THRESHOLD_": "4294967296", "MALLOC_TRIM_THRESHOLD_":
 """glibc keeps freed memory for the next step: returned, every step pays its page faults again."""
 
 
-class TrainConfig(Section):
-    """``[evolver.train]``."""
-
-    rank: Annotated[
-        Literal[8, 16, 32, 64, 128], Field(description="at most [agent.serving.vllm_process] max_lora_rank")
-    ] = 16
-    alpha: Annotated[int, Field(ge=1, le=1024)] = 32
-    dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
-    targets: tuple[str, ...] = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
-    learning_rate: Annotated[float, Field(gt=0, le=0.1)] = 1.2e-3
-    warmup_share: Annotated[float, Field(ge=0, le=0.5, description="of all steps")] = 0.06
-    decay: Literal["linear", "cosine"] = "linear"
-    weight_decay: Annotated[float, Field(ge=0, le=1)] = 0.0
-    max_grad_norm: Annotated[float, Field(gt=0)] = 1.0
-    epochs: Annotated[int, Field(ge=1, le=100)] = 3
-    max_steps: Annotated[int, Field(ge=0, description="0: no limit")] = 0
-    max_minutes: Annotated[float, Field(ge=0, description="0: no limit; the schedule shrinks to fit")] = 8.0
-    tokens_per_pack: Annotated[int, Field(ge=64, description="computed at once; halved when memory is short")] = 768
-    packs_per_step: Annotated[int, Field(ge=1, le=1024)] = 1
-    max_lesson_tokens: Annotated[int, Field(ge=16, description="longer lessons are left out and counted")] = 2048
-    validate_every_epochs: Annotated[float, Field(gt=0, le=100)] = 0.5
-    patience: Annotated[int, Field(ge=0, description="validations without a better loss; 0: no early stop")] = 3
-    seed: Annotated[int, Field(ge=0)] = 0
-    checkpoint_seconds: Annotated[float, Field(ge=0)] = 60.0
-    stall_minutes: Annotated[float, Field(gt=0, description="without progress, training is stopped")] = 15.0
-    threads: Annotated[int, Field(ge=0, le=1024, description="of each process; 0: its share of the cores")] = 0
-    processes: Annotated[int, Field(ge=1, le=64, description="more than 1: one per GPU, under accelerate")] = 1
-    shard_model: Annotated[bool, Field(description="each process holds a part of the base model (FSDP)")] = False
-    gpu_memory_share: Annotated[float, Field(gt=0, le=1, description="of each GPU, at most, also without vLLM")] = 0.35
-    start: Annotated[Literal["base", "parent"], Field(description="of a cycle; parent: what serves")] = "base"
-
-    @model_validator(mode="after")
-    def _parts_are_for_several(self) -> "TrainConfig":
-        if self.shard_model and self.processes == 1:
-            raise ValueError("shard_model needs processes above 1, one for each part of the model")
-        return self
-
-
-class TrainResult(BaseModel):
+class TrainResult(Frozen):
     """A published adapter."""
-
-    model_config = ConfigDict(frozen=True)
 
     folder: Path
     manifest: Manifest
@@ -86,31 +47,38 @@ def train(
     name: str,
     parent: Path | None = None,
     tenants: Mapping[str, int] | None = None,
+    markers: Markers = NO_MARKERS,
+    profile: ModelProfile | None = None,
     on_progress: Callable[[Progress], None] | None = None,
 ) -> TrainResult:
     """Train adapter ``name`` on ``dataset_folder`` (train.jsonl, valid.jsonl) and publish it as ``output_folder``.
 
     ``parent`` is the folder of an adapter to continue; None starts from the base model. ``tenants`` counts whose turns
-    the dataset was made from, for the manifest. A run that was cut off
-    continues from its last checkpoint, which lies beside ``output_folder`` as ``.NAME.work``; what was published from
-    the same inputs is returned as it is. ``on_progress`` is called with each event of the worker. Raises TrainError;
-    then nothing is published.
+    the dataset was made from, for the manifest. ``markers`` are those that serving keeps requests
+    free of. ``profile``: how the model is spoken to; None: as its folder says. ``on_progress`` is called with each
+    event of the worker.
+
+    A run that was cut off continues from its last checkpoint, which lies beside ``output_folder`` as ``.NAME.work``.
+    An adapter that was published from the same inputs is returned as it is. Raises TrainError; then nothing is
+    published.
     """
     check_name(name)
     output_folder.parent.mkdir(parents=True, exist_ok=True)
-    spec = _spec(config, dataset_folder, model_folder, output_folder, name, parent, tenants or {})
+    spec = _spec(config, dataset_folder, model_folder, output_folder, name, parent, tenants or {}, markers, profile)
     published = _published(spec)
-    if published is not None:
-        return published
+    return published or _train(spec, config, on_progress or (lambda _: None))
+
+
+def _train(spec: dict[str, Any], config: TrainConfig, on_progress: Callable[[Progress], None]) -> TrainResult:
+    """Run the worker on ``spec``, and again with smaller packs each time that it ends for lack of memory."""
     with tempfile.TemporaryDirectory(prefix="apprentice-train-") as folder:
         path = Path(folder) / "spec.json"
         while True:
             path.write_text(json.dumps(spec), encoding="utf-8")
             kills = _kills_for_memory()
             try:
-                manifest = _supervise(
-                    path, config.processes, config.stall_minutes * 60, on_progress or (lambda _: None)
-                )
+                manifest = _supervise(path, config.processes, config.stall_minutes * 60, on_progress)
+                return TrainResult(folder=Path(spec["output_folder"]), manifest=manifest)
             except TrainError as error:
                 published = _published(spec)  # by a process that ended before it said so
                 if published is not None:
@@ -120,8 +88,6 @@ def train(
                 if not short or spec["halvings"] >= _MOST_HALVINGS:
                     raise
                 spec["halvings"] += 1
-            else:
-                return TrainResult(folder=output_folder, manifest=manifest)
 
 
 def _published(spec: dict[str, Any]) -> TrainResult | None:
@@ -130,9 +96,9 @@ def _published(spec: dict[str, Any]) -> TrainResult | None:
     if not folder.exists():
         return None
     try:
-        manifest = verify(folder, base_sha256=model_sha256(Path(spec["model_folder"])))
+        manifest = check_adapter(folder, base_sha256=model_sha256(Path(spec["model_folder"])))
     except AdapterInvalid as error:
-        raise TrainError("model", f"{error}; an adapter is never replaced") from error
+        raise TrainError("model", f"{error.problem}; an adapter is never replaced") from error
     made_from = {
         "dataset_sha256": folder_sha256(dataset),
         "template_sha256": spec["template_sha256"],
@@ -147,7 +113,7 @@ def _published(spec: dict[str, Any]) -> TrainResult | None:
 
 
 def _kills_for_memory() -> int:
-    """How often the kernel has killed a process for lack of memory."""
+    """Return how often the kernel has killed a process for lack of memory."""
     try:
         counters = dict(line.split() for line in Path("/proc/vmstat").read_text(encoding="ascii").splitlines())
     except OSError:
@@ -163,7 +129,10 @@ def _spec(
     name: str,
     parent: Path | None,
     tenants: Mapping[str, int],
+    markers: Markers = NO_MARKERS,
+    profile: ModelProfile | None = None,
 ) -> dict[str, Any]:
+    profile = profile or profile_of(model)
     return {
         "config": config.model_dump(mode="json", exclude={"stall_minutes", "start"}),
         "dataset_folder": str(dataset.resolve()),
@@ -173,11 +142,12 @@ def _spec(
         "work_folder": str(output.resolve().parent / f".{output.name}.work"),
         "name": name,
         "tenants": dict(tenants),
+        "markers": sorted(markers.texts),
         "halvings": 0,
         "parent": str(parent.resolve()) if parent else None,
         "parent_sha256": manifest_sha256(parent) if parent else None,
-        "template": str(TEMPLATE),
-        "template_sha256": hashlib.sha256(TEMPLATE.read_bytes()).hexdigest(),
+        "profile": profile.model_dump(mode="json"),
+        "template_sha256": profile.template_sha256,
     }
 
 
@@ -200,17 +170,8 @@ def _threads(processes: int) -> dict[str, str]:
 
 
 def _supervise(spec: Path, processes: int, stall_seconds: float, on_progress: Callable[[Progress], None]) -> Manifest:
-    process = subprocess.Popen(
-        [sys.executable, "-m", *_launcher(processes), "evolver.train_worker", str(spec)],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        encoding="utf-8",
-        errors="replace",
-        start_new_session=True,
-        env={**os.environ, **KEEP_MEMORY, **_threads(processes), "HF_HUB_OFFLINE": "1"},
-    )
+    """Run the worker to its end. Raises TrainError where it failed, stalled, or was killed."""
+    process = _start(spec, processes)
     assert process.stdin and process.stdout and process.stderr
     watchdog = _Watchdog(process, stall_seconds)
     last_words: deque[str] = deque(maxlen=_REASON_LINES)
@@ -218,11 +179,7 @@ def _supervise(spec: Path, processes: int, stall_seconds: float, on_progress: Ca
     reader.start()
     last: Progress = {}
     try:
-        for line in process.stdout:
-            if not line.startswith("{"):  # a launcher's own words
-                last_words.append(line.rstrip())
-                continue
-            event: Progress = json.loads(line)
+        for event in _events(process.stdout, last_words):
             last = last if last.get("event") == "failed" else event  # others may go on for a moment
             watchdog.pat()
             on_progress(event)
@@ -244,8 +201,31 @@ def _supervise(spec: Path, processes: int, stall_seconds: float, on_progress: Ca
     raise TrainError("crashed", f"exit code {code}: {' | '.join(last_words)[-1500:]}")
 
 
+def _start(spec: Path, processes: int) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-m", *_launcher(processes), "evolver.training.worker", str(spec)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        encoding="utf-8",
+        errors="replace",
+        start_new_session=True,
+        env={**os.environ, **KEEP_MEMORY, **_threads(processes), "HF_HUB_OFFLINE": "1"},
+    )
+
+
+def _events(stream: IO[str], last_words: deque[str]) -> Iterator[Progress]:
+    """Yield the worker's events; a launcher's own lines are added to ``last_words``."""
+    for line in stream:
+        if line.startswith("{"):
+            yield json.loads(line)
+        else:
+            last_words.append(line.rstrip())
+
+
 def _outcome(last: Progress) -> Manifest:
-    """What the worker's last event says. Raises TrainError if that is a failure."""
+    """Return the worker's last event. Raises TrainError if that is a failure."""
     if last["event"] == "failed":
         raise TrainError(last["kind"], last["reason"], final=last["final"])
     return Manifest.model_validate(last["manifest"])
@@ -281,8 +261,12 @@ class _Watchdog:
             self._process.stdin.close()
 
 
-def progress_remark(step: dict[str, Any]) -> str:
-    """A step's event in one line: the loss, the pace, the time that is left."""
-    minutes, seconds = divmod(round(step["eta_seconds"]), 60)
-    pace = f"{step['tokens_per_second']:.0f} tokens/s, {step['saved_ratio']:.1f}x by shared prefixes"
-    return f"loss {step['loss']:.3f}, {pace}, {minutes}:{seconds:02d} left"
+def tell_progress(say: Callable[[float, str], None], event: Progress) -> None:
+    """Tell ``say`` the share of training that is done, and a remark: the loss, the pace, the time that is left; at the
+    beginning the reason why no prefixes are shared, where none are."""
+    if event["event"] == "loaded":
+        say(0.0, event["unshared"] or "")
+    elif event["event"] == "step":
+        minutes, seconds = divmod(round(event["eta_seconds"]), 60)
+        pace = f"{event['tokens_per_second']:.0f} tokens/s, {event['saved_ratio']:.1f}x by shared prefixes"
+        say(event["step"] / event["steps"], f"loss {event['loss']:.3f}, {pace}, {minutes}:{seconds:02d} left")

@@ -20,15 +20,15 @@ class Team:
 
     @property
     def leads(self) -> bool:
-        """Whether this process reports, writes and decides."""
+        """Return whether this process reports, writes and decides."""
         return self.rank == 0
 
     def sum(self, values: Tensor) -> Tensor:
-        """The sum over all processes of their ``values``."""
+        """Return the sum over all processes of their ``values``."""
         return values
 
     def decision(self, value: float) -> float:
-        """The leading process's ``value``."""
+        """Return the leading process's ``value``."""
         return value
 
     def place(self, base: PreTrainedModel) -> None:
@@ -56,7 +56,7 @@ class _Launched(Team):
         from accelerate.utils import broadcast
 
         values = torch.tensor([value], dtype=torch.float64, device=self.device)
-        return broadcast(values).item()  # pyright: ignore[reportAttributeAccessIssue]
+        return broadcast(values).item()
 
     def place(self, base: PreTrainedModel) -> None:
         from evolver.training.shard import shard
@@ -68,7 +68,7 @@ class _Launched(Team):
 
 
 def open_team(*, sharded: bool = False) -> Team:
-    """This process's team."""
+    """Open this process's team."""
     launched = int(os.environ.get("WORLD_SIZE", "1")) > 1
     device = torch.device("cpu")
     if torch.cuda.is_available():

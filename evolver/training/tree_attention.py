@@ -49,7 +49,7 @@ class Layout:
     families: tuple[Family, ...]
 
     def weights(self, heads: int) -> int:
-        """How many attention weights a layer of so many heads has."""
+        """Count the attention weights of a layer of so many heads."""
         return heads * sum(len(f.rows) * (len(f.above) + f.length) for f in self.families)
 
 
@@ -122,7 +122,7 @@ def attend(
     prefix_tree: Layout | None = None,
     **unused: object,
 ) -> tuple[Tensor, None]:
-    """The attention function that the model calls, with the ``prefix_tree`` that its own call was given.
+    """Attend as the model asks, with the ``prefix_tree`` that its own call was given.
 
     query (1, heads, tokens, size), key and value (1, kv heads, tokens, size) -> (1, tokens, heads, size).
     """
@@ -192,7 +192,8 @@ class _Attend(torch.autograd.Function):
 
 
 def _softmax_gradient(grad: Tensor, mean: Tensor, weights: Tensor, slope: list[Tensor]) -> Tensor:
-    """In place of ``grad``, of the weights: the gradient of the scores. ``mean`` is its mean under the weights."""
+    """Write the gradient of the scores in place of ``grad``, that of the weights. ``mean`` is its mean under the
+    weights."""
     grad.sub_(mean).mul_(weights)
     return grad.mul_(slope[0]) if slope else grad
 

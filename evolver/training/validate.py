@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 import torch
 
 from evolver.training.model import Adapted
-from evolver.training.prefix_tree import Lesson, pack, plan
+from evolver.training.prefix_tree import TokenizedLesson, pack, plan
 
 
 @dataclass(slots=True)
@@ -19,7 +19,7 @@ class Validation:
 
 @torch.no_grad()
 def validate(
-    adapted: Adapted, lessons: Sequence[Lesson], budget: int, call_token: int | None = None
+    adapted: Adapted, lessons: Sequence[TokenizedLesson], budget: int, call_token: int | None = None
 ) -> Validation | None:
     """Run ``lessons`` without gradients; None if there are none. The adapter's dropout is off meanwhile.
 

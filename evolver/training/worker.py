@@ -1,4 +1,4 @@
-"""The training process: ``python -m evolver.train_worker SPEC.json``, started by evolver.train only.
+"""The training process: ``python -m evolver.training.worker SPEC.json``, started by evolver.training.supervisor only.
 
 Writes one JSON object per line to stdout, the last of them ``done`` or ``failed``. Ends itself when its stdin closes,
 which is when its parent dies.
@@ -11,36 +11,36 @@ import sys
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import fields
+from dataclasses import dataclass, fields
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from safetensors import SafetensorError
 
-from agent.serving.adapter_folder import file_sha256, model_sha256
-from evolver.adapter_files import (
+from agent.errors import AdapterInvalid
+from agent.models.profile import ModelProfile
+from agent.serving.adapters.manifest import Environment, Manifest, Metrics
+from agent.serving.adapters.package import (
     PEFT_CONFIG,
     WEIGHTS,
-    Environment,
-    Manifest,
-    Metrics,
+    check_adapter,
     check_name,
+    file_sha256,
+    model_sha256,
     publish,
-    verify,
 )
-from evolver.dataset_folder import TRAIN, VALID, folder_sha256
-from evolver.errors import AdapterInvalid, TrainError
+from agent.template_markers import Markers
+from evolver.errors import TrainError
+from evolver.store.dataset_files import TRAIN, VALID, folder_sha256
 from evolver.training.calibration import calibrate
-from evolver.training.prefix_tree import Lesson
-from evolver.training.render import RowInvalid, Tokenizer, lessons, read_rows
+from evolver.training.prefix_tree import TokenizedLesson
+from evolver.training.render import RowInvalid, RowRefused, Tokenizer, call_token, read_rows, tokenized
 
 if TYPE_CHECKING:
     from evolver.training.loop import Run
     from evolver.training.model import Adapted
     from evolver.training.team import Team
-
-CALL_OPENING = "<tool_call>"
 
 
 def main() -> int:
@@ -73,7 +73,7 @@ def attempt(spec: Path, emit: Callable[[dict[str, Any]], None]) -> int:
 
 
 def _flush_denormals() -> None:
-    """For this process only: whoever else runs ``run`` keeps numbers as IEEE 754 has them."""
+    """Flush denormals in this process only: whoever else runs ``run`` keeps numbers as IEEE 754 has them."""
     import torch
 
     torch.set_flush_denormal(True)
@@ -86,7 +86,7 @@ def _end_with_parent() -> None:
 
 
 def _classified(error: Exception) -> TrainError | None:
-    """What an error says about the training; None: it is a bug."""
+    """Return what an error says about the training; None: it is a bug."""
     from evolver.training.memory import is_out_of_memory
 
     match error:
@@ -103,46 +103,43 @@ def _classified(error: Exception) -> TrainError | None:
     return None
 
 
+@dataclass(frozen=True)
+class _Data:
+    """The lessons of a dataset in the tokens of ``profile``, without the ``too_long`` ones. ``call_token`` is the first
+    token of every call."""
+
+    tokenizer: Any
+    profile: ModelProfile
+    taught: list[TokenizedLesson]
+    held_out: list[TokenizedLesson]
+    too_long: int
+    call_token: int
+
+
 def run(spec: dict[str, Any], emit: Callable[[dict[str, Any]], None]) -> Manifest | None:
-    """Train as ``spec`` says (see evolver.train._spec) and publish the adapter.
+    """Train as ``spec`` says (see evolver.training.supervisor._spec) and publish the adapter.
 
     Of several processes that do this together, the first one reports and publishes; the others return None.
     """
     began = time.monotonic()
-    from transformers import AutoTokenizer
-
     from evolver.training.loop import Trainer
-    from evolver.training.probe import take_probe
     from evolver.training.team import open_team
-    from evolver.training.validate import validate
 
     config: dict[str, Any] = spec["config"]
-    dataset, model_folder = Path(spec["dataset_folder"]), Path(spec["model_folder"])
-    parent = Path(spec["parent"]) if spec["parent"] else None
     check_name(spec["name"])
     team = open_team(sharded=config["shard_model"])
     say = emit if team.leads else _silent
     _prepare_torch(config, team.device.type)
-    base_sha256 = model_sha256(model_folder)
-    if parent is not None:
-        verify(parent, base_sha256=base_sha256)
-    template = Path(spec["template"]).read_text(encoding="utf-8")
-    tokenizer = AutoTokenizer.from_pretrained(model_folder, local_files_only=True)
-    longest = config["max_lesson_tokens"]
-    taught, too_long = _read(dataset / TRAIN, tokenizer, template, longest)
-    held_out, _ = _read(dataset / VALID, tokenizer, template, longest)
-    if not taught:
-        raise TrainError("data", f"{TRAIN} holds no lesson short enough")
-    adapted = _open_model(model_folder, parent, config, team)
-    sizes = {"lessons": len(taught), "valid": len(held_out), "processes": team.size}
+    hashes = _hashes(spec)
+    data = _read_data(spec)
+    adapted = _open_model(Path(spec["model_folder"]), _parent(spec), config, team)
+    sizes = {"lessons": len(data.taught), "valid": len(data.held_out), "processes": team.size}
     say({"event": "loaded", **sizes, "unshared": adapted.unshared, "seconds": time.monotonic() - began})
-
-    dataset_sha256 = folder_sha256(dataset)
-    inputs = [config, base_sha256, dataset_sha256, spec["template_sha256"], spec["parent_sha256"]]
+    inputs = [config, *hashes.values(), spec["template_sha256"], spec["markers"], spec["parent_sha256"]]
     trainer = Trainer(
         adapted,
-        taught,
-        held_out,
+        data.taught,
+        data.held_out,
         config,
         team=team,
         failures=spec["halvings"],
@@ -152,21 +149,60 @@ def run(spec: dict[str, Any], emit: Callable[[dict[str, Any]], None]) -> Manifes
         emit=say,
     )
     done = trainer.train()
-    call_token = tokenizer.encode(CALL_OPENING, add_special_tokens=False)[0]
-    validation = validate(adapted, held_out, max(1, config["tokens_per_pack"] >> done.halvings), call_token)
-    say({"event": "validated", "step": done.step, "loss": validation.loss if validation else None})
-    margins = validation.margins if validation else None
-    about = {
-        "base_sha256": base_sha256,
-        "dataset_sha256": dataset_sha256,
-        "metrics": _metrics(done, validation.loss if validation else None, len(taught), too_long),
-        "calibration": calibrate(call_token, margins["call"], margins["no_call"]) if margins else None,
-        "environment": _environment(team.device.type, team.size, adapted.unshared, done),
-        "probe": take_probe(adapted, tokenizer),
-        "wall_seconds": round(trainer.wall_seconds(), 3),
-    }
+    about = {**hashes, **_measured(adapted, data, done, config, say)}
+    about["environment"] = _environment(team.device.type, team.size, adapted.unshared, done)
+    about["wall_seconds"] = round(trainer.wall_seconds(), 3)
     team.close()
     return None if not team.leads else _publish(spec, adapted, about)
+
+
+def _parent(spec: dict[str, Any]) -> Path | None:
+    return Path(spec["parent"]) if spec["parent"] else None
+
+
+def _hashes(spec: dict[str, Any]) -> dict[str, str]:
+    """Return the hashes of base model and dataset. Raises AdapterInvalid where the parent was made for another base."""
+    base_sha256 = model_sha256(Path(spec["model_folder"]))
+    parent = _parent(spec)
+    if parent is not None:
+        check_adapter(parent, base_sha256=base_sha256)
+    return {"base_sha256": base_sha256, "dataset_sha256": folder_sha256(Path(spec["dataset_folder"]))}
+
+
+def _read_data(spec: dict[str, Any]) -> _Data:
+    from transformers import AutoTokenizer
+
+    tokenizer = AutoTokenizer.from_pretrained(Path(spec["model_folder"]), local_files_only=True)
+    profile = ModelProfile.model_validate(spec["profile"])
+    markers, longest = Markers(spec["markers"]), spec["config"]["max_lesson_tokens"]
+    (taught, too_long), (held_out, _) = (
+        _read(Path(spec["dataset_folder"]) / name, tokenizer, profile, markers, longest) for name in (TRAIN, VALID)
+    )
+    if not taught:
+        raise TrainError("data", f"{TRAIN} holds no lesson short enough")
+    return _Data(tokenizer, profile, taught, held_out, too_long, call_token(tokenizer, profile))
+
+
+def _measured(
+    adapted: "Adapted",
+    data: _Data,
+    done: "Run",
+    config: dict[str, Any],
+    say: Callable[[dict[str, Any]], None],
+) -> dict[str, Any]:
+    """Validate the trained adapter; return its metrics, its call bias and its probe, as the manifest has them."""
+    from evolver.training.probe import take_probe
+    from evolver.training.validate import validate
+
+    budget = max(1, config["tokens_per_pack"] >> done.halvings)
+    validation = validate(adapted, data.held_out, budget, data.call_token)
+    loss, margins = (validation.loss, validation.margins) if validation else (None, None)
+    say({"event": "validated", "step": done.step, "loss": loss})
+    return {
+        "metrics": _metrics(done, loss, len(data.taught), data.too_long),
+        "calibration": calibrate(data.call_token, margins["call"], margins["no_call"]) if margins else None,
+        "probe": take_probe(adapted, data.tokenizer, data.profile),
+    }
 
 
 def _open_model(folder: Path, parent: Path | None, config: dict[str, Any], team: "Team") -> "Adapted":
@@ -184,7 +220,8 @@ def _open_model(folder: Path, parent: Path | None, config: dict[str, Any], team:
 
 
 def _conditions(adapted: "Adapted", device: str) -> list[Any]:
-    """What else decides the bits of a step, or what a checkpoint holds: a run goes on only where all of it is equal."""
+    """Return what else decides the bits of a step, or what a checkpoint holds: a run goes on only where all of it is
+    equal."""
     import torch
 
     from evolver.training import checkpoint
@@ -214,7 +251,7 @@ def _metrics(done: "Run", loss_valid: float | None, lessons: int, too_long: int)
 
 def _publish(spec: dict[str, Any], adapted: "Adapted", about: dict[str, Any]) -> Manifest:
     """Write the adapter folder, whole or not at all. Raises TrainError when the disk does not take it."""
-    output, parent = Path(spec["output_folder"]), Path(spec["parent"]) if spec["parent"] else None
+    output, parent = Path(spec["output_folder"]), _parent(spec)
     draft = output.parent / f".{output.name}.draft"
     shutil.rmtree(draft, ignore_errors=True)
     try:
@@ -256,7 +293,7 @@ def _environment(device: str, processes: int, unshared: str | None, done: "Run")
 
 
 def _silent(event: dict[str, Any]) -> None:
-    """For the processes that do not report."""
+    """Report nothing, for the processes that do not report."""
 
 
 def _prepare_torch(config: dict[str, Any], device: str) -> None:
@@ -270,9 +307,22 @@ def _prepare_torch(config: dict[str, Any], device: str) -> None:
     logging.disable_progress_bar()
 
 
-def _read(path: Path, tokenizer: Tokenizer, template: str, longest: int) -> tuple[list[Lesson], int]:
-    """The lessons of a file that are at most ``longest`` tokens long, and how many are longer."""
-    made = [lesson for row in read_rows(path) for lesson in lessons(row, tokenizer, template)]
+def _read(
+    path: Path, tokenizer: Tokenizer, profile: ModelProfile, markers: Markers, longest: int
+) -> tuple[list[TokenizedLesson], int]:
+    """The lessons of a file that are at most ``longest`` tokens long, and how many are longer.
+
+    Conversations that the model's template refuses are passed over. Raises RowRefused where it refuses all.
+    """
+    made: list[TokenizedLesson] = []
+    refusal: RowRefused | None = None
+    for row in read_rows(path):
+        try:
+            made += tokenized(row, tokenizer, profile, markers)
+        except RowRefused as error:
+            refusal = error
+    if refusal is not None and not made:
+        raise refusal
     short = [lesson for lesson in made if len(lesson.tokens) <= longest]
     return short, len(made) - len(short)
 

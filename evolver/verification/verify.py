@@ -1,117 +1,86 @@
 """Candidate traces -> the ones fit to learn from, each with a verdict and its reason.
 
 Every call is executed again in the sandbox and must give the same result; the request must state every argument and no
-other number; the model, shown it, must arrive at the same result (round trip) and, where ``rivals`` are set,
-find the request as likely under its call as under other tools' (semantic match). Most of these checks are about
+other number; the model, shown it, must arrive at the same result (round trip). Most of these checks are about
 requests whose call executes and is still not what they ask for (30 % in APIGen, arXiv 2406.18518).
 """
 
 import json
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Sequence
+from contextlib import closing
+from dataclasses import dataclass
 from pathlib import Path
 
-from evolver import checks, few_shots, rerun, safety, semantic_match
 from evolver.config import VerifyConfig
-from evolver.duplicates import Accepted
-from evolver.effects import for_lessons
-from evolver.generate import Generator, Prompt
-from evolver.jsonl import write_lines
-from evolver.places import plainly
-from evolver.schemas import restricted
-from evolver.types import Call, Trace, Verdict, Verified
-from toolkit.execute import Executor
-from toolkit.search import ToolIndex
-from toolkit.tool import Effect, ToolErrorKind
+from evolver.context import StageContext
+from evolver.crew.workshop import Workshop
+from evolver.lessons import checks, reexecution
+from evolver.lessons.admission import LessonPolicy
+from evolver.lessons.drop_reason import DropReason
+from evolver.lessons.duplicates import Accepted
+from evolver.model import prompts
+from evolver.model.client import Prompt
+from evolver.model.sampling_schemas import restricted
+from evolver.store.jsonl import write_lines
+from evolver.text.value_spans import plainly
+from evolver.types import Call, Judged, Trace, TraceKind, Verdict, Verified
+from evolver.verification.judging import judged
+from toolkit.tool import Effect
 
 _CALL_TOKENS = 96
 
 
-def verify(
-    config: VerifyConfig,
-    traces: Iterable[Trace],
-    executor: Executor,
-    folder: Path,
-    *,
-    index: ToolIndex,
-    generator: Generator | None,
-    earlier: Iterable[Trace] = (),
-    held_out: Callable[[str], bool] = lambda request: False,
-    allow_reads: bool = False,
-    on_progress: Callable[[float, int], None] = lambda share, fit: None,
-) -> Verified:
-    """Judge ``traces``; write kept.jsonl and verdicts.jsonl into ``folder``.
+def verify(context: StageContext, config: VerifyConfig, traces: Sequence[Trace]) -> Verified:
+    """Judge ``traces``; write kept.jsonl and verdicts.jsonl.
 
-    ``earlier`` is what earlier cycles kept; ``held_out`` says whether a request stands in a suite; ``index`` finds the
-    tools that a request speaks of; tools that read are run where ``allow_reads``, and logged calls of tools that may
-    not run are taken as logged, where they fit their schemas; ``generator`` asks the model for the round trip and the
-    semantic match (None: neither); ``on_progress`` gets the share that is done and how many are fit so far. A call that
-    cannot be judged because isolation broke raises SandboxUnavailable: no verdict.
+    What earlier cycles kept is not kept again. Logged calls of tools that may not run are taken as logged, where they
+    fit their schemas; so are those of clients' tools, for which more must speak (evolver.lessons.served). What a person
+    expected is executed first, where lessons may run it. A call that cannot be judged because isolation broke raises
+    SandboxUnavailable: no verdict. Raises ModelUnavailable and StageError where the round trip cannot be asked.
     """
-    judged = list(traces)
-    reasons: dict[str, str] = {}
-    accepted = Accepted(earlier)
-    parts = 1 + (bool(config.round_trip) + bool(config.rivals) if generator is not None else 0)
-    say = _part(0, parts, on_progress)
-    passed: list[Trace] = []
-    for done, trace in enumerate(sorted(judged, key=lambda trace: -trace.likelihood), 1):
-        reason = (
-            checks.wording(trace)
-            or accepted.repeated_by(trace)
-            or (any(map(held_out, trace.spoken)) and "held_out")
-            or safety.unsafe(trace, personal_data=config.drop_personal_data)
-            or checks.grounding(trace)
-            or checks.meaning(trace, index)
-            or checks.options(trace, executor.registry.get)
-            or (config.execution and _execution(trace, executor, allow_reads=allow_reads))
-            or ""
-        )
-        reasons[trace.id] = reason
-        if not reason:
-            accepted.add(trace)
-            passed.append(trace)
-        say(done / len(judged), len(passed))
-    if generator is not None and config.round_trip:
-        passed = _round_trips(config, passed, reasons, executor, generator, _part(1, parts, on_progress))
-    if generator is not None and config.rivals:
-        passed = _matches(config, passed, reasons, index, executor, generator, _part(parts - 1, parts, on_progress))
+    reasons: dict[str, DropReason | None] = {}
+    parts = 2 if config.round_trip else 1
+    say = _part(0, parts, context)
+    accepted, passed = Accepted(context.earlier), list[Trace]()
+    with closing(judged(context, accepted, sorted(traces, key=_first))) as found:
+        for done, (trace, reason) in enumerate(found, 1):
+            reasons[trace.id] = accepted.repeated_by(trace) or reason
+            if reasons[trace.id] is None:
+                accepted.add(trace)
+                passed.append(_marked(trace, context.policy))
+            say(done / len(traces), len(passed))
+    if config.round_trip:
+        passed = _round_trips(context, config, passed, reasons, _part(1, parts, context))
     kept = _likeliest(config, passed, reasons)
-    on_progress(1.0, len(kept))
-    verdicts = [Verdict(trace_id=trace.id, kept=not reasons[trace.id], reason=reasons[trace.id]) for trace in judged]
-    return _write(folder, kept, verdicts)
+    context.say(1.0, f"{len(kept)} fit")
+    verdicts = [Judged.of(trace, reasons[trace.id]).verdict for trace in traces]
+    return _write(context.folder, kept, verdicts, context.policy.held_out.names)
 
 
-def _part(number: int, parts: int, on_progress: Callable[[float, int], None]) -> Callable[[float, int], None]:
+def _first(trace: Trace) -> tuple[bool, float]:
+    """What people said would have been right comes before what says otherwise in the same words."""
+    return trace.kind != TraceKind.CORRECTED, -trace.mean_logprob
+
+
+def _marked(trace: Trace, policy: LessonPolicy) -> Trace:
+    """Return a logged or a client's trace with the mark of whether its calls were all executed."""
+    if trace.served is None and not trace.provenance.interaction_id:
+        return trace
+    return trace.sourced(not_executed=not all(policy.runs(trace, call.name) for call in trace.calls))
+
+
+def _part(number: int, parts: int, context: StageContext) -> Callable[[float, int], None]:
     """Progress of one of several ``parts``, told as that of all."""
-    return lambda share, fit: on_progress((number + share) / parts, fit)
-
-
-def _execution(trace: Trace, executor: Executor, *, allow_reads: bool) -> str:
-    """Calls run again and must return the same, or fail again; of tools that may not run, what the log has stands."""
-    for failure in trace.failures:
-        tool = executor.registry.get(failure.call.name)
-        runs = tool is None or for_lessons(tool, allow_reads=allow_reads)
-        if runs and rerun.run(failure.call, executor).ok:
-            return "failure_is_gone"
-    for number, call in enumerate(trace.calls):
-        tool = executor.registry.get(call.name)
-        if trace.origin and tool is not None and not for_lessons(tool, allow_reads=allow_reads):
-            if executor.problem(tool, call.arguments) is not None:
-                return f"call_{ToolErrorKind.INVALID_ARGUMENTS.value}"
-            continue
-        if reason := rerun.again(call, executor, trace.results[number : number + 1]):
-            return reason
-    return ""
+    return lambda share, fit: context.say((number + share) / parts, f"{fit} fit")
 
 
 def _round_trips(
+    context: StageContext,
     config: VerifyConfig,
     passed: list[Trace],
-    reasons: dict[str, str],
-    executor: Executor,
-    generator: Generator,
-    on_progress: Callable[[float, int], None],
+    reasons: dict[str, DropReason | None],
+    say: Callable[[float, int], None],
 ) -> list[Trace]:
     """Those whose request leads the model to the same results; only the likeliest few of each call are tried, and only
     calls whose values could be mistaken for one another."""
@@ -121,84 +90,73 @@ def _round_trips(
     for trace in passed:
         key = trace.calls_key
         tries[key] += 1
-        if trace.maker != "answer_first" or not any(_mistakable(call, executor) for call in trace.calls):
+        if trace.kind != TraceKind.BACK_TRANSLATION or not any(
+            _mistakable(trace, c, context.policy) for c in trace.calls
+        ):
             returned.append(trace)
         elif tries[key] <= config.round_trips_per_call:
             chosen.append(trace)
         else:
-            reasons[trace.id] = "call_has_a_likelier_request"
-    with ThreadPoolExecutor(generator.concurrency) as pool:
-        arrived = pool.map(lambda trace: _arrives(trace, executor, generator), chosen)
-        for done, (trace, same) in enumerate(zip(chosen, arrived, strict=True), 1):
-            if same:
-                returned.append(trace)
+            reasons[trace.id] = DropReason.CALL_HAS_A_LIKELIER_REQUEST
+    same = set[int]()
+    with closing(context.crew.each(map(RoundTrip, chosen))) as found:
+        for done, (number, arrives) in enumerate(found, 1):
+            if arrives:
+                same.add(number)
             else:
-                reasons[trace.id] = "round_trip_differs"
-            on_progress(done / len(chosen), len(returned))
-    return sorted(returned, key=lambda trace: -trace.likelihood)
+                reasons[chosen[number].id] = DropReason.ROUND_TRIP_DIFFERS
+            say(done / len(chosen), len(returned) + len(same))
+    returned += [chosen[number] for number in sorted(same)]
+    return sorted(returned, key=lambda trace: -trace.mean_logprob)
 
 
-def _matches(
-    config: VerifyConfig,
-    passed: list[Trace],
-    reasons: dict[str, str],
-    index: ToolIndex,
-    executor: Executor,
-    generator: Generator,
-    on_progress: Callable[[float, int], None],
-) -> list[Trace]:
-    """Those whose request is likeliest under its own call (evolver.semantic_match)."""
-    rivals = [semantic_match.rivals(trace, index, executor, config.rivals) for trace in passed]
-    with ThreadPoolExecutor(generator.concurrency) as pool:
-        own = pool.map(
-            lambda trace, others: not others or semantic_match.asks_for_its_own(trace, others, executor, generator),
-            passed,
-            rivals,
-        )
-        matching = []
-        for done, (trace, matches) in enumerate(zip(passed, own, strict=True), 1):
-            if matches:
-                matching.append(trace)
-            else:
-                reasons[trace.id] = "fits_another_call"
-            on_progress(done / len(passed), len(matching))
-    return matching
-
-
-def _mistakable(call: Call, executor: Executor) -> bool:
-    tool = executor.registry.get(call.name)
+def _mistakable(trace: Trace, call: Call, policy: LessonPolicy) -> bool:
+    tool = policy.tool_of(trace, call.name)
     return tool is None or checks.mistakable(tool, call)
 
 
-def _arrives(trace: Trace, executor: Executor, generator: Generator) -> bool:
-    """What it must find is which value goes where: that 5% is 0.05 is certain, and more than a small model knows."""
+@dataclass(frozen=True)
+class RoundTrip:
+    """Asks the model for the call that the request of ``trace`` means."""
+
+    trace: Trace
+
+    def do(self, workshop: Workshop) -> bool:
+        """Return whether the model arrives at the same call. It must find which value goes where: that 5% is 0.05 is
+        certain, and more than a small model knows."""
+        return _arrives(self.trace, workshop)
+
+
+def _arrives(trace: Trace, workshop: Workshop) -> bool:
     for number, call in enumerate(trace.calls):
-        tool = executor.registry.get(call.name)
+        tool = workshop.policy.tool_of(trace, call.name)
         if tool is None:
             return False
         prompt = Prompt(
-            text=few_shots.call_prompt(tool, plainly(trace.request, call.arguments.values())),
+            text=prompts.call_prompt(tool, plainly(trace.request, call.arguments.values())),
             max_tokens=_CALL_TOKENS,
             temperature=0.0,
             stop=(),
             json_schema=restricted(tool.parameters, set(call.arguments)),
+            sources=tuple(sorted(trace.provenance.interactions)) if trace.served else (),
         )
         try:
-            arguments = json.loads(generator.complete(prompt)[0].text)
+            arguments = json.loads(workshop.generator.complete(prompt)[0].text)
         except ValueError:
             return False
         if tool.effect is not Effect.PURE:
             if arguments != call.arguments:
                 return False
             continue
-        result = rerun.run(Call(name=call.name, arguments=arguments), executor)
+        result = reexecution.execute(Call(name=call.name, arguments=arguments), workshop.executor)
         if result.error is not None or trace.results[number : number + 1] != (result.value,):
             return False
     return True
 
 
-def _likeliest(config: VerifyConfig, passed: list[Trace], reasons: dict[str, str]) -> list[Trace]:
-    """At most ``kept_per_call`` requests per call and ``per_tool`` calls per tool; ``passed`` comes likeliest first."""
+def _likeliest(config: VerifyConfig, passed: list[Trace], reasons: dict[str, DropReason | None]) -> list[Trace]:
+    """Choose at most ``kept_per_call`` requests per call and ``per_tool`` calls per tool; ``passed`` comes likeliest
+    first."""
     wordings: Counter[str] = Counter()
     calls_of: defaultdict[str, set[str]] = defaultdict(set)
     kept = []
@@ -208,9 +166,9 @@ def _likeliest(config: VerifyConfig, passed: list[Trace], reasons: dict[str, str
             continue
         key, calls = trace.calls_key, calls_of[trace.calls[0].name]
         if wordings[key] >= config.kept_per_call:
-            reasons[trace.id] = "call_has_a_likelier_request"
+            reasons[trace.id] = DropReason.CALL_HAS_A_LIKELIER_REQUEST
         elif key not in calls and len(calls) >= config.per_tool:
-            reasons[trace.id] = "tool_has_enough"
+            reasons[trace.id] = DropReason.TOOL_HAS_ENOUGH
         else:
             wordings[key] += 1
             calls.add(key)
@@ -218,7 +176,7 @@ def _likeliest(config: VerifyConfig, passed: list[Trace], reasons: dict[str, str
     return kept
 
 
-def _write(folder: Path, kept: list[Trace], verdicts: list[Verdict]) -> Verified:
+def _write(folder: Path, kept: list[Trace], verdicts: list[Verdict], against: tuple[str, ...]) -> Verified:
     files = folder / "kept.jsonl", folder / "verdicts.jsonl"
     write_lines(files[0], kept)
     write_lines(files[1], verdicts)
@@ -230,6 +188,8 @@ def _write(folder: Path, kept: list[Trace], verdicts: list[Verdict]) -> Verified
         file=files[0],
         verdicts_file=files[1],
         kept=len(kept),
-        kept_by_maker=dict(Counter(trace.maker for trace in kept)),
+        kept_by_kind=dict(Counter(trace.kind for trace in kept)),
         dropped=dict(sorted(dropped.items(), key=lambda item: -item[1])),
+        against=against,
+        not_executed=sum(trace.provenance.not_executed for trace in kept),
     )

@@ -5,25 +5,37 @@ import json
 from collections.abc import Iterable
 from functools import cache
 from importlib.resources import files
+from typing import Any
 
 from pydantic import ValidationError
 
+from agent.messages import Message
+from agent.text.matching import normalised
 from evolver.errors import StageError
-from evolver.suites import bfcl
-from evolver.text import normalised
-from evolver.types import Call, Frozen
+from evolver.evaluation.suites import bfcl
+from evolver.types import Call
+from toolkit.frozen import Frozen
 
 HELD_OUT = "heldout"
 DEVELOPMENT = "develop"
 """The requests on which defaults are chosen, so that the held-out ones stay unseen."""
+SEALED = "sealed"
+"""The requests on which a release is judged, once."""
 
 
 class Item(Frozen):
-    """One request. ``expected`` empty: it needs no tool."""
+    """One request. ``expected`` empty: it needs no tool. ``ordered``: each expected call builds on what the ones before
+    it left or returned, so that they are made in this order and in one workspace; else each in an empty one.
+
+    ``tools`` are those that a client brought with the request, and ``history`` what it sent before it: asked is its
+    first step, and calls are compared by their arguments. Without ``tools`` the agent is asked, with its own."""
 
     id: str
     request: str
     expected: tuple[Call, ...] = ()
+    ordered: bool = False
+    tools: tuple[dict[str, Any], ...] = ()
+    history: tuple[Message, ...] = ()
 
 
 class Suite(Frozen):
@@ -34,8 +46,8 @@ class Suite(Frozen):
     items: tuple[Item, ...]
 
 
-def load(name: str = HELD_OUT) -> Suite:
-    """The suite ``name``. Raises StageError when there is none or it is damaged."""
+def read_suite(name: str = HELD_OUT) -> Suite:
+    """Read the suite ``name``. Raises StageError when there is none or it is damaged."""
     file = files(__name__) / f"{name}.jsonl"
     if not file.is_file():
         raise StageError(f"there is no suite {name!r}; there is: {', '.join(names())}")
@@ -55,18 +67,22 @@ def names() -> list[str]:
 
 class Fingerprints:
     """Says whether a request stands in a shipped suite or an installed benchmark, without showing any: exact normal
-    forms and 8-grams, hashed. ``names`` are those that it knows: a benchmark that is not installed is none of them."""
+    forms and 8-grams, hashed. ``names`` are those that it knows: a benchmark that is not installed is none of them.
 
-    def __init__(self) -> None:
+    ``free`` are requests of the shipped suites that may be learned from all the same."""
+
+    def __init__(self, free: Iterable[str] = ()) -> None:
+        freed = set(map(normalised, free))
         self.names = (*names(), *([bfcl.PREFIX.rstrip(":")] if bfcl.data_folder() else []))
-        self._shipped = _Hashes(item.request for name in names() for item in load(name).items)
+        shipped = (item.request for name in names() for item in read_suite(name).items)
+        self._shipped = _Hashes(request for request in shipped if normalised(request) not in freed)
         self._benchmark, self._tools = _benchmark()
 
     def __call__(self, request: str) -> bool:
         return request in self._shipped or request in self._benchmark
 
     def tool(self, description: str) -> bool:
-        """Whether a benchmark's tool is described like this."""
+        """Return whether a benchmark's tool is described like this."""
         return description in self._tools
 
 

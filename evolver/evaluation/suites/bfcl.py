@@ -1,7 +1,7 @@
 """The Berkeley Function Calling Leaderboard, version 4, read from the installed package ``bfcl-eval`` (Apache-2.0).
 
 Nothing of it is kept in this project. Left as published: requests, functions, possible answers and the checker
-(``evolver.suites.bfcl_check``). Ours is how a function list becomes ``tools`` of a chat request: legal names, types of
+(bfcl_check.py). Ours is how a function list becomes ``tools`` of a chat request: legal names, types of
 JSON schema, and for Java and JavaScript every argument as a text in that language, which is what the checker reads.
 """
 
@@ -15,10 +15,12 @@ from typing import Any
 
 from pydantic import JsonValue
 
-from evolver.types import Frozen
 from toolkit.errors import PrerequisiteError, UserError
+from toolkit.frozen import Frozen
 
 PREFIX = "bfcl:"
+HALVES = {"even": 0, "odd": 1}
+"""Halves of a category by the number of an item: even ones to develop on, odd ones to judge by."""
 CATEGORIES = (
     "simple_python",
     "simple_java",
@@ -74,11 +76,16 @@ class BfclSuite(Frozen):
         return "irrelevance" not in self.category
 
 
-def load(name: str) -> BfclSuite:
-    """The suite ``bfcl:CATEGORY``. Raises UserError for another name, PrerequisiteError without the package."""
-    category = name.removeprefix(PREFIX)
+def read_suite(name: str) -> BfclSuite:
+    """Return the suite ``bfcl:CATEGORY``, or a half of it: ``bfcl:CATEGORY:even`` or ``bfcl:CATEGORY:odd``.
+
+    Raises UserError for another name, PrerequisiteError without the package.
+    """
+    category, _, half = name.removeprefix(PREFIX).partition(":")
     if category not in CATEGORIES:
         raise UserError(f"BFCL has no category {category!r} here; there is: {', '.join(CATEGORIES)}")
+    if half and half not in HALVES:
+        raise UserError(f"BFCL has no half {half!r}; there is: {', '.join(HALVES)}")
     folder = data_folder()
     if folder is None:
         raise PrerequisiteError(f"{name} needs the package bfcl-eval; install it: {INSTALL}")
@@ -89,12 +96,18 @@ def load(name: str) -> BfclSuite:
     if answers.exists():
         digest.update(answers.read_bytes())
         known = {entry["id"]: entry["ground_truth"] for entry in _lines(answers)}
-    items = tuple(item(entry, known.get(entry["id"], ()), category) for entry in _lines(questions))
-    return BfclSuite(name=f"{PREFIX}{category}", category=category, sha256=digest.hexdigest(), items=items)
+    entries = [entry for entry in _lines(questions) if not half or _number(entry["id"]) % 2 == HALVES[half]]
+    items = tuple(item(entry, known.get(entry["id"], ()), category) for entry in entries)
+    return BfclSuite(name=name, category=category, sha256=digest.hexdigest(), items=items)
+
+
+def _number(identity: str) -> int:
+    """Return the number of an item: 12 for ``simple_python_12`` and for ``live_simple_12-3-0``."""
+    return int(re.findall(r"_(\d+)", identity)[-1])
 
 
 def item(entry: Mapping[str, Any], answer: Sequence[Any], category: str) -> BfclItem:
-    """A published entry and its possible answers, ready to be asked."""
+    """Return a published entry and its possible answers, ready to be asked."""
     functions = entry["function"]
     names = legal_names([function["name"] for function in functions])
     tools = [_tool(sent, function, _LANGUAGES.get(category)) for sent, function in zip(names, functions, strict=True)]
@@ -109,7 +122,7 @@ def item(entry: Mapping[str, Any], answer: Sequence[Any], category: str) -> Bfcl
 
 
 def legal_names(names: Sequence[str]) -> list[str]:
-    """Names that an OpenAI request may have, one for each and no two alike: ``math.sqrt`` becomes ``math_sqrt``."""
+    """Return names that an OpenAI request may have, one for each, no two alike: ``math.sqrt`` becomes ``math_sqrt``."""
     legal: list[str] = []
     for name in names:
         plain = re.sub(r"[^A-Za-z0-9_-]", "_", name)[:_NAME_LENGTH] or "_"
@@ -122,7 +135,7 @@ def legal_names(names: Sequence[str]) -> list[str]:
 
 
 def queries() -> Iterator[str]:
-    """Every user message of every category of the installed package, also of those that are not scored here.
+    """Return every user message of every category of the installed package, also of those that are not scored here.
 
     For fingerprints alone: no text of the benchmark may reach a maker or a lesson.
     """
@@ -135,14 +148,15 @@ def queries() -> Iterator[str]:
 
 
 def descriptions() -> Iterator[str]:
-    """The descriptions of the functions in every category; for fingerprints alone."""
+    """Return the descriptions of the functions in every category; for fingerprints alone."""
     for path in _files():
         for entry in _lines(path):
             yield from (function.get("description", "") for function in entry.get("function") or ())
 
 
 def data_folder() -> Path | None:
-    """Where the installed package keeps its data. The package itself is not imported: its start-up writes folders."""
+    """Return the folder in which the installed package keeps its data. The package itself is not imported: its
+    start-up writes folders."""
     spec = find_spec("bfcl_eval")
     if spec is None or not spec.submodule_search_locations:
         return None

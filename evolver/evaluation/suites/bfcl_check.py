@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from types import ModuleType, SimpleNamespace
 from typing import Any
 
-from evolver.suites.bfcl import INSTALL, BfclItem
+from evolver.evaluation.suites.bfcl import INSTALL, BfclItem
 from evolver.types import Call
 from toolkit.errors import PrerequisiteError
 
@@ -22,7 +22,7 @@ _lock = threading.Lock()
 
 
 def problem(item: BfclItem, calls: Sequence[Call], category: str) -> str:
-    """What BFCL says is wrong with ``calls``, under the functions' own names; "" when they are right.
+    """Return what BFCL says is wrong with ``calls``, under the functions' own names; "" when they are right.
 
     Only for categories with possible answers. Raises PrerequisiteError without the package.
     """

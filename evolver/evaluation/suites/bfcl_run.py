@@ -1,17 +1,34 @@
 """Asking BFCL's requests through the gateway like any client: one reply each, and no call is run."""
 
+from dataclasses import dataclass
+
 from agent.errors import ModelError
 from agent.model_client import ModelClient, ModelReply
-from evolver.suites.bfcl import BfclItem, BfclSuite
-from evolver.suites.bfcl_check import problem
+from evolver.crew.workshop import Workshop
+from evolver.evaluation.suites.bfcl import BfclItem, BfclSuite
+from evolver.evaluation.suites.bfcl_check import problem
 from evolver.types import Call, ItemScore
 from toolkit.tool import ToolCall
 
 _SEEN_LENGTH = 300
 
 
-def ask(item: BfclItem, suite: BfclSuite, model: str, client: ModelClient, *, max_tokens: int) -> ItemScore:
-    """``model``'s score on ``item``; ``max_tokens`` are generated at most. Raises ModelUnavailable."""
+@dataclass(frozen=True)
+class BfclOrder:
+    """Asks ``model`` for ``item``; ``suite`` need not have its items."""
+
+    item: BfclItem
+    suite: BfclSuite
+    model: str
+    max_tokens: int
+
+    def do(self, workshop: Workshop) -> ItemScore:
+        """Score one item. Raises ModelUnavailable."""
+        return score_item(self.item, self.suite, self.model, workshop.client, max_tokens=self.max_tokens)
+
+
+def score_item(item: BfclItem, suite: BfclSuite, model: str, client: ModelClient, *, max_tokens: int) -> ItemScore:
+    """Score ``model`` on ``item``; ``max_tokens`` are generated at most. Raises ModelUnavailable."""
     body = {
         "model": model,
         "messages": list(item.messages),
@@ -23,11 +40,11 @@ def ask(item: BfclItem, suite: BfclSuite, model: str, client: ModelClient, *, ma
         reply = client.chat(body)
     except ModelError as error:
         return _score(item, suite, (), failed=True, seen=str(error))
-    return judge(item, suite, reply)
+    return score_reply(item, suite, reply)
 
 
-def judge(item: BfclItem, suite: BfclSuite, reply: ModelReply) -> ItemScore:
-    """The score of a reply. A call that does not parse counts as a call: where none fits, it is wrong."""
+def score_reply(item: BfclItem, suite: BfclSuite, reply: ModelReply) -> ItemScore:
+    """Score a reply. A call that does not parse counts as a call: where none fits, it is wrong."""
     made = reply.message.tool_calls
     calls = [
         Call(name=item.names[call.name], arguments=call.arguments)
@@ -44,7 +61,7 @@ def judge(item: BfclItem, suite: BfclSuite, reply: ModelReply) -> ItemScore:
     else:
         reason = problem(item, calls, suite.category) if item.answer else ""
     seen = "; ".join(f"{call.name} {call.raw}" for call in made) or reply.message.content
-    return _score(item, suite, made, calls=calls, malformed=broken, reason=reason, seen=seen)
+    return _score(item, suite, made, calls=calls, invalid_call=broken, reason=reason, seen=seen)
 
 
 def _score(
@@ -53,7 +70,7 @@ def _score(
     made: tuple[ToolCall, ...],
     *,
     calls: list[Call] | None = None,
-    malformed: bool = False,
+    invalid_call: bool = False,
     failed: bool = False,
     reason: str = "",
     seen: str = "",
@@ -66,7 +83,7 @@ def _score(
         exact=suite.needs_tool and not failed and not reason,
         right_tool=suite.needs_tool and bool(names) and (names == wanted or not wanted),
         called=bool(made),
-        malformed=malformed,
+        invalid_call=invalid_call,
         failed=failed,
         reason=reason,
         seen=seen[:_SEEN_LENGTH],

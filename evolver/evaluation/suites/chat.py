@@ -7,17 +7,18 @@ all others, count as one, so that what is reported is a lower bound of the Kullb
 
 import math
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from typing import Any
 
-import httpx
-
-from agent.errors import NO_SERVER, ModelUnavailable
 from agent.messages import BASE
+from evolver.crew.crew import Crew, results
+from evolver.crew.workshop import Workshop
 from evolver.errors import StageError
-from evolver.suites import Suite
-from evolver.types import ChatReport, Frozen
-from evolver.wilson import rate
+from evolver.evaluation.suites import Suite
+from evolver.model.client import Generator
+from evolver.statistics import mean_half_width, rate
+from evolver.types import ChatReport
+from toolkit.frozen import Frozen
 
 NAME = "chat"
 _TOP = 20
@@ -29,24 +30,35 @@ Distribution = Mapping[str, float]
 
 
 class Distance(Frozen):
-    """Of one request: nats summed over ``tokens``, and how often both models have the same likeliest token."""
+    """Distance on one request: nats summed over ``tokens``, and how often both models have the same likeliest token."""
 
     nats: float
     tokens: int
     agreed: int
 
 
-def drift(suite: Suite, model: str, server: httpx.Client, *, concurrency: int) -> ChatReport:
-    """KL(model ‖ base), nats per token, over the requests of ``suite``, asked without tools at the gateway that
-    ``server`` is open on. Raises ModelUnavailable and StageError."""
-    with ThreadPoolExecutor(concurrency) as pool:
-        found = list(pool.map(lambda item: _distance(item.request, model, server), suite.items))
+@dataclass(frozen=True)
+class DistanceOrder:
+    """Measures the distance of ``model`` on ``request``."""
+
+    request: str
+    model: str
+
+    def do(self, workshop: Workshop) -> Distance:
+        """Measure one request. Raises ModelUnavailable and StageError."""
+        return _distance(self.request, self.model, workshop.generator)
+
+
+def drift(suite: Suite, model: str, crew: Crew) -> ChatReport:
+    """KL(model ‖ base), nats per token, over the requests of ``suite``, asked without tools. Raises ModelUnavailable
+    and StageError."""
+    found = results(crew, [DistanceOrder(item.request, model) for item in suite.items])
     tokens = sum(one.tokens for one in found)
     if not tokens:
         raise StageError(f"suite {suite.name} gave no answer to compare")
     each = [one.nats / one.tokens for one in found if one.tokens]
     mean = sum(one.nats for one in found) / tokens
-    half = 1.96 * _deviation(each) / math.sqrt(len(each))
+    half = mean_half_width(each)
     return ChatReport(
         model=model,
         suite=NAME,
@@ -61,17 +73,17 @@ def drift(suite: Suite, model: str, server: httpx.Client, *, concurrency: int) -
 
 
 def divergence(first: Distribution, second: Distribution) -> float:
-    """A lower bound of KL(first ‖ second) from their likeliest tokens."""
+    """Return a lower bound of KL(first ‖ second) from their likeliest tokens."""
     shared = [token for token in first if token in second]
     pairs = [(first[token], second[token]) for token in shared]
     pairs.append((1 - sum(p for p, _ in pairs), 1 - sum(q for _, q in pairs)))
     return max(0.0, sum(p * math.log(p / max(q, _FLOOR)) for p, q in pairs if p > _FLOOR))
 
 
-def _distance(request: str, model: str, server: httpx.Client) -> Distance:
+def _distance(request: str, model: str, server: Generator) -> Distance:
     messages = [{"role": "user", "content": request}]
     asked = {"model": BASE, "messages": messages, "temperature": 0.0, "max_tokens": _ANSWER_TOKENS}
-    answered = _post(server, "/v1/chat/completions", asked)
+    answered = server.ask("/v1/chat/completions", asked)
     begin = answered["usage"]["prompt_tokens"]
     count = answered["usage"]["completion_tokens"]
     answer = {"role": "assistant", "content": answered["choices"][0]["message"].get("content") or ""}
@@ -84,8 +96,8 @@ def _distance(request: str, model: str, server: httpx.Client) -> Distance:
     )
 
 
-def _read(server: httpx.Client, model: str, messages: Sequence[Mapping[str, str]]) -> list[Distribution]:
-    """What ``model`` expects at each position of the rendered ``messages``."""
+def _read(server: Generator, model: str, messages: Sequence[Mapping[str, str]]) -> list[Distribution]:
+    """Return what ``model`` expects at each position of the rendered ``messages``."""
     body = {
         "model": model,
         "messages": list(messages),
@@ -94,7 +106,7 @@ def _read(server: httpx.Client, model: str, messages: Sequence[Mapping[str, str]
         "max_tokens": 1,
         "temperature": 0.0,
     }
-    positions = _post(server, "/v1/chat/completions", body).get("prompt_logprobs")
+    positions = server.ask("/v1/chat/completions", body).get("prompt_logprobs")
     if not isinstance(positions, list):
         raise StageError("the server gives no prompt_logprobs, so the distance to the base model is not known")
     return [_distribution(position or {}) for position in positions]
@@ -104,20 +116,3 @@ def _distribution(position: Mapping[str, Any]) -> Distribution:
     """The likeliest tokens; what was written is among them only when it is likely."""
     ranked = {token: entry for token, entry in position.items() if (entry.get("rank") or _TOP + 1) <= _TOP}
     return {token: math.exp(entry["logprob"]) for token, entry in ranked.items()} or {"": 1.0}
-
-
-def _post(server: httpx.Client, route: str, body: dict[str, Any]) -> dict[str, Any]:
-    try:
-        response = server.post(route, json=body)
-    except httpx.HTTPError as error:
-        raise ModelUnavailable(f"{NO_SERVER} ({type(error).__name__})") from error
-    if response.status_code != 200:
-        raise StageError(f"the server refused a request: {response.status_code} {response.text[:300]}")
-    return response.json()
-
-
-def _deviation(values: Sequence[float]) -> float:
-    if len(values) < 2:
-        return 0.0
-    mean = sum(values) / len(values)
-    return math.sqrt(sum((value - mean) ** 2 for value in values) / (len(values) - 1))

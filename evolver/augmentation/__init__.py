@@ -1,0 +1,1 @@
+"""Derive more lessons from verified traces."""

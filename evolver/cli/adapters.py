@@ -1,0 +1,120 @@
+"""``evolver adapters`` and the commands that change what serves: ``rollback``, ``promote``, ``approve``, ``trial``,
+``reject``, ``pin``, ``unpin``."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from evolver.cli.opening import AdapterArgument, open_ledger, read_config
+from toolkit.command import ConfigOption, JsonOption, print_json
+
+
+def adapters(config: ConfigOption = None, as_json: JsonOption = False) -> None:
+    """List adapters with state, parent, size, hash and scores. The active one is marked."""
+    from agent.serving.adapters import active
+    from evolver.cli.past_tables import adapters_text, folder_bytes, lessons_of
+    from evolver.release.release import adapters_folder
+
+    loaded = read_config(config)
+    with open_ledger(loaded) as ledger:
+        rows, marks = ledger.adapters(), ledger.marks()
+        lessons = {row.number: lessons_of(row) for row in ledger.cycles()}
+    pointer = active.read(loaded.data_folder)
+    candidate = pointer.canary.name if pointer.canary else ""
+    sizes = {row.name: folder_bytes(adapters_folder(loaded.data_folder) / row.name) for row in rows}
+    if as_json:
+        print_json(
+            [
+                {
+                    **row.model_dump(mode="json"),
+                    "active": row.name == pointer.name,
+                    "on_trial": row.name == candidate,
+                    "bytes": sizes[row.name],
+                    "trained_on": {k: v for k, v in lessons.get(row.cycle, {}).items() if isinstance(v, int | dict)},
+                    "marks": marks.get(row.name, []),
+                }
+                for row in rows
+            ]
+        )
+    else:
+        typer.echo(adapters_text(rows, pointer.name, sizes, lessons, marks, candidate=candidate))
+
+
+def rollback(
+    name: Annotated[
+        str | None, typer.Argument(metavar="NAME", help="Name of the adapter, or `base`; the one before by default.")
+    ] = None,
+    config: ConfigOption = None,
+) -> None:
+    """Go back to an earlier adapter from the next turn on. Needs no server and no daemon."""
+    from evolver.release import by_person
+
+    loaded = read_config(config)
+    with open_ledger(loaded) as ledger:
+        gone, back = by_person.roll_back(loaded, ledger, name, reason="evolver rollback")
+    typer.echo(f"{back} serves now (before: {gone})")
+
+
+def promote(name: AdapterArgument, config: ConfigOption = None) -> None:
+    """Activate an adapter, whatever the gate said."""
+    from evolver.release import by_person
+    from toolkit.elapsed import Elapsed
+
+    loaded = read_config(config)
+    with Elapsed("loading"), open_ledger(loaded) as ledger:
+        previous = by_person.promote(loaded, ledger, name, reason="evolver promote")
+    typer.echo(f"{name} serves now (before: {previous})")
+
+
+def approve(name: AdapterArgument, config: ConfigOption = None) -> None:
+    """Activate an adapter that passed the gate and waits for approval."""
+    from evolver.release import by_person
+    from toolkit.elapsed import Elapsed
+
+    loaded = read_config(config)
+    with Elapsed("loading"), open_ledger(loaded) as ledger:
+        previous = by_person.approve(loaded, ledger, name, reason="evolver approve")
+    typer.echo(f"{name} serves now (before: {previous})")
+
+
+def trial(
+    name: AdapterArgument,
+    share: Annotated[float, typer.Option("--share", metavar="X", help="Share of the sessions, up to 0.5.")] = 0.1,
+    config: ConfigOption = None,
+) -> None:
+    """Let an adapter answer a share of the sessions, on trial."""
+    from evolver.release import by_person
+    from toolkit.elapsed import Elapsed
+
+    loaded = read_config(config)
+    with Elapsed("loading"), open_ledger(loaded) as ledger:
+        by_person.begin_trial(loaded, ledger, name, share=share, reason="evolver trial")
+    typer.echo(f"{name} answers {share:.0%} of the sessions; end the trial with: evolver rollback")
+
+
+def reject(name: AdapterArgument, config: ConfigOption = None) -> None:
+    """Reject an adapter that waits for approval. Its files stay on disk."""
+    from evolver.release import by_person
+
+    with open_ledger(read_config(config)) as ledger:
+        by_person.reject(ledger, name, reason="evolver reject")
+    typer.echo(f"{name} is rejected")
+
+
+def pin(name: AdapterArgument, config: ConfigOption = None) -> None:
+    """Protect an adapter from removal. While it is active, only a person replaces it."""
+    _pin(name, config, pinned=True)
+
+
+def unpin(name: AdapterArgument, config: ConfigOption = None) -> None:
+    """Lift the protection of `evolver pin`."""
+    _pin(name, config, pinned=False)
+
+
+def _pin(name: str, config: Path | None, *, pinned: bool) -> None:
+    from evolver.release import by_person
+
+    with open_ledger(read_config(config)) as ledger:
+        by_person.pin(ledger, name, pinned=pinned)
+    typer.echo(f"{name} is {'pinned' if pinned else 'no longer pinned'}")

@@ -1,0 +1,100 @@
+"""``evolver cycle``, ``daemon``, ``status``, ``pause``, ``resume``: cycles now and on a schedule."""
+
+import sys
+import time
+from typing import Annotated
+
+import typer
+
+from evolver.cli.opening import open_ledger, read_config
+from toolkit.command import ConfigOption, JsonOption, print_json
+
+
+def daemon(config: ConfigOption = None) -> None:
+    """Run cycles when they are due and watch the active adapter. Ctrl-C ends it."""
+    from evolver.cycle.daemon import run
+
+    run(read_config(config), lambda text: _say(f"{time.strftime('%Y-%m-%d %H:%M:%S')} {text}"))
+
+
+def cycle(
+    config: ConfigOption = None,
+    rounds: Annotated[
+        int | None,
+        typer.Option(
+            metavar="N",
+            min=1,
+            max=3,
+            help="Maximum number of cycles in a row. Stops when one is not promoted.",
+            show_default=False,
+        ),
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Run a cycle now, or resume the interrupted one. --json prints an object per round."""
+    from evolver.cli.show import ProgressBars, cycle_text
+    from evolver.cycle.rounds import run_rounds
+
+    loaded = read_config(config)
+    failed = False
+    with open_ledger(loaded) as ledger, ProgressBars() as bars:
+        for report in run_rounds(loaded, ledger, most=rounds, on_progress=bars):
+            if as_json:
+                print_json(report.cycle.model_dump(mode="json"))
+            else:
+                typer.echo(cycle_text(report))
+            failed = report.cycle.status == "failed"
+            bars.again()
+    if failed:
+        raise typer.Exit(1)
+
+
+def status(config: ConfigOption = None, as_json: JsonOption = False) -> None:
+    """Show the active adapter, the last and the next cycle."""
+    from agent.serving import serving_state
+    from agent.serving.adapters import active
+    from evolver.cycle.schedule import why_not_due
+    from evolver.release import canary
+
+    loaded = read_config(config)
+    running = serving_state.read(loaded.data_folder)
+    with open_ledger(loaded) as ledger:
+        cycles = ledger.cycles()
+        trial = canary.standing(loaded, ledger, time.time())
+        values = {
+            "active_adapter": active.read(loaded.data_folder).name,
+            "on_trial": trial.model_dump(mode="json") if trial else None,
+            "server": running.gateway_url if running else None,
+            "last_cycle": cycles[0].model_dump(mode="json", exclude={"summary"}) if cycles else None,
+            "not_due_because": why_not_due(loaded, ledger, time.time()) or None,
+        }
+    if as_json:
+        print_json(values)
+        return
+    last = cycles[0] if cycles else None
+    typer.echo(f"serving    {values['active_adapter']} at {values['server'] or '(no server runs: agent serve)'}")
+    if trial is not None:
+        typer.echo(f"on trial   {trial.adapter}, with {trial.share:.0%} of the sessions; {trial}")
+    typer.echo(f"last cycle {f'{last.number}: {last.status} {last.stage}' if last else '(none yet)'}")
+    typer.echo(f"next cycle {values['not_due_because'] or 'due now: evolver cycle'}")
+
+
+def pause(
+    reason: Annotated[str, typer.Argument(metavar="REASON", help="Reason to record.")] = "evolver pause",
+    config: ConfigOption = None,
+) -> None:
+    """Start no cycle automatically until `evolver resume`. A running cycle finishes."""
+    with open_ledger(read_config(config)) as ledger:
+        ledger.put_setting("paused", reason)
+    typer.echo("paused; go on with: evolver resume")
+
+
+def resume(config: ConfigOption = None) -> None:
+    """Start cycles again when they are due."""
+    with open_ledger(read_config(config)) as ledger:
+        ledger.put_setting("paused", "")
+    typer.echo("cycles begin again when they are due")
+
+
+def _say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)

@@ -1,0 +1,89 @@
+"""``evolver export``: what evolution made, for other programs."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from evolver.cli.opening import open_ledger, read_config
+from toolkit.command import ConfigOption, JsonOption, print_json
+from toolkit.errors import UserError
+
+if TYPE_CHECKING:
+    from evolver.config import Config
+    from evolver.store.ledger import Ledger
+
+
+def export(
+    name: Annotated[
+        str, typer.Argument(metavar="NAME", help="Adapter to write, from `evolver adapters`.", show_default=False)
+    ] = "",
+    form: Annotated[
+        Literal["peft", "merged"], typer.Option("--format", help="Form: the adapter, or the whole model with it.")
+    ] = "peft",
+    to: Annotated[
+        Path | None, typer.Option("--to", metavar="FOLDER", help="New folder. [default: NAME-FORM]", show_default=False)
+    ] = None,
+    lessons: Annotated[
+        Path | None,
+        typer.Option("--lessons", metavar="FILE", help="File for the lessons: .jsonl or .parquet.", show_default=False),
+    ] = None,
+    number: Annotated[
+        int | None,
+        typer.Option("--cycle", metavar="N", help="Cycle whose lessons are written; all by default.", min=1),
+    ] = None,
+    adapter: Annotated[
+        str, typer.Option("--adapter", metavar="NAME", help="Adapter whose lessons are written.", show_default=False)
+    ] = "",
+    config: ConfigOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Write an adapter to a folder, or lessons to a file.
+
+    Beside an adapter lie its chat template, profile and call bias. Each lesson says where it comes from. Lessons of
+    forgotten interactions are left out.
+    """
+    if name and lessons is None:
+        from evolver.release.export import export as write
+
+        folder = write(read_config(config), name, form, to or Path(f"{name}-{form}"))
+        print_json({"folder": str(folder)}) if as_json else typer.echo(folder)
+        return
+    if name or lessons is None:
+        raise UserError("say what to export: evolver export ADAPTER, or evolver export --lessons lessons.jsonl")
+    if number is not None and adapter:
+        raise UserError("an adapter has the lessons of one cycle: give --cycle N or --adapter NAME, not both")
+    _export_lessons(read_config(config), lessons, number, adapter, as_json=as_json)
+
+
+def _export_lessons(loaded: "Config", lessons: Path, number: int | None, adapter: str, *, as_json: bool) -> None:
+    from evolver.maintenance.export_lessons import export_lessons
+
+    with open_ledger(loaded) as ledger:
+        cycles = _cycles(ledger, number, adapter)
+    found = export_lessons(
+        loaded.data_folder, lessons, cycles, learn_from_upstream=loaded.agent.serving.shadow.learn_from_upstream
+    )
+    if as_json:
+        print_json(found.model_dump(mode="json"))
+        return
+    typer.echo(f"{found.lessons} lessons are written to {found.file}")
+    left_out = {
+        "of forgotten interactions": found.forgotten,
+        "called bad or corrected since, or another model's": found.wrong,
+    }
+    typer.echo("".join(f"left out: {count} {why}\n" for why, count in left_out.items() if count), nl=False, err=True)
+
+
+def _cycles(ledger: "Ledger", number: int | None, adapter: str) -> set[int] | None:
+    """Return the cycles whose lessons are wanted; None for all."""
+    if adapter:
+        row = ledger.adapter(adapter)
+        if row is None:
+            raise UserError(f"there is no adapter {adapter}; see them all with: evolver adapters")
+        return {row.cycle}
+    if number is None:
+        return None
+    if not ledger.cycles(number):
+        raise UserError(f"there is no cycle {number}; see them all with: evolver history")
+    return {number}

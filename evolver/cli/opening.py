@@ -1,0 +1,27 @@
+"""Parts of the commands: the configuration, the ledger, the argument that names an adapter."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from evolver.config import Config
+    from evolver.store.ledger import Ledger
+
+AdapterArgument = Annotated[str, typer.Argument(metavar="NAME", help="Name of the adapter, from `evolver adapters`.")]
+
+
+def read_config(path: Path | None) -> "Config":
+    """Return the configuration in ``path``. Raises ConfigError."""
+    from evolver.config import Config
+    from toolkit.config import load_config
+
+    return load_config(path, Config)
+
+
+def open_ledger(config: "Config") -> "Ledger":
+    """Open the ledger of the data folder; use it in a ``with``."""
+    from evolver.store.ledger import Ledger
+
+    return Ledger(config.data_folder / "evolution.db")

@@ -1,0 +1,160 @@
+"""``evolver history``, ``report``, ``audit``, ``scores``: what cycles did and measured."""
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from evolver.cli.opening import open_ledger, read_config
+from toolkit.command import ConfigOption, JsonOption, print_json
+from toolkit.errors import UserError
+
+_PARTS = ("requests", "kept", "dropped")
+"""Of a cycle."""
+
+
+def history(
+    config: ConfigOption = None,
+    as_json: JsonOption = False,
+    number: Annotated[
+        int | None, typer.Option("--cycle", metavar="N", help="Number of a cycle to show in detail.")
+    ] = None,
+    show: Annotated[
+        str, typer.Option("--show", metavar="PART", help=f"Records of the cycle to print: {', '.join(_PARTS)}.")
+    ] = "",
+) -> None:
+    """Show cycles, newest first, and changes of the active adapter."""
+    from evolver.cli.past_tables import history_text
+    from evolver.cli.show import cycle_details_text
+    from evolver.store.cycle_folder import cycle_folder
+
+    loaded = read_config(config)
+    with open_ledger(loaded) as ledger:
+        cycles, releases = ledger.cycles(number), ledger.releases()
+    if number is not None and not cycles:
+        raise UserError(f"there is no cycle {number}; see them all with: evolver history")
+    if show:
+        if number is None or show not in _PARTS:
+            raise UserError(f"--show goes with --cycle N, and is one of: {', '.join(_PARTS)}")
+        _show_part(cycle_folder(loaded.data_folder, number), show, as_json=as_json)
+    elif as_json:
+        print_json(
+            {
+                "cycles": [c.model_dump(mode="json") for c in cycles],
+                "releases": [r.model_dump(mode="json") for r in releases],
+            }
+        )
+    else:
+        typer.echo(history_text(cycles, releases, detailed=number is not None))
+        if number is not None:
+            typer.echo(cycle_details_text(cycle_folder(loaded.data_folder, number)))
+
+
+def _show_part(folder: Path, part: str, *, as_json: bool) -> None:
+    from evolver.cli.show import judged_text, request_text
+    from evolver.maintenance.audit import read_judged
+    from evolver.model.request_log import read_requests
+
+    if part == "requests":
+        for request in read_requests(folder):
+            typer.echo(json.dumps(request, ensure_ascii=False) if as_json else request_text(request))
+        return
+    for judged in read_judged(folder):
+        if judged.verdict.kept is (part == "kept"):
+            typer.echo(judged.model_dump_json() if as_json else judged_text(judged))
+
+
+def report(
+    number: Annotated[int, typer.Argument(metavar="CYCLE", help="Number of the cycle, from `evolver history`.")],
+    html: Annotated[
+        Path | None, typer.Option("--html", metavar="FILE", help="File to write as a web page that needs no other.")
+    ] = None,
+    config: ConfigOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Show one cycle, or write it as a web page."""
+    from evolver.cli.show import cycle_text
+    from evolver.cycle.report import as_html, report_of
+
+    if as_json and html is not None:
+        raise UserError("--json prints the report and --html writes it; give one of them")
+    loaded = read_config(config)
+    with open_ledger(loaded) as ledger:
+        if not ledger.cycles(number):
+            raise UserError(f"there is no cycle {number}; see them all with: evolver history")
+        if html is None:
+            found = report_of(loaded, ledger, number)
+            if as_json:
+                print_json(found.as_values())
+            else:
+                typer.echo(cycle_text(found))
+            return
+        try:
+            html.write_text(as_html(loaded, ledger, number), encoding="utf-8")
+        except OSError as error:
+            raise UserError(f"{html}: {error.strerror}; name another file") from error
+    typer.echo(f"written to {html}")
+
+
+def audit(
+    sample: Annotated[int, typer.Option("--sample", metavar="N", min=1, help="Number of traces.")] = 50,
+    number: Annotated[
+        int | None, typer.Option("--cycle", metavar="N", help="Number of the cycle; the newest by default.")
+    ] = None,
+    seed: Annotated[int, typer.Option("--seed", metavar="N", help="Seed of the sample.")] = 0,
+    plan: Annotated[
+        bool, typer.Option("--plan", help="Say what the next cycle would learn, from whom, and what it would cost.")
+    ] = False,
+    config: ConfigOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Print traces to review, or what the next cycle would learn."""
+    if plan:
+        _show_plan(config, as_json=as_json)
+        return
+    from evolver.cli.show import judged_text
+    from evolver.maintenance.audit import audit as draw
+    from evolver.store.cycle_folder import cycle_folder
+
+    loaded = read_config(config)
+    with open_ledger(loaded) as ledger:
+        cycles = ledger.cycles(number)
+    if not cycles:
+        raise UserError("there is no such cycle; see them all with: evolver history")
+    found = draw(cycle_folder(loaded.data_folder, cycles[0].number), sample=sample, seed=seed)
+    if as_json:
+        print_json([one.model_dump(mode="json") for one in found])
+    else:
+        typer.echo("\n".join(judged_text(one) for one in found))
+
+
+def _show_plan(config: Path | None, *, as_json: bool) -> None:
+    from evolver.cli.show_plan import plan_text
+    from evolver.cycle.plan import plan
+
+    loaded = read_config(config)
+    with open_ledger(loaded) as ledger:
+        found = plan(loaded, ledger)
+    if as_json:
+        print_json(found.model_dump(mode="json"))
+    else:
+        typer.echo(plan_text(found))
+
+
+def scores(
+    adapter: Annotated[
+        str | None, typer.Option("--adapter", metavar="NAME", help="Name of an adapter, or `base`.")
+    ] = None,
+    config: ConfigOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """List scores measured by cycles and `evolver eval`, newest first."""
+    from evolver.cli.past_tables import evaluations_text
+
+    with open_ledger(read_config(config)) as ledger:
+        found = ledger.evaluations(adapter)
+    if as_json:
+        print_json([one.model_dump(mode="json") for one in found])
+    else:
+        typer.echo(evaluations_text(found))

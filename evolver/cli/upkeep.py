@@ -1,0 +1,61 @@
+"""``evolver forget``, ``backup``, ``doctor``: the data folder and the machine."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from evolver.cli.opening import open_ledger, read_config
+from toolkit.command import ConfigOption, JsonOption, check_state, print_json
+
+
+def forget(
+    interaction: Annotated[str, typer.Argument(metavar="ID", help="ID of the interaction, from `agent log`.")],
+    config: ConfigOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Delete an interaction and everything made from it. Adapters that may have learned from it are marked."""
+    from evolver.cli.show import forgotten_text
+    from evolver.maintenance.forget import forget as delete
+    from evolver.store.lease import held
+    from toolkit.elapsed import Elapsed
+
+    loaded = read_config(config)
+    with Elapsed("deleting"), open_ledger(loaded) as ledger, held(ledger, loaded.evolver.daemon.lease_seconds):
+        found = delete(loaded.data_folder, ledger, interaction)
+    if as_json:
+        print_json(found.model_dump(mode="json"))
+    else:
+        typer.echo(forgotten_text(found))
+
+
+def backup(
+    folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="Folder to create.")], config: ConfigOption = None
+) -> None:
+    """Copy the data folder while everything runs. To restore, put the copy in the data folder's place."""
+    from evolver.maintenance.backup import back_up
+    from toolkit.elapsed import Elapsed
+
+    loaded = read_config(config)
+    with Elapsed("copying"), open_ledger(loaded) as ledger:
+        back_up(loaded.data_folder, folder, ledger)
+    typer.echo(f"backed up to {folder}")
+
+
+def doctor(config: ConfigOption = None, as_json: JsonOption = False) -> None:
+    """Check everything that a cycle needs."""
+    from evolver.maintenance.doctor import examine
+    from toolkit.elapsed import Elapsed
+
+    loaded = read_config(config)
+    with Elapsed("checking"):
+        checks = examine(loaded)
+    if as_json:
+        print_json([check.model_dump(mode="json") for check in checks])
+    else:
+        from toolkit.tables import table_text
+
+        rows = [(check_state(check.ok, check.warning), check.name, check.found) for check in checks]
+        typer.echo(table_text(("STATE", "CHECK", "FOUND"), rows))
+    if not all(check.ok for check in checks):
+        raise typer.Exit(1)

@@ -1,0 +1,1 @@
+"""Carry out the jobs of a cycle."""

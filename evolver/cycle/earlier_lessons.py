@@ -1,0 +1,44 @@
+"""Lessons that a cycle takes over from those before it, and the tenants of their turns."""
+
+from collections.abc import Iterable
+from pathlib import Path
+
+from agent.interaction_log import InteractionLog
+from evolver.config import Config
+from evolver.lessons.client_tools import called_schemas, signatures
+from evolver.lessons.replay import still_right
+from evolver.store.ledger import Ledger
+from evolver.store.seen_tools import SeenTool
+from evolver.types import Call, Trace
+from toolkit.execute import Executor
+
+
+def earlier_lessons(config: Config, ledger: Ledger, cycle: int) -> list[Trace]:
+    """Return what cycles before ``cycle`` kept and is still right. Nobody forgets while the cycle holds the lease."""
+    failed = {row.number for row in ledger.cycles() if row.status == "failed"}
+    upstream = config.agent.serving.shadow.learn_from_upstream
+    return still_right(config.data_folder, before=cycle, failed=failed, learn_from_upstream=upstream)
+
+
+def replayable(traces: Iterable[Trace], executor: Executor, seen: Iterable[SeenTool] = ()) -> list[Trace]:
+    """Return the traces whose calls the tools of ``executor`` still take: people change their tools. Those of clients
+    stay as long as all tools that they call are in use (``seen``)."""
+    in_use = {tool.sha256 for tool in seen if tool.state == "in use"}
+
+    def taken(call: Call) -> bool:
+        tool = executor.registry.get(call.name)
+        return tool is not None and executor.problem(tool, call.arguments) is None
+
+    return [
+        trace
+        for trace in traces
+        if (signatures(called_schemas(trace)) <= in_use if trace.served else all(map(taken, trace.calls)))
+    ]
+
+
+def tenants(data_folder: Path, traces: Iterable[Trace]) -> dict[str, int]:
+    """Return how many logged turns of each tenant ``traces`` come from; empty where no turn is anybody's."""
+    origins = {origin for trace in traces for origin in trace.provenance.interactions}
+    with InteractionLog.open_readonly(data_folder / "interactions.db") as log:
+        found = log.tenants(origins)
+    return found if set(found) - {""} else {}

@@ -1,0 +1,44 @@
+"""A measurement that a person asks for: a model's scores on a suite, for ``evolver eval`` and the dashboard."""
+
+from collections.abc import Callable
+
+from agent.messages import BASE
+from agent.serving import serving_state
+from agent.serving.adapters import active
+from agent.serving.gateway.app import ALIAS
+from evolver.config import Config
+from evolver.crew.opening import open_crew
+from evolver.crew.setup import Setup
+from evolver.evaluation.scoring import Report, score_suite
+from evolver.release.release import load_registered
+from evolver.store.base_model import configured_sha256
+from evolver.store.ledger import Ledger
+
+
+def measure(
+    config: Config,
+    ledger: Ledger,
+    suite: str,
+    model: str,
+    *,
+    limit: int | None = None,
+    release: bool = False,
+    on_progress: Callable[[str, float], None] = lambda model, share: None,
+) -> Report:
+    """Score ``model`` (an adapter, ``base`` or ``agent``) on the first ``limit`` requests of ``suite``, and record it.
+
+    Scores of an earlier run are reused. Raises as ``score_suite`` and ``load_registered``, and ModelUnavailable.
+    """
+    running = serving_state.running(config.data_folder)
+    name = active.read(config.data_folder).name if model == ALIAS else model
+    if name != BASE:
+        load_registered(name, config.data_folder, ledger, running, base_sha256=configured_sha256(config, ledger))
+    at_once = config.evolver.evaluate.concurrency
+    setup = Setup(config.toolkit, running.gateway_url, running.gateway_key, at_once)
+    with open_crew(setup) as crew:
+        report = score_suite(
+            config, suite, name, crew, limit=limit, release=release,
+            on_progress=lambda share: on_progress(name, share),
+        )  # fmt: skip
+    ledger.record_evaluation(report)
+    return report

@@ -1,0 +1,1 @@
+"""The demo: one evolution cycle from an empty data folder."""

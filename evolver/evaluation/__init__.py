@@ -1,0 +1,1 @@
+"""Score a model, and decide whether it may serve."""

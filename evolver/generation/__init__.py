@@ -1,0 +1,1 @@
+"""Generate tool calls, and requests for them."""

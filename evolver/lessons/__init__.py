@@ -1,0 +1,1 @@
+"""Admission of lessons: the checks that every trace must pass, whoever made it."""

@@ -1,0 +1,1 @@
+"""Keep the data folder healthy: forget, back up, tidy, audit."""

@@ -1,0 +1,1 @@
+"""Mine the interaction log for requests."""

@@ -1,0 +1,56 @@
+"""Limits of what one session, key or source may teach, and the quarantine of clients whose calls are mostly trouble."""
+
+from collections import Counter
+from collections.abc import Iterable
+
+from agent.log_pages import Session
+from evolver.config import MineConfig
+from evolver.mining.candidates import Candidate
+
+_JUDGED, _TROUBLED = 20, 0.5
+"""A client is quarantined when of so many turns with calls a larger share failed, was asked again or called bad."""
+
+
+class Quota:
+    """Counts what each place has taken. ``refused`` were too many, ``quarantined`` of clients that teach nothing."""
+
+    def __init__(self, config: MineConfig) -> None:
+        self._config = config
+        self._taken: Counter[tuple[str, ...]] = Counter()
+        self._calling: Counter[Session] = Counter()
+        self._troubled: Counter[Session] = Counter()
+        self.quarantined: Counter[str] = Counter()
+        self.refused = 0
+
+    def note(self, session: Session, *, troubled: bool) -> None:
+        """Count a turn of a client that called its tools."""
+        client = session._replace(session="")
+        self._calling[client] += 1
+        self._troubled[client] += troubled
+
+    def _is_quarantined(self, session: Session) -> bool:
+        """Return whether its key or source is to teach nothing: a person said so, or most of its calls are trouble."""
+        client = session._replace(session="")
+        named = {session.source, session.owner, f"{session.tenant}/{session.owner}"} & set(self._config.quarantine)
+        judged = self._calling[client] >= _JUDGED
+        return bool(named) or (judged and self._troubled[client] > _TROUBLED * self._calling[client])
+
+    def first_admitted(self, order: Iterable[Candidate]) -> Candidate | None:
+        return next((found for found in order if self.admits(found.session)), None)
+
+    def admits(self, session: Session) -> bool:
+        places = {
+            ("session", *session): self._config.per_session,
+            ("source", session.source): self._config.per_source,
+        }
+        if self._is_quarantined(session):
+            key = f"{session.tenant}/{session.owner}".strip("/")
+            self.quarantined[f"{session.source} {key}".strip()] += 1
+            return False
+        if session.owner:
+            places["user", session.tenant, session.owner] = self._config.per_user
+        if any(self._taken[place] >= most for place, most in places.items()):
+            self.refused += 1
+            return False
+        self._taken.update(places.keys())
+        return True

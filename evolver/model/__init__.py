@@ -1,0 +1,1 @@
+"""Sample from the model: prompts, grammars and the request log."""

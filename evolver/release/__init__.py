@@ -1,0 +1,1 @@
+"""Load, promote, watch and roll back adapters."""

@@ -1,0 +1,70 @@
+"""Changes of what serves that a person asks for: commands and the dashboard call these.
+
+``reason`` is what the ledger records. All raise UserError with the fix, AdapterInvalid and ModelUnavailable.
+"""
+
+from agent.messages import BASE
+from agent.serving import serving_state
+from agent.serving.adapters import active
+from evolver.config import Config
+from evolver.release import release
+from evolver.store.base_model import configured_sha256
+from evolver.store.ledger import AdapterRow, Ledger
+from toolkit.errors import UserError
+
+MOST_ON_TRIAL = 0.5
+
+
+def promote(config: Config, ledger: Ledger, name: str, *, reason: str) -> str:
+    """Let ``name`` serve, whatever the gate said; returns what served before."""
+    base_sha256 = configured_sha256(config, ledger)
+    running = serving_state.read(config.data_folder)
+    return release.promote(name, config.data_folder, ledger, running, reason=reason, base_sha256=base_sha256)
+
+
+def approve(config: Config, ledger: Ledger, name: str, *, reason: str) -> str:
+    """Let ``name``, which waits for a person, serve; returns what served before."""
+    _waiting(ledger, name)
+    return promote(config, ledger, name, reason=reason)
+
+
+def begin_trial(config: Config, ledger: Ledger, name: str, *, share: float, reason: str) -> None:
+    """Let ``name`` answer a ``share`` of the sessions. An adapter that is on trial already is withdrawn."""
+    if not 0 < share <= MOST_ON_TRIAL:
+        raise UserError(f"a trial takes a share of the sessions above 0 and up to {MOST_ON_TRIAL}, not {share:g}")
+    if name == active.read(config.data_folder).name:
+        raise UserError(f"{name} serves already; see: evolver status")
+    base_sha256 = configured_sha256(config, ledger)
+    running = serving_state.read(config.data_folder)
+    release.begin_trial(name, config.data_folder, ledger, running, share=share, reason=reason, base_sha256=base_sha256)
+
+
+def reject(ledger: Ledger, name: str, *, reason: str) -> None:
+    """Let ``name``, which waits for a person, wait no more; ``reason`` becomes a mark of it."""
+    with ledger.together():
+        _waiting(ledger, name)
+        ledger.set_adapter_state(name, "rejected")
+        ledger.mark_adapter(name, reason)
+
+
+def roll_back(config: Config, ledger: Ledger, name: str | None, *, reason: str) -> tuple[str, str]:
+    """Go back to ``name``, or None: to what served before. Returns (what served, what serves now)."""
+    base_sha256 = None if name == BASE else configured_sha256(config, ledger)
+    running = serving_state.read(config.data_folder)
+    return release.rollback(config.data_folder, ledger, running, to=name, reason=reason, base_sha256=base_sha256)
+
+
+def pin(ledger: Ledger, name: str, *, pinned: bool) -> None:
+    """Protect ``name`` from removal and from being replaced by a cycle; or lift that."""
+    row = ledger.adapter(name)
+    if row is None or row.state == "removed":
+        raise UserError(f"there is no adapter {name}; see: evolver adapters")
+    ledger.pin(name, pinned)
+
+
+def _waiting(ledger: Ledger, name: str) -> AdapterRow:
+    rows = ledger.adapters()
+    waiting = {row.name: row for row in rows if row.state == "waiting"}
+    if name not in waiting:
+        raise UserError(f"{name} does not wait for approval; waiting: {', '.join(waiting) or 'none'}")
+    return waiting[name]

@@ -1,0 +1,102 @@
+"""An adapter taken elsewhere: its weights, or the model with the weights merged in, and how it must be spoken to."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import Literal
+
+from agent.models.detect import profile_of
+from agent.models.profile import ModelProfile
+from agent.serving.adapters import package
+from agent.serving.adapters.manifest import Manifest
+from agent.serving.vllm import default_model
+from agent.storage import durable_file
+from evolver.config import Config
+from toolkit.errors import UserError
+
+Format = Literal["peft", "merged"]
+
+
+def export(config: Config, name: str, form: Format, target: Path) -> Path:
+    """Write the adapter ``name`` to the new folder ``target`` and return it.
+
+    ``peft``: the adapter, for the same base model. ``merged``: a whole transformers model. Beside them lie the chat
+    template, the profile, the call bias and the manifest. Raises UserError and AdapterError; then ``target`` is absent.
+    """
+    with durable_file.writing_to(target):
+        if target.exists():
+            raise UserError(f"{target} exists; name a new folder with --to")
+    serving = config.agent.serving
+    model = default_model.present(serving.model, config.data_folder)
+    if model is None:
+        raise UserError(f"the model {serving.model} is not on this machine; prepare it with: agent serve")
+    folder = package.folder_of(config.data_folder, name)
+    if not folder.is_dir():
+        raise UserError(f"there is no adapter {name}; see: evolver adapters")
+    manifest = package.check_adapter(folder, base_sha256=package.model_sha256(model))
+    profile = profile_of(model, serving.profile)
+    with durable_file.writing_to(target):
+        target.parent.mkdir(parents=True, exist_ok=True)
+        draft = Path(tempfile.mkdtemp(dir=target.parent, prefix=f".{target.name}."))
+    try:
+        if form == "merged":
+            _merge(model, folder, draft)
+        else:
+            for file in manifest.files:
+                shutil.copyfile(folder / file, draft / file)
+        _write_beside(draft, manifest, profile, form)
+        draft.chmod(0o755)
+        durable_file.publish_folder(draft, target)
+    except BaseException:
+        shutil.rmtree(draft, ignore_errors=True)
+        raise
+    return target
+
+
+def _write_beside(draft: Path, manifest: Manifest, profile: ModelProfile, form: Format) -> None:
+    files = {
+        "manifest.json": manifest.model_dump_json(indent=2),
+        "profile.json": profile.model_dump_json(indent=2),
+        "chat_template.jinja": profile.template,
+        "call_bias.json": json.dumps({"logit_bias": manifest.logit_bias or {}}),
+        "README.md": _read_me(manifest, profile, form),
+    }
+    if profile.stop_ids:
+        files["generation_config.json"] = json.dumps({"eos_token_id": list(profile.stop_ids)}, indent=1)
+    for name, text in files.items():
+        (draft / name).write_text(text, encoding="utf-8")
+
+
+def _merge(model: Path, adapter: Path, draft: Path) -> None:
+    """Let a process of its own write the merged model to ``draft``. Raises UserError where it fails."""
+    command = [sys.executable, "-m", "evolver.training.merge", str(model), str(adapter), str(draft)]
+    done = subprocess.run(
+        command, env={**os.environ, "HF_HUB_OFFLINE": "1"}, capture_output=True, text=True, check=False
+    )
+    if done.returncode != 0:
+        last = (done.stderr.strip().splitlines() or [f"status {done.returncode}"])[-1]
+        raise UserError(f"{adapter.name} could not be merged: {last}; to see all of it run: {' '.join(command)}")
+
+
+def _read_me(manifest: Manifest, profile: ModelProfile, form: Format) -> str:
+    options = (
+        f" --default-chat-template-kwargs '{json.dumps(profile.template_options)}'" if profile.template_options else ""
+    )
+    what = f"served with {manifest.base_model}" if form == "peft" else "a whole model"
+    load = f"--enable-lora --lora-modules {manifest.name}=." if form == "peft" else ""
+    return f"""\
+# {manifest.name}
+
+A LoRA adapter of apprentice for {manifest.base_model} ({what}).
+
+- `chat_template.jinja`: the template that it learned with; no other one fits.
+- `profile.json`: how calls begin, what ends an answer, the BOS token, vLLM's parser.
+- `call_bias.json`: send `logit_bias` with every request that has tools and leaves the choice to the model.
+
+    vllm serve {"BASE_MODEL" if form == "peft" else "."} {load} --chat-template chat_template.jinja \\
+      --enable-auto-tool-choice --tool-call-parser {profile.tool_parser} --tool-strict-level parameter{options}
+"""

@@ -1,0 +1,1 @@
+"""Set aside what needs no lesson any more."""

@@ -1,0 +1,1 @@
+"""Persist what cycles produce: the ledger, the lease and the cycle folders."""

@@ -1,0 +1,1 @@
+"""Find the places of values in texts."""

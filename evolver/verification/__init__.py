@@ -1,0 +1,1 @@
+"""Decide which traces may be learned."""
