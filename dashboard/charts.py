@@ -1,0 +1,88 @@
+"""Options of ECharts for the pages' charts. ``"custom"`` series named ``whiskers`` are drawn by static/dashboard.js."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from dashboard.figures.learning import Learning
+
+Option = dict[str, Any]
+
+
+def learning_curve(found: Learning) -> Option:
+    """Return a line for each suite with the 95 % interval of each point, in percent, and a mark at each promotion."""
+    series: list[Option] = []
+    for curve in found.curves:
+        points = [
+            [place, round(100 * curve.scores[model].value, 1)]
+            for place, model in enumerate(found.models)
+            if model in curve.scores
+        ]
+        whiskers = [
+            [place, round(100 * curve.scores[model].low, 1), round(100 * curve.scores[model].high, 1)]
+            for place, model in enumerate(found.models)
+            if model in curve.scores
+        ]
+        series.append({"type": "line", "name": curve.suite, "data": points, "symbolSize": 8, "connectNulls": True})
+        series.append({"type": "custom", "name": curve.suite, "renderItem": "whiskers", "data": whiskers})
+    if series:
+        marks = [{"xAxis": found.models.index(name)} for name in found.promoted if name in found.models]
+        series[0]["markLine"] = {"symbol": "none", "data": marks, "label": {"formatter": "promoted"}}
+    return _chart("category", list(found.models), "%", series, maximum=100)
+
+
+def bars(rows: Sequence[tuple[str, int]], name: str) -> Option:
+    """Return horizontal bars, the first row on top."""
+    return {
+        "grid": {"left": 8, "right": 48, "top": 8, "bottom": 8, "containLabel": True},
+        "xAxis": {"type": "value", "minInterval": 1},
+        "yAxis": {"type": "category", "data": [label for label, _ in rows], "inverse": True},
+        "tooltip": {"trigger": "axis"},
+        "series": [
+            {
+                "type": "bar",
+                "name": name,
+                "data": [value for _, value in rows],
+                "label": {"show": True, "position": "right"},
+            }
+        ],
+    }
+
+
+def lines(
+    labels: Sequence[Any], values: Mapping[str, Sequence[float | None]], unit: str, kind: str = "category"
+) -> Option:
+    """Return a line for each of ``values`` over ``labels``."""
+    series = [
+        {"type": "line", "name": name, "data": list(row), "showSymbol": len(labels) < 40, "connectNulls": True}
+        for name, row in values.items()
+    ]
+    return _chart(kind, list(labels), unit, series)
+
+
+def flow(links: Sequence[tuple[str, str, int]]) -> Option:
+    """Return a flow from sources to targets; a name stands for one node."""
+    names = list(dict.fromkeys(name for source, target, _ in links for name in (source, target)))
+    return {
+        "tooltip": {"trigger": "item"},
+        "series": [
+            {
+                "type": "sankey",
+                "nodeAlign": "left",
+                "right": 150,
+                "data": [{"name": name} for name in names],
+                "links": [{"source": one, "target": other, "value": count} for one, other, count in links],
+                "lineStyle": {"color": "gradient", "opacity": 0.35},
+            }
+        ],
+    }
+
+
+def _chart(kind: str, labels: list[Any], unit: str, series: list[Option], maximum: float | None = None) -> Option:
+    return {
+        "grid": {"left": 8, "right": 24, "top": 24, "bottom": 56, "containLabel": True},
+        "legend": {"bottom": 0, "type": "scroll"},
+        "tooltip": {"trigger": "axis"},
+        "xAxis": {"type": kind, "data": labels},
+        "yAxis": {"type": "value", "name": unit, "min": 0, **({"max": maximum} if maximum else {})},
+        "series": series,
+    }

@@ -1,0 +1,41 @@
+"""The log and the ledger, opened for one visit: read-only for pages, writable for buttons."""
+
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+
+from agent.interaction_log import FILE, InteractionLog
+from agent.migrations import migrations as log_migrations
+from agent.storage.database import SqliteUtilsDatabase, open_readonly
+from evolver.store.ledger import Ledger
+
+LEDGER = "evolution.db"
+
+
+def bring_up_to_date(data_folder: Path) -> None:
+    """Migrate a ledger of an earlier version, so that no page has to. Raises StorageError."""
+    if (data_folder / LEDGER).exists():
+        with writable_ledger(data_folder):
+            pass
+
+
+def ledger(data_folder: Path) -> Ledger:
+    """Open the ledger for a reader. Raises StorageError."""
+    return Ledger.open_readonly(data_folder / LEDGER)
+
+
+def writable_ledger(data_folder: Path) -> Ledger:
+    """Open the ledger for a button. Raises StorageError."""
+    return Ledger(data_folder / LEDGER)
+
+
+def log(data_folder: Path) -> InteractionLog:
+    """Open the log for a reader. Raises StorageError."""
+    return InteractionLog.open_readonly(data_folder / FILE)
+
+
+@contextmanager
+def log_rows(data_folder: Path) -> Iterator[SqliteUtilsDatabase]:
+    """Yield the log for queries that all see one state. Raises StorageError."""
+    with closing(open_readonly(data_folder / FILE, log_migrations)) as opened, opened.transaction("BEGIN") as db:
+        yield db

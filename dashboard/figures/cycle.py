@@ -1,0 +1,150 @@
+"""One cycle: its stages in time, its yield, its training, its gate."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from agent.errors import AdapterError
+from agent.serving.adapters import package
+from agent.serving.adapters.manifest import Manifest
+from agent.storage.database import SqliteUtilsDatabase
+from dashboard.figures import traces
+from evolver.config import Config
+from evolver.cycle import stages, training_log
+from evolver.cycle.report import CycleReport, report_of
+from evolver.cycle.stages import STAGES
+from evolver.store.cycle_folder import cycle_folder
+from evolver.store.ledger import CycleRow, Ledger
+from evolver.types import Adapter, Judged
+
+_SCORES = {
+    "call_accuracy": "call accuracy",
+    "tool_selection_accuracy": "tool selection",
+    "irrelevance_accuracy": "no call where none is needed",
+    "invalid_call_rate": "invalid calls",
+}
+_COLUMNS = "number, started_at, ended_at, status, stage, reason"
+
+
+@dataclass(frozen=True)
+class Listed:
+    """A cycle in the list. ``traces``, ``kept`` and ``lessons`` are None where it did not come so far."""
+
+    number: int
+    started_at: float
+    ended_at: float | None
+    status: str
+    stage: str
+    reason: str
+    traces: int | None
+    kept: int | None
+    lessons: int | None
+
+
+@dataclass(frozen=True)
+class Timed:
+    """A stage that is done, with the seconds from the end of the one before it."""
+
+    name: str
+    sentence: str
+    seconds: float
+    share: float
+
+
+def count(db: SqliteUtilsDatabase) -> int:
+    """Count the cycles."""
+    return db.execute("SELECT count(*) FROM cycles").fetchone()[0]
+
+
+def listed(db: SqliteUtilsDatabase, *, limit: int, offset: int) -> list[Listed]:
+    """Return a page of cycles, the newest first."""
+    counts = ", ".join(
+        f"json_extract(summary, '$.{place}')" for place in ("make.traces", "verify.kept", "dataset.train")
+    )
+    query = f"SELECT {_COLUMNS}, {counts} FROM cycles ORDER BY number DESC LIMIT ? OFFSET ?"
+    return [Listed(*row) for row in db.execute(query, (limit, offset)).fetchall()]
+
+
+def report(config: Config, ledger: Ledger, number: int) -> CycleReport | None:
+    """Return the report of a cycle; None where there is none with that number."""
+    return report_of(config, ledger, number) if ledger.cycles(number) else None
+
+
+def timeline(config: Config, cycle: CycleRow) -> list[Timed]:
+    """Return the stages that are done, by the times at which their markers were written."""
+    folder = cycle_folder(config.data_folder, cycle.number)
+    ends = [(stage, _written_at(folder / f"{stage.name}.json")) for stage in STAGES]
+    done = [(stage, at) for stage, at in ends if at is not None]
+    before, found = cycle.started_at, []
+    for stage, at in done:
+        found.append((stage, max(0.0, at - before)))
+        before = max(before, at)
+    total = sum(seconds for _, seconds in found) or 1.0
+    return [Timed(stage.name, stage.sentence, seconds, seconds / total) for stage, seconds in found]
+
+
+def manifest(adapter: Adapter | None, data_folder: Path) -> Manifest | None:
+    """Return the manifest of a cycle's adapter; None where it has none, or its folder is gone."""
+    if adapter is None:
+        return None
+    try:
+        return package.read_manifest(data_folder / "adapters" / adapter.name)
+    except (AdapterError, OSError):
+        return None
+
+
+@dataclass(frozen=True)
+class Losses:
+    """Losses by step; None where there is none of the kind. Empty where no step was kept."""
+
+    steps: tuple[int, ...]
+    training: tuple[float | None, ...]
+    validation: tuple[float | None, ...]
+
+
+def losses(folder: Path) -> Losses:
+    """Return the losses of a cycle's training."""
+    lines = training_log.read(folder)
+    steps = sorted({line.step for line in lines})
+    trained = {line.step: line.loss for line in lines if line.event == "step"}
+    checked = {line.step: line.loss for line in lines if line.event == "validated"}
+    return Losses(tuple(steps), tuple(map(trained.get, steps)), tuple(map(checked.get, steps)))
+
+
+def shown(config: Config, ledger: Ledger, number: int, found: Sequence[Judged]) -> dict[str, Any]:
+    """Return what a page of cycle ``number``, which must exist, shows; ``found`` are its candidates."""
+    report = report_of(config, ledger, number)
+    reports = report.of(stages.INCUMBENT), report.of(stages.EVALUATE)
+    decision = report.of(stages.GATE)
+    scores = [(title, *(getattr(one, name) if one else None for one in reports)) for name, title in _SCORES.items()]
+    return {
+        "report": report,
+        "stages": timeline(config, report.cycle),
+        "manifest": manifest(report.of(stages.TRAIN), config.data_folder),
+        "scores": scores if any(reports) else [],
+        "checks": checks(decision.reasons) if decision else [],
+        "reasons": [(reason, count, traces.explained(reason)) for reason, count in traces.reasons(found)],
+        "kept": sum(one.verdict.kept for one in found),
+        "judged": len(found),
+    }
+
+
+@dataclass(frozen=True)
+class Check:
+    """One check of the gate, with its figures in words."""
+
+    passed: bool
+    words: str
+
+
+def checks(reasons: Sequence[str]) -> list[Check]:
+    """Return the gate's reasons as checks."""
+    return [Check(not reason.startswith("failed"), reason.partition(": ")[2] or reason) for reason in reasons]
+
+
+def _written_at(path: Path) -> float | None:
+    try:
+        return path.stat().st_mtime
+    except OSError:
+        return None

@@ -1,0 +1,96 @@
+"""The state of the evolution: what serves, what runs, what waits."""
+
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from agent.errors import AdapterError
+from agent.serving.adapters import active
+from evolver.config import Config
+from evolver.cycle.progress import StageProgress, read_progress
+from evolver.cycle.schedule import why_not_due
+from evolver.cycle.stages import STAGES
+from evolver.release import canary
+from evolver.release.canary import Trial
+from evolver.release.history import serves_since
+from evolver.store import lease
+from evolver.store.cycle_folder import cycle_folder
+from evolver.store.ledger import CycleRow, Ledger
+from evolver.tool_making.pool import ToolPool
+
+
+@dataclass(frozen=True)
+class Serving:
+    """The active adapter, since when (seconds since the epoch; 0: always), and the adapter on trial, if one is.
+    ``trouble`` says why the pointer cannot be read."""
+
+    name: str
+    since: float
+    on_trial: str = ""
+    trouble: str = ""
+
+
+@dataclass(frozen=True)
+class Running:
+    """A cycle that is not at its end. ``process`` is who works on it; None: it was cut off."""
+
+    cycle: CycleRow
+    process: int | None
+    place: int
+    stages: int
+    progress: StageProgress | None
+
+
+@dataclass(frozen=True)
+class Waiting:
+    """Things that wait for a person."""
+
+    adapters: tuple[str, ...]
+    tools: tuple[str, ...]
+    paused: str
+
+    def __bool__(self) -> bool:
+        return bool(self.adapters or self.tools or self.paused)
+
+
+def serving(config: Config, ledger: Ledger) -> Serving:
+    """Return what answers people now."""
+    try:
+        pointer = active.read(config.data_folder)
+    except AdapterError as error:
+        return Serving("base", 0.0, trouble=str(error))
+    canary_name = pointer.canary.name if pointer.canary else ""
+    return Serving(pointer.name, serves_since(pointer.name, ledger), canary_name)
+
+
+def trial(config: Config, ledger: Ledger) -> Trial | None:
+    """Return how the adapter on trial does; None where none is, or the pointer is damaged."""
+    try:
+        return canary.standing(config, ledger, time.time())
+    except AdapterError:
+        return None
+
+
+def running(config: Config, ledger: Ledger) -> Running | None:
+    """Return the cycle that runs or was cut off; None where none is open."""
+    newest = next(iter(ledger.cycles()), None)
+    if newest is None or newest.status != "running":
+        return None
+    names = [stage.name for stage in STAGES]
+    holder = lease.holder(ledger, config.evolver.daemon.lease_seconds)
+    place = names.index(newest.stage) + 1 if newest.stage in names else 0
+    progress = read_progress(cycle_folder(config.data_folder, newest.number))
+    return Running(newest, holder, place, len(names), progress)
+
+
+def not_due_because(config: Config, ledger: Ledger) -> str:
+    """Return why no cycle begins now; "" where one is due."""
+    return why_not_due(config, ledger, time.time())
+
+
+def waiting(data_folder: Path, ledger: Ledger) -> Waiting:
+    """Return what a person should decide."""
+    on_trial = ledger.setting("on_trial")
+    adapters = [row.name for row in ledger.adapters() if row.state == "waiting" and row.name != on_trial]
+    tools = [tool.name for tool in ToolPool(data_folder, ledger).tools("waiting")]
+    return Waiting(tuple(adapters), tuple(tools), ledger.setting("paused"))

@@ -1,0 +1,1 @@
+"""The pages: a function for each, from a visit to a response."""

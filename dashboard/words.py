@@ -1,0 +1,73 @@
+"""Values as a page shows them."""
+
+import json
+import time
+from typing import Any
+
+from evolver.types import Rate
+
+_UNITS = ((86400, "d"), (3600, "h"), (60, "min"))
+
+
+def moment(seconds: float | None) -> str:
+    """Return a time (seconds since the epoch) in the server's time zone; "–" for none."""
+    return "–" if not seconds else time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(seconds))
+
+
+def duration(seconds: float | None) -> str:
+    """Return a time span with its two largest units: ``2 h 5 min``."""
+    if seconds is None:
+        return "–"
+    for number, (size, unit) in enumerate(_UNITS):
+        if seconds >= size:
+            smaller_size, smaller = _UNITS[number + 1] if number + 1 < len(_UNITS) else (1, "s")
+            rest = int(seconds % size // smaller_size)
+            return f"{int(seconds // size)} {unit}" + (f" {rest} {smaller}" if rest else "")
+    return f"{seconds:.0f} s" if seconds >= 10 else f"{seconds:.1f} s"
+
+
+def milliseconds(value: float | None) -> str:
+    """Return a time span of ``value`` ms; "–" for none."""
+    return "–" if value is None else f"{value:.0f} ms" if value < 1000 else f"{value / 1000:.1f} s"
+
+
+def percent(share: float | None) -> str:
+    """Return a share of one in percent; "–" for none."""
+    return "–" if share is None else f"{share:.1%}"
+
+
+def rate(value: Rate | dict[str, Any] | None) -> str:
+    """Return a rate as ``70.0 % (7/10, 40–89)``; "–" over no request."""
+    if value is None:
+        return "–"
+    found = value if isinstance(value, Rate) else Rate.model_validate(value)
+    if not found.n:
+        return "–"
+    return f"{found.value:.1%} ({found.hits}/{found.n}, {100 * found.low:.0f}–{100 * found.high:.0f})"
+
+
+def as_json(value: Any) -> str:
+    """Return ``value`` as JSON on one line."""
+    return json.dumps(value, ensure_ascii=False, default=str)
+
+
+def plain(name: str) -> str:
+    """Return a name in code as words."""
+    return name.replace("_", " ")
+
+
+def size(count: int) -> str:
+    """Return ``count`` bytes in MiB or KiB."""
+    return f"{count / 2**20:.1f} MiB" if count >= 2**20 else f"{count / 2**10:.1f} KiB"
+
+
+FILTERS = {
+    "moment": moment,
+    "duration": duration,
+    "milliseconds": milliseconds,
+    "percent": percent,
+    "rate": rate,
+    "json": as_json,
+    "plain": plain,
+    "size": size,
+}
