@@ -5,17 +5,17 @@ marked ``tools_only`` with what the tighter profile does not have.
 """
 
 import contextlib
-import os
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from toolkit.config import MadeCodeConfig, SandboxConfig
-from toolkit.sandbox import ExecResult, Status, open_sandbox
+from toolkit.sandbox import ExecResult, Invocation, Status
 from toolkit.sandbox.bubblewrap import BubblewrapSandbox
 from toolkit.sandbox.made_code import made_code_limits
+from toolkit.sandbox.opening import open_sandbox
 from toolkit.sources import builtin_modules
 
 CALLS = """
@@ -55,7 +55,7 @@ class Target:
         self,
         body: str,
         *,
-        seconds: float = 30.0,
+        seconds: float = 120.0,
         calls: bool = False,
         workspace: Path | None = None,
         **arguments: object,
@@ -64,7 +64,9 @@ class Target:
         head = f"def attack({', '.join(arguments)}):\n"
         indented = "\n".join(f"    {line}" for line in body.strip("\n").splitlines())
         source = (CALLS if calls else "") + head + indented
-        return self.sandbox.run_source(source, "attack", arguments, workspace=workspace, timeout_seconds=seconds)
+        return self.sandbox.run(
+            Invocation.of_source(source, "attack", arguments, workspace=workspace, timeout_seconds=seconds)
+        )
 
     def denies(self, result: ExecResult) -> bool:
         """Whether this is the tighter profile, and ``result`` that of a system call that only this one denies."""
@@ -82,14 +84,14 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 @pytest.fixture(scope="session")
 def _tools() -> Iterator[Target]:
-    config = SandboxConfig(timeout_seconds=3, memory_mib=64, workspace_mib=4, output_kib=16)
+    config = SandboxConfig(timeout_seconds=60, memory_mib=64, workspace_mib=4, output_kib=16)
     with open_sandbox(config, builtin_modules()) as sandbox:
         yield Target(sandbox, strict=False)
 
 
 @pytest.fixture(scope="session")
 def _model_made() -> Iterator[Target]:
-    limits = MadeCodeConfig(timeout_seconds=3, memory_mib=64, output_kib=16)
+    limits = MadeCodeConfig(timeout_seconds=60, memory_mib=64, output_kib=16)
     with open_sandbox(made_code_limits(SandboxConfig(made_code=limits)), name="model-made", strict=True) as sandbox:
         yield Target(sandbox, strict=True)
 
@@ -97,14 +99,14 @@ def _model_made() -> Iterator[Target]:
 @pytest.fixture
 def target(request: pytest.FixtureRequest) -> Iterator[Target]:
     found: Target = request.getfixturevalue("_tools" if request.param == "tools" else "_model_made")
-    before = found.sandbox.run_source("def f(): return 1", "f", {})
+    before = found.sandbox.run(Invocation.of_source("def f(): return 1", "f", {}))
     assert before.value == 1
     workers = found.workers()
     yield found
     if found.strict:
-        after = found.sandbox.run_source("def f(): return len('still here'.split())", "f", {})
+        after = found.sandbox.run(Invocation.of_source("def f(): return len('still here'.split())", "f", {}))
     else:
-        after = found.sandbox.run("toolkit.builtin.text", "count_words", {"text": "still here"})
+        after = found.sandbox.run(Invocation("toolkit.builtin.text", "count_words", {"text": "still here"}))
     assert (after.status, after.value) == ("ok", 2)
     assert set(workers) <= set(found.workers()), "the attack cost a worker"
     for worker in workers:
@@ -120,12 +122,11 @@ def descendants(pid: int) -> list[int]:
     return children + [below for child in children for below in descendants(child)]
 
 
-def settle(condition: object, seconds: float = 30.0) -> bool:
+def settle(condition: Callable[[], object]) -> bool:
     """Whether ``condition()`` becomes true in time."""
-    end = time.monotonic() + seconds
-    while not condition():  # type: ignore[operator]
+    end = time.monotonic() + 90
+    while not condition():
         if time.monotonic() > end:
             return False
-        os.sched_yield()
         time.sleep(0.01)
     return True

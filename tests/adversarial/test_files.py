@@ -9,7 +9,8 @@ import pytest
 
 from tests.adversarial.conftest import Target
 from toolkit.config import SandboxConfig
-from toolkit.sandbox import open_sandbox
+from toolkit.sandbox import Invocation
+from toolkit.sandbox.opening import open_sandbox
 
 
 @pytest.mark.parametrize("name", ["environ", "mem", "root", "cwd", "maps", "fd", "status", "exe"])
@@ -41,7 +42,7 @@ def look(path):
     return found
 """
     with open_sandbox(SandboxConfig(), check=False) as own:
-        found = own.run_source(source, "look", {"path": str(tmp_path / "secret.txt")}).value
+        found = own.run(Invocation.of_source(source, "look", {"path": str(tmp_path / "secret.txt")})).value
         assert found[:2] == [{}, None]
         assert [name for name in found[2:] if name != ".pyenv"] == []
         host_side = Path(f"/proc/{own._idle[0]._process.pid}/environ").read_bytes()
@@ -77,7 +78,7 @@ def look():
 """
     try:
         with open_sandbox(SandboxConfig(), check=False) as own:
-            assert list(own.run_source(source, "look", {}).value) == ["0", "1", "2", "3"]
+            assert list(own.run(Invocation.of_source(source, "look", {})).value) == ["0", "1", "2", "3"]
     finally:
         os.close(leaked)
 
@@ -155,10 +156,10 @@ def test_39_a_module_swapped_between_check_and_use(tmp_path: Path, monkeypatch: 
     monkeypatch.chdir(tmp_path)
     with open_sandbox(SandboxConfig(workers=1), ["swapped_tools"], check=False) as own:
         module.write_text("def say(): return 'swapped'")
-        assert own.run("swapped_tools", "say", {}).value == "checked"
+        assert own.run(Invocation("swapped_tools", "say", {})).value == "checked"
         own._idle[0]._process.kill()
         own._idle[0]._process.wait()
-        assert own.run("swapped_tools", "say", {}).value == "checked", "a new worker runs the checked code"
+        assert own.run(Invocation("swapped_tools", "say", {})).value == "checked", "a new worker runs the checked code"
 
 
 @pytest.mark.tools_only("a workspace")

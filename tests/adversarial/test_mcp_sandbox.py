@@ -5,28 +5,30 @@ from pathlib import Path
 
 import pytest
 
+from agent.serving.socket_folder import VLLM, bound, socket_folder
 from tests.adversarial.conftest import CALLS
 from tests.adversarial.test_mcp import SERVER, opened
 from toolkit.config import McpServerConfig
 from toolkit.mcp.servers import McpServers
 from toolkit.registry import ToolRegistry
+from toolkit.sandbox import Invocation
 
 
 def test_70_a_started_server_sees_nothing_of_the_host(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CANARY_SECRET", "tweet")
     monkeypatch.setenv("CANARY_GIVEN", "yes")
     with opened("plain", environment=("CANARY_GIVEN",)) as (servers, _):
-        assert set(servers.run("raw", "echo", {"text": "environment"}).value) <= {
+        assert set(servers.run(Invocation("raw", "echo", {"text": "environment"})).value) <= {
             "CANARY_GIVEN", "HOME", "LC_CTYPE", "PATH", "PWD"
         }  # fmt: skip
-        assert servers.run("raw", "echo", {"text": "files"}).value == []
-        assert servers.run("raw", "echo", {"text": "network"}).value == []
-        assert servers.run("raw", "echo", {"text": "user"}).value != [0]
+        assert servers.run(Invocation("raw", "echo", {"text": "files"})).value == []
+        assert servers.run(Invocation("raw", "echo", {"text": "network"})).value == []
+        assert servers.run(Invocation("raw", "echo", {"text": "user"})).value != [0]
 
 
 def _found(servers: McpServers, code: str) -> object:
     """What ``code`` finds as ``found`` when the server runs it."""
-    result = servers.run("raw", "echo", {"text": f"run:{code}"})
+    result = servers.run(Invocation("raw", "echo", {"text": f"run:{code}"}))
     assert result.ok, result
     return result.value["found"]
 
@@ -155,3 +157,18 @@ for name in ('folder/data.txt', 'single.txt'):
     with McpServers({"raw": config}, output_kib=64) as servers:
         servers.add_to(ToolRegistry())
         assert _found(servers, code) == ["here", 30, "this too", 30]
+
+
+@pytest.mark.parametrize("network", [False, True])
+def test_70_a_started_server_cannot_reach_vllm(tmp_path: Path, network: bool) -> None:
+    with socket_folder(tmp_path) as folder, bound(folder / VLLM) as listening:
+        listening.listen()
+        code = f"""
+import socket
+try:
+    socket.socket(socket.AF_UNIX).connect('{folder / VLLM}')
+    found = 'connected'
+except OSError as error: found = type(error).__name__
+"""
+        with opened("plain", network=network) as (servers, _):
+            assert _found(servers, code) == ("PermissionError" if network else "FileNotFoundError")

@@ -17,7 +17,8 @@ from tests.adversarial.conftest import Target, descendants, settle
 from toolkit.config import SandboxConfig
 from toolkit.errors import ConfigError
 from toolkit.registry import ToolRegistry
-from toolkit.sandbox import Status, open_sandbox
+from toolkit.sandbox import Invocation, Status
+from toolkit.sandbox.opening import open_sandbox
 from toolkit.tool import Tool, ToolResult, render_result
 
 PACKAGE = Path(__file__).parents[2] / "toolkit"
@@ -210,7 +211,7 @@ return [len('abc'), decimal.getcontext().prec, oct(mask), os.getcwd(), dict(os.e
     before = target.attack(look).value
     target.attack(spoil)
     assert target.attack(look).value == before == [3, 28, "0o77", "/scratch/workspace", {}, False, True, True, 1]
-    assert target.sandbox.run("toolkit.builtin.text", "count_words", {"text": "a b"}).value == 2
+    assert target.sandbox.run(Invocation("toolkit.builtin.text", "count_words", {"text": "a b"})).value == 2
 
 
 @pytest.mark.parametrize("expression", ["random.random()", "str(uuid.uuid4())", "secrets.token_hex()", "os.urandom(8)"])
@@ -249,28 +250,32 @@ def test_66_names(name: str) -> None:
 @pytest.mark.tools_only("built-in tools")
 def test_67_arguments_are_data(target: Target, text: str) -> None:
     assert target.attack("return text", text=text).value == text
-    assert target.sandbox.run("toolkit.builtin.text", "reverse_text", {"text": text}).value == text[::-1]
+    assert target.sandbox.run(Invocation("toolkit.builtin.text", "reverse_text", {"text": text})).value == text[::-1]
 
 
 @pytest.mark.tools_only("built-in tools")
 def test_67_two_megabytes_and_a_wrong_shape(target: Target) -> None:
-    large = target.sandbox.run("toolkit.builtin.text", "count_words", {"text": "a" * (2 << 20)})
+    large = target.sandbox.run(Invocation("toolkit.builtin.text", "count_words", {"text": "a" * (2 << 20)}))
     assert (large.status, large.message) == (Status.TOOL_FAILED, "the arguments are larger than 1024 KiB; pass less")
-    assert target.sandbox.run("toolkit.builtin.text", "count_words", {"text": "a", "__class__": 1}).ok is False
     assert (
-        target.sandbox.run("toolkit.builtin.text", "count_words", {"text": float("nan")}).status is Status.TOOL_FAILED
+        target.sandbox.run(Invocation("toolkit.builtin.text", "count_words", {"text": "a", "__class__": 1})).ok is False
     )
-    assert target.sandbox.run("../x", "f", {}).status is Status.TOOL_FAILED
-    assert target.sandbox.run("toolkit.builtin.text", "count_words.__globals__.clear", {}).ok is False
+    assert (
+        target.sandbox.run(Invocation("toolkit.builtin.text", "count_words", {"text": float("nan")})).status
+        is Status.TOOL_FAILED
+    )
+    assert target.sandbox.run(Invocation("../x", "f", {})).status is Status.TOOL_FAILED
+    assert target.sandbox.run(Invocation("toolkit.builtin.text", "count_words.__globals__.clear", {})).ok is False
 
 
 HOST = """
 import sys
 from toolkit.config import SandboxConfig
-from toolkit.sandbox import open_sandbox
+from toolkit.sandbox import Invocation
+from toolkit.sandbox.opening import open_sandbox
 sandbox = open_sandbox(SandboxConfig(timeout_seconds=120), check=False)
 print("ready", flush=True)
-sandbox.run_source("def f():\\n    while True: pass", "f", {})
+sandbox.run(Invocation.of_source("def f():\\n    while True: pass", "f", {}))
 """
 
 
@@ -292,7 +297,9 @@ def test_69_a_thousand_concurrent_calls(target: Target) -> None:
     def call(number: int) -> None:
         at_once.wait()
         arguments = {"first": number, "second": 1}
-        found[number] = target.sandbox.run("toolkit.builtin.number_theory", "least_common_multiple", arguments).value
+        found[number] = target.sandbox.run(
+            Invocation("toolkit.builtin.number_theory", "least_common_multiple", arguments)
+        ).value
 
     threads = [threading.Thread(target=call, args=(number,)) for number in range(1000)]
     for thread in threads:
@@ -309,10 +316,10 @@ def test_69_a_storm_of_dying_workers() -> None:
             if number % 10 == 0:
                 for worker in list(own._idle):
                     os.kill(worker._process.pid, signal.SIGKILL)
-            return own.run_source("def f(): return 1", "f", {}).status
+            return own.run(Invocation.of_source("def f(): return 1", "f", {})).status
 
         with concurrent.futures.ThreadPoolExecutor(8) as pool:
             statuses = Counter(pool.map(call, range(150)))
         assert statuses.keys() <= {Status.OK, Status.LOST}
         assert statuses[Status.OK] >= 100
-        assert json.dumps(own.run_source("def f(): return 1", "f", {}).value) == "1"
+        assert json.dumps(own.run(Invocation.of_source("def f(): return 1", "f", {})).value) == "1"

@@ -7,6 +7,7 @@ import pytest
 from agent.errors import ModelError, ModelTimeout, ModelUnavailable
 from agent.messages import Usage
 from agent.model_client import HttpModelClient, ModelReply
+from agent.prompt import to_openai
 from tests.fakes.model_server import ModelServer, Says, serving
 
 REQUEST = {"model": "agent", "messages": [{"role": "user", "content": "hi"}]}
@@ -14,8 +15,8 @@ REQUEST = {"model": "agent", "messages": [{"role": "user", "content": "hi"}]}
 
 def ask(client: HttpModelClient, *, streamed: bool) -> ModelReply:
     if not streamed:
-        return client.chat(REQUEST, timeout_seconds=10)
-    *pieces, reply = client.stream(REQUEST, timeout_seconds=10)
+        return client.chat(REQUEST, timeout_seconds=60)
+    *pieces, reply = client.stream(REQUEST, timeout_seconds=60)
     assert isinstance(reply, ModelReply)
     assert all(isinstance(piece, str) for piece in pieces)
     assert len(pieces) == (2 if len("".join(pieces)) > 1 else 0)
@@ -65,6 +66,12 @@ def test_a_call_that_the_server_left_in_the_text_is_a_nameless_call(streamed: bo
         ("", None, '{"na'),
     ]
     assert len({c.id for c in message.tool_calls}) == 2
+
+
+def test_a_broken_call_in_another_form_keeps_its_opening(streamed: bool) -> None:
+    message = answer(Says('[TOOL_CALLS] [{"na'), streamed=streamed).message
+    assert (message.content, [call.raw for call in message.tool_calls]) == ("", ['[TOOL_CALLS] [{"na'])
+    assert to_openai([message])[0]["content"] == '[TOOL_CALLS] [{"na'
 
 
 def test_own_requests_are_marked_and_carry_the_key() -> None:

@@ -8,13 +8,14 @@ import pytest
 
 from tests.fakes.sandbox import InProcessSandbox
 from toolkit.config import SandboxConfig
-from toolkit.sandbox import Sandbox, Status, open_sandbox
+from toolkit.sandbox import Invocation, Sandbox, Status
+from toolkit.sandbox.opening import open_sandbox
 from toolkit.sources import builtin_modules
 
 
 @pytest.fixture(scope="module")
 def real() -> Iterator[Sandbox]:
-    with open_sandbox(SandboxConfig(timeout_seconds=3), builtin_modules()) as sandbox:
+    with open_sandbox(SandboxConfig(timeout_seconds=60), builtin_modules()) as sandbox:
         yield sandbox
 
 
@@ -24,17 +25,19 @@ def sandbox(request: pytest.FixtureRequest) -> Sandbox:
 
 
 def test_a_function_is_called_by_name_with_its_arguments(sandbox: Sandbox) -> None:
-    result = sandbox.run("toolkit.builtin.text", "replace_text", {"text": "a b a", "old": "a", "new": "ö"})
+    result = sandbox.run(Invocation("toolkit.builtin.text", "replace_text", {"text": "a b a", "old": "a", "new": "ö"}))
     assert (result.status, result.value) == (Status.OK, "ö b ö")
 
 
 def test_source_is_executed_then_its_function_called(sandbox: Sandbox) -> None:
-    result = sandbox.run_source("import math\ndef area(r):\n    return math.floor(math.pi * r * r)", "area", {"r": 2})
+    result = sandbox.run(
+        Invocation.of_source("import math\ndef area(r):\n    return math.floor(math.pi * r * r)", "area", {"r": 2})
+    )
     assert (result.status, result.value) == (Status.OK, 12)
 
 
 def test_what_a_tool_raises_is_its_result(sandbox: Sandbox) -> None:
-    result = sandbox.run("toolkit.builtin.geometry", "circle_area", {"radius": -1})
+    result = sandbox.run(Invocation("toolkit.builtin.geometry", "circle_area", {"radius": -1}))
     assert (result.status, result.error_type) == (Status.TOOL_FAILED, "ValueError")
     assert result.message == "radius must be greater than 0"
 
@@ -51,36 +54,53 @@ def test_what_a_tool_raises_is_its_result(sandbox: Sandbox) -> None:
     ],
 )
 def test_results_become_json(sandbox: Sandbox, expression: str, value: object) -> None:
-    result = sandbox.run_source(f"def make(): return {expression}", "make", {})
+    result = sandbox.run(Invocation.of_source(f"def make(): return {expression}", "make", {}))
     assert (result.status, result.value) == (Status.OK, value)
 
 
 @pytest.mark.parametrize("expression", ["float('nan')", "object()", "iter([1])", "{(1, 2): 3}"])
 def test_what_json_cannot_hold_is_a_failure(sandbox: Sandbox, expression: str) -> None:
-    result = sandbox.run_source(f"def make(): return {expression}", "make", {})
+    result = sandbox.run(Invocation.of_source(f"def make(): return {expression}", "make", {}))
     assert result.status is Status.TOOL_FAILED
     assert result.message.startswith("the result")
 
 
 def test_a_workspace_keeps_what_successful_calls_write(sandbox: Sandbox, tmp_path: Path) -> None:
     folder = tmp_path / "work"
-    assert sandbox.run("toolkit.builtin.notes", "save_note", {"title": "A", "text": "ä"}, workspace=folder).ok
-    read = sandbox.run("toolkit.builtin.notes", "read_note", {"title": "a"}, workspace=folder)
+    assert sandbox.run(
+        Invocation("toolkit.builtin.notes", "save_note", {"title": "A", "text": "ä"}, workspace=folder)
+    ).ok
+    read = sandbox.run(Invocation("toolkit.builtin.notes", "read_note", {"title": "a"}, workspace=folder))
     assert read.value == "ä"
-    assert sandbox.run("toolkit.builtin.notes", "delete_note", {"title": "a"}, workspace=folder).ok
-    assert sandbox.run("toolkit.builtin.notes", "list_notes", {}, workspace=folder).value == []
+    assert sandbox.run(Invocation("toolkit.builtin.notes", "delete_note", {"title": "a"}, workspace=folder)).ok
+    assert not sandbox.run(Invocation("toolkit.builtin.notes", "read_note", {"title": "a"}, workspace=folder)).ok
 
 
 def test_without_a_workspace_nothing_is_kept(sandbox: Sandbox) -> None:
-    assert sandbox.run("toolkit.builtin.notes", "save_note", {"title": "A", "text": "x"}).ok
-    assert sandbox.run("toolkit.builtin.notes", "list_notes", {}).value == []
+    assert sandbox.run(Invocation("toolkit.builtin.notes", "save_note", {"title": "A", "text": "x"})).ok
+    assert not sandbox.run(Invocation("toolkit.builtin.notes", "read_note", {"title": "A"})).ok
+
+
+def test_records_begin_with_shipped_data_and_keep_changes_in_their_workspace(sandbox: Sandbox, tmp_path: Path) -> None:
+    move = Invocation(
+        "toolkit.builtin.contacts",
+        "update_contact",
+        {"name": "Tom Becker", "detail": "city", "value": "Kiel"},
+        workspace=tmp_path,
+    )
+    asked = ("toolkit.builtin.contacts", "get_contact_detail", {"name": "Tom Becker", "detail": "city"})
+    assert sandbox.run(Invocation(*asked, workspace=tmp_path)).value == "Hamburg"
+    assert list(tmp_path.rglob("*.json")) == []
+    assert sandbox.run(move).ok
+    assert sandbox.run(Invocation(*asked, workspace=tmp_path)).value == "Kiel"
+    assert sandbox.run(Invocation(*asked)).value == "Hamburg"
 
 
 def test_calls_from_many_threads_do_not_mix(sandbox: Sandbox) -> None:
     found: dict[int, object] = {}
 
     def call(number: int) -> None:
-        found[number] = sandbox.run("toolkit.builtin.number_theory", "factorial", {"number": number}).value
+        found[number] = sandbox.run(Invocation("toolkit.builtin.number_theory", "factorial", {"number": number})).value
 
     threads = [threading.Thread(target=call, args=(number,)) for number in range(12)]
     for thread in threads:

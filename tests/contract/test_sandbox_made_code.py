@@ -15,7 +15,7 @@ from toolkit.config import MadeCodeConfig, SandboxConfig, ToolkitConfig, ToolsCo
 from toolkit.errors import SandboxUnavailable
 from toolkit.execute import Executor, open_executor
 from toolkit.registry import ToolRegistry
-from toolkit.sandbox import self_check
+from toolkit.sandbox import ExecResult, Invocation, Sandbox, self_check
 from toolkit.sandbox.bubblewrap import BubblewrapSandbox
 from toolkit.sandbox.insistent import Insistent
 from toolkit.sandbox.made_code import ModelMadePool
@@ -31,7 +31,7 @@ def executor() -> Iterator[Executor]:
         yield opened
 
 
-def _run(executor: Executor, body: str, *, head: str = "", seconds: float = 20.0, **arguments: object) -> ToolResult:
+def _run(executor: Executor, body: str, *, head: str = "", seconds: float = 60.0, **arguments: object) -> ToolResult:
     source = f"{head}\ndef made({', '.join(arguments)}):\n    {body}\n"
     return executor.run_source(source, "made", arguments, timeout_seconds=seconds)
 
@@ -74,7 +74,7 @@ def test_a_function_is_run_and_has_the_result_of_a_tool_call(executor: Executor)
 def test_what_the_code_does_is_its_result(
     executor: Executor, head: str, body: str, kind: ToolErrorKind, message: str
 ) -> None:
-    seconds = 0.3 if kind is ToolErrorKind.TIMEOUT else 20.0
+    seconds = 0.3 if kind is ToolErrorKind.TIMEOUT else 60.0
     error = _run(executor, body, head=head, seconds=seconds).error
     assert error is not None
     assert error.kind is kind
@@ -99,7 +99,7 @@ def test_a_dead_worker_costs_its_own_call_only(executor: Executor) -> None:
     (worker,) = _inside(executor)._idle
     before = worker.calls
     found: list[ToolResult] = []
-    waiting = threading.Thread(target=lambda: found.append(_run(executor, "while True: pass", seconds=30)))
+    waiting = threading.Thread(target=lambda: found.append(_run(executor, "while True: pass", seconds=60)))
     waiting.start()
     assert settle(lambda: worker.calls > before)
     os.kill(worker._process.pid, signal.SIGKILL)
@@ -110,6 +110,22 @@ def test_a_dead_worker_costs_its_own_call_only(executor: Executor) -> None:
     assert executor.execute(ToolCall(id="1", name="count_words", arguments={"text": "a b"})).value == 2
 
 
+class FirstHangs(Sandbox):
+    """``inner``; the first call ends only when its worker is killed."""
+
+    def __init__(self, inner: Sandbox) -> None:
+        self._inner, self._first = inner, True
+
+    def run(self, invocation: Invocation) -> ExecResult:
+        if self._first:
+            self._first = False
+            invocation = Invocation.of_source("def made():\n    while True: pass", "made", {}, timeout_seconds=60)
+        return self._inner.run(invocation)
+
+    def close(self) -> None:
+        self._inner.close()
+
+
 def test_to_who_insists_a_dead_worker_costs_nothing() -> None:
     """Wherever a call runs that a cycle makes: the worker is killed in the middle of it."""
     tools = ToolsConfig(builtin=False, python_modules=("time",))
@@ -118,13 +134,13 @@ def test_to_who_insists_a_dead_worker_costs_nothing() -> None:
         pools = [getattr(own.made_code, "_sandbox"), own._sandbox, own._others["python"]]  # noqa: B009
         assert [type(pool) for pool in pools] == [Insistent] * 3
         assert len({id(pool) for pool in pools}) == 3
-        source = "import time\ndef made():\n    time.sleep(0.5)\n    return 1"
         for pool in pools:
             inside = pool._inner
+            pool._inner = FirstHangs(inside)
             (worker,) = inside._idle
             before = worker.calls
             with ThreadPoolExecutor(1) as caller:
-                called = caller.submit(pool.run_source, source, "made", {})
+                called = caller.submit(pool.run, Invocation.of_source("def made(): return 1", "made", {}))
                 assert settle(lambda worker=worker, before=before: worker.calls > before)
                 os.kill(worker._process.pid, signal.SIGKILL)
                 assert called.result().value == 1
@@ -138,7 +154,9 @@ def test_the_pool_is_apart_and_has_its_own_limits(executor: Executor) -> None:
     assert (inside.name, inside.config.memory_mib, inside.config.output_kib) == ("model-made", 64, 1)
     builtin = executor._sandbox
     source = "import threading\ndef f():\n    threading.Thread(target=int).start()\n    return 1"
-    assert builtin.run_source(source, "f", {}).value == 1, "what is denied above is denied by the tighter profile"
+    assert builtin.run(Invocation.of_source(source, "f", {})).value == 1, (
+        "what is denied above is denied by the tighter profile"
+    )
     assert _run(executor, "return sorted(os.listdir('/opt'))", head="import os").value == ["package"]
 
 

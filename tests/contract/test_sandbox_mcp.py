@@ -1,14 +1,14 @@
 """MCP servers that others wrote: one with the official SDK (both transports), and a published one."""
 
-import socket
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from tests.fakes.ports import listening, reserved
+from tests.fakes.waiting import wait_until
 from toolkit.config import Config, McpServerConfig, ToolkitConfig, ToolsConfig, load_config
 from toolkit.errors import ConfigError
 from toolkit.execute import Executor, open_executor
@@ -29,18 +29,14 @@ def _config(**servers: McpServerConfig) -> ToolkitConfig:
 
 @pytest.fixture(scope="module")
 def http_shop() -> Iterator[str]:
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
-    with subprocess.Popen([sys.executable, str(SHOP), str(port)], stderr=subprocess.DEVNULL) as server:
-        end = time.monotonic() + SECONDS
-        while time.monotonic() < end:
+    with reserved() as place:
+        port = place.getsockname()[1]
+        with subprocess.Popen([sys.executable, str(SHOP), str(port)], stderr=subprocess.DEVNULL) as server:
             try:
-                socket.create_connection(("127.0.0.1", port), timeout=1).close()
-                break
-            except OSError:
-                time.sleep(0.1)
-        yield f"http://127.0.0.1:{port}/mcp"
-        server.kill()
+                wait_until(lambda: port in listening({server.pid}))
+                yield f"http://127.0.0.1:{port}/mcp"
+            finally:
+                server.kill()
 
 
 @pytest.fixture(params=["stdio", "http"])

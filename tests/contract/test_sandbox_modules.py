@@ -9,7 +9,7 @@ from toolkit.config import SandboxConfig, ToolkitConfig, ToolsConfig
 from toolkit.declare import Effect
 from toolkit.errors import ConfigError, SandboxUnavailable
 from toolkit.execute import open_executor
-from toolkit.sandbox import self_check
+from toolkit.sandbox import opening, self_check
 from toolkit.sandbox.bubblewrap import BubblewrapSandbox
 from toolkit.sources import load_tools
 from toolkit.tool import ToolCall
@@ -76,13 +76,13 @@ def test_its_workers_are_tried_before_a_call(tmp_path: Path, monkeypatch: pytest
     """What a module does to its own process when it is imported is no escape."""
     (tmp_path / "eager_tools.py").write_text(f"{OWN}\nos.environ['SHOP'] = 'open'\nos.umask(0)\n")
     tried: list[str] = []
-    require_sound = self_check.require_sound
+    require_sound = opening.require_sound
 
     def remembered(sandbox: BubblewrapSandbox) -> None:
         require_sound(sandbox)
         tried.append(sandbox.name)
 
-    monkeypatch.setattr(self_check, "require_sound", remembered)
+    monkeypatch.setattr(opening, "require_sound", remembered)
     tools = ToolsConfig(builtin=False, modules=("eager_tools",), python_modules=("math",), folder=tmp_path)
     with open_executor(ToolkitConfig(tools=tools)) as executor:
         assert tried == ["builtin", "modules"]
@@ -93,7 +93,7 @@ def test_its_workers_are_tried_before_a_call(tmp_path: Path, monkeypatch: pytest
         monkeypatch.setattr(self_check, "_ATTEMPTS", (harmless,) if sandbox.name == "modules" else ())
         require_sound(sandbox)
 
-    monkeypatch.setattr(self_check, "require_sound", unsound)
+    monkeypatch.setattr(opening, "require_sound", unsound)
     with (
         pytest.raises(SandboxUnavailable, match=r"does not hold: add \(returned 2\)"),
         open_executor(ToolkitConfig(tools=tools)),

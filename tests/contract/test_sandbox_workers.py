@@ -13,8 +13,9 @@ import pytest
 from tests.adversarial.conftest import descendants, settle
 from toolkit.config import SandboxConfig
 from toolkit.errors import SandboxUnavailable
-from toolkit.sandbox import ExecResult, Status, bubblewrap, open_sandbox, worker_process
+from toolkit.sandbox import ExecResult, Invocation, Status, bubblewrap, worker_process
 from toolkit.sandbox.bubblewrap import BubblewrapSandbox
+from toolkit.sandbox.opening import open_sandbox
 from toolkit.sandbox.worker_process import NamespacesForbidden, WorkerHung, WorkerLost, WorkerProcess
 
 READY = b'{"ready": true}'
@@ -29,8 +30,8 @@ def sandbox() -> Iterator[BubblewrapSandbox]:
         yield opened
 
 
-def _one(sandbox: BubblewrapSandbox, *, seconds: float = 5.0, **arguments: str) -> ExecResult:
-    return sandbox.run_source("def f(**given): return 1", "f", arguments, timeout_seconds=seconds)
+def _one(sandbox: BubblewrapSandbox, *, seconds: float = 60.0, **arguments: str) -> ExecResult:
+    return sandbox.run(Invocation.of_source("def f(**given): return 1", "f", arguments, timeout_seconds=seconds))
 
 
 def _worker(sandbox: BubblewrapSandbox) -> int:
@@ -88,7 +89,7 @@ def test_a_reply_that_is_begun_and_not_ended_is_not_waited_for(begun: str) -> No
     worker = _says(f"printf '{begun}'")
     try:
         with pytest.raises(WorkerHung):
-            worker.ask(b"{}", 0.3)
+            worker.send(b"{}", 0.3)
     finally:
         worker.kill()
 
@@ -99,7 +100,7 @@ def test_a_reply_that_comes_without_end_is_cut_off(letters: str) -> None:
     worker = _says(letters)
     try:
         with pytest.raises(WorkerLost, match="the worker sent a frame of"):
-            worker.ask(b"{}", 5)
+            worker.send(b"{}", 60)
     finally:
         worker.kill()
 

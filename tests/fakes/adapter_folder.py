@@ -1,26 +1,31 @@
-"""Adapter folders that are whole by their manifests, with weights that no model has."""
+"""Adapter folders that pass every check, of weights that no model has."""
 
-import hashlib
-import json
 from pathlib import Path
+from typing import Any
 
-from agent.serving import active_adapter
-from agent.serving.active_adapter import ActiveAdapter
-from agent.serving.adapter_folder import FILES, folder_of, read_manifest
+from agent.serving.adapters import active
+from agent.serving.adapters.active import ActiveAdapter
+from agent.serving.adapters.manifest import Calibration
+from agent.serving.adapters.package import MANIFEST, manifest_sha256
+from tests.fakes.evolution import a_manifest, publish_adapter
 
 
 def make_adapter(data: Path, name: str, *, base_sha256: str = "", promote: bool = False) -> Path:
-    folder = folder_of(data, name)
-    folder.mkdir(parents=True)
-    for file in FILES:
-        (folder / file).write_text(f"{name} {file}")
-    files = {file: hashlib.sha256((folder / file).read_bytes()).hexdigest() for file in FILES}
-    manifest = {"files": files, "calibration": None, "base_sha256": base_sha256}
-    (folder / "manifest.json").write_text(json.dumps(manifest))
+    folder = publish_adapter(data, name, base_sha256=base_sha256).folder
     if promote:
-        active_adapter.write(data, ActiveAdapter(name=name, sha256=sha256_of(folder)))
+        active.write(data, ActiveAdapter(name=name, sha256=sha256_of(folder)))
     return folder
 
 
 def sha256_of(folder: Path) -> str:
-    return read_manifest(folder).sha256
+    return manifest_sha256(folder)
+
+
+def write_manifest(folder: Path, calibration: dict[str, Any] | None = None) -> None:
+    """Let ``folder`` hold a manifest, and nothing that it names: enough for who only reads that."""
+    folder.mkdir(parents=True, exist_ok=True)
+    found = {"auc": 1.0, "call_accuracy": 1.0, "no_call_accuracy": 1.0, "n_call": 1, "n_no_call": 1}
+    manifest = a_manifest(folder.name, files={}).model_copy(
+        update={"calibration": Calibration(**found, **calibration) if calibration else None}
+    )
+    (folder / MANIFEST).write_text(manifest.model_dump_json())

@@ -11,11 +11,11 @@ from typing import Any
 import pytest
 
 from agent.interaction_log import InteractionLog
-from agent.serving import active_adapter, adapter_folder
-from evolver import adapter_files, release
+from agent.serving.adapters import active, package
 from evolver.config import ReleaseConfig
-from evolver.jsonl import read_lines
-from evolver.ledger import Ledger
+from evolver.release import release
+from evolver.store.jsonl import read_lines
+from evolver.store.ledger import Ledger
 from evolver.types import Trace
 from tests.fakes.evolution import publish_adapter
 from tests.fakes.evolver_world import World, world
@@ -93,7 +93,7 @@ class CrashWorld:
         with Ledger(copy / "evolution.db") as ledger:
             release.reconcile(copy, ledger)
             releases = ledger.releases()
-            assert active_adapter.read(copy).name == (releases[0].adapter if releases else "base")
+            assert active.read(copy).name == (releases[0].adapter if releases else "base")
             states = {row.name: row.state for row in ledger.adapters()}
             assert all(states[change.adapter] == "promoted" for change in releases[:1] if change.adapter != "base")
         with InteractionLog.open_readonly(self.data / "interactions.db") as log:
@@ -105,9 +105,9 @@ class CrashWorld:
             adapters = self.data / "adapters"
             return {
                 "cycles": [(c.number, c.status, c.last_interaction_id != "") for c in ledger.cycles()],
-                "adapters": [(a.name, a.state, a.parent, a.scores["exact"]["hits"]) for a in ledger.adapters()],
+                "adapters": [(a.name, a.state, a.parent, a.scores["call_accuracy"]["hits"]) for a in ledger.adapters()],
                 "releases": [(r.adapter, r.previous, r.reason, r.by, r.cycle) for r in ledger.releases()],
-                "serving": active_adapter.read(self.data).name,
+                "serving": active.read(self.data).name,
                 "loaded": self.here.server.models,
                 "left over": sorted(p.name for p in [*adapters.glob(".*"), *self.data.glob(".*"), *adapters.glob(OLD)]),
             }
@@ -117,9 +117,9 @@ class CrashWorld:
         folder = self.data / "cycles" / "0001"
         traces = read_lines(folder / "traces.jsonl", Trace)
         assert len({trace.id for trace in traces}) == len(traces)
-        assert [trace.maker for trace in traces].count("log") == 1
-        jobs = {trace.id.rpartition("-")[0] for trace in traces if trace.maker != "log"}
-        assert jobs >= {"small_talk-0", "add_prices-0", "box_count-0", "heaviest_parcel-0", "shout_label-0"}
+        assert [trace.kind for trace in traces].count("logged") == 1
+        jobs = {trace.id.rpartition("-")[0] for trace in traces if trace.kind != "logged"}
+        assert jobs >= {"no_tool-0", "add_prices-0", "box_count-0", "heaviest_parcel-0", "shout_label-0"}
         kept = [trace.id for trace in read_lines(folder / "kept.jsonl", Trace)]
         assert len(set(kept)) == len(kept) and set(kept) <= {trace.id for trace in traces}
         with Ledger(self.data / "evolution.db") as ledger:
@@ -131,10 +131,10 @@ class CrashWorld:
 
 def check_disk(data: Path) -> None:
     """The pointer names a whole adapter or the base; ledger and log are whole; what the ledger names is there."""
-    pointer = active_adapter.read(data)
+    pointer = active.read(data)
     if pointer.name != "base":
-        adapter_files.verify(data / "adapters" / pointer.name)
-        assert adapter_files.manifest_sha256(data / "adapters" / pointer.name) == pointer.sha256
+        package.check_adapter(data / "adapters" / pointer.name)
+        assert package.manifest_sha256(data / "adapters" / pointer.name) == pointer.sha256
     for name in ("evolution.db", "interactions.db"):
         if not (data / name).exists():
             continue
@@ -147,8 +147,8 @@ def check_disk(data: Path) -> None:
         db.close()
         for adapter, sha256, state in rows:
             if state != "removed":
-                adapter_files.verify(data / "adapters" / adapter)
-                assert adapter_files.manifest_sha256(data / "adapters" / adapter) == sha256
+                package.check_adapter(data / "adapters" / adapter)
+                assert package.manifest_sha256(data / "adapters" / adapter) == sha256
         promoted = {adapter for adapter, _, state in rows if state in ("promoted", "withdrawn", "removed")}
         assert {adapter for (adapter,) in named} <= promoted | {"base"}
     for marker in data.glob("cycles/*/*.json"):
@@ -170,10 +170,10 @@ def _for_trials(here: World) -> None:
     """What the gate passes goes on trial, and there is an old adapter."""
     evolver = here.config.evolver.model_copy(update={"release": ReleaseConfig(canary_share=0.25)})
     here.config = here.config.model_copy(update={"evolver": evolver})
-    base_sha256 = adapter_folder.model_sha256(Path(here.config.agent.serving.model))
+    base_sha256 = package.model_sha256(Path(here.config.agent.serving.model))
     with here.ledger() as ledger:
         with ledger.together() as db:
             db.execute("INSERT INTO cycles (number, started_at, status) VALUES (0, 0, 'rejected')")
         ledger.add_adapter(publish_adapter(here.data, OLD, base_sha256=base_sha256), 0, "base", "d")
-        ledger.judge_adapter(OLD, "rejected", {"exact": {"hits": 0}})
+        ledger.set_adapter_state(OLD, "rejected", {"call_accuracy": {"hits": 0}})
     here.server.models.append(OLD)

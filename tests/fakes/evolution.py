@@ -4,18 +4,25 @@ import json
 import shutil
 import struct
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from pydantic import JsonValue
 
+from agent.log_pages import Session, session_of
 from agent.messages import Feedback, Interaction, Message, Sampling, StopReason, Trajectory
-from agent.serving import adapter_folder
-from evolver import adapter_files
-from evolver.adapter_files import MANIFEST, PEFT_CONFIG, WEIGHTS, Manifest, Metrics, Probe
-from evolver.evaluate import report
-from evolver.suites import Suite
-from evolver.types import Adapter, Call, EvalReport, ItemScore, Maker, Trace
+from agent.serving.adapters import package
+from agent.serving.adapters.manifest import Manifest, Metrics, Probe
+from agent.serving.adapters.package import MANIFEST, PEFT_CONFIG, WEIGHTS
+from evolver.config import MineConfig
+from evolver.evaluation.evaluate import report
+from evolver.evaluation.suites import Suite
+from evolver.lessons.client_tools import OwnTools
+from evolver.mining.mine import mine
+from evolver.mining.uncertainty import SampleCalls
+from evolver.store.sessions import whole_turns
+from evolver.types import Adapter, Call, EvalReport, ItemScore, Mined, Trace, TraceKind
 from toolkit.tool import ToolCall, ToolError, ToolErrorKind, ToolResult
 
 PROBE = Probe(tokens=(5, 6, 7, 8, 9), logprobs=(-1.0, -2.0, -0.5, -3.0), base_logprobs=(-2.0, -2.5, -1.5, -3.2))
@@ -29,19 +36,19 @@ def trace(
     result: JsonValue = None,
     *,
     identity: str = "",
-    maker: Maker | None = None,
+    kind: TraceKind | None = None,
     answer: str = "",
-    likelihood: float = 0.0,
+    mean_logprob: float = 0.0,
 ) -> Trace:
     """A trace with one call; without ``name``: small talk."""
     return Trace(
         id=identity or request,
-        maker=maker or ("answer_first" if name else "small_talk"),
+        kind=kind or (TraceKind.BACK_TRANSLATION if name else TraceKind.NO_TOOL),
         request=request,
         calls=(Call(name=name, arguments=dict(arguments or {})),) if name else (),
         results=(result,) if name else (),
         answer=answer or ("" if name else "Well, well."),
-        likelihood=likelihood,
+        mean_logprob=mean_logprob,
     )
 
 
@@ -91,18 +98,72 @@ def interaction(
     )
 
 
+def by_session(interactions: Sequence[Interaction]) -> list[Interaction]:
+    """Whole turns as ``InteractionLog.whole_turns`` gives them."""
+    return sorted(whole_turns(interactions), key=lambda turn: (session_of(turn), turn.id))
+
+
+@dataclass(frozen=True)
+class ListedTurns:
+    """``interactions`` to mine, after an earlier ``context``: evolver.mining.mine.Turns without a database."""
+
+    interactions: Sequence[Interaction]
+    context: Sequence[Interaction] = ()
+
+    @property
+    def new(self) -> int:
+        return len(self.interactions)
+
+    @property
+    def last(self) -> str:
+        return self.interactions[-1].id if self.interactions else ""
+
+    def is_new(self, turn: Interaction) -> bool:
+        return turn.id in {interaction.id for interaction in self.interactions}
+
+    def by_session(self, session: Session | None = None) -> list[Interaction]:
+        turns = by_session([*self.context, *self.interactions])
+        return [turn for turn in turns if session is None or session_of(turn) == session]
+
+    def schemas(self, interaction_id: str) -> Sequence[dict[str, Any]]:
+        turns = [*self.context, *self.interactions]
+        return next(turn.tool_schemas for turn in turns if turn.id == interaction_id)
+
+
+def mined(
+    config: MineConfig,
+    interactions: Sequence[Interaction],
+    *,
+    context: Sequence[Interaction] = (),
+    own: OwnTools | None = None,
+    sample_calls: SampleCalls | None = None,
+    learn_from_upstream: bool = False,
+) -> Mined:
+    turns = ListedTurns(interactions, context)
+    return mine(config, turns, own=own, sample_calls=sample_calls, learn_from_upstream=learn_from_upstream)
+
+
 def eval_report(
     exact: Sequence[bool] = (),
     silent: Sequence[bool] = (),
     *,
-    malformed: int = 0,
+    invalid: int = 0,
     failed: int = 0,
     called: bool = True,
     model: str = "m",
 ) -> EvalReport:
-    """``exact``: of each request that needs a tool; ``silent``: rightly no call, of each other one."""
+    """A report. ``exact``: whether the call is right, for each request that needs a tool. ``silent``: whether no
+    call is made, for each other request. What is right is likely, what is wrong is not."""
     items = [
-        ItemScore(id=f"c{n}", needs_tool=True, exact=hit, right_tool=hit, called=called, malformed=n < malformed)
+        ItemScore(
+            id=f"c{n}",
+            needs_tool=True,
+            exact=hit,
+            right_tool=hit,
+            called=called,
+            invalid_call=n < invalid,
+            logprob=-0.5 if hit else -8.0,
+        )
         for n, hit in enumerate(exact)
     ]
     items += [
@@ -112,12 +173,64 @@ def eval_report(
             exact=False,
             right_tool=False,
             called=not hit,
-            malformed=False,
+            invalid_call=False,
             failed=n < failed,
+            logprob=-0.1 if hit else -2.0,
         )
         for n, hit in enumerate(silent)
     ]
     return report(Suite(name="tiny", sha256="0" * 64, items=()), model, items)
+
+
+LORA = {"model.q_proj.lora_A.weight": [8, 4], "model.q_proj.lora_B.weight": [4, 8]}
+
+
+def adapter_draft(folder: Path, shapes: Mapping[str, list[int]] = LORA, **peft: object) -> Path:
+    """``folder`` made with weights of these shapes and PEFT's settings."""
+    folder.mkdir(parents=True)
+    header, offset = {}, 0
+    for name, (rows, columns) in shapes.items():
+        size = 4 * rows * columns
+        header[name] = {"dtype": "F32", "shape": [rows, columns], "data_offsets": [offset, offset + size]}
+        offset += size
+    text = json.dumps(header).encode()
+    (folder / WEIGHTS).write_bytes(struct.pack("<Q", len(text)) + text + bytes(offset))
+    (folder / PEFT_CONFIG).write_text(json.dumps({"peft_type": "LORA", "r": 8, **peft}))
+    return folder
+
+
+def a_manifest(
+    name: str, files: Mapping[str, str], *, base_sha256: str = "b" * 64, dataset_sha256: str = "d" * 64
+) -> Manifest:
+    return Manifest(
+        name=name,
+        files=dict(files),
+        base_model="tiny",
+        base_sha256=base_sha256,
+        template_sha256="t",
+        dataset_sha256=dataset_sha256,
+        hyper_parameters={},
+        seed=0,
+        metrics=Metrics(
+            loss_first=2.0,
+            loss_last=1.0,
+            steps=1,
+            lessons=1,
+            epochs_done=1.0,
+            tokens_computed=1,
+            tokens_saved=0,
+            target_tokens=1,
+        ),
+        wall_seconds=1.0,
+        created_at=0.0,
+        versions={},
+    )
+
+
+def manifest_of(draft: Path, name: str, *, base_sha256: str = "b" * 64, dataset_sha256: str = "d" * 64) -> Manifest:
+    """The manifest of the files in ``draft``."""
+    files = {file: package.file_sha256(draft / file) for file in (WEIGHTS, PEFT_CONFIG)}
+    return a_manifest(name, files, base_sha256=base_sha256, dataset_sha256=dataset_sha256)
 
 
 def publish_adapter(
@@ -134,43 +247,12 @@ def publish_adapter(
     target = data_folder / "adapters" / name
     draft = target.with_name(f".{name}.draft")
     shutil.rmtree(draft, ignore_errors=True)
-    draft.mkdir(parents=True)
-    shapes = {"q_proj.lora_A.weight": [8, 4], "q_proj.lora_B.weight": [4, 8]}
-    header = {
-        key: {"dtype": "F32", "shape": shape, "data_offsets": [128 * n, 128 * (n + 1)]}
-        for n, (key, shape) in enumerate(shapes.items())
-    }
-    text = json.dumps(header).encode()
-    (draft / WEIGHTS).write_bytes(struct.pack("<Q", len(text)) + text + bytes(256))
-    (draft / PEFT_CONFIG).write_text(json.dumps({"peft_type": "LORA", "r": 8}))
-    manifest = Manifest(
-        name=name,
-        files={file: adapter_folder.file_sha256(draft / file) for file in (WEIGHTS, PEFT_CONFIG)},
-        base_model="tiny",
-        base_sha256=base_sha256,
-        template_sha256="t",
-        dataset_sha256=dataset_sha256,
-        tenants=dict(tenants or {}),
-        parent=parent,
-        hyper_parameters={},
-        seed=0,
-        metrics=Metrics(
-            loss_first=2.0,
-            loss_last=1.0,
-            steps=1,
-            lessons=1,
-            epochs_done=1.0,
-            tokens_computed=1,
-            tokens_saved=0,
-            target_tokens=1,
-        ),
-        probe=probe,
-        wall_seconds=1.0,
-        created_at=0.0,
-        versions={},
+    adapter_draft(draft)
+    manifest = manifest_of(draft, name, base_sha256=base_sha256, dataset_sha256=dataset_sha256).model_copy(
+        update={"tenants": dict(tenants or {}), "parent": parent, "probe": probe}
     )
-    adapter_files.publish(draft, target, manifest)
-    return Adapter(name=name, folder=target, sha256=adapter_files.manifest_sha256(target))
+    package.publish(draft, target, manifest)
+    return Adapter(name=name, folder=target, sha256=package.manifest_sha256(target))
 
 
 def tamper(adapter: Adapter) -> None:

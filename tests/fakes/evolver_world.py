@@ -2,7 +2,7 @@
 
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -11,14 +11,15 @@ import pytest
 
 from agent.config import AgentConfig, PromptConfig, ServingConfig
 from agent.interaction_log import InteractionLog
-from agent.serving import state
-from agent.serving.state import ServingState
-from evolver import cycle, suites
+from agent.serving import serving_state
+from agent.serving.serving_state import ServingState
 from evolver.config import Config, DatasetConfig, EvaluateConfig, EvolverConfig, MakeConfig, MineConfig
-from evolver.cycle import run_cycle
-from evolver.cycle_report import CycleReport
-from evolver.ledger import Ledger
-from evolver.suites import Item
+from evolver.cycle import run
+from evolver.cycle.report import CycleReport
+from evolver.cycle.run import run_cycle
+from evolver.evaluation import suites
+from evolver.evaluation.suites import Item
+from evolver.store.ledger import Ledger
 from evolver.types import Call
 from tests.fakes.evolution import turn
 from tests.fakes.learner import FakeTraining, Learner
@@ -27,6 +28,7 @@ from tests.fakes.model_server import ModelServer
 from tests.fakes.model_vllm import write_model
 from tests.fakes.sandbox import InProcessSandbox
 from tests.fakes.shop_tools import WORLD_TOOLS
+from toolkit import execute
 from toolkit.config import ToolkitConfig
 from toolkit.describing import describe
 from toolkit.execute import Executor
@@ -64,6 +66,8 @@ class World:
         self.sandbox: InProcessSandbox = InProcessSandbox()
         self.server = ModelServer(script=self.learner)
         self.learner.loaded = lambda: self.server.models
+        self.tools: Sequence[Callable[..., Any]] = WORLD_TOOLS
+        self.source = "builtin"
         self.said: list[tuple[str, float]] = []
         self.config = Config(
             data_folder=self.data,
@@ -72,7 +76,7 @@ class World:
             ),
             evolver=EvolverConfig(
                 mine=MineConfig(minimum_interactions=1),
-                make=MakeConfig(calls_per_tool=4, requests_per_call=1, small_talk=8, concurrency=2),
+                make=MakeConfig(calls_per_tool=4, requests_per_call=1, no_tool_requests=8, concurrency=2),
                 dataset=DatasetConfig(contexts_per_call=1, replay_share=0.3),
                 evaluate=EvaluateConfig(concurrency=2),
             ),
@@ -86,7 +90,7 @@ class World:
 
     @contextmanager
     def executor(self, _: ToolkitConfig, *, insist: bool = False, **options: Any) -> Iterator[Executor]:
-        tools = (describe(function) for function in WORLD_TOOLS)
+        tools = (describe(function, source=self.source) for function in self.tools)
         sandbox = Insistent(self.sandbox) if insist else self.sandbox
         yield Executor(ToolRegistry(tools), sandbox, made_code=sandbox, **options)
 
@@ -108,17 +112,18 @@ class World:
 
 
 @contextmanager
-def world(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
+def world(folder: Path, monkeypatch: pytest.MonkeyPatch, items: Sequence[Item] = ITEMS) -> Iterator[World]:
+    """A world whose shipped suite has ``items``."""
     made = World(folder)
     suite = folder / "suites"
     suite.mkdir()
-    (suite / "heldout.jsonl").write_text("".join(item.model_dump_json() + "\n" for item in ITEMS))
+    (suite / "heldout.jsonl").write_text("".join(item.model_dump_json() + "\n" for item in items))
     monkeypatch.setattr(suites, "files", lambda _: suite)
-    monkeypatch.setattr(cycle, "train", made.training)
-    monkeypatch.setattr(cycle, "open_executor", made.executor)
+    monkeypatch.setattr(run, "train", made.training)
+    monkeypatch.setattr(execute, "open_executor", made.executor)
     with made.server, running_gateway(made.data, made.server) as (_, url):
         serving = ServingState(pid=os.getpid(), gateway_url=url, vllm_url=made.server.url, vllm_pid=4711, vllm_key=KEY)
-        state.write(made.data, serving)
+        serving_state.write(made.data, serving)
         yield made
 
 

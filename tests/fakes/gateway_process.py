@@ -5,16 +5,16 @@ from pathlib import Path
 
 from agent.config import GatewayConfig
 from agent.interaction_log import InteractionLog
-from agent.serving.exchange_log import ExchangeLog
-from agent.serving.gateway import Gateway
-from agent.serving.upstream import Upstream
+from agent.serving.gateway.app import Gateway
+from agent.serving.gateway.capture_log import CaptureLog
+from agent.serving.upstreams.connection import Upstream
 from tests.fakes.model_gateway import KEY, running
 
 
 def main(data: Path, upstream: str) -> None:
     with InteractionLog(data / "interactions.db") as log:
-        gateway = Gateway(data, GatewayConfig(requests_per_minute=0), log=ExchangeLog(log))
-        gateway.fleet.replace([Upstream(upstream, KEY)])
+        gateway = Gateway(data, GatewayConfig(requests_per_minute=0), log=CaptureLog(log))
+        gateway.pool.replace([Upstream(upstream, KEY)])
         with running(gateway) as url:
             print(url, flush=True)
             sys.stdin.read()  # until the test closes it

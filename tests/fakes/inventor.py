@@ -15,11 +15,6 @@ SKETCH: dict[str, Any] = {
     ],
     "result": "number",
 }
-DEFINITION = {
-    "name": "sum_prices",
-    "parameters": {"first": "integer", "second": "integer"},
-    "required": ["first", "second"],
-}
 BODY = "    return round(total / people, 2)\n\n"
 
 
@@ -39,8 +34,6 @@ class Inventor:
         prompt = request["prompt"]
         if prompt.endswith("Function:"):
             texts = [self.sketch]
-        elif prompt.endswith("Definition:"):
-            texts = [DEFINITION]
         elif not is_json(request["structured_outputs"]):
             texts = self.bodies
         else:

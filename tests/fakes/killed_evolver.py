@@ -17,23 +17,31 @@ import subprocess
 import sys
 import traceback
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-import agent.database
-from agent.serving import active_adapter, state, vllm_admin
-from agent.serving.active_adapter import ActiveAdapter
-from evolver import cycle, release, retention, suites
+import agent.storage.database
+import toolkit.execute
+from agent.serving import serving_state
+from agent.serving.adapters import active
+from agent.serving.adapters.active import ActiveAdapter
+from agent.serving.upstreams import lora_api
 from evolver.config import Config, ReleaseConfig
+from evolver.cycle import run
 from evolver.errors import StageError
-from evolver.ledger import Ledger
+from evolver.evaluation import suites
+from evolver.maintenance import retention
+from evolver.release import release
+from evolver.store.ledger import Ledger
 from tests.fakes.learner import FakeTraining
 from tests.fakes.sandbox import InProcessSandbox
 from tests.fakes.shop_tools import WORLD_TOOLS
 from toolkit.config import ToolkitConfig
 from toolkit.describing import describe
+from toolkit.encoder import shared_encoder
 from toolkit.errors import UserError
 from toolkit.execute import Executor
 from toolkit.registry import ToolRegistry
@@ -138,16 +146,16 @@ class Steps:
         """``path`` inside the data folder, without what is random in it; a draft of the pointer with what it says."""
         if isinstance(path, int):
             path = Path(f"/proc/self/fd/{path}").readlink()
-        if Path(path).name.startswith(f".{active_adapter.FILE}."):
+        if Path(path).name.startswith(f".{active.FILE}."):
             said = ActiveAdapter.model_validate_json(Path(path).read_bytes())
-            return f".{active_adapter.FILE}." + "+".join([said.name, *([said.canary.name] if said.canary else [])])
+            return f".{active.FILE}." + "+".join([said.name, *([said.canary.name] if said.canary else [])])
         text = "." if str(path) == str(self._data) else str(path).removeprefix(f"{self._data}/")
         text = re.sub(r"(evaluations/\w+)-[0-9a-f]{16}-", r"\1-*-", text)  # a hash of this world's settings
-        return re.sub(r"(\.json)\.[^./]+$", r"\1.*", text)
+        return re.sub(r"(\.jsonl?)\.[^./]+$", r"\1.*", text)
 
     def install(self) -> None:
         fsync, rename, replace, unlink = os.fsync, os.rename, os.replace, os.unlink
-        load, unload, rmtree, connect = vllm_admin.load, vllm_admin.unload, shutil.rmtree, agent.database._connect
+        load, unload, rmtree, connect = lora_api.load, lora_api.unload, shutil.rmtree, agent.storage.database._connect
 
         def stepping_fsync(file: Any) -> None:
             number = file if isinstance(file, int) else file.fileno()
@@ -183,9 +191,9 @@ class Steps:
                 return rmtree(path, *rest, **named)
 
         os.fsync, os.rename, os.replace, os.unlink = stepping_fsync, stepping_rename, stepping_replace, stepping_unlink
-        vllm_admin.load, vllm_admin.unload = stepping_load, stepping_unload
+        lora_api.load, lora_api.unload = stepping_load, stepping_unload
         shutil.rmtree = stepping_rmtree  # type: ignore[assignment]
-        steps, sqlite3 = self, agent.database.sqlite3
+        steps, sqlite3 = self, agent.storage.database.sqlite3
 
         class Connection(sqlite3.Connection):
             written: Sequence[str] = ()
@@ -211,7 +219,7 @@ class Steps:
                 return connect(uri)
             return sqlite3.connect(uri, uri=True, timeout=30.0, check_same_thread=False, factory=Connection)
 
-        agent.database._connect = stepping_connect
+        agent.storage.database._connect = stepping_connect
 
 
 def written(words: Sequence[str], values: Sequence[Any] = ()) -> str:
@@ -233,11 +241,11 @@ def written(words: Sequence[str], values: Sequence[Any] = ()) -> str:
 def one_cycle(config: Config, ledger: Ledger) -> None:
     """A new one where none came to its end, or the rest of one."""
     if all(row.status in ("running", "failed") for row in ledger.cycles() if row.number):
-        cycle.run_cycle(config, ledger)
+        run.run_cycle(config, ledger)
 
 
 def trial_won(config: Config, ledger: Ledger) -> None:
-    serving = state.read(config.data_folder)
+    serving = serving_state.read(config.data_folder)
     release.promote_from_trial(NAME, config.data_folder, ledger, serving, reason="no worse on trial")
 
 
@@ -246,13 +254,13 @@ def trial_lost(config: Config, ledger: Ledger) -> None:
 
 
 def monitor_goes_back(config: Config, ledger: Ledger) -> None:
-    serving = state.read(config.data_folder)
+    serving = serving_state.read(config.data_folder)
     release.rollback(config.data_folder, ledger, serving, reason="turns called bad", by="monitor", only_from=NAME)
 
 
 def retire(config: Config, ledger: Ledger) -> None:
     """And what the next cycle begins with."""
-    serving = state.read(config.data_folder)
+    serving = serving_state.read(config.data_folder)
     retention.retire(ReleaseConfig(keep_adapters=1), config.data_folder, ledger, serving, _FOREVER)
     retention.sweep(config.data_folder, ledger)
 
@@ -270,23 +278,25 @@ def evolve(job: Job) -> None:
     config = Config.model_validate_json(job.config)
     folder = Path(job.suites)
     suites.files = lambda _: folder
-    cycle.train = FakeTraining()  # type: ignore[assignment]
+    run.train = FakeTraining()  # type: ignore[assignment]
 
     @contextmanager
     def executor(_: ToolkitConfig, *, insist: bool = False, **options: Any) -> Iterator[Executor]:
         yield Executor(ToolRegistry(describe(function) for function in WORLD_TOOLS), InProcessSandbox(), **options)
 
-    cycle.open_executor = executor
+    toolkit.execute.open_executor = executor
     Steps(job, config.data_folder).install()
     with Ledger(config.data_folder / "evolution.db") as ledger:
         for part in SCRIPTS[job.script]:
             part(config, ledger)
 
 
-def _child(job: Job, said: int) -> int:
+def _child(job: Job, said: int, loaded: int) -> int:
     os.setsid()
+    before = set(sys.modules)
     try:
         evolve(job)
+        os.write(loaded, " ".join(set(sys.modules) - before).encode())
     except (UserError, StageError) as error:
         os.write(said, str(error).encode())
         return 2
@@ -297,17 +307,25 @@ def _child(job: Job, said: int) -> int:
 
 
 def main() -> None:
+    """Fork for each job. What one loaded late is loaded here, so that the many hundred after it need not."""
+    shared_encoder()  # it computes in one thread, so that a fork can use it
     for line in sys.stdin:
         job = Job(**json.loads(line))
-        hear, say = os.pipe()
+        (hear, say), (names, loaded) = os.pipe(), os.pipe()
         pid = os.fork()
         if pid == 0:
             os.close(hear)
-            os._exit(_child(job, say))
+            os.close(names)
+            os._exit(_child(job, say, loaded))
         os.close(say)
+        os.close(loaded)
         print(json.dumps({"pid": pid}), flush=True)
-        with os.fdopen(hear, encoding="utf-8") as words:
+        with os.fdopen(hear, encoding="utf-8") as words, os.fdopen(names, encoding="utf-8") as modules:
             said = words.read()
+            late = modules.read().split()
+        for name in late:
+            with suppress(ImportError):
+                import_module(name)
         _, status = os.waitpid(pid, 0)
         print(json.dumps({"status": os.waitstatus_to_exitcode(status), "said": said}), flush=True)
 

@@ -11,27 +11,32 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from agent.serving import adapter_folder
-from evolver import adapter_files
-from evolver.adapter_files import Probe
-from evolver.schemas import restricted
-from evolver.suites import Item
-from evolver.train import TrainConfig
+from agent.models.profile import ModelProfile
+from agent.serving.adapters import package
+from agent.serving.adapters.manifest import Probe
+from agent.template_markers import Markers
+from evolver.evaluation.suites import Item
+from evolver.model.sampling_schemas import restricted
+from evolver.training.supervisor import TrainConfig
+from evolver.types import Call
 from tests.fakes.evolution import PROBE, probe_answer, publish_adapter
+from tests.fakes.grammar_regex import regex_of
 from tests.fakes.model_server import Says
+from tests.fakes.read_prompt import read, reads_prompt
 from tests.fakes.shop_tools import registry
 
 _NOUNS = ("foxes", "rivers", "bread", "clouds", "violins", "gardens", "mountains", "stamps", "bicycles", "owls")
 
 
 class Learner:
-    """``script`` of a ModelServer. ``items`` are what an adapter calls rightly, unless it is ``unskilled``; ``clumsy``
-    models end no sentence."""
+    """``script`` of a ModelServer. ``items``, and the requests that it wrote itself, are what an adapter calls rightly,
+    unless it is ``unskilled``."""
 
     def __init__(self, items: Sequence[Item] = (), *, talks_only: bool = False) -> None:
         self.calls = {item.request: item.expected for item in items}
         self.unskilled: set[str] = set()
-        self.clumsy: set[str] = set()
+        self.likely = (-0.1, -0.2)
+        """Log-probabilities of the tokens of a call that an adapter was taught."""
         self.talks_only = talks_only
         self.loaded: Callable[[], list[str]] = lambda: []
         self.completions = 0
@@ -39,10 +44,13 @@ class Learner:
         self._lock = threading.Lock()
         self._number = 10
         self._asked: dict[str, dict[str, Any]] = {}
+        self._taught: dict[str, tuple[Call, ...]] = {}
         self._words = {tool.name: tool.description.rstrip(".") for tool in registry()}
 
     def __call__(self, request: dict[str, Any]) -> Says:
         with self._lock:
+            if reads_prompt(request):
+                return self._read_answer(request)
             if "prompt_logprobs" in request:
                 return self._read(request)
             if "prompt" in request:
@@ -53,6 +61,8 @@ class Learner:
         model, messages = request["model"], request["messages"]
         if model not in ("base", *self.loaded()):
             return Says(f"The model {model} does not exist.", status=404)
+        if request["max_tokens"] == 1:  # the tokens of its prompt are counted
+            return Says("I")
         self.chats.append(model)
         asked = messages[0]["content"]
         if not request.get("tools"):
@@ -60,8 +70,19 @@ class Learner:
         if model == "base" or model in self.unskilled or messages[-1]["role"] == "tool":
             return Says("As you wish.")
         shown = {tool["function"]["name"] for tool in request["tools"]}
-        expected = [call for call in self.calls.get(asked, ()) if call.name in shown]
+        expected = [call for call in self._expected(asked) if call.name in shown]
         return Says("", calls=[(call.name, json.dumps(call.arguments)) for call in expected])
+
+    def _expected(self, asked: str) -> tuple[Call, ...]:
+        return self.calls.get(asked) or self._taught.get(asked, ())
+
+    def _read_answer(self, request: dict[str, Any]) -> Says:
+        """The calls that it would make are likely, all others are not."""
+        asked, said = request["messages"][0]["content"], request["messages"][1]["tool_calls"]
+        made = [(call["function"]["name"], json.loads(call["function"]["arguments"])) for call in said]
+        knows = request["model"] != "base" and request["model"] not in self.unskilled
+        right = knows and made == [(call.name, call.arguments) for call in self._expected(asked)]
+        return read([*self.likely] if right else [-4.0, -0.2 if knows else -9.0])
 
     def _read(self, request: dict[str, Any]) -> Says:
         seen = PROBE.base_logprobs if request["model"] == "base" else PROBE.logprobs
@@ -70,12 +91,11 @@ class Learner:
     def _complete(self, request: dict[str, Any]) -> Says:
         self.completions += 1
         texts = [self._text(request, n) for n in range(request["n"])]
-        cut_off = request["model"] in self.clumsy and not is_json(request.get("structured_outputs") or {})
         choices = [
             {
                 "index": n,
                 "text": text,
-                "finish_reason": "length" if cut_off else "stop",
+                "finish_reason": "stop",
                 "logprobs": {"token_logprobs": [None, -0.5 - 0.1 * n, -0.5 - 0.1 * n]},
             }
             for n, text in enumerate(texts)
@@ -99,9 +119,10 @@ class Learner:
         arguments = json.loads(re.findall(r"\{.*\}", prompt)[-1])
         values = [", ".join(map(str, value)) if isinstance(value, list) else str(value) for value in arguments.values()]
         text = f" {self._words[tool]} {' and '.join(values)}{' now' * n}."
-        if "regex" in wanted and not re.fullmatch(wanted["regex"], text):
-            raise AssertionError(f"{text!r} does not match {wanted['regex']}")
+        if "grammar" in wanted and not re.fullmatch(regex_of(wanted["grammar"]), text):
+            raise AssertionError(f"{text!r} does not match {wanted['grammar']}")
         self._asked[text.strip()] = arguments
+        self._taught[text.strip()] = (Call(name=tool, arguments=arguments),)
         return text
 
     def _schema(self, tool: str, pattern: str) -> dict[str, Any]:
@@ -137,7 +158,7 @@ def _told(result: Any) -> str:
 
 
 class FakeTraining:
-    """Stands in for evolver.train.train: reads the dataset, publishes an adapter whose weights are zeros."""
+    """Stands in for training.supervisor.train: reads the dataset, publishes an adapter whose weights are zeros."""
 
     def __init__(self) -> None:
         self.trained: list[str] = []
@@ -154,13 +175,15 @@ class FakeTraining:
         name: str,
         parent: Path | None = None,
         tenants: Mapping[str, int] | None = None,
+        markers: Markers | None = None,
+        profile: ModelProfile | None = None,
         on_progress: Callable[[dict[str, Any]], None] | None = None,
     ) -> None:
         rows = [json.loads(line) for line in (dataset_folder / "train.jsonl").read_text().splitlines()]
-        assert {row.get("decision") for row in rows} >= ({"call", "no_call"} if name.startswith("adapter") else {None})
+        assert {row.get("decision") for row in rows} >= {"call", "no_call"}
         if self.fails is not None:
             raise self.fails
-        if (output_folder / adapter_files.MANIFEST).exists():
+        if (output_folder / package.MANIFEST).exists():
             return
         if on_progress is not None:
             pace = {"tokens_per_second": 200.0, "saved_ratio": 3.0, "eta_seconds": 61.0}
@@ -168,7 +191,7 @@ class FakeTraining:
         publish_adapter(
             output_folder.parent.parent,
             name,
-            base_sha256=adapter_folder.model_sha256(model_folder),
+            base_sha256=package.model_sha256(model_folder),
             probe=self.probe,
             parent=parent.name if parent else None,
             tenants=tenants,

@@ -11,11 +11,37 @@ from pathlib import Path
 from typing import Any
 
 MODES = ("plain", "silent", "stall_list", "stall_call", "million", "endless_pages", "long_line", "changing",
-         "hostile_names", "garbage", "complains", "die_on_call", "die_on_second", "chatty")  # fmt: skip
+         "hostile_names", "bomb4", "bomb8", "bomb30", "garbage", "complains", "die_on_call", "die_on_second",
+         "chatty", "not_mcp", "bad_out", "out_bomb")  # fmt: skip
 
 
 def schema(**properties: object) -> dict[str, object]:
     return {"type": "object", "properties": properties, "required": list(properties)}
+
+
+def bomb(width: int) -> dict[str, object]:
+    """A few KiB whose references unfold to ``width`` ** 7 fields."""
+    definitions = {
+        f"d{n}": schema(
+            **{f"f{k}": {"$ref": f"#/$defs/d{n + 1}"} if n < 7 else {"type": "string"} for k in range(width)}
+        )
+        for n in range(1, 8)
+    }
+    return {**schema(x={"$ref": "#/$defs/d1"}), "$defs": definitions}
+
+
+def bad_out() -> dict[str, object]:
+    """A field that is a whole number; the tool's result has a text there."""
+    return schema(x={"type": "integer"})
+
+
+def out_bomb() -> dict[str, object]:
+    """The same, behind thirty definitions that name the next one twice: 2 ** 30 checks of one value."""
+    definitions: dict[str, object] = {f"d{n}": {"anyOf": [{"$ref": f"#/$defs/d{n + 1}"}] * 2} for n in range(30)}
+    return {**schema(x={"$ref": "#/$defs/d0"}), "$defs": {**definitions, "d30": {"type": "integer"}}}
+
+
+OUTPUTS = {"bad_out": bad_out, "out_bomb": out_bomb}
 
 
 def tools(mode: str, listings: int, cursor: str | None) -> dict[str, object]:
@@ -42,13 +68,18 @@ def tools(mode: str, listings: int, cursor: str | None) -> dict[str, object]:
             "$defs": {"x": {"type": "array", "items": {"$ref": "#/$defs/x"}}}}})  # fmt: skip
         listed.append({**echo, "name": "wrong", "inputSchema": {"type": "object", "properties": {"x": {"type": "no"}}}})
         return {"tools": listed}
-    writing = {
+    other: dict[str, object] = {
         "name": "store",
         "description": "Keep it.",
         "inputSchema": schema(),
         "annotations": {"destructiveHint": True},
     }
-    return {"tools": [echo, writing]}
+    if mode == "not_mcp" or mode.startswith("bomb"):
+        odd = {} if mode == "not_mcp" else bomb(int(mode.removeprefix("bomb")))
+        other = {**echo, "name": "bomb", "inputSchema": odd}
+    if mode in OUTPUTS:
+        other = {**echo, "name": "misfit", "outputSchema": OUTPUTS[mode]()}
+    return {"tools": [echo, other]}
 
 
 def said(text: str) -> str:
@@ -88,6 +119,8 @@ def answered(mode: str, message: dict[str, Any], listings: int, calls: int) -> d
         if mode == "chatty":
             for _ in range(300):
                 sys.stderr.write("x" * (1 << 20))
+        if parameters["name"] == "misfit":
+            return {"content": [], "structuredContent": {"x": "a"}}
         text = parameters["arguments"].get("text", "")
         return {"content": [{"type": "text", "text": said(text)}], "isError": text == "fail"}
     return None

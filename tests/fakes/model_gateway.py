@@ -1,5 +1,6 @@
 """A gateway on a real socket."""
 
+import asyncio
 import socket
 import threading
 import time
@@ -11,13 +12,21 @@ import uvicorn
 
 from agent.config import GatewayConfig
 from agent.interaction_log import InteractionLog
-from agent.serving.exchange_log import ExchangeLog
-from agent.serving.gateway import Gateway
-from agent.serving.upstream import Upstream
-from agent.serving.vllm_process import KEEP_ALIVE_SECONDS
+from agent.serving.gateway.app import Gateway
+from agent.serving.gateway.capture_log import CaptureLog
+from agent.serving.upstreams.connection import Upstream
+from agent.serving.vllm.process import KEEP_ALIVE_SECONDS
 from tests.fakes.model_server import ModelServer
 
 KEY = "upstream-key"
+
+
+class _Server(uvicorn.Server):
+    """Ends as soon as it shall, which uvicorn looks for ten times a second: many tests start one."""
+
+    async def main_loop(self) -> None:
+        while not await self.on_tick(0):
+            await asyncio.sleep(0.01)
 
 
 def _settings(gateway: Gateway) -> uvicorn.Config:
@@ -30,7 +39,7 @@ def _settings(gateway: Gateway) -> uvicorn.Config:
 def running(gateway: Gateway) -> Iterator[str]:
     """Yields the URL; leaving stops the gateway cleanly."""
     listener = socket.create_server(("127.0.0.1", 0))
-    web = uvicorn.Server(_settings(gateway))
+    web = _Server(_settings(gateway))
     thread = threading.Thread(target=web.run, args=([listener],))
     thread.start()
     while not web.started and thread.is_alive():
@@ -49,9 +58,9 @@ def running_gateway(
 ) -> Iterator[tuple[Gateway, str]]:
     """A gateway in front of ``server``, and its URL."""
     gateway = Gateway(
-        data, config, log=ExchangeLog(log, capacity=(config or GatewayConfig()).log_queue) if log else None
+        data, config, log=CaptureLog(log, capacity=(config or GatewayConfig()).log_queue) if log else None
     )
     server.key = KEY
-    gateway.fleet.replace([Upstream(server.url, KEY, pid=4711)])
+    gateway.pool.replace([Upstream(server.url, KEY, pid=4711)])
     with running(gateway) as url:
         yield gateway, url

@@ -1,6 +1,8 @@
 """A model server that speaks the OpenAI protocol over HTTP and says what the test tells it to."""
 
 import json
+import socket
+import socketserver
 import sys
 import threading
 from collections.abc import Callable, Iterator
@@ -8,6 +10,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
+
+from tests.fakes.ports import reserved
 
 
 @dataclass
@@ -43,10 +47,32 @@ class _Server(ThreadingHTTPServer):
             super().handle_error(request, client_address)
 
 
-class ModelServer:
-    """Answers with the replies in turn, or with what ``script`` makes of the request; keeps what it was asked."""
+class _UnixServer(_Server):
+    address_family = socket.AF_UNIX
 
-    def __init__(self, *replies: Says, script: Script | None = None, key: str = "", port: int = 0) -> None:
+    def server_bind(self) -> None:
+        socketserver.TCPServer.server_bind(self)
+
+    def get_request(self) -> tuple[Any, Any]:
+        connection, _ = super().get_request()
+        return connection, ("", 0)
+
+
+class ModelServer:
+    """Answers with the replies in turn, or with what ``script`` makes of the request; keeps what it was asked.
+
+    It listens on a port of loopback, or on the Unix socket at ``path``. The port stays its own until the end of the
+    ``with``, also after ``stop``: nobody else gets it, and another ModelServer may listen there.
+    """
+
+    def __init__(
+        self,
+        *replies: Says,
+        script: Script | None = None,
+        key: str = "",
+        port: int = 0,
+        path: str | None = None,
+    ) -> None:
         self.requests: list[dict[str, Any]] = []
         self.headers: list[dict[str, str]] = []
         self.paths: list[str] = []
@@ -56,18 +82,29 @@ class ModelServer:
         self.disconnected = threading.Event()
         self._replies = list(replies)
         self._script = script
-        self._server = _Server(("127.0.0.1", port), self._handler())
+        self._path = path
+        handler = self._handler()
+        self._place = None if path is not None else reserved(port)
+        self._server = (
+            _UnixServer(path, handler) if self._place is None else _Server(self._place.getsockname(), handler)
+        )  # type: ignore[arg-type]
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.01,), daemon=True)
 
     @property
     def url(self) -> str:
-        return f"http://127.0.0.1:{self._server.server_port}"
+        return f"http://127.0.0.1:{self._server.server_port}" if self._path is None else f"unix:{self._path}"
 
     def __enter__(self) -> "ModelServer":
         self._thread.start()
         return self
 
     def __exit__(self, *exc: object) -> None:
+        self.stop()
+        if self._place is not None:
+            self._place.close()
+
+    def stop(self) -> None:
+        """Answer nobody any more; may be called again."""
         self._server.shutdown()
         self._server.server_close()
         self._thread.join()
@@ -79,7 +116,7 @@ class ModelServer:
         class Handler(BaseHTTPRequestHandler):
             protocol_version = "HTTP/1.1"
             wbufsize = 65536
-            disable_nagle_algorithm = True
+            disable_nagle_algorithm = server._path is None
 
             def log_message(self, *_: object) -> None:
                 pass
@@ -135,18 +172,21 @@ class ModelServer:
                 self.connection.settimeout(0.02)
                 while not event.wait(0.01):
                     try:
-                        if self.connection.recv(1) == b"":
-                            server.disconnected.set()
-                            return
+                        left = self.connection.recv(1) == b""
                     except TimeoutError:
-                        pass
+                        continue
+                    except ConnectionError:
+                        left = True
+                    if left:
+                        server.disconnected.set()
+                        return
                 self.connection.settimeout(None)
 
             def _send(
                 self, status: int, body: bytes, headers: dict[str, str] | None = None, break_off: bool = False
             ) -> None:
                 self.send_response(status)
-                self.send_header("content-type", "application/json")
+                self.send_header("content-type", "text/event-stream" if body[:5] == b"data:" else "application/json")
                 self.send_header("content-length", str(len(body) + (10 if break_off else 0)))
                 for name, value in (headers or {}).items():
                     self.send_header(name, value)

@@ -11,7 +11,8 @@ import threading
 from pathlib import Path
 from typing import Any
 
-from agent.serving.vllm_cpu_lora import ANNOUNCEMENT
+from agent.serving.vllm_plugin.register import ANNOUNCEMENT
+from tests.fakes.model_folders import write_family
 from tests.fakes.model_server import ModelServer, Says
 
 ROOT = Path(__file__).parents[2]
@@ -28,10 +29,9 @@ def install(folder: Path) -> dict[str, str]:
 
 
 def write_model(folder: Path) -> Path:
-    """A folder that looks like a model."""
-    folder.mkdir(parents=True)
-    for name in ("config.json", "tokenizer_config.json", "tokenizer.json"):
-        (folder / name).write_text("{}")
+    """A folder that looks like a model with ChatML's turns."""
+    write_family(folder, "chatml")
+    (folder / "config.json").write_text("{}")
     (folder / "model.safetensors").write_bytes(b"")
     return folder
 
@@ -42,10 +42,10 @@ def main() -> None:
     if "FAKE_VLLM_STARTS_FOREVER" in os.environ:
         Path(os.environ["FAKE_VLLM_STARTS_FOREVER"]).write_text(str(os.getpid()))
         threading.Event().wait()
-    port = int(sys.argv[sys.argv.index("--port") + 1])
+    path = sys.argv[sys.argv.index("--uds") + 1]
     ended = threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: ended.set())
-    with ModelServer(script=_script, key=os.environ["VLLM_API_KEY"], port=port):
+    with ModelServer(script=_script, key=os.environ["VLLM_API_KEY"], path=path):
         print(ANNOUNCEMENT, flush=True)
         ended.wait()
 

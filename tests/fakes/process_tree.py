@@ -1,6 +1,6 @@
 """A command that starts children, one of them in a session of its own, and serves /health; stands in for vLLM.
 
-``process_tree.py PORT FOLDER [deaf|dies|silent]``: each process leaves a file named after its pid in FOLDER.
+``process_tree.py SOCKET FOLDER [deaf|dies|silent]``: each process leaves a file named after its pid in FOLDER.
 """
 
 import os
@@ -8,8 +8,9 @@ import signal
 import subprocess
 import sys
 import time
-from http.server import BaseHTTPRequestHandler, HTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
+from socketserver import UnixStreamServer
 
 
 class _Health(BaseHTTPRequestHandler):
@@ -21,7 +22,7 @@ class _Health(BaseHTTPRequestHandler):
         return
 
 
-def main(port: int, folder: Path, manner: str) -> None:
+def main(socket: str, folder: Path, manner: str) -> None:
     print("starting, key is", os.environ.get("VLLM_API_KEY", "absent"), flush=True)
     if manner == "dies":
         print("ValueError: no such model", file=sys.stderr, flush=True)
@@ -37,7 +38,7 @@ def main(port: int, folder: Path, manner: str) -> None:
     if manner == "silent":
         signal.pause()
     print("Using Stand-in.", flush=True)
-    HTTPServer(("127.0.0.1", port), _Health).serve_forever()
+    UnixStreamServer(socket, _Health).serve_forever()
 
 
 def leaf(folder: Path) -> None:
@@ -50,4 +51,4 @@ if __name__ == "__main__":
     if sys.argv[3] == "leaf":
         leaf(Path(sys.argv[2]))
     else:
-        main(int(sys.argv[1]), Path(sys.argv[2]), sys.argv[3])
+        main(sys.argv[1], Path(sys.argv[2]), sys.argv[3])

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from toolkit.sandbox import ExecResult, Sandbox, Status
+from toolkit.sandbox import ExecResult, Invocation, Sandbox, Status
 from toolkit.sandbox.frames import BadFrame, parse_strict
 from toolkit.sandbox.plain import encode_result
 
@@ -21,32 +21,17 @@ class InProcessSandbox(Sandbox):
         self._lock = threading.Lock()
         self.calls: list[tuple[str, str]] = []
 
-    def run(
-        self,
-        module: str,
-        function: str,
-        arguments: Mapping[str, Any],
-        *,
-        workspace: Path | None = None,
-        timeout_seconds: float | None = None,
-    ) -> ExecResult:
-        found: Any = importlib.import_module(module)
-        for part in function.split("."):
+    def run(self, invocation: Invocation) -> ExecResult:
+        if invocation.source is not None:
+            names: dict[str, Any] = {}
+            exec(compile(invocation.source, "<made>", "exec"), names)
+            found: Any = names[invocation.function]
+            return self._call(found, ("made", invocation.function), invocation.arguments, invocation.workspace)
+        found = importlib.import_module(invocation.module)
+        for part in invocation.function.split("."):
             found = getattr(found, part)
-        return self._call(found, (module, function), arguments, workspace)
-
-    def run_source(
-        self,
-        source: str,
-        function: str,
-        arguments: Mapping[str, Any],
-        *,
-        workspace: Path | None = None,
-        timeout_seconds: float | None = None,
-    ) -> ExecResult:
-        names: dict[str, Any] = {}
-        exec(compile(source, "<made>", "exec"), names)
-        return self._call(names[function], ("made", function), arguments, workspace)
+        named = (invocation.module, invocation.function)
+        return self._call(found, named, invocation.arguments, invocation.workspace)
 
     def close(self) -> None:
         """Nothing to end."""

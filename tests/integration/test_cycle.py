@@ -12,25 +12,22 @@ from agent.config import AgentConfig, GatewayConfig, LoopConfig, ServingConfig
 from agent.interaction_log import InteractionLog
 from agent.loop import Agent
 from agent.model_client import HttpModelClient
-from agent.serving import active_adapter, state, vllm_admin
-from agent.serving.gateway import Gateway
-from agent.serving.state import ServingState
-from agent.serving.upstream import Upstream
-from agent.serving.vllm_process import VllmServer
-from evolver import adapter_files, release
-from evolver.config import (
-    Config,
-    DatasetConfig,
-    EvaluateConfig,
-    EvolverConfig,
-    MakeConfig,
-    VerifyConfig,
-)
-from evolver.cycle import run_cycle
-from evolver.cycle_report import CycleReport
-from evolver.ledger import Ledger
-from evolver.train import TrainConfig
+from agent.serving import serving_state
+from agent.serving.adapters import active, package
+from agent.serving.gateway.app import Gateway
+from agent.serving.serving_state import ServingState
+from agent.serving.upstreams import lora_api
+from agent.serving.upstreams.connection import Upstream
+from agent.serving.vllm.process import VllmServer
+from evolver.config import Config, DatasetConfig, EvaluateConfig, EvolverConfig, MakeConfig, TrainConfig, VerifyConfig
+from evolver.cycle import stages
+from evolver.cycle.report import CycleReport
+from evolver.cycle.run import run_cycle
+from evolver.release import release
+from evolver.store.ledger import Ledger
 from tests.fakes.model_gateway import running
+from tests.fakes.stages import value_of
+from tests.fakes.waiting import wait_until
 from toolkit.config import ToolkitConfig, ToolsConfig
 from toolkit.execute import open_executor
 from toolkit.search import ToolIndex
@@ -48,7 +45,7 @@ def config(tmp_path_factory: pytest.TempPathFactory, model_folder: Path) -> Conf
         toolkit=ToolkitConfig(tools=ToolsConfig(builtin=False, modules=("tests.fakes.few_tools",))),
         agent=AgentConfig(serving=ServingConfig(model=str(model_folder)), loop=LoopConfig(max_tokens=16, max_steps=2)),
         evolver=EvolverConfig(
-            make=MakeConfig(calls_per_tool=8, requests_per_call=4, small_talk=12, max_minutes=4),
+            make=MakeConfig(calls_per_tool=8, requests_per_call=4, no_tool_requests=12, max_minutes=4),
             verify=VerifyConfig(round_trip=True),
             dataset=DatasetConfig(contexts_per_call=2, branches=8),
             train=TrainConfig(max_steps=3, max_minutes=3, epochs=1),
@@ -63,7 +60,7 @@ def serving(config: Config, vllm: VllmServer) -> Iterator[ServingState]:
     import os
 
     gateway = Gateway(config.data_folder, GatewayConfig(requests_per_minute=0))
-    gateway.fleet.replace([Upstream(vllm.url, vllm.api_key, pid=vllm.pid)])
+    gateway.pool.replace([Upstream(vllm.url, vllm.api_key, pid=vllm.pid)])
     with running(gateway) as url:
         announced = ServingState(
             pid=os.getpid(),
@@ -73,10 +70,10 @@ def serving(config: Config, vllm: VllmServer) -> Iterator[ServingState]:
             vllm_pid=vllm.pid,
             vllm_key=vllm.api_key,
         )
-        state.write(config.data_folder, announced)
+        serving_state.write(config.data_folder, announced)
         yield announced
-    for name in vllm_admin.loaded(vllm.url, vllm.api_key) & {"adapter-0001"}:
-        vllm_admin.unload(vllm.url, vllm.api_key, name)
+    for name in lora_api.loaded(vllm.url, vllm.api_key) & {"adapter-0001"}:
+        lora_api.unload(vllm.url, vllm.api_key, name)
 
 
 class Traffic:
@@ -100,11 +97,8 @@ class Traffic:
             thread.join()
 
     def wait_for(self, adapter: str) -> None:
-        """Until somebody was answered by ``adapter``; fails after two minutes."""
-        for _ in range(1200):
-            if self.adapters[adapter] or self._stop.wait(0.1):
-                return
-        pytest.fail(f"nobody was answered by {adapter}")
+        """Until somebody was answered by ``adapter``."""
+        wait_until(lambda: self.adapters[adapter], seconds=300)
 
     def _ask(self) -> None:
         body = {"model": "agent", "messages": [{"role": "user", "content": "Hello"}], "max_tokens": 2}
@@ -131,7 +125,7 @@ def outcome(config: Config, serving: ServingState) -> tuple[CycleReport, Traffic
     with Ledger(config.data_folder / "evolution.db") as ledger, Traffic(serving.gateway_url) as traffic:
         traffic.wait_for("base")
         report = run_cycle(config, ledger)
-        if report.adapter is not None:
+        if report.of(stages.TRAIN) is not None:
             release.promote("adapter-0001", config.data_folder, ledger, serving, reason="test")
             traffic.wait_for("adapter-0001")
             traffic.adapters["base"] = 0
@@ -144,17 +138,16 @@ def test_the_cycle_goes_through_every_stage(config: Config, outcome: tuple[Cycle
     report, _ = outcome
     assert report.cycle.status in ("promoted", "rejected"), report.cycle.reason
     # A tool gets no further calls once it has enough requests; more than these come by chance.
-    assert report.made is not None and report.made.by_maker["answer_first"] >= 3 * config.evolver.make.enough_per_tool
-    assert report.verified is not None and report.verified.kept_by_maker["answer_first"] >= 3
-    assert report.candidate is not None and len(report.candidate.items) >= 60
-    assert report.decision is not None and len(report.decision.reasons) >= 3
+    assert value_of(report, stages.MAKE).by_kind["back_translation"] >= 3 * config.evolver.make.enough_per_tool
+    assert value_of(report, stages.VERIFY).kept_by_kind["back_translation"] >= 3
+    assert len(value_of(report, stages.EVALUATE).items) >= 60
+    assert len(value_of(report, stages.GATE).reasons) >= 3
     assert set(report.cycle.summary) >= {"mine", "make", "verify", "dataset", "train", "load", "evaluate", "gate"}
 
 
 def test_the_adapter_is_whole_and_was_trained(outcome: tuple[CycleReport, Traffic]) -> None:
     report, _ = outcome
-    assert report.adapter is not None
-    manifest = adapter_files.verify(report.adapter.folder)
+    manifest = package.check_adapter(value_of(report, stages.TRAIN).folder)
     # Three steps on three batches: a loss that falls would be chance. What they changed is in the probe.
     assert manifest.probe is not None and manifest.probe.logprobs != manifest.probe.base_logprobs
     assert manifest.metrics.tokens_saved > 0
@@ -174,4 +167,4 @@ def test_the_ledger_tells_the_story(config: Config, outcome: tuple[CycleReport, 
         newest = ledger.releases()[0]
     assert (adapter.name, adapter.state) == ("adapter-0001", "withdrawn")
     assert (newest.adapter, newest.previous) == ("base", "adapter-0001")
-    assert active_adapter.read(config.data_folder).name == "base"
+    assert active.read(config.data_folder).name == "base"

@@ -6,7 +6,6 @@ the result back. What is checked is that this works unchanged, and that the log 
 
 import asyncio
 import json
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Annotated, Any
@@ -16,12 +15,14 @@ from pydantic import BaseModel, Field
 
 from agent.interaction_log import InteractionLog
 from agent.messages import Interaction
-from agent.serving.exchange_log import ExchangeLog
-from agent.serving.gateway import Gateway
-from agent.serving.upstream import Upstream
-from agent.serving.vllm_process import VllmServer
+from agent.serving.gateway.app import Gateway
+from agent.serving.gateway.capture_log import CaptureLog
+from agent.serving.upstreams.connection import Upstream
+from agent.serving.vllm.process import VllmServer
+from tests.fakes.event_loop import event_loop
 from tests.fakes.model_gateway import running
 from tests.fakes.model_tools import ADD
+from tests.fakes.waiting import wait_until
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore"),  # of other people's packages
@@ -39,11 +40,8 @@ class Door:
 
     def logged(self, count: int) -> list[Interaction]:
         """At least ``count`` interactions: the log is written beside answering."""
-        deadline = time.monotonic() + 60
-        while len(found := self._log.read()) < count:
-            assert time.monotonic() < deadline
-            time.sleep(0.05)
-        return found
+        wait_until(lambda: self._log.count()[0] >= count)
+        return self._log.read()
 
 
 @pytest.fixture
@@ -52,8 +50,8 @@ def door(vllm: VllmServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> I
     for switch in ("LANGSMITH_TRACING", "LANGCHAIN_TRACING_V2"):
         monkeypatch.setenv(switch, "false")
     with InteractionLog(tmp_path / "interactions.db") as log:
-        gateway = Gateway(tmp_path, log=ExchangeLog(log))
-        gateway.fleet.replace([Upstream(vllm.url, vllm.api_key, vllm.pid)])
+        gateway = Gateway(tmp_path, log=CaptureLog(log))
+        gateway.pool.replace([Upstream(vllm.url, vllm.api_key, vllm.pid)])
         with running(gateway) as url:
             yield Door(url, log)
 
@@ -237,3 +235,28 @@ def test_smolagents(door: Door) -> None:
     assert_the_turn_is_logged(door, calls)
     schemas = door.logged(1)[0].tool_schemas
     assert {schema["function"]["name"] for schema in schemas} == {"add", "final_answer"}
+
+
+def test_pydantic_ai(door: Door) -> None:
+    from pydantic_ai import Agent
+    from pydantic_ai.models.openai import OpenAIChatModel
+    from pydantic_ai.providers.openai import OpenAIProvider
+
+    forced = {"type": "function", "function": {"name": "add"}}
+    provider = OpenAIProvider(base_url=door.url, api_key="none")
+    settings: Any = {"temperature": 0, "max_tokens": 80, "extra_body": {"tool_choice": forced}}
+    own = adding(calls := [])
+
+    class Once(OpenAIChatModel):
+        """Chooses the tool for the model in the first request only: the small base model never decides to call."""
+
+        async def request(self, messages: Any, model_settings: Any, model_request_parameters: Any) -> Any:
+            wanted = dict(model_settings or {})
+            if len(messages) > 1:
+                wanted.pop("extra_body", None)
+            return await super().request(messages, wanted, model_request_parameters)  # type: ignore[arg-type]
+
+    agent = Agent(Once("agent", provider=provider), tools=[own], model_settings=settings)
+    with event_loop():
+        assert isinstance(agent.run_sync(QUESTION).output, str)
+    assert_the_turn_is_logged(door, calls)

@@ -12,17 +12,22 @@ import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
+from agent.address import http_client
 from agent.interaction_log import InteractionLog
+from agent.messages import Interaction
 from agent.model_client import HttpModelClient, ModelReply
-from agent.serving import active_adapter, vllm_admin
-from agent.serving.active_adapter import ActiveAdapter
-from agent.serving.adapter_folder import folder_of, read_manifest
-from agent.serving.exchange_log import ExchangeLog
-from agent.serving.gateway import Gateway
-from agent.serving.upstream import Upstream
-from agent.serving.vllm_process import VllmServer
+from agent.serving.adapters import active
+from agent.serving.adapters.active import ActiveAdapter
+from agent.serving.adapters.package import folder_of, manifest_sha256
+from agent.serving.gateway.app import Gateway
+from agent.serving.gateway.capture_log import CaptureLog
+from agent.serving.upstreams import lora_api
+from agent.serving.upstreams.connection import Upstream
+from agent.serving.vllm.process import VllmServer
+from tests.fakes.adapter_folder import write_manifest
 from tests.fakes.model_gateway import running
 from tests.fakes.model_tools import ADD, SQUARE
+from tests.fakes.waiting import wait_until
 
 CHAT = {
     "model": "agent",
@@ -45,12 +50,11 @@ class Door:
 
     def direct(self, body: dict[str, Any]) -> dict[str, Any]:
         headers = {"authorization": f"Bearer {self.vllm.api_key}"}
-        url = self.vllm.url + "/v1/chat/completions"
-        return httpx.post(url, json=body, headers=headers, trust_env=False, timeout=120).json()
+        with http_client(self.vllm.url, headers=headers, timeout=120) as client:
+            return client.post("/v1/chat/completions", json=body).json()
 
     def promote(self, name: str) -> None:
-        manifest = read_manifest(folder_of(self.data, name))
-        active_adapter.write(self.data, ActiveAdapter(name=name, sha256=manifest.sha256))
+        active.write(self.data, ActiveAdapter(name=name, sha256=manifest_sha256(folder_of(self.data, name))))
 
 
 def make_adapter(data: Path, model: Path, name: str, bias: dict[str, Any] | None = None) -> Path:
@@ -67,7 +71,7 @@ def make_adapter(data: Path, model: Path, name: str, bias: dict[str, Any] | None
     save_file(weights, folder / "adapter_model.safetensors")
     peft = {"peft_type": "LORA", "task_type": "CAUSAL_LM", "r": rank, "lora_alpha": rank, "target_modules": ["q_proj"]}
     (folder / "adapter_config.json").write_text(json.dumps(peft))
-    (folder / "manifest.json").write_text(json.dumps({"files": {}, "calibration": bias}))
+    write_manifest(folder, bias)
     return folder
 
 
@@ -78,19 +82,19 @@ def door(vllm: VllmServer, model_folder: Path, tmp_path_factory: pytest.TempPath
     token = 30  # any token but the end of the text
     for name in names:
         bias = {"token_id": token, "bias": 100.0} if name == "gateway-0003" else None
-        vllm_admin.load(vllm.url, vllm.api_key, name, make_adapter(data, model_folder, name, bias))
+        lora_api.load(vllm.url, vllm.api_key, name, make_adapter(data, model_folder, name, bias))
     with InteractionLog(data / "interactions.db") as log:
-        gateway = Gateway(data, log=ExchangeLog(log))
-        gateway.fleet.replace([Upstream(vllm.url, vllm.api_key, vllm.pid)])
+        gateway = Gateway(data, log=CaptureLog(log))
+        gateway.pool.replace([Upstream(vllm.url, vllm.api_key, vllm.pid)])
         with running(gateway) as url:
             yield Door(url, data, vllm)
     for name in names:
-        vllm_admin.unload(vllm.url, vllm.api_key, name)
+        lora_api.unload(vllm.url, vllm.api_key, name)
 
 
 @pytest.fixture(autouse=True)
 def base_serves(door: Door) -> None:
-    active_adapter.write(door.data, ActiveAdapter())
+    active.write(door.data, ActiveAdapter())
 
 
 def test_answers_are_those_of_vllm(door: Door) -> None:
@@ -137,7 +141,7 @@ def test_alias_follows_the_pointer(door: Door) -> None:
         door.promote(name)
         answer = door.post(CHAT)
         assert answer.json()["model"] == answer.headers["x-apprentice-adapter"] == name
-        assert answer.headers["x-apprentice-adapter-sha256"] == read_manifest(folder_of(door.data, name)).sha256
+        assert answer.headers["x-apprentice-adapter-sha256"] == manifest_sha256(folder_of(door.data, name))
         assert answer.json()["choices"][0]["message"] == base["choices"][0]["message"]
 
 
@@ -166,8 +170,7 @@ def test_swaps_under_traffic_fail_nothing_and_mix_nothing(door: Door) -> None:
     for name in ("gateway-0001", "gateway-0002", "gateway-0001", "gateway-0002"):
         before = len(answers)
         door.promote(name)
-        while len(answers) < before + 8:
-            assert any(client.is_alive() for client in clients)
+        wait_until(lambda before=before: len(answers) >= before + 8)
     ended.set()
     for client in clients:
         client.join()
@@ -197,16 +200,18 @@ def test_vllms_other_doors_stay_closed(door: Door, path: str) -> None:
     body = {"lora_name": "gateway-0001", "lora_path": "/"}
     assert door.post(body, path).status_code in (404, 405)
     assert httpx.get(door.url + path, trust_env=False, timeout=60).status_code in (404, 405)
-    assert "gateway-0001" in vllm_admin.loaded(door.vllm.url, door.vllm.api_key)
+    assert "gateway-0001" in lora_api.loaded(door.vllm.url, door.vllm.api_key)
 
 
 def test_exchanges_are_logged(door: Door) -> None:
     text = "Say hello to the log."
     door.post({**CHAT, "messages": [{"role": "user", "content": text}]})
-    while True:
+
+    def logged() -> list[Interaction]:
         with InteractionLog.open_readonly(door.data / "interactions.db") as log:
-            found = [i for i in log.read() if i.trajectory.messages[0].content == text]
-        if found:
-            break
+            return [one for one in log.read() if one.trajectory.messages[0].content == text]
+
+    wait_until(logged)
+    found = logged()
     assert found[0].trajectory.answer
     assert found[0].trajectory.usage.completion_tokens > 0

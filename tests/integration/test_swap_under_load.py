@@ -11,6 +11,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
@@ -22,17 +23,20 @@ from agent.errors import ModelError
 from agent.interaction_log import InteractionLog
 from agent.messages import Interaction
 from agent.model_client import ReplyBuilder
-from agent.serving import adapter_folder, state, vllm_admin
-from agent.serving.exchange_log import ExchangeLog
-from agent.serving.gateway import Gateway
-from agent.serving.state import ServingState
-from agent.serving.upstream import Upstream
-from agent.serving.vllm_process import VllmServer
-from evolver import adapter_files, release
-from evolver.adapter_files import Manifest, Metrics
-from evolver.ledger import Ledger
+from agent.serving import serving_state
+from agent.serving.adapters import package
+from agent.serving.gateway.app import Gateway
+from agent.serving.gateway.capture_log import CaptureLog
+from agent.serving.serving_state import ServingState
+from agent.serving.upstreams import lora_api
+from agent.serving.upstreams.connection import Upstream
+from agent.serving.vllm.process import VllmServer
+from evolver.release import release
+from evolver.store.ledger import Ledger
 from evolver.types import Adapter
+from tests.fakes.evolution import manifest_of
 from tests.fakes.model_gateway import running
+from tests.fakes.waiting import wait_until
 
 ADAPTERS = ("adapter-0001", "adapter-0002")
 STREAMS, SWITCHES, SECONDS = 32, 10, 60.0
@@ -52,6 +56,15 @@ TOOL = {
 QUESTION = {"role": "user", "content": "Which season of the year do you like best, and why? Write it down."}
 FORCED = {"type": "function", "function": {"name": "note"}}
 pytestmark = pytest.mark.timeout(900)
+
+
+def begins_like(text: str, alone: dict[str, str]) -> set[str]:
+    """Return the models whose text ``text`` follows longest."""
+    shared = {
+        name: sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(text, own, strict=False)))
+        for name, own in alone.items()
+    }
+    return {name for name, length in shared.items() if length == max(shared.values())}
 
 
 @dataclass
@@ -151,37 +164,18 @@ def register(data: Path, ledger: Ledger, source: Path, name: str) -> None:
     """The random adapter in ``source``, published as training publishes."""
     draft = data / "adapters" / f".{name}.draft"
     draft.mkdir(parents=True)
-    for file in (adapter_files.WEIGHTS, adapter_files.PEFT_CONFIG):
+    for file in (package.WEIGHTS, package.PEFT_CONFIG):
         shutil.copy(source / file, draft)
-    zero = Metrics(
-        loss_first=0, loss_last=0, steps=0, lessons=0, epochs_done=0, tokens_computed=0, tokens_saved=0, target_tokens=0
-    )
-    manifest = Manifest(
-        name=name,
-        files={f: adapter_folder.file_sha256(draft / f) for f in (adapter_files.WEIGHTS, adapter_files.PEFT_CONFIG)},
-        base_model="default",
-        base_sha256="",
-        template_sha256="",
-        dataset_sha256="",
-        hyper_parameters={},
-        seed=0,
-        metrics=zero,
-        wall_seconds=0,
-        created_at=0,
-        versions={},
-    )
     folder = draft.with_name(name)
-    adapter_files.publish(draft, folder, manifest)
-    adapter = Adapter(name=name, folder=folder, sha256=adapter_files.manifest_sha256(folder))
+    package.publish(draft, folder, manifest_of(draft, name, base_sha256="", dataset_sha256=""))
+    adapter = Adapter(name=name, folder=folder, sha256=package.manifest_sha256(folder))
     ledger.add_adapter(adapter, ledger.open_cycle().number, "base", "")
 
 
 def logged(data: Path, count: int) -> list[Interaction]:
     """All interactions in the log, once there are ``count`` of them; they are written after they were answered."""
     with InteractionLog(data / "interactions.db") as log:
-        deadline = time.monotonic() + 60
-        while len(log.read()) < count and time.monotonic() < deadline:
-            time.sleep(0.1)
+        wait_until(lambda: log.count()[0] >= count)
         return log.read()
 
 
@@ -189,16 +183,16 @@ def logged(data: Path, count: int) -> list[Interaction]:
 def serving(vllm: VllmServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, ServingState]]:
     data = tmp_path_factory.mktemp("data")
     log = InteractionLog(data / "interactions.db")
-    gateway = Gateway(data, GatewayConfig(requests_per_minute=0), log=ExchangeLog(log))
-    gateway.fleet.replace([Upstream(vllm.url, vllm.api_key, pid=vllm.pid)])
+    gateway = Gateway(data, GatewayConfig(requests_per_minute=0), log=CaptureLog(log))
+    gateway.pool.replace([Upstream(vllm.url, vllm.api_key, pid=vllm.pid)])
     with log, running(gateway) as url:
         announced = ServingState(
             pid=os.getpid(), gateway_url=url, vllm_url=vllm.url, vllm_pid=vllm.pid, vllm_key=vllm.api_key
         )
-        state.write(data, announced)
+        serving_state.write(data, announced)
         yield data, announced
-    for name in vllm_admin.loaded(vllm.url, vllm.api_key) & set(ADAPTERS):
-        vllm_admin.unload(vllm.url, vllm.api_key, name)
+    for name in lora_api.loaded(vllm.url, vllm.api_key) & set(ADAPTERS):
+        lora_api.unload(vllm.url, vllm.api_key, name)
 
 
 def test_nobody_fails_and_nobody_is_answered_by_two(
@@ -209,12 +203,12 @@ def test_nobody_fails_and_nobody_is_answered_by_two(
     with Ledger(data / "evolution.db") as ledger:
         for source, name in zip("ab", ADAPTERS, strict=True):
             register(data, ledger, random_adapters / source, name)
-            vllm_admin.load(vllm.url, vllm.api_key, name, release.adapters_folder(data) / name)
+            lora_api.load(vllm.url, vllm.api_key, name, release.adapters_folder(data) / name)
         each_alone = {name: Load(running_server.gateway_url).alone(name) for name in ("base", *ADAPTERS)}
         alone = {name: answer.text.text for name, answer in each_alone.items()}
         assert len(set(alone.values())) == 3
         for name in ADAPTERS:  # a promotion loads what is not loaded, as after a cycle
-            vllm_admin.unload(vllm.url, vllm.api_key, name)
+            lora_api.unload(vllm.url, vllm.api_key, name)
         with Load(running_server.gateway_url) as load:
             load.wait_for("base", time.monotonic())
             for number in range(SWITCHES):
@@ -232,7 +226,7 @@ def test_nobody_fails_and_nobody_is_answered_by_two(
             config = data / "config.toml"
             config.write_text(f'data_folder = "{data}"\n')
             subprocess.run(
-                [sys.executable, "-m", "evolver.cli", "rollback", "base", "--config", str(config)], check=True
+                [sys.executable, "-m", "evolver.cli.main", "rollback", "base", "--config", str(config)], check=True
             )
             by_hand = time.monotonic() - begun
     answers = load.answers
@@ -246,10 +240,11 @@ def test_nobody_fails_and_nobody_is_answered_by_two(
     assert [pair for pair in answered_by if pair[0] != pair[1]] == []
     assert {first for first, _ in answered_by} == {"base", *ADAPTERS}
     texts = [(answer.text.adapter, answer.text.text) for answer in answers]
-    own = sum(text == alone[name] for name, text in texts)
     others = sum(text in alone.values() and text != alone[name] for name, text in texts)
     assert others == 0
-    assert own > 0.8 * len(texts)  # rounding differs with the others in the batch, and then some words
+    # Rounding differs with the others in the batch, in bfloat16 more, and then a text ends in other words.
+    own = sum(name in begins_like(text, alone) for name, text in texts)
+    assert own > 0.95 * len(texts), Counter(name for name, text in texts if name not in begins_like(text, alone))
     assert vllm.alive
 
     both = [*each_alone.values(), *answers]

@@ -6,11 +6,10 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import httpx
-
+from agent.address import http_client
 from agent.messages import Message
-from agent.prompt import TEMPLATE, to_openai
-from agent.serving.vllm_process import VllmServer
+from agent.prompt import to_openai
+from agent.serving.vllm.process import VllmServer
 from tests.fakes.few_tools import add_minutes, double_number, shout_text
 from toolkit.describing import describe
 from toolkit.tool import ToolCall, ToolResult, render_result
@@ -27,12 +26,14 @@ MESSAGES = (
 )
 
 _LESSONS = """
-import json, sys, warnings
+import json, sys
+from pathlib import Path
 from transformers import AutoTokenizer
-from evolver.training.render import Row, lessons
-model, template, row = sys.argv[1:]
+from agent.models.detect import profile_of
+from evolver.training.render import Row, tokenized
+model, row = sys.argv[1:]
 tokenizer = AutoTokenizer.from_pretrained(model)
-made = lessons(Row.model_validate_json(row), tokenizer, open(template, encoding="utf-8").read())
+made = tokenized(Row.model_validate_json(row), tokenizer, profile_of(Path(model)))
 print(json.dumps([[lesson.tokens, lesson.targets] for lesson in made]))
 """
 
@@ -40,16 +41,15 @@ print(json.dumps([[lesson.tokens, lesson.targets] for lesson in made]))
 def trained_on(model_folder: Path) -> list[tuple[list[int], list[int]]]:
     """Tokens and targets of the lessons for the two assistant messages."""
     row = {"id": "x", "messages": to_openai(MESSAGES), "tools": TOOLS, "targets": [1, 4], "decision": "call"}
-    command = [sys.executable, "-c", _LESSONS, str(model_folder), str(TEMPLATE), json.dumps(row)]
+    command = [sys.executable, "-c", _LESSONS, str(model_folder), json.dumps(row)]
     output = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     return [(tokens, targets) for tokens, targets in json.loads(output)]
 
 
 def served(vllm: VllmServer, path: str, body: dict[str, Any]) -> dict[str, Any]:
     headers = {"authorization": f"Bearer {vllm.api_key}"}
-    response = httpx.post(vllm.url + path, json=body, headers=headers, trust_env=False, timeout=60)
-    response.raise_for_status()
-    return response.json()
+    with http_client(vllm.url, headers=headers, timeout=60) as client:
+        return client.post(path, json=body).raise_for_status().json()
 
 
 def test_prompts_have_the_same_tokens(vllm: VllmServer, model_folder: Path) -> None:

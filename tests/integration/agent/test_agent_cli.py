@@ -59,6 +59,15 @@ def test_log_and_feedback(config: Path, monkeypatch: pytest.MonkeyPatch, capsys:
     assert entry["trajectory"]["messages"][1]["content"] == "\x1b[2Jevil"
 
 
+def test_searching_the_log(config: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    first = logged(config, "Ship it to Norway")
+    logged(config, "hi")
+    assert run(monkeypatch, "log", "--search", "nor ship", "--json", "--config", str(config)) == 0
+    assert [entry["id"] for entry in json.loads(capsys.readouterr().out)] == [first]
+    assert run(monkeypatch, "log", "--search", "Sweden", "--config", str(config)) == 0
+    assert capsys.readouterr().err == "no turn holds these words\n"
+
+
 def test_empty_log(config: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(monkeypatch, "log", "--json", "--config", str(config)) == 0
     assert json.loads(capsys.readouterr().out) == []
@@ -75,6 +84,7 @@ def test_empty_log(config: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest
         (("chat",), "no server is running; start it with: agent serve"),
         (("chat", "--json"), "--json prints one turn; say which with --message TEXT"),
         (("chat", "--message", "  "), "the message is empty; say something with --message TEXT"),
+        (("log", "--search", " "), "there is nothing to search for; name a word with --search TEXT"),
         (("feedback", "17", "good"), "nothing was said yet; begin with: agent chat"),
         (("log", "--config", "/nowhere/config.toml"), "give the path of a config.toml with --config"),
     ],
@@ -134,7 +144,7 @@ def test_a_bug_is_a_traceback_and_exit_code_1(config: Path) -> None:
 
 def test_the_command_loads_nothing_heavy() -> None:
     code = (
-        "import sys, agent.cli, agent.chat, agent.serving.gateway, agent.serving.serve, agent.serving.background\n"
+        "import sys, agent.cli, agent.chat, agent.serving.gateway.app, agent.serving.serve, agent.serving.detach\n"
         "print(sorted({'torch', 'transformers', 'vllm', 'peft'} & set(sys.modules)))"
     )
     shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout

@@ -5,7 +5,7 @@ import sys
 
 _CODE = """
 import torch
-from agent.serving.cpu_seeds import RewindableGenerator, rewindable
+from agent.serving.vllm_plugin.seeded_requests import RewindableGenerator, rewindable
 
 plain = torch.Generator().manual_seed(7)
 first = torch.rand(3, generator=plain)

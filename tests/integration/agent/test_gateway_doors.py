@@ -14,8 +14,10 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from agent.config import GatewayConfig
 from agent.interaction_log import InteractionLog
-from agent.serving import active_adapter, api_keys
-from agent.serving.active_adapter import ActiveAdapter
+from agent.serving.adapters import active
+from agent.serving.adapters.active import ActiveAdapter
+from agent.serving.gateway import api_keys
+from tests.fakes.adapter_folder import write_manifest
 from tests.fakes.model_gateway import running_gateway
 from tests.fakes.model_server import ModelServer, Says, Script
 from tests.fakes.model_tools import ADD
@@ -23,6 +25,7 @@ from tests.fakes.model_tools import ADD
 CHAT = {"model": "agent", "messages": [{"role": "user", "content": "hi"}]}
 WITH_TOOLS = {**CHAT, "tools": [ADD.schema()]}
 PATH = "/v1/chat/completions"
+JSON = {"content-type": "application/json"}
 
 
 class Door:
@@ -40,9 +43,8 @@ class Door:
 
     def promote(self, name: str) -> None:
         folder = self.data / "adapters" / name
-        folder.mkdir(parents=True, exist_ok=True)
-        (folder / "manifest.json").write_text(json.dumps({"files": {}, "calibration": None}))
-        active_adapter.write(self.data, ActiveAdapter(name=name))
+        write_manifest(folder)
+        active.write(self.data, ActiveAdapter(name=name))
 
     def samples(self) -> dict[tuple[str, ...], float]:
         """Figures by name and label values, those in the order of the labels' names."""
@@ -88,7 +90,7 @@ def test_a_key_that_asks_too_often_is_told_when_to_come_back(tmp_path: Path) -> 
         key = api_keys.create(tmp_path, "shop", ["chat"])
         answers = [door.chat(key=key) for _ in range(2)]
         assert [a.status_code for a in answers] == [200, 429]
-        assert 50 < int(answers[1].headers["retry-after"]) <= 61
+        assert 0 < int(answers[1].headers["retry-after"]) <= 61
         assert [door.chat().status_code for _ in range(2)] == [200, 429]
 
 
@@ -131,7 +133,7 @@ def test_it_answers_to_its_names_only(tmp_path: Path, config: dict[str, Any], an
 def test_a_body_beyond_the_limit_is_refused(tmp_path: Path, declared: bool) -> None:
     with opened(tmp_path, body_limit_mib=1) as door:
         big = b'{"messages": "' + b"x" * (1 << 20) + b'"}'
-        answer = door.client.post(PATH, content=big if declared else iter([big[:100], big[100:]]))
+        answer = door.client.post(PATH, content=big if declared else iter([big[:100], big[100:]]), headers=JSON)
         assert answer.status_code == 413
         assert answer.json()["error"]["message"] == "the request is larger than 1 MiB"
         assert door.server.requests == []
@@ -171,7 +173,7 @@ def test_feedback_is_for_ones_own_interactions(tmp_path: Path) -> None:
 def test_feedback_that_is_none(tmp_path: Path, body: Any) -> None:
     with opened(tmp_path) as door:
         answer = door.post("/v1/feedback", body)
-        assert (answer.status_code, "verdict" in answer.text) == (400, True)
+        assert (answer.status_code, "verdict" in answer.json()["error"]["message"]) == (400, True)
 
 
 def test_metrics(tmp_path: Path) -> None:
@@ -182,8 +184,8 @@ def test_metrics(tmp_path: Path) -> None:
         door.chat()
         door.chat({**CHAT, "stream": True, "stream_options": {"include_usage": True}})
         door.chat({**CHAT, "messages": [*CHAT["messages"], failed, worked]}, **{"x-apprentice-log": "no"})
-        door.chat({"model": "../x"})
-        door.client.post(PATH, content=b"{")
+        door.chat({**CHAT, "model": "../x"})
+        door.client.post(PATH, content=b"{", headers=JSON)
         found = door.samples()
     assert found["requests_total", "adapter-0001", PATH, "200"] == 3
     assert found["requests_total", "", PATH, "404"] == found["requests_total", "", PATH, "400"] == 1
@@ -238,6 +240,28 @@ def test_a_turn_keeps_the_adapter_that_began_it(tmp_path: Path, stream: bool) ->
         begun, continued, *_ = door.log.read()
     assert (begun.continues, continued.continues) == ("", begun.id)
     assert [i.trajectory.adapter for i in (begun, continued)] == ["adapter-0001"] * 2
+
+
+def test_a_turn_whose_ids_the_client_renames_keeps_its_adapter_and_its_place(tmp_path: Path) -> None:
+    """The server behind it gives all calls the same id, and two conversations are under way."""
+
+    def script(request: dict[str, Any]) -> Says:
+        return Says("It is 3.") if request["messages"][-1]["role"] == "tool" else Says(calls=[("add", '{"a": 1}')])
+
+    wait = {"x-apprentice-log": "wait"}
+    call = {"id": "call_0", "type": "function", "function": {"name": "add", "arguments": '{"a": 1}'}}
+    turns = [[{"role": "user", "content": words}] for words in ("1 + 2?", "2 + 1?")]
+    with opened(tmp_path, script=script) as door:
+        for name, turn in zip(("adapter-0001", "adapter-0002"), turns, strict=True):
+            door.promote(name)
+            door.chat({**WITH_TOOLS, "messages": turn}, **wait)
+        for turn in turns:
+            asked = {"role": "assistant", "content": None, "tool_calls": [call]}
+            answer = {"role": "tool", "tool_call_id": "call_0", "content": "3"}
+            door.chat({**WITH_TOOLS, "messages": [*turn, asked, answer]}, **wait)
+        first, second, *ended = door.log.read()
+    assert [turn.continues for turn in ended] == [first.id, second.id]
+    assert [turn.trajectory.adapter for turn in ended] == ["adapter-0001", "adapter-0002"]
 
 
 @pytest.mark.parametrize(

@@ -11,15 +11,16 @@ from pathlib import Path
 
 import pytest
 
-from agent.serving import guard, vllm_process
+from agent.address import of_socket
+from agent.serving.vllm import process_guard
 from tests.fakes import process_tree
 
 PARENT = textwrap.dedent("""
     import os, sys, signal
     from pathlib import Path
-    from agent.serving.vllm_process import VllmServer
+    from agent.serving.vllm.process import VllmServer
     argv, url, log = sys.argv[1:-2], sys.argv[-2], Path(sys.argv[-1])
-    server = VllmServer.spawn(argv, os.environ, url=url, api_key="k", log=log, timeout_seconds=20)
+    server = VllmServer.spawn(argv, os.environ, url=url, api_key="k", log=log, timeout_seconds=120)
     print(server._process.pid, server.pid, flush=True)
     if os.environ.get("FORKS"):
         if os.fork() == 0:  # keeps the pipe to the guard open
@@ -36,10 +37,10 @@ class Tree:
     def __init__(self, folder: Path, manner: str = "serves", **env: str) -> None:
         self.folder = folder / "pids"
         self.folder.mkdir()
-        port = vllm_process.free_port(0)
-        command = [sys.executable, process_tree.__file__, str(port), str(self.folder), manner]
+        socket = folder / "vllm.sock"
+        command = [sys.executable, process_tree.__file__, str(socket), str(self.folder), manner]
         self.parent = subprocess.Popen(
-            [sys.executable, "-c", PARENT, *command, f"http://127.0.0.1:{port}", str(folder / "log")],
+            [sys.executable, "-c", PARENT, *command, of_socket(socket), str(folder / "log")],
             stdout=subprocess.PIPE,
             env={**os.environ, **env},
             start_new_session=True,
@@ -51,9 +52,9 @@ class Tree:
         assert len(pids) == 4
         self.handles = {os.pidfd_open(pid): pid for pid in pids}
 
-    def survivors(self, seconds: float) -> list[int]:
-        """Which of guard, command and children are alive after at most ``seconds``."""
-        left = dict(self.handles)
+    def survivors(self, seconds: float, *among: int) -> list[int]:
+        """Which of guard, command and children, or of ``among`` these, are alive after at most ``seconds``."""
+        left = {handle: pid for handle, pid in self.handles.items() if not among or pid in among}
         poll = select.poll()
         for handle in left:
             poll.register(handle, select.POLLIN)
@@ -119,15 +120,15 @@ def test_terminating_the_guard_ends_the_whole_tree(tmp_path: Path, trees: list[T
 def test_killing_the_guard_ends_the_command(tmp_path: Path, trees: list[Tree]) -> None:
     trees.append(tree := Tree(tmp_path))
     os.kill(tree.guard, signal.SIGKILL)
-    assert tree.command not in tree.survivors(5)
+    assert tree.survivors(60, tree.command) == []
 
 
 def test_a_command_deaf_to_sigterm_is_killed_after_the_grace(tmp_path: Path) -> None:
     folder = tmp_path / "pids"
     folder.mkdir()
-    command = [sys.executable, process_tree.__file__, "0", str(folder), "deaf"]
+    command = [sys.executable, process_tree.__file__, str(tmp_path / "vllm.sock"), str(folder), "deaf"]
     guarding = subprocess.Popen(
-        [sys.executable, "-I", guard.__file__, str(os.getpid()), "0.1", *command],
+        [sys.executable, "-I", process_guard.__file__, str(os.getpid()), "0.1", *command],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -140,7 +141,7 @@ def test_a_command_deaf_to_sigterm_is_killed_after_the_grace(tmp_path: Path) -> 
             pass
         assert guarding.stdin is not None
         guarding.stdin.close()
-        assert guarding.wait(timeout=10) == 128 + signal.SIGKILL
+        assert guarding.wait(timeout=60) == 128 + signal.SIGKILL
     for file in folder.iterdir():
         with pytest.raises(ProcessLookupError):
             os.kill(int(file.name), 0)
@@ -150,9 +151,9 @@ def test_a_command_deaf_to_sigterm_is_killed_after_the_grace(tmp_path: Path) -> 
 def test_the_exit_status_is_the_commands() -> None:
     command = [sys.executable, "-c", "raise SystemExit(7)"]
     guarding = subprocess.Popen(
-        [sys.executable, "-I", guard.__file__, str(os.getpid()), "1", *command],
+        [sys.executable, "-I", process_guard.__file__, str(os.getpid()), "1", *command],
         stdin=subprocess.PIPE,
         stdout=subprocess.DEVNULL,
     )
     with guarding:
-        assert guarding.wait(timeout=10) == 7
+        assert guarding.wait(timeout=60) == 7

@@ -16,6 +16,7 @@ import httpx
 from agent.interaction_log import InteractionLog
 from tests.fakes.model_gateway import KEY
 from tests.fakes.model_server import ModelServer, Says
+from tests.fakes.waiting import wait_until
 
 ROOT = Path(__file__).parents[3]
 KILLS = 4
@@ -95,8 +96,7 @@ def kill_at_random(data: Path, kills: int, seed: int) -> int:
         for _ in range(kills):
             with gateway(data, upstream.url) as (process, url):
                 clients = Clients(url, numbers)
-                while not clients.praised or not clients.stored:
-                    time.sleep(0.01)
+                wait_until(lambda clients=clients: clients.praised and clients.stored)
                 time.sleep(chance.uniform(0, 0.5))
                 process.kill()
                 clients.join()
@@ -116,8 +116,7 @@ def test_killed_at_random_it_keeps_what_it_acknowledged(tmp_path: Path) -> None:
 def test_a_clean_stop_loses_nothing(tmp_path: Path) -> None:
     with server() as upstream, gateway(tmp_path, upstream.url) as (process, url):
         clients = Clients(url, itertools.count())
-        while len(clients.answered) < 30:
-            time.sleep(0.01)
+        wait_until(lambda: len(clients.answered) >= 30)
         clients.join()
         assert process.stdin is not None
         process.stdin.close()

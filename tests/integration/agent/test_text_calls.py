@@ -11,8 +11,8 @@ from smolagents import OpenAIModel, ToolCallingAgent, tool
 
 from agent.interaction_log import InteractionLog
 from agent.messages import Interaction
-from agent.serving import text_calls
-from agent.serving.exchange import latest_results
+from agent.serving.gateway import smolagents_format
+from agent.serving.gateway.capture import latest_results
 from tests.fakes.adapter_folder import make_adapter
 from tests.fakes.model_gateway import running_gateway
 from tests.fakes.model_server import ModelServer, Says
@@ -151,7 +151,7 @@ def test_results_that_nobody_can_tell_apart_are_of_no_call(tmp_path: Path) -> No
     ],
 )
 def test_what_only_looks_like_it_stays_as_it_is(messages: list[dict[str, Any]]) -> None:
-    assert text_calls.as_messages(messages) == messages
+    assert smolagents_format.as_messages(messages) == messages
     assert latest_results(messages) == []
 
 

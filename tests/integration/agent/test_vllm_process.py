@@ -2,31 +2,30 @@ import itertools
 import os
 import select
 import signal
-import socket
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+from agent.address import of_socket
 from agent.config import VllmConfig
-from agent.serving import vllm_process
-from agent.serving.vllm_process import VllmServer
+from agent.models.profile import EMBEDDED
+from agent.serving.vllm import cpu_engine, process
+from agent.serving.vllm.process import VllmServer
 from tests.fakes import process_tree
-from toolkit.errors import PrerequisiteError, UserError
+from toolkit.errors import UserError
 
 CONFIG = VllmConfig()
 
 
-def _spawn(
-    folder: Path, manner: str, *, seconds: float = 20, must_log: str = "", port: int | None = None
-) -> VllmServer:
+def _spawn(folder: Path, manner: str, *, seconds: float = 120, must_log: str = "") -> VllmServer:
     (folder / "pids").mkdir()
-    port = vllm_process.free_port(0) if port is None else port
+    socket = folder / "vllm.sock"
     return VllmServer.spawn(
-        [sys.executable, process_tree.__file__, str(port), str(folder / "pids"), manner],
-        vllm_process.environment(os.environ, CONFIG, "a key", gpu=False),
-        url=f"http://127.0.0.1:{port}",
+        [sys.executable, process_tree.__file__, str(socket), str(folder / "pids"), manner],
+        process.environment(os.environ, CONFIG, "a key", folder, gpu=False),
+        url=of_socket(socket),
         api_key="a key",
         log=folder / "logs" / "vllm.log",
         timeout_seconds=seconds,
@@ -92,24 +91,15 @@ def test_an_interrupt_while_starting_leaves_nothing(tmp_path: Path) -> None:
     (tmp_path / "pids").mkdir()
     with pytest.raises(KeyboardInterrupt):
         VllmServer.spawn(
-            [sys.executable, process_tree.__file__, "0", str(tmp_path / "pids"), "silent"],
+            [sys.executable, process_tree.__file__, str(tmp_path / "vllm.sock"), str(tmp_path / "pids"), "silent"],
             os.environ,
             url="http://127.0.0.1:9",
             api_key="k",
             log=tmp_path / "log",
-            timeout_seconds=20,
+            timeout_seconds=120,
             progress=interrupt,
         )
     assert _left(tmp_path) == []
-
-
-def test_a_port_in_use_is_one_line_with_the_fix(tmp_path: Path) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        port = taken.getsockname()[1]
-        with pytest.raises(PrerequisiteError, match=rf"^port {port} of 127\.0\.0\.1 is in use; .*\(0: any\)$"):
-            VllmServer.start(VllmConfig(port=port, device="cpu"), tmp_path, tmp_path / "log")
-        with pytest.raises(UserError, match=rf"^port {port} of 127\.0\.0\.1 is in use"):
-            _spawn(tmp_path, "serves", port=port)
 
 
 def test_stop_also_ends_what_a_killed_guard_left(tmp_path: Path) -> None:
@@ -122,31 +112,41 @@ def test_stop_also_ends_what_a_killed_guard_left(tmp_path: Path) -> None:
     server.stop()
     os.kill(stray, signal.SIGKILL)
     for handle in handles.values():
-        ended, _, _ = select.select([handle], [], [], 5)
+        ended, _, _ = select.select([handle], [], [], 60)
         os.close(handle)
         assert ended
 
 
 def test_vllm_is_told_to_stay_offline_and_to_load_one_plugin() -> None:
-    env = vllm_process.environment({"PATH": "/bin", "VLLM_PLUGINS": "other"}, CONFIG, "k", gpu=False)
+    env = process.environment({"PATH": "/bin", "VLLM_PLUGINS": "other"}, CONFIG, "k", Path("/s"), gpu=False)
     assert env["PATH"] == "/bin"
     assert env["VLLM_PLUGINS"] == "apprentice_cpu_lora"
     assert env["HF_HUB_OFFLINE"] == env["VLLM_NO_USAGE_STATS"] == env["DO_NOT_TRACK"] == "1"
     assert env["VLLM_CPU_KVCACHE_SPACE"] == "2"
-    assert "VLLM_CPU_KVCACHE_SPACE" not in vllm_process.environment({}, CONFIG, "k", gpu=True)
+    assert env["OMP_NUM_THREADS"] == str(cpu_engine.usable_threads())
+    assert env["VLLM_ENABLE_V1_MULTIPROCESSING"] == "0"
+    assert env["VLLM_RPC_BASE_PATH"] == "/s"
+    on_gpu = process.environment({}, CONFIG, "k", Path("/s"), gpu=True)
+    assert {"VLLM_CPU_KVCACHE_SPACE", "OMP_NUM_THREADS", "VLLM_ENABLE_V1_MULTIPROCESSING"}.isdisjoint(on_gpu)
 
 
 def test_the_command_line_says_what_the_configuration_says() -> None:
-    words = vllm_process.command(VllmConfig(max_loras=3, tool_parser="qwen3_xml"), Path("/models/m"), 99, gpu=False)
+    model, socket = Path("/models/m"), Path("/s/vllm.sock")
+    words = process.command(VllmConfig(max_loras=3), model, socket, gpu=False, profile=EMBEDDED)
     pairs = dict(itertools.pairwise(words))
-    assert pairs["--host"] == "127.0.0.1"
+    assert pairs["--uds"] == "/s/vllm.sock"
+    assert pairs["--distributed-executor-backend"] == "uni"
+    assert "uni" not in process.command(VllmConfig(), model, socket, gpu=True, profile=EMBEDDED)
+    assert "--host" not in words
+    assert "--port" not in words
     assert pairs["--max-loras"] == "3"
-    assert pairs["--tool-call-parser"] == "qwen3_xml"
+    assert pairs["--tool-call-parser"] == "hermes"
+    assert Path(pairs["--tool-parser-plugin"]).name == "hermes_calls.py"
     assert pairs["--served-model-name"] == "base"
     assert Path(pairs["--chat-template"]).is_file()
     assert "--api-key" not in words
     assert pairs["--tool-strict-level"] == "parameter"
-    again = vllm_process.command(VllmConfig(), Path("/models/m"), 99, gpu=False)
+    again = process.command(VllmConfig(), model, socket, gpu=False, profile=EMBEDDED)
     assert again[again.index("--seed") + 1] != words[words.index("--seed") + 1]
-    free = vllm_process.command(VllmConfig(constrain_calls=False), Path("/models/m"), 99, gpu=False)
+    free = process.command(VllmConfig(constrain_calls=False), model, socket, gpu=False, profile=EMBEDDED)
     assert dict(itertools.pairwise(free))["--tool-strict-level"] == "auto"

@@ -4,7 +4,6 @@ import os
 import sqlite3
 import stat
 import threading
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,11 +11,13 @@ from pathlib import Path
 import pytest
 
 from agent.interaction_log import InteractionLog
-from agent.serving import active_adapter, api_keys, due_adapters
-from evolver import release
-from evolver.backup import back_up
-from evolver.ledger import Ledger
+from agent.serving.adapters import active, required
+from agent.serving.gateway import api_keys
+from evolver.maintenance.backup import back_up
+from evolver.release import release
+from evolver.store.ledger import Ledger
 from tests.fakes.evolution import publish_adapter, turn
+from tests.fakes.waiting import wait_until
 
 NAME = "adapter-0001"
 
@@ -30,7 +31,7 @@ def data(tmp_path: Path) -> Path:
         ledger.add_adapter(publish_adapter(data, NAME), number, "base", "d")
         release.promote(NAME, data, ledger, None, reason="test")
     api_keys.create(data, "ann", ("chat",))
-    due_adapters.path(data).write_text("{}")
+    required.path(data).write_text("{}")
     say(data, "hello")
     (data / "cycles" / "0001").mkdir(parents=True)
     (data / "cycles" / "0001" / "traces.jsonl").write_text("{}")
@@ -52,11 +53,11 @@ def test_all_that_cannot_be_made_again_is_in_it(data: Path, tmp_path: Path) -> N
     copy = copied(data, tmp_path / "copy")
     found = {str(path.relative_to(copy)) for path in copy.rglob("*") if path.is_file()}
     files = {f"adapters/{NAME}/{path.name}" for path in (data / "adapters" / NAME).iterdir()}
-    small = {active_adapter.FILE, api_keys.FILE, due_adapters.FILE}
+    small = {active.FILE, api_keys.FILE, required.FILE}
     assert found == {"evolution.db", "interactions.db", "cycles/0001/traces.jsonl", *files, *small}
-    assert active_adapter.read(copy) == active_adapter.read(data)
+    assert active.read(copy) == active.read(data)
     assert [key.name for key in api_keys.read(copy)] == ["ann"]
-    assert due_adapters.path(copy).read_bytes() == due_adapters.path(data).read_bytes()
+    assert required.path(copy).read_bytes() == required.path(data).read_bytes()
     for name in (api_keys.FILE, "interactions.db"):
         assert stat.S_IMODE((copy / name).stat().st_mode) == 0o600
 
@@ -99,7 +100,7 @@ def writer(data: Path) -> Iterator[list[str]]:
     thread = threading.Thread(target=write)
     thread.start()
     try:
-        begun.wait()
+        assert begun.wait(90)
         yield acknowledged
     finally:
         stop.set()
@@ -116,8 +117,7 @@ def test_while_turns_are_logged_it_is_whole_and_has_all_that_were_acknowledged_b
         for number in range(5):
             known = list(acknowledged)
             copies.append((known, copied(data, tmp_path / f"copy-{number}")))
-            while len(acknowledged) == len(known):
-                time.sleep(0.001)
+            wait_until(lambda known=known: len(acknowledged) > len(known))
     for known, copy in copies:
         db = sqlite3.connect(copy / "interactions.db")
         assert db.execute("PRAGMA integrity_check").fetchall() == [("ok",)]

@@ -12,11 +12,12 @@ from pathlib import Path
 
 import pytest
 
-from evolver import release
-from evolver.backup import back_up
 from evolver.config import DaemonConfig
+from evolver.maintenance.backup import back_up
+from evolver.release import release
 from tests.fakes.crash_world import END, ENDS, CrashWorld, check_disk, crash_world
 from tests.fakes.killed_evolver import Evolvers
+from tests.fakes.waiting import wait_until
 from toolkit.errors import UserError
 
 KILLED = -9
@@ -52,15 +53,14 @@ def steps(tmp_path_factory: pytest.TempPathFactory, evolvers: Evolvers) -> list[
 
 
 def wait_until_stopped(pid: int) -> None:
-    while Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "T":
-        time.sleep(0.02)
+    wait_until(lambda: Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "T")
 
 
 def test_the_steps_are_all_there(steps: list[str]) -> None:
     for step in (
         "fsync cycles/0001/traces.jsonl",
-        "fsync cycles/0001/verify.draft",
-        "rename cycles/0001/gate.draft to cycles/0001/gate.json",
+        "fsync cycles/0001/.verify.json.*",
+        "rename cycles/0001/.gate.json.* to cycles/0001/gate.json",
         "fsync adapters/.adapter-0001.draft/adapter_model.safetensors",
         "rename adapters/.adapter-0001.draft to adapters/adapter-0001",
         "fsync adapters",
@@ -172,7 +172,7 @@ FAULTS = pytest.mark.parametrize(("fault", "said"), [("ENOSPC", "the disk is ful
 @pytest.mark.parametrize(
     "step",
     [
-        "before fsync cycles/0001/train.draft",
+        "before fsync cycles/0001/.train.json.*",
         "before fsync .active_adapter.json.adapter-0001",
         "after rename .active_adapter.json.adapter-0001 to active_adapter.json",
         "before commit of update cycles summary verify",
@@ -264,6 +264,7 @@ def test_what_is_named_is_flushed_before(crashes: CrashWorld) -> None:
             case ["rename", source, _, target]:
                 assert source in flushed, step
                 flushed.discard(source)
+                flushed.add(target)
                 open_folders[str(Path(target).parent)] = step
                 stage = Path(target).stem
                 if target.startswith("cycles/") and target.endswith(".json"):

@@ -3,15 +3,15 @@
 import os
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from evolver import lease
 from evolver.errors import Busy, Fenced
-from evolver.ledger import Ledger
+from evolver.store import lease
+from evolver.store.ledger import Ledger
+from tests.fakes.waiting import wait_until
 
 SECONDS = 60.0
 
@@ -97,13 +97,13 @@ def test_the_heart_beats(first: Ledger, second: Ledger) -> None:
 
     with lease.held(first, 1.0):
         begun = renewed()
-        while renewed() == begun:  # the test's own time limit ends this
-            time.sleep(0.02)
+        wait_until(lambda: renewed() != begun)
 
 
 def test_a_holder_that_is_gone_is_not_waited_for(path: Path, second: Ledger) -> None:
     script = (
-        "import os, sys; from pathlib import Path; from evolver import lease; from evolver.ledger import Ledger\n"
+        "import os, sys; from pathlib import Path\n"
+        "from evolver.store import lease; from evolver.store.ledger import Ledger\n"
         "with Ledger(Path(sys.argv[1])) as ledger, lease.held(ledger, 3600): os._exit(0)"
     )
     subprocess.run([sys.executable, "-c", script, str(path)], check=True, cwd=Path(__file__).parents[3])
@@ -113,13 +113,50 @@ def test_a_holder_that_is_gone_is_not_waited_for(path: Path, second: Ledger) -> 
         second.open_cycle()
 
 
-@pytest.mark.parametrize("moved", [{"boot": "another boot"}, {"started": "1"}])
-def test_another_boot_and_another_process_of_that_number_hold_nothing(
-    first: Ledger, second: Ledger, clock: Clock, moved: dict[str, str]
-) -> None:
+def held_by_another(ledger: Ledger, *, beat: float = 0.0, **moved: str) -> None:
+    """Let the lease be held by somebody who is not this process, renewed ``beat`` seconds ago by the database."""
+    with ledger.together() as db:
+        row = lease.Holder.model_validate_json(db.execute("SELECT holder FROM lease").fetchone()[0])
+        db.execute("UPDATE lease SET holder = ?", (row.model_copy(update=moved).model_dump_json(),))
+        db.execute("UPDATE lease SET seen_at = unixepoch('now', 'subsec') - ?", (beat,))
+
+
+def test_another_process_of_that_number_holds_nothing(first: Ledger, second: Ledger, clock: Clock) -> None:
     with lease.held(first, SECONDS, clock=clock):
-        with second.together() as db:
-            row = lease.Holder.model_validate_json(db.execute("SELECT holder FROM lease").fetchone()[0])
-            db.execute("UPDATE lease SET holder = ?", (row.model_copy(update=moved).model_dump_json(),))
+        held_by_another(second, started="1")
         with lease.held(second, SECONDS, clock=clock):
             pass
+
+
+@pytest.mark.parametrize("since_boot", [3.0, 10_000.0])
+def test_a_fresh_beat_of_another_machine_counts_however_long_either_has_been_up(
+    first: Ledger, second: Ledger, clock: Clock, since_boot: float
+) -> None:
+    with lease.held(first, SECONDS, clock=clock):
+        held_by_another(second, boot="another machine", beat=SECONDS / 2)
+        clock.now = since_boot
+        assert lease.holder(second, SECONDS, clock=clock) == os.getpid()
+        with pytest.raises(Busy, match="runs a cycle; wait for its end"), lease.held(second, SECONDS, clock=clock):
+            pytest.fail("both have it")
+
+
+@pytest.mark.parametrize("beat", [SECONDS + 5, -SECONDS - 5, 1e9])
+def test_one_of_another_machine_that_is_silent_holds_nothing(
+    first: Ledger, second: Ledger, clock: Clock, beat: float
+) -> None:
+    """Also one whose beat lies in the future: its clock was wrong."""
+    with lease.held(first, SECONDS, clock=clock):
+        held_by_another(second, boot="another machine", beat=beat)
+        with lease.held(second, SECONDS, clock=clock), pytest.raises(Fenced):
+            first.open_cycle()
+
+
+def test_the_database_says_when_the_heart_beat(first: Ledger, second: Ledger) -> None:
+    def age() -> float:
+        with second.together() as db:
+            return db.execute("SELECT unixepoch('now', 'subsec') - seen_at FROM lease").fetchone()[0]
+
+    with lease.held(first, 1.0):
+        with second.together() as db:
+            db.execute("UPDATE lease SET seen_at = 0")
+        wait_until(lambda: age() < 1.0)

@@ -1,18 +1,14 @@
 """Sharing prefixes must not change anything: loss and LoRA gradients equal running each lesson alone."""
 
+from collections.abc import Callable
+
 import pytest
-
-torch = pytest.importorskip("torch")
-pytest.importorskip("peft")
-torch.set_num_threads(1)
-
-from collections.abc import Callable  # noqa: E402
-
-from hypothesis import HealthCheck, given, settings  # noqa: E402
-from hypothesis import strategies as st  # noqa: E402
-from peft import LoraConfig, get_peft_model  # noqa: E402
-from torch import nn  # noqa: E402
-from transformers import (  # noqa: E402  # noqa: E402
+import torch
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from peft import LoraConfig, get_peft_model
+from torch import nn
+from transformers import (
     AutoModelForCausalLM,
     Gemma2Config,
     Gemma3TextConfig,
@@ -22,10 +18,12 @@ from transformers import (  # noqa: E402  # noqa: E402
     Qwen3Config,
 )
 
-from evolver.training import tree_attention  # noqa: E402
-from evolver.training.lora_linear import speed_up  # noqa: E402
-from evolver.training.prefix_tree import Lesson, Pack, pack  # noqa: E402
-from evolver.training.step import score  # noqa: E402
+from evolver.training import tree_attention
+from evolver.training.lora_linear import speed_up
+from evolver.training.prefix_tree import Pack, TokenizedLesson, pack
+from evolver.training.step import score
+
+torch.set_num_threads(1)
 
 VOCABULARY = 61
 SHAPE = {
@@ -77,7 +75,7 @@ def models(request: pytest.FixtureRequest) -> tuple[nn.Module, nn.Module]:
     return _adapted(request.param, "eager"), shared
 
 
-def _plain(model: nn.Module, lessons: list[Lesson]) -> torch.Tensor:
+def _plain(model: nn.Module, lessons: list[TokenizedLesson]) -> torch.Tensor:
     total = torch.zeros(())
     for lesson in lessons:
         logits = model(input_ids=torch.tensor([lesson.tokens]), use_cache=False).logits[0].float()
@@ -94,7 +92,7 @@ def _gradients(model: nn.Module) -> dict[str, torch.Tensor]:
 
 
 @st.composite
-def trees(draw: st.DrawFn) -> list[Lesson]:
+def trees(draw: st.DrawFn) -> list[TokenizedLesson]:
     """Lessons that grow on each other: each continues an earlier one from any place."""
     token = st.integers(3, VOCABULARY - 1)
     sequences: list[list[int]] = []
@@ -106,14 +104,14 @@ def trees(draw: st.DrawFn) -> list[Lesson]:
     for number, tokens in enumerate(sequences):
         targets = draw(st.lists(st.integers(1, len(tokens) - 1), min_size=1, max_size=6, unique=True))
         weight = draw(st.sampled_from([1.0, 0.5, 2.0]))
-        lessons.append(Lesson(str(number), tuple(tokens), tuple(sorted(targets)), weight))
+        lessons.append(TokenizedLesson(str(number), tuple(tokens), tuple(sorted(targets)), weight))
     return lessons
 
 
 @settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(lessons=trees(), min_gain=st.sampled_from([1, 6]), most_kept=st.sampled_from([0, tree_attention.MOST_KEPT]))
 def test_loss_and_gradients_equal_running_each_lesson_alone(
-    models: tuple[nn.Module, nn.Module], lessons: list[Lesson], min_gain: int, most_kept: int
+    models: tuple[nn.Module, nn.Module], lessons: list[TokenizedLesson], min_gain: int, most_kept: int
 ) -> None:
     plain, shared = models
     expected = _plain(plain, lessons)
@@ -134,7 +132,7 @@ def test_weights_of_a_large_pack_are_not_kept_for_the_backward_pass(
     models: tuple[nn.Module, nn.Module], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     prefix = tuple(3 + i % 50 for i in range(60))
-    lessons = [Lesson(str(i), (*prefix, 3 + i, 7, 9), (61, 62)) for i in range(8)]
+    lessons = [TokenizedLesson(str(i), (*prefix, 3 + i, 7, 9), (61, 62)) for i in range(8)]
     packed = pack(lessons, range(8))
     weights = tree_attention.layout(packed, torch.device("cpu")).weights(heads=6)
     assert weights > 6 * 60 * 60
@@ -168,7 +166,7 @@ def rough_models(request: pytest.FixtureRequest) -> tuple[nn.Module, nn.Module, 
 @settings(max_examples=6, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(lessons=trees(), min_gain=st.sampled_from([1, 6]))
 def test_in_bf16_sharing_rounds_no_worse_than_running_each_lesson_alone(
-    rough_models: tuple[nn.Module, nn.Module, nn.Module], lessons: list[Lesson], min_gain: int
+    rough_models: tuple[nn.Module, nn.Module, nn.Module], lessons: list[TokenizedLesson], min_gain: int
 ) -> None:
     plain, shared, exact = rough_models
     losses = []

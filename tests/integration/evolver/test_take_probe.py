@@ -3,16 +3,13 @@
 import random
 
 import pytest
+import torch
+from peft import LoraConfig, get_peft_model
+from transformers import AutoModelForCausalLM, LlamaConfig
 
-torch = pytest.importorskip("torch")
-pytest.importorskip("peft")
-
-from peft import LoraConfig, get_peft_model  # noqa: E402
-from transformers import AutoModelForCausalLM, LlamaConfig  # noqa: E402
-
-from evolver.training import tree_attention  # noqa: E402
-from evolver.training.model import Adapted  # noqa: E402
-from evolver.training.probe import probe_tokens  # noqa: E402
+from evolver.training import tree_attention
+from evolver.training.model import Adapted
+from evolver.training.probe import probe_tokens
 
 TOKENS = [random.Random(0).randrange(64) for _ in range(30)]
 CONFIG = LlamaConfig(

@@ -9,22 +9,19 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
+from peft import PeftModel
+from safetensors.torch import load_file, save_file
+from transformers import AutoModelForCausalLM
 
-torch = pytest.importorskip("torch")
-pytest.importorskip("peft")
+from agent.serving.adapters.package import WEIGHTS, check_adapter, file_sha256, manifest_sha256, model_sha256
+from evolver.errors import TrainError
+from evolver.store.dataset_files import folder_sha256
+from evolver.training.render import RowInvalid
+from evolver.training.supervisor import train
+from tests.fakes.tiny_training import CONFIG, Killed, make_dataset, make_model, row, run, write
+
 torch.set_num_threads(1)
-
-from peft import PeftModel  # noqa: E402
-from safetensors.torch import load_file, save_file  # noqa: E402
-from transformers import AutoModelForCausalLM  # noqa: E402
-
-from agent.serving.adapter_folder import file_sha256, model_sha256  # noqa: E402
-from evolver.adapter_files import WEIGHTS, manifest_sha256, verify  # noqa: E402
-from evolver.dataset_folder import folder_sha256  # noqa: E402
-from evolver.errors import TrainError  # noqa: E402
-from evolver.train import train  # noqa: E402
-from evolver.training.render import RowInvalid  # noqa: E402
-from tests.fakes.tiny_training import CONFIG, Killed, make_dataset, make_model, row, run, write  # noqa: E402
 
 
 @pytest.fixture(scope="session")
@@ -41,7 +38,7 @@ def test_adapter_learns_and_loads_in_peft(dataset: Path, tiny_model: Path, tmp_p
     events: list[dict[str, Any]] = []
     output = tmp_path / "adapter-0001"
     manifest = run(dataset, tiny_model, output, events.append, epochs=6)
-    assert verify(output, base_sha256=model_sha256(tiny_model)) == manifest
+    assert check_adapter(output, base_sha256=model_sha256(tiny_model)) == manifest
     assert manifest.metrics.loss_last < manifest.metrics.loss_first - 0.5
     assert manifest.metrics.tokens_saved > manifest.metrics.tokens_computed
     assert manifest.metrics.epochs_done == 6
@@ -100,7 +97,7 @@ def test_a_child_continues_its_parent(dataset: Path, tiny_model: Path, tmp_path:
     assert second.parent == "adapter-0001"
     assert second.parent_sha256 == manifest_sha256(parent)
     assert second.metrics.loss_first < first.metrics.loss_first - 0.5
-    assert verify(parent) == first, "the parent is never edited"
+    assert check_adapter(parent) == first, "the parent is never edited"
 
 
 def test_a_child_of_another_shape_is_refused(dataset: Path, tiny_model: Path, tmp_path: Path) -> None:
@@ -224,7 +221,7 @@ def test_the_process_reports_and_kill_9_then_resume_gives_the_same_adapter(
     before = set(_workers())
 
     def kill(event: dict[str, Any]) -> None:
-        if event["event"] == "step" and event["step"] == 3:
+        if event == {"event": "checkpoint", "step": 1}:  # long before its end, however late it is heard of
             for pid in set(_workers()) - before:
                 os.kill(pid, signal.SIGKILL)
 
@@ -233,14 +230,14 @@ def test_the_process_reports_and_kill_9_then_resume_gives_the_same_adapter(
     events: list[dict[str, Any]] = []
     result = train(CONFIG, dataset, tiny_model, output, name="adapter-0001", on_progress=events.append)
     assert "resumed" in {event["event"] for event in events}
-    assert verify(output) == result.manifest
+    assert check_adapter(output) == result.manifest
     assert file_sha256(output / WEIGHTS) == file_sha256(tmp_path / "whole" / WEIGHTS)
 
 
 def _workers() -> list[int]:
     """The children of this process that run the training worker."""
     children = Path(f"/proc/self/task/{threading.get_native_id()}/children").read_text().split()
-    return [int(pid) for pid in children if b"evolver.train_worker" in Path(f"/proc/{pid}/cmdline").read_bytes()]
+    return [int(pid) for pid in children if b"evolver.training.worker" in Path(f"/proc/{pid}/cmdline").read_bytes()]
 
 
 def test_a_failing_process_gives_its_reason(tiny_model: Path, tmp_path: Path) -> None:
@@ -264,4 +261,4 @@ def test_a_full_disk_fails_cleanly(dataset: Path, tiny_model: Path, tmp_path: Pa
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
     assert [path for path in tmp_path.rglob("*") if path.is_file()] == [], "half a file is left behind"
     train(config, dataset, tiny_model, output, name="adapter-0001")
-    verify(output)
+    check_adapter(output)

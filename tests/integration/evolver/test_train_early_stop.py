@@ -5,16 +5,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
+from safetensors.torch import load_file
 
-torch = pytest.importorskip("torch")
-pytest.importorskip("peft")
+from agent.serving.adapters.package import WEIGHTS, file_sha256
+from tests.fakes.tiny_training import Killed, make_dataset, make_model, row, run, write
+
 torch.set_num_threads(1)
-
-from safetensors.torch import load_file  # noqa: E402
-
-from agent.serving.adapter_folder import file_sha256  # noqa: E402
-from evolver.adapter_files import WEIGHTS  # noqa: E402
-from tests.fakes.tiny_training import Killed, make_dataset, make_model, row, run, write  # noqa: E402
 
 SETTING = {"epochs": 12, "validate_every_epochs": 1.0, "patience": 2, "learning_rate": 0.03}
 

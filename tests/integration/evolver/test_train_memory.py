@@ -4,20 +4,19 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
-torch = pytest.importorskip("torch")
-pytest.importorskip("peft")
+from agent.serving.adapters.manifest import Manifest
+from agent.serving.adapters.package import check_adapter
+from evolver.errors import TrainError
+from evolver.training import sharing, supervisor
+from evolver.training.model import Adapted
+from evolver.training.supervisor import train
+from evolver.training.team import Team
+from evolver.training.worker import attempt
+from tests.fakes.tiny_training import CONFIG, make_dataset, make_model
+
 torch.set_num_threads(1)
-
-from evolver import train as supervisor  # noqa: E402
-from evolver.adapter_files import Manifest, verify  # noqa: E402
-from evolver.errors import TrainError  # noqa: E402
-from evolver.train import train  # noqa: E402
-from evolver.train_worker import attempt  # noqa: E402
-from evolver.training import sharing  # noqa: E402
-from evolver.training.model import Adapted  # noqa: E402
-from evolver.training.team import Team  # noqa: E402
-from tests.fakes.tiny_training import CONFIG, make_dataset, make_model  # noqa: E402
 
 Events = list[dict[str, Any]]
 FULL = "DefaultCPUAllocator: can't allocate memory: you tried to allocate 99 bytes"
@@ -73,7 +72,7 @@ def test_validation_that_does_not_fit_is_made_with_smaller_packs(
     first, second = attempts
     assert (first[-1]["event"], first[-1]["kind"], first[-1]["final"]) == ("failed", "memory", False)
     assert [event["event"] for event in second if event["event"] in ("resumed", "out_of_memory")][-1] == "out_of_memory"
-    assert verify(tmp_path / "adapter") == manifest
+    assert check_adapter(tmp_path / "adapter") == manifest
     assert manifest.metrics.epochs_done == CONFIG.epochs
     assert manifest.metrics.loss_valid is not None
     assert manifest.environment is not None

@@ -6,18 +6,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
+from safetensors.torch import load_file
 
-torch = pytest.importorskip("torch")
-pytest.importorskip("peft")
-pytest.importorskip("accelerate")
+from agent.serving.adapters.package import WEIGHTS, check_adapter
+from evolver.errors import TrainError
+from evolver.training.supervisor import train
+from tests.fakes.tiny_training import CONFIG, make_dataset, make_model
+
 torch.set_num_threads(1)
-
-from safetensors.torch import load_file  # noqa: E402
-
-from evolver.adapter_files import WEIGHTS, verify  # noqa: E402
-from evolver.errors import TrainError  # noqa: E402
-from evolver.train import train  # noqa: E402
-from tests.fakes.tiny_training import CONFIG, make_dataset, make_model  # noqa: E402
 
 pytestmark = pytest.mark.skipif(torch.cuda.is_available() and torch.cuda.device_count() < 2, reason="needs two GPUs")
 
@@ -41,7 +38,7 @@ def test_two_processes_have_the_loss_curve_of_one_also_when_one_is_killed(tmp_pa
 
     def kill_the_second(event: dict[str, Any]) -> None:
         together.append(event)
-        if event["event"] == "step" and event["step"] == 3:
+        if event == {"event": "checkpoint", "step": 1}:  # long before the end, however late it is heard of
             os.kill(_workers()[1], signal.SIGKILL)
 
     with pytest.raises(TrainError, match="killed"):
@@ -49,7 +46,7 @@ def test_two_processes_have_the_loss_curve_of_one_also_when_one_is_killed(tmp_pa
     assert _workers() == []
     result = train(config, data, model, tmp_path / "two", name="two", on_progress=together.append)
     assert "resumed" in {event["event"] for event in together}
-    assert verify(tmp_path / "two") == result.manifest
+    assert check_adapter(tmp_path / "two") == result.manifest
     assert result.manifest.environment is not None
     assert result.manifest.environment.processes == 2
     assert _losses(together) == pytest.approx(_losses(alone), rel=1e-4)
@@ -74,6 +71,6 @@ def _workers() -> list[int]:
             continue
         if parent in family:
             family.add(int(folder.name))
-            if b"evolver.train_worker" in command and b"accelerate.commands" not in command:
+            if b"evolver.training.worker" in command and b"accelerate.commands" not in command:
                 found.append(int(folder.name))
     return found

@@ -7,19 +7,22 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
-torch = pytest.importorskip("torch")
-pytest.importorskip("peft")
+from agent.serving.adapters.manifest import Manifest
+from agent.serving.adapters.package import (
+    WEIGHTS,
+    check_adapter,
+    file_sha256,
+    publish,
+)
+from agent.storage import durable_file
+from evolver.errors import TrainError
+from evolver.training import checkpoint, supervisor, worker
+from evolver.training.supervisor import train
+from tests.fakes.tiny_training import CONFIG, Killed, make_dataset, make_model, row, run, write
+
 torch.set_num_threads(1)
-
-from agent.serving.adapter_folder import file_sha256  # noqa: E402
-from evolver import train as supervisor  # noqa: E402
-from evolver import train_worker  # noqa: E402
-from evolver.adapter_files import WEIGHTS, Manifest, publish, verify  # noqa: E402
-from evolver.errors import TrainError  # noqa: E402
-from evolver.train import train  # noqa: E402
-from evolver.training import checkpoint  # noqa: E402
-from tests.fakes.tiny_training import CONFIG, Killed, make_dataset, make_model, row, run, write  # noqa: E402
 
 
 @pytest.fixture(scope="module")
@@ -51,8 +54,8 @@ def killed_at(step: int) -> Callable[[dict[str, Any]], None]:
 
 
 def killed_in_its_second_save(monkeypatch: pytest.MonkeyPatch, moment: str) -> None:
-    moments = ["tensors", "state", "draft", "renamed"]
-    save_file, flush, calls = checkpoint.save_file, checkpoint.flush, {"save": 0, "flush": 0}
+    moments = ["state", "tensors", "draft", "renamed"]
+    save_file, flush, calls = checkpoint.save_file, durable_file.flush, {"save": 0, "flush": 0}
 
     def saving(tensors: Any, path: Path) -> None:
         save_file(tensors, path)
@@ -68,7 +71,7 @@ def killed_in_its_second_save(monkeypatch: pytest.MonkeyPatch, moment: str) -> N
         flush(path)
 
     monkeypatch.setattr(checkpoint, "save_file", saving)
-    monkeypatch.setattr(checkpoint, "flush", flushing)
+    monkeypatch.setattr(durable_file, "flush", flushing)
 
 
 @pytest.mark.parametrize(
@@ -178,14 +181,14 @@ def test_killed_after_publishing_the_adapter_is_not_trained_again(
 ) -> None:
     output = tmp_path / "adapter"
     with monkeypatch.context() as patch:
-        patch.setattr(train_worker, "publish", publish_and_die)
+        patch.setattr(worker, "publish", publish_and_die)
         with pytest.raises(Killed):
             run(dataset, tiny_model, output)
     assert (tmp_path / ".adapter.work").exists()
     events: list[dict[str, Any]] = []
     result = train(CONFIG, dataset, tiny_model, output, name="adapter", on_progress=events.append)
     assert events == []
-    assert result.manifest == verify(output)
+    assert result.manifest == check_adapter(output)
     assert file_sha256(output / WEIGHTS) == undisturbed
     assert [entry.name for entry in tmp_path.iterdir()] == ["adapter"]
 
@@ -200,7 +203,7 @@ def test_a_process_that_published_and_died_has_done_its_work(
         raise TrainError("killed", "the training process was killed")
 
     monkeypatch.setattr(supervisor, "_supervise", killed_too_late)
-    assert train(CONFIG, dataset, tiny_model, output, name="adapter").manifest == verify(output)
+    assert train(CONFIG, dataset, tiny_model, output, name="adapter").manifest == check_adapter(output)
 
 
 def test_an_adapter_of_other_inputs_is_neither_returned_nor_replaced(

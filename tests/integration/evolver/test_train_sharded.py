@@ -5,20 +5,19 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
+from peft import PeftModel
+from safetensors.torch import load_file
+from transformers import AutoModelForCausalLM
 
-torch = pytest.importorskip("torch")
-pytest.importorskip("peft")
-pytest.importorskip("accelerate")
+from agent.serving.adapters.manifest import Manifest
+from agent.serving.adapters.package import PEFT_CONFIG, WEIGHTS, check_adapter
+from evolver.config import TrainConfig
+from evolver.errors import TrainError
+from evolver.training.supervisor import train
+from tests.fakes.tiny_training import CONFIG, make_dataset, make_model, run
+
 torch.set_num_threads(1)
-
-from peft import PeftModel  # noqa: E402
-from safetensors.torch import load_file  # noqa: E402
-from transformers import AutoModelForCausalLM  # noqa: E402
-
-from evolver.adapter_files import PEFT_CONFIG, WEIGHTS, Manifest, verify  # noqa: E402
-from evolver.errors import TrainError  # noqa: E402
-from evolver.train import TrainConfig, train  # noqa: E402
-from tests.fakes.tiny_training import CONFIG, make_dataset, make_model, run  # noqa: E402
 
 pytestmark = pytest.mark.skipif(torch.cuda.is_available() and torch.cuda.device_count() < 2, reason="needs two GPUs")
 
@@ -35,7 +34,7 @@ def test_two_parts_have_the_loss_curve_and_the_adapter_of_the_whole(tmp_path: Pa
     config = CONFIG.model_copy(update={**CHANGES, "processes": 2, "shard_model": True})
     parts = train(config, data, model, tmp_path / "two", name="two", on_progress=together.append).manifest
 
-    assert verify(tmp_path / "two") == parts
+    assert check_adapter(tmp_path / "two") == parts
     assert _losses(together) == pytest.approx(_losses(alone), rel=2e-3)
     assert parts.metrics.loss_valid == pytest.approx(whole.metrics.loss_valid, rel=2e-3)
     assert parts.probe is not None
@@ -53,7 +52,7 @@ def test_two_parts_have_the_loss_curve_and_the_adapter_of_the_whole(tmp_path: Pa
 def test_where_one_part_lacks_memory_all_start_again_with_smaller_packs(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from evolver import train as supervisor
+    from evolver.training import supervisor
 
     model, data = make_model(tmp_path / "model"), make_dataset(tmp_path)
     manifest = run(data, model, tmp_path / "one")

@@ -6,13 +6,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-
-torch = pytest.importorskip("torch")
-pytest.importorskip("peft")
-torch.set_num_threads(1)
-
-from torch import nn  # noqa: E402
-from transformers import (  # noqa: E402
+import torch
+from torch import nn
+from transformers import (
     AutoModelForCausalLM,
     GptOssConfig,
     Lfm2Config,
@@ -23,11 +19,13 @@ from transformers import (  # noqa: E402
     PreTrainedConfig,
 )
 
-from evolver.training import sharing, tree_attention  # noqa: E402
-from evolver.training.prefix_tree import NEVER, Lesson, pack, plan  # noqa: E402
-from evolver.training.sharing import why_not_shared  # noqa: E402
-from evolver.training.step import score_each_alone  # noqa: E402
-from tests.fakes.tiny_training import make_dataset, make_model, run  # noqa: E402
+from evolver.training import sharing, tree_attention
+from evolver.training.prefix_tree import NEVER, TokenizedLesson, pack, plan
+from evolver.training.sharing import why_not_shared
+from evolver.training.step import score_each_alone
+from tests.fakes.tiny_training import make_dataset, make_model, run
+
+torch.set_num_threads(1)
 
 SHAPE = {
     "vocab_size": 101,
@@ -128,7 +126,7 @@ def test_a_window_that_attention_does_not_hear_of_is_found(monkeypatch: pytest.M
 def test_each_lesson_alone_has_its_own_loss() -> None:
     model = _model("lfm2")
     prefix = tuple(range(5, 45))
-    lessons = [Lesson(str(i), (*prefix, 50 + i, 60, 70 - i), (41, 42), 1.0 + i) for i in range(5)]
+    lessons = [TokenizedLesson(str(i), (*prefix, 50 + i, 60, 70 - i), (41, 42), 1.0 + i) for i in range(5)]
     packs = plan(lessons, range(5), 100, 0, min_gain=NEVER)
     assert len(packs) > 1, "each lesson counts with all its tokens"
     for members in packs:

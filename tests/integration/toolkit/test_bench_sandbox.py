@@ -1,16 +1,12 @@
 """The benchmark of the sandbox judges what it reports, and fails when it expects more."""
 
 import sys
-from pathlib import Path
 
 import pytest
 
-sys.path.insert(0, str(Path(__file__).parents[3] / "benchmarks"))
-
-import sandbox as bench  # pyright: ignore
-
+from benchmarks import sandbox as bench
 from toolkit.config import SandboxConfig
-from toolkit.sandbox import open_sandbox
+from toolkit.sandbox.opening import open_sandbox
 from toolkit.sources import builtin_modules
 
 COUNTED = "host memory KiB", "host descriptors", "worker memory KiB", "worker descriptors", "worker processes"

@@ -19,9 +19,10 @@ def test_modules_are_absent_inside_and_there_again_afterwards() -> None:
 
 def test_going_back_imports_neither_numpy_nor_a_command_line_of_httpx() -> None:
     code = (
-        "import sys; from evolver import cli, release, ledger; print({'numpy', 'httpx._main', 'rich'} & {*sys.modules})"
+        "import sys; from evolver.cli import main; from evolver.release import release; "
+        "print({'numpy', 'httpx._main', 'rich'} & {*sys.modules})"
     )
     ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert ran.stdout.strip() == "set()"
-    again = "from evolver import ledger; import numpy, httpx; assert numpy.__version__ and httpx.main"
+    again = "from evolver.store import ledger; import numpy, httpx; assert numpy.__version__ and httpx.main"
     subprocess.run([sys.executable, "-c", again], check=True)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.unit.evolver.test_tool_pool import made
+from tests.unit.evolver.tool_making.test_pool import made
 from toolkit.config import Config, SandboxConfig, ToolkitConfig, ToolsConfig, load_config
 from toolkit.errors import ConfigError
 from toolkit.execute import open_executor
@@ -18,7 +18,7 @@ def test_an_approved_tool_is_one_of_the_agents_and_runs_isolated(tmp_path: Path)
     write_approved(tmp_path, made())
     write_approved(tmp_path, made("module_seen", "len(__import__('os').listdir('/opt/installed')) + total"))
     config = ToolkitConfig(
-        tools=ToolsConfig(builtin=False, approved=tmp_path), sandbox=SandboxConfig(workers=1, timeout_seconds=3)
+        tools=ToolsConfig(builtin=False, approved=tmp_path), sandbox=SandboxConfig(workers=1, timeout_seconds=60)
     )
     with open_executor(config) as executor:
         assert executor.registry.names() == ["half_bill", "module_seen"]

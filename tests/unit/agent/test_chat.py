@@ -5,20 +5,23 @@ import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from agent.chat import Chat, as_json, talk
+from agent.chat_commands import ChatCommands
 from agent.config import LoopConfig, PromptConfig
 from agent.errors import ModelUnavailable
 from agent.interaction_log import InteractionLog
 from agent.loop import Agent
 from agent.model_client import HttpModelClient
+from agent.serving.adapters import active
 from agent.session import Session
 from agent.terminal import Terminal, summary
 from tests.fakes.model_server import Says, serving
 from tests.fakes.model_tools import TOOLS, AllTools, InProcess
-from toolkit.registry import ToolRegistry
+from toolkit.registry import LeftOut, ToolRegistry
 
 EVIL = "\x1b]0;owned\x07\x1b[2J\u202eevil"
 
@@ -36,7 +39,9 @@ def chat(folder: Path, *replies: Says) -> Iterator[tuple[Chat, InteractionLog]]:
         InteractionLog(folder / "log.db") as log,
     ):
         agent = Agent(client, InProcess(), AllTools(), LoopConfig(), PromptConfig())
-        yield Chat(agent, Session("s", log, folder, history_turns=3), ToolRegistry(TOOLS)), log
+        session = Session("s", log, folder, history_turns=3)
+        commands = ChatCommands(session, TOOLS, lambda: active.read(folder), "http://here/ui")
+        yield Chat(agent, session, ToolRegistry(TOOLS), commands), log
 
 
 def test_answer_on_stdout_calls_on_stderr(tmp_path: Path) -> None:
@@ -106,3 +111,65 @@ def test_one_turn_for_programs(tmp_path: Path) -> None:
     assert shown["calls"][0] == {"name": "add", "arguments": {"a": 1, "b": 2}, "value": 3}
     assert shown["calls"][1]["error"]["kind"] == "malformed_call"
     assert summary(identity, trajectory).startswith(f"{identity}, agent, ")
+
+
+def test_what_is_left_out_is_said_without_control_characters(tmp_path: Path) -> None:
+    with chat(tmp_path) as (talking, _):
+        assert talking.left_out() == []
+        talking._registry.left_out = [LeftOut("mcp:odd", "bomb", f"too large {EVIL}")]
+        (line,) = talking.left_out()
+    assert line.startswith("mcp:odd: bomb is left out: too large ")
+    assert line.endswith("; see toolkit list --left-out")
+    assert not set(line) & {"\x1b", "\x07", "\u202e"}
+
+
+def test_commands_are_answered_without_the_model(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("sys.stdin", io.StringIO("1 + 2?\n/good\n/nonsense\n/etc/hosts?\n"))
+    with chat(tmp_path, Says("3"), Says("A file.")) as (talking, log):
+        talk(talking)
+        logged = log.read()
+    shown = capsys.readouterr()
+    assert [i.trajectory.messages[0].content for i in logged] == ["1 + 2?", "/etc/hosts?"]
+    assert [[word.verdict for word in i.feedback] for i in logged] == [["good"], []]
+    assert "/nonsense is no command; see /help" in shown.err.splitlines()
+
+
+def test_ctrl_c_ends_an_answer_and_not_the_conversation(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("sys.stdin", io.StringIO("one\ntwo\n"))
+    with chat(tmp_path, Says("Two.")) as (talking, log):
+        run, interrupts = talking._agent.run, [True]
+
+        def interrupted(text: str, **how: Any) -> Any:
+            def token(_: str) -> None:
+                raise KeyboardInterrupt
+
+            return run(text, **{**how, "on_token": token} if interrupts and interrupts.pop() else how)
+
+        monkeypatch.setattr(talking._agent, "run", interrupted)
+        with serving(Says("One, and so on."), Says("Two.")) as server, HttpModelClient(server.url) as client:
+            talking._agent._client = client
+            talk(talking)
+        logged = log.read()
+    shown = capsys.readouterr()
+    assert shown.out == "Two.\n"
+    assert "stopped" in shown.err.splitlines()
+    assert [i.trajectory.stop_reason for i in logged] == ["failed", "answered"]
+
+
+def test_waiting_shows_seconds_and_never_in_the_middle_of_a_line() -> None:
+    out, err = Tty(), Tty()
+    terminal = Terminal(out, err)
+    with terminal.waiting():
+        assert terminal._elapsed is not None
+        terminal.token("It is")
+        assert terminal._elapsed._held
+        terminal.token(" 3.\n")
+        assert not terminal._elapsed._held
+        terminal.token("So")
+        terminal.note("stopped")
+        assert not terminal._elapsed._held
+    assert out.getvalue() == "It is 3.\nSo\n"

@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 from sqlite_utils.utils import sqlite3
 
-from agent.database import check_sqlite_version
 from agent.errors import StorageError
 from agent.interaction_log import InteractionLog
 from agent.messages import Feedback, Message, Sampling, Trajectory
+from agent.storage.database import check_sqlite_version
 from toolkit.errors import PrerequisiteError, UserError
 from toolkit.tool import ToolCall, ToolError, ToolErrorKind, ToolResult
 
@@ -200,6 +200,87 @@ def test_the_newest_of_one_adapter(path: Path) -> None:
             log.append(turn().model_copy(update={"adapter": name}), session="s", source="chat")
             for name in ("one", "one", "two", "one", "two")
         ]
-        assert [found.id for found in log.of_adapter("one", 2)] == [ids[1], ids[3]]
-        assert [found.id for found in log.of_adapter("one", 9, since_id=ids[1])] == [ids[3]]
-        assert log.of_adapter("three", 9) == []
+        assert [found.id for found in log.of_adapter("one")] == [ids[3], ids[1], ids[0]]
+        assert [found.id for found in log.of_adapter("one", after=ids[1])] == [ids[3]]
+        assert list(log.of_adapter("three")) == []
+
+
+def test_one_is_found_by_its_id_and_counted_from_another(path: Path) -> None:
+    times = iter([10.0, 20.0, 30.0])
+    with InteractionLog(path, now=lambda: next(times)) as log:
+        assert (log.count(), log.stored_at(1), log.find("1"), log.back(1, from_id="1")) == ((0, ""), None, None, "")
+        ids = [log.append(turn(text), session="s", source="chat") for text in ("a", "b", "c")]
+        found = log.find(ids[1])
+        assert found is not None
+        assert found.trajectory.messages[0].content == "b"
+        assert (log.count(), log.count(ids[0]), log.count(ids[2])) == ((3, ids[2]), (2, ids[2]), (0, ""))
+        assert [log.stored_at(number, after=ids[0]) for number in (1, 2, 3)] == [20.0, 30.0, None]
+        assert [log.back(count, from_id=ids[2]) for count in (0, 1, 2, 3)] == [ids[2], ids[1], ids[0], ""]
+
+
+def found(log: InteractionLog, text: str, limit: int = 10) -> list[str]:
+    return [one.trajectory.messages[0].content for one in log.search(text, limit=limit)]
+
+
+def test_turns_are_found_by_their_words(tmp_path: Path) -> None:
+    with InteractionLog(tmp_path / "log.db") as log:
+        for text, answer in (("Ship to Zürich", "Three days."), ("Ship a parcel", "Where to?"), ("Hello", "Hi!")):
+            messages = (Message(role="user", content=text), Message(role="assistant", content=answer))
+            log.append(turn().model_copy(update={"messages": messages}), session="s", source="chat")
+        assert found(log, "SHIP") == ["Ship to Zürich", "Ship a parcel"]
+        assert found(log, "days zur") == ["Ship to Zürich"]
+        assert found(log, "ship hello") == []
+        assert found(log, "ship", limit=1) == ["Ship a parcel"]
+        assert found(log, 'NEAR("ship" OR -*') == []
+        assert found(log, "ip") == []
+
+
+def test_what_is_forgotten_is_not_found_and_leaves_no_word_in_the_file(tmp_path: Path) -> None:
+    path = tmp_path / "log.db"
+    with InteractionLog(path) as log:
+        messages = (Message(role="user", content="My xylophone broke"), Message(role="assistant", content="Sorry."))
+        gone = log.append(turn().model_copy(update={"messages": messages}), session="s", source="chat")
+        log.append(turn(), session="other", source="chat")
+        assert found(log, "xylophone") == ["My xylophone broke"]
+        log.forget(gone)
+        assert found(log, "xylophone") == []
+    assert b"xylophone" not in path.read_bytes()
+
+
+def test_forgetting_takes_as_long_in_a_long_log(tmp_path: Path) -> None:
+    def steps_to_forget(turns: int) -> int:
+        """Return the instructions of SQLite, in hundreds, that forgetting takes in a log of so many turns."""
+        steps = 0
+
+        def count() -> int:
+            nonlocal steps
+            steps += 1
+            return 0
+
+        with InteractionLog(tmp_path / f"{turns}.db") as log:
+            with log.batch() as add:
+                ids = [add(log.entry(turn(), session=str(n), source="chat"), "") for n in range(turns)]
+            log._db.raw.conn.set_progress_handler(count, 100)
+            assert log.forget(ids[turns // 2])
+        return steps
+
+    assert steps_to_forget(500) <= 2 * steps_to_forget(10)
+
+
+def test_a_log_of_before_can_be_searched(tmp_path: Path) -> None:
+    from agent import migrations as module
+
+    path = tmp_path / "log.db"
+    with InteractionLog(path) as log:
+        log.append(turn(), session="s", source="chat")
+        asked = log.read()[0].trajectory.messages[0].content
+        for trigger in ("said_with_interaction", "said_no_more"):
+            log._db.raw.execute(f"DROP TRIGGER {trigger}")
+        for table in ("said", "said_at"):
+            log._db.raw.execute(f"DROP TABLE {table}")
+        steps = ["m007_words", "m010_words_by_number"]
+        log._db.raw.execute("DELETE FROM _sqlite_migrations WHERE name IN (?, ?)", steps)
+        log._db.raw.conn.commit()
+        assert [step.name for step in module.migrations.pending(log._db.raw)] == steps
+    with InteractionLog.open_readonly(path) as log:
+        assert found(log, asked.split()[0]) == [asked]

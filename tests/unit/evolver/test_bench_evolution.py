@@ -1,24 +1,23 @@
 """The benchmark of evolution: its settings are real ones, and its page holds what was measured and nothing else."""
 
 import re
-import sys
 import tomllib
 from pathlib import Path
 
 import pytest
 
+from benchmarks.ablations import ABLATIONS, ROUND_2, SERVING, inherit, snapshot, templated
+from benchmarks.evolution import ForcedClient, write_config
+from benchmarks.evolution_page import Round, results_text
+from evolver.config import Config
+from evolver.statistics import rate
+from evolver.store.jsonl import append_lines
+from tests.fakes.evolution import trace
+from tests.fakes.model_server import ModelServer, Says
+from toolkit.config import load_config
+from toolkit.errors import UserError
+
 ROOT = Path(__file__).parents[3]
-sys.path.insert(0, str(ROOT / "benchmarks"))
-
-from ablations import ABLATIONS, ROUND_2, SERVING, inherit, snapshot  # noqa: E402  # pyright: ignore
-from evolution import write_config  # noqa: E402  # pyright: ignore
-from evolution_page import Round, results_text  # noqa: E402  # pyright: ignore
-
-from evolver.config import Config  # noqa: E402
-from evolver.jsonl import append_lines  # noqa: E402
-from evolver.wilson import rate  # noqa: E402
-from toolkit.config import load_config  # noqa: E402
-from toolkit.errors import UserError  # noqa: E402
 
 
 def test_every_setting_of_a_run_is_that_of_config_toml_but_for_what_it_changes(tmp_path: Path) -> None:
@@ -51,7 +50,7 @@ def test_the_page_names_what_has_not_run(tmp_path: Path) -> None:
 
 def test_every_figure_of_the_page_was_measured(tmp_path: Path) -> None:
     told = {"where": "7 cores", "when": "2031-01-01"}
-    base = Round(number=0, scores={"heldout": {"exact": rate(3, 61)}}, **told)
+    base = Round(number=0, scores={"heldout": {"call_accuracy": rate(3, 61)}}, **told)
     first = Round(number=1, status="promoted", scores={}, made={"log": 83}, lessons=44, seconds={"make": 97.5}, **told)
     append_lines(tmp_path / "no-renaming" / "rounds.jsonl", [base, first])
     page = results_text(tmp_path)
@@ -68,7 +67,8 @@ def test_every_figure_of_the_page_was_measured(tmp_path: Path) -> None:
 def test_what_an_ablation_took_over_is_not_told_as_its_own(tmp_path: Path) -> None:
     told = {"where": "7 cores", "when": "2031-01-01"}
     rounds = [
-        Round(number=n, status="promoted", scores={"heldout": {"exact": rate(n + 3, 61)}}, **told) for n in range(3)
+        Round(number=n, status="promoted", scores={"heldout": {"call_accuracy": rate(n + 3, 61)}}, **told)
+        for n in range(3)
     ]
     append_lines(tmp_path / "full" / "rounds.jsonl", rounds)
     append_lines(tmp_path / "no-replay" / "rounds.jsonl", rounds[:2])
@@ -136,3 +136,20 @@ def test_an_ablation_before_the_full_run_is_one_line(tmp_path: Path) -> None:
     (tmp_path / "run").mkdir()
     with pytest.raises(UserError, match="run goes on with what the full run did in its first round; run that first"):
         inherit(tmp_path / "full", tmp_path / "run", "make")
+
+
+def test_a_template_request_names_the_tool_and_its_slots() -> None:
+    made = trace("How much is left?", "remaining_budget", {"category": "dining", "limits": [1, 2]}, 3)
+    assert templated(made).request == "remaining budget, category dining, limits [1, 2]"
+    assert templated(made).calls == made.calls
+    talk = trace("good morning")
+    assert templated(talk) == talk
+
+
+def test_a_forced_client_calls_first_and_answers_then() -> None:
+    tools, user = [{"type": "function", "function": {"name": "f"}}], {"role": "user", "content": "r"}
+    with ModelServer(Says("a"), Says("b"), Says("c")) as server, ForcedClient(server.url) as client:
+        client.chat({"model": "m", "messages": [user], "tools": tools})
+        client.chat({"model": "m", "messages": [user, {"role": "tool", "content": "1"}], "tools": tools})
+        client.chat({"model": "m", "messages": [user]})
+        assert [request.get("tool_choice") for request in server.requests] == ["required", None, None]

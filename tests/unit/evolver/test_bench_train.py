@@ -1,15 +1,10 @@
 """The benchmark of training refuses to compare trainers whose losses differ, and says whether its goals are met."""
 
-import sys
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-ROOT = Path(__file__).parents[3]
-sys.path.insert(0, str(ROOT / "benchmarks"))
-
-from train import compared_losses, row, verdict  # noqa: E402  # pyright: ignore
+from benchmarks.train import compared_losses, row, verdict
 
 
 def _measured(before: float, after: float) -> dict[str, Any]:

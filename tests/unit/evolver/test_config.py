@@ -1,15 +1,16 @@
-"""config.toml is complete and true, and what is wrong in one is said in one line."""
+"""The shipped config.toml and the page of all settings are true, and a mistake in a config.toml is one line."""
 
+import re
 import tomllib
 from pathlib import Path
 from typing import Any
 
 import pytest
-from pydantic import BaseModel
 
-from agent.config import UpstreamConfig
+from agent.config import Config as AgentsConfig
 from evolver.config import Config
-from toolkit.config import McpServerConfig, load_config
+from scripts.configuration import PAGE, page
+from toolkit.config import load_config
 from toolkit.errors import ConfigError
 
 SHIPPED = Path(__file__).parents[3] / "config.toml"
@@ -22,24 +23,84 @@ def keys(values: dict[str, Any], path: str = "") -> set[str]:
     return found
 
 
-def test_the_shipped_file_names_every_key_with_its_default() -> None:
+def test_every_value_of_the_shipped_file_is_the_default() -> None:
     shipped = tomllib.loads(SHIPPED.read_text(encoding="utf-8"))
-    assert keys(shipped) == keys(Config().model_dump())
-    defaults: BaseModel = Config()
-    assert Config.model_validate(shipped) == defaults
+    assert keys(shipped) < keys(Config().model_dump())
+    assert load_config(SHIPPED, Config) == load_config(None, Config)
+    assert Config.model_validate(shipped) == Config()
 
 
-@pytest.mark.parametrize("section", [McpServerConfig, UpstreamConfig])
-def test_the_shipped_file_shows_the_keys_of_tables_that_may_stand_often(section: type[BaseModel]) -> None:
-    remarks = [line for line in SHIPPED.read_text(encoding="utf-8").splitlines() if line.startswith("# ")]
-    assert {key for key in section.model_fields if not any(line.startswith(f"# {key} = ") for line in remarks)} == set()
+def test_the_shipped_file_holds_at_most_fifty_keys_each_with_a_remark() -> None:
+    lines = SHIPPED.read_text(encoding="utf-8").splitlines()
+    settings = [line for line in lines if " = " in line and not line.startswith("#")]
+    assert len(settings) == len(keys(tomllib.loads("\n".join(lines))))
+    assert len(settings) <= 50
+    assert [line for line in settings if " # " not in line] == []
+
+
+def test_every_setting_has_a_description_of_one_form() -> None:
+    rows = [line.strip("| ").split(" | ") for line in page().splitlines() if line.startswith("| `")]
+    assert len(rows) > 100
+    assert [row[0] for row in rows if not re.fullmatch(r"(vLLM|[A-Z`]).*\.", row[-1])] == []
+
+
+def test_the_page_of_all_settings_is_current() -> None:
+    assert PAGE.read_text(encoding="utf-8") == page(), "the config models have changed: run make docs"
+
+
+def test_the_page_names_every_key_with_default_and_range() -> None:
+    text = page()
+    rows = dict.fromkeys(key.rpartition(".")[2] for key in keys(Config().model_dump()))
+    assert [key for key in rows if f"| `{key}` | " not in text] == []
+    assert (
+        "| `irrelevance_floor` | `0.6` | 0 to 1 | Minimum share of no-tool requests answered without a call. |" in text
+    )
+    assert "| `max_minutes` | `8.0` | from 0 | " in text
+    assert "| `url` | required | " in text
+    assert "## `[[agent.serving.upstreams]]`" in text
+    assert "## `[toolkit.mcp.NAME]`" in text
+
+
+def test_a_key_that_was_renamed_is_still_read_under_its_old_name(tmp_path: Path) -> None:
+    path = tmp_path / "config.toml"
+    path.write_text("[evolver.mine]\nprobed = 7\n")
+    assert load_config(path, Config).evolver.mine.uncertainty_sampling == 7
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "read"),
+    [
+        ('tool_parser = "hermes"', "", ""),
+        ('tool_parser = "llama3_json"', "", "llama3_json"),
+        ('tool_parser = "llama3_json"', 'tool_parser = "xlam"', "xlam"),
+        ('tool_parser = "llama3_json"', 'tool_parser = ""', ""),
+        ('tool_parser = "hermes"', 'tool_parser = "xlam"', "xlam"),
+        ("", 'tool_parser = "hermes"', "hermes"),
+    ],
+)
+def test_a_key_that_moved_is_still_read_in_its_old_table(tmp_path: Path, old: str, new: str, read: str) -> None:
+    path = tmp_path / "config.toml"
+    path.write_text(
+        f'[agent.serving.vllm_process]\nmax_loras = 3\n{old}\n[agent.serving.profile]\nkind = "base"\n{new}\n'
+    )
+    for serving in (load_config(path, Config).agent.serving, load_config(path, AgentsConfig).agent.serving):
+        assert (serving.profile.tool_parser, serving.profile.kind, serving.vllm_process.max_loras) == (read, "base", 3)
+
+
+def test_the_old_table_alone_is_enough_for_a_key_that_moved(tmp_path: Path) -> None:
+    path = tmp_path / "config.toml"
+    path.write_text('[agent.serving.vllm_process]\ntool_parser = "mistral"\n')
+    assert load_config(path, Config).agent.serving.profile.tool_parser == "mistral"
 
 
 @pytest.mark.parametrize(
     ("text", "named"),
     [
         ("[evolver.gate]\nsignifcance = 0.1\n", ("evolver.gate.signifcance", "significance")),
-        ("[evolver.gate]\nsignificance = 3\n", ("evolver.gate.significance = 3", "less than or equal to 0.5")),
+        (
+            "[evolver.gate]\nsignificance = 3\n",
+            ("evolver.gate.significance = 3", "less than or equal to 0.5"),
+        ),
         ('[evolver.make]\ncalls_per_tool = "many"\n', ("evolver.make.calls_per_tool", "whole number")),
         ('[evolver.make]\ncalls_per_tool = "12"\n', ("evolver.make.calls_per_tool", "whole number")),
         ("[evolver.make]\ncalls_per_tool = 1.5\n", ("evolver.make.calls_per_tool", "integer")),
@@ -54,6 +115,12 @@ def test_the_shipped_file_shows_the_keys_of_tables_that_may_stand_often(section:
             ("[evolver.train] rank = 32", "[agent.serving.vllm_process] max_lora_rank = 16"),
         ),
         ("[evolver.train]\ngpu_memory_share = 0.5\n", ("gpu_memory_share = 0.5", "gpu_memory_share = 0.6")),
+        ("[agent.serving.vllm_process]\ntool_parser = 1\n", ("agent.serving.vllm_process.tool_parser", "max_loras")),
+        ("[agent.serving.vllm_process]\ntool_parsr = 1\n", ("agent.serving.vllm_process.tool_parsr", "max_loras")),
+        (
+            '[agent.serving]\nprofile = 1\n[agent.serving.vllm_process]\ntool_parser = "x"\n',
+            ("agent.serving.vllm_process.tool_parser",),
+        ),
         ("[evolvr]\n", ("evolvr", "evolver")),
         ("[evolver\n", ("not valid TOML",)),
     ],

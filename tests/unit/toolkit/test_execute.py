@@ -52,7 +52,7 @@ def test_what_is_wrong_is_said_with_the_fix(
 
 def test_only_tools_with_state_see_the_workspace(executor: Executor, tmp_path: Path) -> None:
     _execute(executor, "save_note", {"title": "a", "text": "b"}, workspace=tmp_path)
-    assert (tmp_path / "notes" / "a.txt").read_text() == "b"
+    assert '"title": "a"' in (tmp_path / "records" / "notes.json").read_text()
     before = sorted(tmp_path.rglob("*"))
     _execute(executor, "count_words", {"text": "a"}, workspace=tmp_path)
     assert sorted(tmp_path.rglob("*")) == before

@@ -1,7 +1,7 @@
 import pytest
 
 from toolkit.errors import ConfigError
-from toolkit.names import BadName, check_name, normalised
+from toolkit.names import BadName, check_name, fitted, numbered
 from toolkit.registry import ToolRegistry
 from toolkit.tool import Tool
 
@@ -23,16 +23,36 @@ def test_names_no_tool_may_have(name: str) -> None:
         (("My-Server", "getHTTPHeader"), "my_server_get_http_header"),
         (("fs", "read.file/now"), "fs_read_file_now"),
         (("statistics", "NormalDist"), "statistics_normal_dist"),
+        (("odd", "wetter_für_köln"), "odd_wetter_fur_koln"),
+        (("odd", "Straße"), "odd_strasse"),
+        (("odd", "trailing_"), "odd_trailing"),
+        (("odd", "a__b"), "odd_a_b"),
+        (("odd", "2fa"), "odd_2fa"),
+        (("odd", "GET /v1/users/{id}"), "odd_get_v1_users_id"),
+        (("odd", "__class__"), "odd_class"),
+        (("odd", "lοad"), "odd_l_ad"),
+        (("odd", "a\x1b[2Jb"), "odd_a_2_jb"),
+        (("odd", "天气"), "odd"),
+        (("odd", "x" * 70), "odd_" + "x" * 60),
+        (("odd", "x" * 59 + "_y"), "odd_" + "x" * 59),
     ],
 )
 def test_foreign_names_are_brought_into_form(parts: tuple[str, ...], name: str) -> None:
-    assert normalised(*parts) == name
+    assert fitted(*parts) == name
+    check_name(name)
 
 
-@pytest.mark.parametrize("part", ["__class__", "_hidden", "lοad", "a\x1bb", "a(b)", "", "ﬁle"])
-def test_foreign_names_that_would_need_guessing_are_refused(part: str) -> None:
+@pytest.mark.parametrize("name", ["", "天气", "print", "2fa"])
+def test_a_foreign_name_alone_may_not_be_enough(name: str) -> None:
     with pytest.raises(BadName):
-        normalised("server", part)
+        fitted(name)
+
+
+@pytest.mark.parametrize("name", ["a", "x" * 64, "x" * 61 + "_yz"])
+def test_a_number_fits_into_a_name(name: str) -> None:
+    for number in (2, 10, 100):
+        check_name(numbered(name, number))
+        assert numbered(name, number).endswith(f"_{number}")
 
 
 @pytest.mark.parametrize(("first", "second"), [("load_1", "load_l"), ("a_bc", "ab_c"), ("go0", "goo")])

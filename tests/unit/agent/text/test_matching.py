@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from evolver.text import normalised, numbers, same_question, states
+from agent.text.matching import normalised, numbers, same_question, states
 
 QUICK = settings(max_examples=40, deadline=None)
 

@@ -1,17 +1,19 @@
 """What a person reads of the evolver's values."""
 
+import sys
 import time
 from pathlib import Path
 
 import pytest
 
-from evolver import adapter_files
-from evolver.adapter_files import Calibration, Environment
-from evolver.cycle_report import CycleReport
-from evolver.ledger import AdapterRow, CycleRow, Release
-from evolver.show import ProgressBars, adapters_text, cycle_text, history_text, report_text, scores_text, tools_text
-from evolver.types import Defined, GateDecision, Invented, ToolsMade, Verified
-from evolver.wilson import rate
+from agent.serving.adapters import package
+from agent.serving.adapters.manifest import Calibration, Environment
+from evolver.cli.past_tables import adapters_text, evaluations_text, history_text
+from evolver.cli.show import ProgressBars, cycle_text, report_text, scores_text, tools_text
+from evolver.cycle.report import CycleReport
+from evolver.statistics import rate
+from evolver.store.ledger import AdapterRow, CycleRow, Evaluation, Release
+from evolver.types import GateDecision, Invented, Verified
 from tests.fakes.evolution import eval_report, publish_adapter
 
 EVIL = "\x1b[2Jevil"
@@ -38,11 +40,11 @@ def test_scores_side_by_side_with_their_intervals() -> None:
     heading, exact, *_ = scores_text(before, after).splitlines()
     assert heading.split() == ["m", "new"]
     interval = rate(7, 10)
-    assert exact.startswith("exact call")
+    assert exact.startswith("call accuracy")
     assert "0.0% (0/10, 0–28)" in exact
     assert f"70.0% (7/10, {100 * interval.low:.0f}–{100 * interval.high:.0f})" in exact
-    assert len(scores_text(before, after).splitlines()) == 5
-    assert "rightly none" in report_text(after)
+    assert len(scores_text(before, after).splitlines()) == 6
+    assert "irrelevance accuracy" in report_text(after)
 
 
 def test_a_report_without_requests_is_shown_too() -> None:
@@ -52,14 +54,12 @@ def test_a_report_without_requests_is_shown_too() -> None:
 def test_what_training_took_is_said_and_why_it_took_longer(tmp_path: Path) -> None:
     adapter = publish_adapter(tmp_path, "adapter-0001")
     learned = "learned   1.0 epochs in 1 s, loss 2.00 to 1.00; 1 tokens computed, 0 saved"
-    assert learned in cycle_text(CycleReport(cycle=row(), adapter=adapter)).splitlines()
-    manifest = adapter_files.read_manifest(adapter.folder)
+    assert learned in cycle_text(CycleReport(row(), {"train": adapter})).splitlines()
+    manifest = package.read_manifest(adapter.folder)
     alone = Environment(device="cpu", threads=2, processes=1, deterministic=True, unshared="it has convolutions")
-    (adapter.folder / adapter_files.MANIFEST).write_text(
-        manifest.model_copy(update={"environment": alone}).model_dump_json()
-    )
+    (adapter.folder / package.MANIFEST).write_text(manifest.model_copy(update={"environment": alone}).model_dump_json())
     reason = f"{learned}; prefixes were not shared: it has convolutions"
-    assert reason in cycle_text(CycleReport(cycle=row(), adapter=adapter)).splitlines()
+    assert reason in cycle_text(CycleReport(row(), {"train": adapter})).splitlines()
 
 
 def test_a_cycle_on_one_screen() -> None:
@@ -68,16 +68,16 @@ def test_a_cycle_on_one_screen() -> None:
             "file": "kept.jsonl",
             "verdicts_file": "verdicts.jsonl",
             "kept": 2,
-            "kept_by_maker": {"log": 2},
+            "kept_by_kind": {"logged": 2},
             "dropped": {"no_sentence": 3, "held_out": 1},
         }
     )
-    decision = GateDecision(promote=False, reasons=("failed: exact calls", "passed: malformed"))
-    lines = cycle_text(CycleReport(cycle=row(), verified=verified, decision=decision)).splitlines()
+    decision = GateDecision(promote=False, reasons=("failed: call accuracy", "passed: invalid-call rate"))
+    lines = cycle_text(CycleReport(row(), {"verify": verified, "gate": decision})).splitlines()
     assert lines[0] == "cycle 1: rejected"
-    assert "kept      2 (log 2)" in lines
+    assert "kept      2 (logged 2)" in lines
     assert "dropped   no sentence 3, held out 1" in lines
-    assert lines[-2:] == ["gate      failed: exact calls", "gate      passed: malformed"]
+    assert lines[-2:] == ["gate      failed: call accuracy", "gate      passed: invalid-call rate"]
 
 
 def test_what_others_wrote_cannot_steer_the_terminal() -> None:
@@ -106,10 +106,54 @@ def test_adapters_without_scores() -> None:
         state="candidate",
         scores={},
     )
-    empty = bare.model_copy(update={"scores": {"exact": {"hits": 0, "n": 0}}})
+    empty = bare.model_copy(update={"scores": {"call_accuracy": {"hits": 0, "n": 0}}})
     assert adapters_text([bare], "base", {}, {}, {}).startswith("  adapter-0001  candidate")
     assert adapters_text([bare], "adapter-0001", {}, {}, {}).startswith("* adapter-0001")
-    assert "exact call –" in adapters_text([empty], "base", {}, {}, {})
+    assert "call accuracy –" in adapters_text([empty], "base", {}, {}, {})
+
+
+SCORED = rate(7, 10).model_dump()
+SOFT = {"value": -0.5, "n": 10, "low": -0.7, "high": -0.3}
+
+
+def measured() -> Evaluation:
+    return Evaluation(
+        at=0.0,
+        model="adapter-0001",
+        suite="heldout",
+        suite_sha256="",
+        scores={"call_accuracy": SCORED, "soft_score": SOFT},
+    )
+
+
+def test_each_score_is_a_row_with_its_interval() -> None:
+    rows = [line.split("  ") for line in evaluations_text([measured()]).splitlines()]
+    low, high = (f"{100 * rate(7, 10).low:.0f}", f"{100 * rate(7, 10).high:.0f}")
+    assert [[cell.strip() for cell in row if cell.strip()][1:] for row in rows] == [
+        ["adapter-0001", "heldout", "call accuracy", f"70.0% (7/10, {low}–{high})"],
+        ["adapter-0001", "heldout", "soft score", "-0.50 nats (-0.70 to -0.30)"],
+    ]
+
+
+def test_on_a_terminal_scores_and_yields_have_bars(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True, raising=False)
+    monkeypatch.setenv("COLUMNS", "200")
+    assert "█████▒▒▒▒▒▒· 70.0% (7/10, 40–89)" in evaluations_text([measured()])
+    verified = row().model_copy(update={"summary": {"verify": {"kept": 3, "dropped": {"no_sentence": 9}}}})
+    heading, shown = history_text([verified], [], detailed=False).splitlines()
+    assert heading.split()[:2] == ["CYCLE", "BEGAN"]
+    assert "███········· 3 of 12 kept" in shown
+    adapter = AdapterRow(
+        name="adapter-0001",
+        cycle=1,
+        parent="base",
+        sha256="",
+        dataset_sha256="",
+        created_at=0.0,
+        state="candidate",
+        scores={"call_accuracy": SCORED},
+    )
+    assert "█████▒▒▒▒▒▒· 70% (40–89)" in adapters_text([adapter], "base", {}, {}, {})
 
 
 def test_without_a_terminal_a_stage_is_one_line_when_it_ends(capsys: pytest.CaptureFixture[str]) -> None:
@@ -143,23 +187,19 @@ def test_without_a_terminal_a_long_stage_says_each_minute_how_far_it_is(
 
 def test_what_became_of_new_tools_is_said_step_by_step() -> None:
     invented = Invented(tried=9, defined=7, written=4, ran=2, kept=1, dropped={"code_no_python": 8})
-    defined, new, word = tools_text(
-        ToolsMade(defined=Defined(tried=5, right=2, dropped={"cut_off": 3}), invented=invented)
-    )
-    assert "2 of 5" in defined
-    assert "cut off 3" in defined
+    new, word = tools_text(invented)
     assert "9 tried: 7 defined, 4 written, 2 ran, 1 kept (code no python 8)" in new
     assert "evolver tools list" in word
-    assert tools_text(ToolsMade(defined=Defined(), invented=Invented())) == []
+    assert tools_text(Invented()) == []
 
 
 def test_how_well_it_tells_a_call_from_none_is_said(tmp_path: Path) -> None:
     adapter = publish_adapter(tmp_path, "adapter-0001")
-    manifest = adapter_files.read_manifest(adapter.folder)
+    manifest = package.read_manifest(adapter.folder)
     fit = Calibration(
         token_id=1, bias=-0.43, auc=0.978, call_accuracy=0.914, no_call_accuracy=0.957, n_call=70, n_no_call=93
     )
     told = manifest.model_copy(update={"calibration": fit}).model_dump_json()
-    (adapter.folder / adapter_files.MANIFEST).write_text(told)
-    text = cycle_text(CycleReport(cycle=row(), adapter=adapter))
+    (adapter.folder / package.MANIFEST).write_text(told)
+    text = cycle_text(CycleReport(row(), {"train": adapter}))
     assert "AUC 0.98, and with the bias of -0.4 91% of the calls and 96% of the rest" in text

@@ -8,14 +8,17 @@ from typing import Any
 import pytest
 
 from agent.interaction_log import InteractionLog
-from agent.serving import active_adapter
-from evolver import cycle, daemon, release
+from agent.serving.adapters import active
 from evolver.config import Config, DaemonConfig, EvolverConfig, MineConfig, MonitorConfig
-from evolver.cycle_report import CycleReport
-from evolver.daemon import Say, check
-from evolver.due import why_not_due
-from evolver.ledger import Ledger
+from evolver.cycle import daemon
+from evolver.cycle import run as cycle
+from evolver.cycle.daemon import Say, check
+from evolver.cycle.report import CycleReport
+from evolver.cycle.schedule import why_not_due
+from evolver.release import release
+from evolver.store.ledger import Ledger
 from tests.fakes.evolution import publish_adapter, tamper, turn
+from tests.fakes.waiting import wait_until
 from toolkit.errors import UserError
 
 NAME = "adapter-0001"
@@ -122,7 +125,7 @@ def test_a_tick_goes_back_when_people_fare_worse(config: Config, ledger: Ledger,
     promoted(config, ledger)
     said: list[str] = []
     tick(config, said.append, now=lambda: 900 * HOUR)
-    assert active_adapter.read(config.data_folder).name == "base"
+    assert active.read(config.data_folder).name == "base"
     assert said == [f"went back from {NAME} to base: turns not answered: 20 of 20 with {NAME}, 0 of 20 with base"]
     newest = ledger.releases()[0]
     assert (newest.reason.startswith("turns not answered"), newest.by) == (True, "monitor")
@@ -140,20 +143,20 @@ def test_it_goes_back_once_and_then_waits_out_the_cool_down(config: Config, ledg
     talk(config, 20, "adapter-0002", well=False)
     said: list[str] = []
     tick(config, said.append, now=lambda: 900 * HOUR)
-    assert active_adapter.read(config.data_folder).name == NAME
+    assert active.read(config.data_folder).name == NAME
     talk(config, 900, NAME, well=False)
     tick(config, said.append, now=lambda: 901 * HOUR)
-    assert active_adapter.read(config.data_folder).name == NAME
+    assert active.read(config.data_folder).name == NAME
     assert (len(said), cycles) == (1, [])
     tick(config, said.append, now=lambda: 925 * HOUR)
-    assert active_adapter.read(config.data_folder).name == "base"
+    assert active.read(config.data_folder).name == "base"
 
 
 def test_what_is_pinned_is_left_to_people(config: Config, ledger: Ledger, cycles: list[int]) -> None:
     promoted(config, ledger)
     ledger.pin(NAME, True)
     tick(config, lambda _: None, now=lambda: 900 * HOUR)
-    assert active_adapter.read(config.data_folder).name == NAME
+    assert active.read(config.data_folder).name == NAME
 
 
 def test_two_daemons_that_find_the_same_go_back_once(config: Config, ledger: Ledger) -> None:
@@ -167,7 +170,7 @@ def test_what_serves_without_trouble_stays(config: Config, ledger: Ledger, cycle
     promoted(config, ledger)
     talk(config, 200, NAME)
     tick(config, lambda _: None, now=lambda: 0.0)
-    assert active_adapter.read(config.data_folder).name == NAME
+    assert active.read(config.data_folder).name == NAME
 
 
 def test_what_served_before_is_compared_however_long_ago_it_did(
@@ -209,13 +212,11 @@ def test_what_serves_is_watched_while_a_cycle_runs(
     said: list[str] = []
 
     def long_cycle(*_: object, **__: object) -> CycleReport:
-        assert active_adapter.read(config.data_folder).name == NAME
+        assert active.read(config.data_folder).name == NAME
         talk(config, 20)
         talk(config, 20, NAME, well=False)
-        while active_adapter.read(config.data_folder).name == NAME:  # for ever, if nobody watches
-            time.sleep(0.01)
-        while len(said) < 3:  # it is said after the pointer was written
-            time.sleep(0.01)
+        wait_until(lambda: active.read(config.data_folder).name != NAME)
+        wait_until(lambda: len(said) >= 3)  # it is said after the pointer was written
         raise Interrupted
 
     monkeypatch.setattr(cycle, "run_cycle", long_cycle)
@@ -245,7 +246,7 @@ def test_the_daemon_outlives_what_can_be_mended(
     with pytest.raises(Interrupted):
         daemon.run(config, said.append)
     assert f"{NAME}: adapter_model.safetensors is not the file" in said[-1]
-    assert active_adapter.read(config.data_folder).name == "adapter-0002"
+    assert active.read(config.data_folder).name == "adapter-0002"
 
 
 @pytest.mark.parametrize("where", ["watch", "evolve"])

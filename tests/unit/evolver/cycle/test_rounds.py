@@ -6,11 +6,11 @@ from typing import Any
 
 import pytest
 
-from evolver import cycle
 from evolver.config import Config, EvolverConfig
-from evolver.cycle_report import CycleReport
-from evolver.ledger import Ledger
-from evolver.rounds import run_rounds
+from evolver.cycle import run
+from evolver.cycle.report import CycleReport
+from evolver.cycle.rounds import run_rounds
+from evolver.store.ledger import Ledger
 
 
 @pytest.fixture
@@ -30,7 +30,7 @@ def rounds(ledger: Ledger, ends: list[str], monkeypatch: pytest.MonkeyPatch, *, 
             ledger.put_setting("paused", "a test")
         return CycleReport(cycle=ledger.cycles(number)[0])
 
-    monkeypatch.setattr(cycle, "run_cycle", run_cycle)
+    monkeypatch.setattr(run, "run_cycle", run_cycle)
     config = Config(evolver=EvolverConfig(rounds=most))
     return [report.cycle.status for report in run_rounds(config, ledger)]
 

@@ -9,10 +9,10 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from agent.interaction_log import InteractionLog
-from evolver import lease
 from evolver.config import Config, DaemonConfig, EvolverConfig, MineConfig, MonitorConfig
-from evolver.due import why_not_due
-from evolver.ledger import Ledger
+from evolver.cycle.schedule import why_not_due
+from evolver.store import lease
+from evolver.store.ledger import Ledger
 from tests.fakes.evolution import turn
 from toolkit.config import load_config
 from toolkit.errors import ConfigError
@@ -83,6 +83,14 @@ def test_cron_times_are_kept_and_what_was_missed_is_due_once(world: World) -> No
     ]
     world.now += 20 * DAY
     assert len(world.runs(2)) == 1
+
+
+@pytest.mark.parametrize("weekday", ["0", "7", "sun"])
+def test_cron_counts_weekdays_as_crontab_does(world: World, weekday: str) -> None:
+    world.set(cron=f"30 2 * * {weekday}")
+    world.cycle()
+    world.ask()
+    assert [dt.datetime.fromtimestamp(at, dt.UTC).strftime("%a %H:%M") for at in world.runs(9 * 24)] == ["Sun 02:30"]
 
 
 def test_before_the_first_cycle_cron_is_kept_too(world: World, tmp_path: Path) -> None:

@@ -10,10 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from evolver.config import DatasetConfig
-from evolver.dataset import build
-from evolver.rows import NO_TOOL
-from evolver.types import Dataset, Trace
+from evolver.dataset.rows import NO_TOOL
+from evolver.types import Dataset, Trace, TraceKind
 from tests.fakes.evolution import trace, turn
+from tests.fakes.stages import dataset
 from toolkit.search import ToolIndex
 from toolkit.tool import Tool
 
@@ -37,7 +37,7 @@ QUICK = settings(max_examples=25, deadline=None)
 
 def plain(**settings: Any) -> DatasetConfig:
     """Without lessons of two calls and other schemas, so that rows can be held against traces."""
-    own = {"composed_share": 0.0, "renamed_share": 0.0, "loosened_share": 0.0, "answer_share": 1.0}
+    own = {"composed_share": 0.0, "renamed_share": 0.0, "answer_share": 1.0}
     return DatasetConfig(**{**own, **settings})
 
 
@@ -55,7 +55,7 @@ def calling(number: int, tool: Tool, prefix: str = "t") -> Trace:
 
 def pool(calls: int, talk: int, prefix: str = "t") -> list[Trace]:
     made = [calling(n, TOOLS[n % len(TOOLS)], prefix) for n in range(calls)]
-    return made + [trace(f"hello {prefix}{n}", identity=f"small_talk-{n}") for n in range(talk)]
+    return made + [trace(f"hello {prefix}{n}", identity=f"no_tool-{n}") for n in range(talk)]
 
 
 def built(
@@ -68,9 +68,9 @@ def built(
     seed: int = 0,
     tools: list[Tool] = TOOLS,
 ) -> tuple[Dataset, list[dict[str, Any]], list[dict[str, Any]]]:
-    made = build(config, kept, replay, tools, folder, shown=shown, seed=seed)
+    made = dataset(config, kept, replay, tools, folder, shown=shown, seed=seed)
     train, valid = (
-        [json.loads(line) for line in (folder / name).read_text().splitlines()]
+        [json.loads(line) for line in (made.folder / name).read_text().splitlines()]
         for name in ("train.jsonl", "valid.jsonl")
     )
     return made, train, valid
@@ -97,7 +97,6 @@ CONFIGS = st.builds(
     validation_share=st.floats(0.02, 0.5),
     composed_share=st.just(0.0),
     renamed_share=st.just(0.0),
-    loosened_share=st.sampled_from((0.0, 1.0)),
 )
 
 
@@ -246,10 +245,10 @@ def test_a_draft_left_by_a_crash_is_thrown_away_and_an_older_dataset_replaced(tm
     for old in (folder, tmp_path / ".dataset.draft"):
         old.mkdir()
         (old / "rubbish.jsonl").write_text("half a li")
-    made, _, _ = built(plain(), pool(6, 2), [], folder)
+    made, _, _ = built(plain(), pool(6, 2), [], tmp_path)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["dataset"]
     assert sorted(path.name for path in folder.iterdir()) == ["train.jsonl", "valid.jsonl"]
-    assert made == build(plain(), pool(6, 2), [], TOOLS, folder, shown=3, seed=0)
+    assert made == dataset(plain(), pool(6, 2), [], TOOLS, tmp_path)
 
 
 def test_calls_of_tools_that_are_gone_are_left_out(tmp_path: Path) -> None:
@@ -279,19 +278,6 @@ def test_hidden_tools_take_their_share_of_what_calls_nothing(tmp_path: Path) -> 
     assert all(declined(0.5))
 
 
-def test_definitions_of_tools_are_a_share_of_the_lessons_and_of_no_validation(tmp_path: Path) -> None:
-    kept = pool(20, 10)
-    _, without, _ = built(plain(), kept, [], tmp_path / "a")
-    dataset, rows, valid = built(plain(definition_share=0.25), kept, [], tmp_path / "b")
-    defining = [row for row in rows if row["id"].startswith("definition-")]
-    calls = sum(row["decision"] == "call" for row in rows)
-    assert len(defining) == min(len(TOOLS), round(0.25 * calls)) > 0
-    assert [row for row in rows if row not in defining] == without
-    assert all(row["decision"] is None and row["tools"] == [] for row in defining)
-    assert not [row for row in valid if row["id"].startswith("definition-")]
-    assert (dataset.train, dataset.calls) == (len(rows), calls)
-
-
 def test_some_contexts_show_fewer_tools_than_serving_does(tmp_path: Path) -> None:
     def shown(share: float) -> set[int]:
         _, train, _ = built(plain(narrow_share=share, no_call_share=0.4), pool(40, 20), [], tmp_path / f"d{share}")
@@ -306,7 +292,7 @@ def test_some_contexts_show_fewer_tools_than_serving_does(tmp_path: Path) -> Non
 def test_the_bias_is_fitted_on_requests_that_have_nothing_to_do_with_what_is_shown_too(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("evolver.dataset._NEAR", 3)
+    monkeypatch.setattr("evolver.dataset.build._NEAR", 3)
     _, train, valid = built(plain(validation_share=0.3), pool(40, 20), [], tmp_path / "dataset")
     far = [row for row in valid if row["id"].startswith("far-")]
     calls = {request_of(row) for row in valid if row["decision"] == "call"}
@@ -320,45 +306,32 @@ def test_the_bias_is_fitted_on_requests_that_have_nothing_to_do_with_what_is_sho
     assert not [row for row in train if row["id"].startswith("far-")]
 
 
-def test_schemas_are_loosened_where_it_is_learned_and_not_where_it_is_validated(tmp_path: Path) -> None:
-    def schemas(rows: list[dict[str, Any]]) -> set[str]:
-        return {json.dumps(tool) for row in rows for tool in row["tools"]}
-
-    weigh = {"type": "object", "properties": {"kilos": {"type": "integer"}}, "required": ["kilos"]}
-    tools = [*TOOLS, Tool(name="weigh", description="Weigh something.", parameters=weigh)]
-    own = {json.dumps(tool.schema()) for tool in tools}
-    config = plain(loosened_share=1.0, validation_share=0.3)
-    _, train, valid = built(config, pool(40, 10), [], tmp_path / "d", tools=tools)
-    assert schemas(valid) <= own
-    assert not schemas([row for row in train if "weigh" not in names_in(row)]) & own
-    for row in train:
-        if row["decision"] == "call":
-            (call,) = row["messages"][1]["tool_calls"]
-            assert json.loads(call["function"]["arguments"]).keys() == {"n"}
-
-
 @QUICK
 @given(st.integers(0, 2**32), st.floats(0.1, 0.4))
 def test_no_session_is_on_both_sides(seed: int, share: float) -> None:
     kept = [
-        calling(n, TOOLS[n % len(TOOLS)]).model_copy(update={"maker": "log", "origin": str(n), "session": f"s{n % 7}"})
+        calling(n, TOOLS[n % len(TOOLS)])
+        .model_copy(update={"kind": TraceKind.LOGGED})
+        .sourced(interaction_id=str(n), session=f"s{n % 7}")
         for n in range(21)
     ]
     with tempfile.TemporaryDirectory() as folder:
         _, train, valid = built(plain(validation_share=share), kept, [], Path(folder) / "d", seed=seed)
-    sessions = [{int(row["origin"]) % 7 for row in side if row["origin"]} for side in (train, valid)]
+    sessions = [
+        {int(one) % 7 for row in side if (one := row["provenance"]["interaction_id"])} for side in (train, valid)
+    ]
     assert sessions[0].isdisjoint(sessions[1])
     assert sessions[0] | sessions[1] == set(range(7))
 
 
 def test_a_row_says_which_trace_and_which_model_it_comes_from(tmp_path: Path) -> None:
-    kept = [one.model_copy(update={"made_by": "maker-0002"}) for one in pool(12, 0)]
-    earlier = [one.model_copy(update={"id": f"0001/{one.id}", "made_by": "base"}) for one in pool(12, 0, "earlier ")]
+    kept = [one.sourced(model="maker-0002") for one in pool(12, 0)]
+    earlier = [one.model_copy(update={"id": f"0001/{one.id}"}).sourced(model="base") for one in pool(12, 0, "earlier ")]
     _, train, valid = built(plain(composed_share=0.3, replay_share=0.4), kept, earlier, tmp_path / "d")
     known = {one.id: one for one in (*kept, *earlier)}
     for row in train + valid:
         parts = row["trace"].split("+")
-        assert row["made_by"] == known[parts[0]].made_by
+        assert row["provenance"]["model"] == known[parts[0]].provenance.model
         assert all(known[part].request.rstrip(".?!").lower() in request_of(row).lower() for part in parts)
     assert any("+" in row["trace"] for row in train)
     assert any(row["trace"].startswith("0001/") for row in train)
@@ -366,22 +339,22 @@ def test_a_row_says_which_trace_and_which_model_it_comes_from(tmp_path: Path) ->
 
 def test_what_is_composed_to_a_held_out_request_is_dropped(tmp_path: Path) -> None:
     config, kept = plain(composed_share=0.5), pool(12, 0)
-    made = build(config, kept, [], TOOLS, tmp_path / "a", shown=3, seed=0)
-    none = build(config, kept, [], TOOLS, tmp_path / "b", shown=3, seed=0, held_out=lambda request: True)
-    assert made.composed["composed"] > 0
+    made = dataset(config, kept, [], TOOLS, tmp_path / "a")
+    none = dataset(config, kept, [], TOOLS, tmp_path / "b", held_out=lambda request: True)
+    assert made.composed[TraceKind.PARALLEL] > 0
     assert none.composed == {}
-    assert none.dropped == {"held_out": made.composed["composed"]}
+    assert none.dropped == {"held_out": made.composed[TraceKind.PARALLEL]}
 
 
 def test_what_was_said_before_keeps_its_tools_and_is_never_without_them(tmp_path: Path) -> None:
     before = turn("paint a wall", ("paint_wall", {"n": 1}, 1)).messages
     talked = [
-        one.model_copy(update={"history": before, "origin": str(n), "session": str(n)}) if one.calls else one
+        one.model_copy(update={"history": before}).sourced(interaction_id=str(n), session=str(n)) if one.calls else one
         for n, one in enumerate(pool(30, 10))
     ]
     config = plain(renamed_share=1.0, no_call_share=0.5, declined_share=0.5, validation_share=0.3)
     _, train, valid = built(config, talked, [], tmp_path)
-    rows = [row for row in [*train, *valid] if row["origin"]]
+    rows = [row for row in [*train, *valid] if row["provenance"]["interaction_id"]]
     assert len(rows) > 20
     for row in rows:
         assert [message["role"] for message in row["messages"][:5]] == [

@@ -2,9 +2,11 @@
 
 import random
 
-from evolver.compose import compose
+from evolver.dataset.parallel import compose
 from evolver.types import Trace
+from tests.fakes import shop_tools
 from tests.fakes.evolution import trace
+from tests.fakes.stages import policy
 
 ADD = trace("Add 21 and 34.", "add_prices", {"first": 21, "second": 34}, 55)
 HEAVY = trace("I need the heaviest of 4 and 9!", "heaviest_parcel", {"weights": [4, 9]}, 9)
@@ -12,7 +14,8 @@ TALK = trace("Tell me about foxes, please.")
 
 
 def composed(*traces: Trace, share: float = 1.0, seed: int = 1) -> list[Trace]:
-    return compose(traces, share, random.Random(seed))
+    judged = compose(traces, share, policy(shop_tools.registry()), random.Random(seed))
+    return [one.trace for one in judged if one.verdict.kept]
 
 
 def test_both_requests_and_both_calls_are_there_in_the_same_order() -> None:
@@ -29,7 +32,7 @@ def test_both_requests_and_both_calls_are_there_in_the_same_order() -> None:
         first, second = (ADD, HEAVY) if made.request.startswith("Add") else (HEAVY, ADD)
         assert made.calls == (*first.calls, *second.calls)
         assert made.results == (*first.results, *second.results)
-        assert (made.maker, made.source) == ("composed", first.id)
+        assert (made.kind, made.provenance.derived_from) == ("parallel", first.id)
 
 
 def test_nobody_asks_for_the_same_twice() -> None:

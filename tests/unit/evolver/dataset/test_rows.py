@@ -6,8 +6,8 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from evolver.rows import NO_TOOL, call_row, declined_row, repaired_row, spoken_row
-from evolver.types import Call, Failure, Trace
+from evolver.dataset.rows import NO_TOOL, call_row, declined_row, repaired_row, spoken_row
+from evolver.types import Call, Failure, Trace, TraceKind
 from tests.fakes.evolution import trace, turn
 from toolkit.tool import ToolError, ToolErrorKind
 
@@ -62,11 +62,9 @@ def test_after_a_failure_only_what_repaired_it_is_learned() -> None:
     assert row["decision"] is None
 
 
-def test_declining_talking_and_asking_call_nothing() -> None:
+def test_declining_and_talking_call_nothing() -> None:
     assert steps(declined_row("0", ADD, ())) == ["user: add 21 and 34", f"!assistant: {NO_TOOL}"]
     assert steps(spoken_row("0", trace("hello there"), ())) == ["user: hello there", "!assistant: Well, well."]
-    asking = ADD.model_copy(update={"missing": "b", "answer": "Which b?"})
-    assert steps(call_row("0", asking, ())) == ["user: add 21 and 34", "!assistant: Which b?"]
 
 
 @given(st.lists(st.integers(0, 99), min_size=1, max_size=5), st.booleans(), st.booleans())
@@ -76,7 +74,7 @@ def test_loss_is_on_every_message_of_the_assistant_and_on_no_other(
     calls = tuple(Call(name="add", arguments={"a": value}) for value in values)
     made = Trace(
         id="x",
-        maker="log",
+        kind=TraceKind.LOGGED,
         request="r",
         calls=calls,
         results=tuple(values),

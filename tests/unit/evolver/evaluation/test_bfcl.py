@@ -11,10 +11,10 @@ import pytest
 
 from agent.messages import Message
 from agent.model_client import HttpModelClient, ModelReply
-from evolver import suites
-from evolver.suites import bfcl, bfcl_run
-from evolver.suites.bfcl import BfclItem, BfclSuite
-from evolver.suites.bfcl_check import problem
+from evolver.evaluation import suites
+from evolver.evaluation.suites import bfcl, bfcl_run
+from evolver.evaluation.suites.bfcl import BfclItem, BfclSuite
+from evolver.evaluation.suites.bfcl_check import problem
 from evolver.types import Call, ItemScore
 from tests.fakes.model_server import Says, serving
 from toolkit.errors import PrerequisiteError, UserError
@@ -65,7 +65,7 @@ def says(*calls: tuple[str, dict[str, Any] | None], text: str = "") -> ModelRepl
 
 def judged(category: str, reply: ModelReply, *answer: Any) -> ItemScore:
     item = bfcl.item(entry(FUNCTION, OTHER), answer, category)
-    return bfcl_run.judge(item, suite(category, item), reply)
+    return bfcl_run.score_reply(item, suite(category, item), reply)
 
 
 def test_names_become_legal_and_lead_back() -> None:
@@ -125,7 +125,7 @@ def test_the_packages_own_checker_decides(arguments: dict[str, Any], reason: str
     score = judged("simple_python", says(("shop_crates", arguments)), ANSWER)
     assert score.exact is not bool(reason)
     assert reason in score.reason
-    assert (score.needs_tool, score.right_tool, score.called, score.malformed) == (True, True, True, False)
+    assert (score.needs_tool, score.right_tool, score.called, score.invalid_call) == (True, True, True, False)
 
 
 @installed
@@ -157,15 +157,15 @@ def test_where_no_function_fits_every_call_is_wrong() -> None:
 
 
 @pytest.mark.parametrize("call", [("nothing_like_it", {"eggs": 12}), ("shop_crates", None)])
-def test_a_call_that_is_none_is_malformed(call: tuple[str, dict[str, Any] | None]) -> None:
+def test_a_call_that_is_none_is_invalid(call: tuple[str, dict[str, Any] | None]) -> None:
     score = judged("simple_python", says(call), ANSWER)
-    assert (score.malformed, score.exact, score.reason) == (True, False, "malformed")
+    assert (score.invalid_call, score.exact, score.reason) == (True, False, "malformed")
 
 
 def test_one_request_as_any_client_sends_it() -> None:
     item = bfcl.item(entry(FUNCTION), (), "irrelevance")
     with serving(Says("No.")) as server, HttpModelClient(server.url) as client:
-        score = bfcl_run.ask(item, suite("irrelevance", item), "adapter-0001", client, max_tokens=99)
+        score = bfcl_run.score_item(item, suite("irrelevance", item), "adapter-0001", client, max_tokens=99)
     (sent,) = server.requests
     assert (score.called, score.seen) == (False, "No.")
     assert sent["messages"] == entry()["question"][0]
@@ -176,24 +176,38 @@ def test_one_request_as_any_client_sends_it() -> None:
 def test_a_refused_request_is_a_failure_and_not_a_right_silence() -> None:
     item = bfcl.item(entry(FUNCTION), (), "irrelevance")
     with serving(Says("too long", status=400)) as server, HttpModelClient(server.url) as client:
-        score = bfcl_run.ask(item, suite("irrelevance", item), "base", client, max_tokens=99)
+        score = bfcl_run.score_item(item, suite("irrelevance", item), "base", client, max_tokens=99)
     assert score.failed
     assert "too long" in score.seen
 
 
+def test_a_half_of_a_category_has_the_items_of_even_or_of_odd_numbers(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lines = [json.dumps({**entry(FUNCTION), "id": f"live_simple_{number}-{number + 1}-0"}) for number in range(5)]
+    (tmp_path / "BFCL_v4_live_simple.json").write_text("\n".join(lines), encoding="utf-8")
+    monkeypatch.setattr(bfcl, "data_folder", lambda: tmp_path)
+    names = {half: [item.id for item in bfcl.read_suite(f"bfcl:live_simple:{half}").items] for half in bfcl.HALVES}
+    assert names["even"] == ["live_simple_0-1-0", "live_simple_2-3-0", "live_simple_4-5-0"]
+    assert names["odd"] == ["live_simple_1-2-0", "live_simple_3-4-0"]
+    assert bfcl.read_suite("bfcl:live_simple:odd").name == "bfcl:live_simple:odd"
+    with pytest.raises(UserError, match="no half 'first'; there is: even, odd"):
+        bfcl.read_suite("bfcl:live_simple:first")
+
+
 def test_an_unknown_category_and_a_missing_package_are_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(UserError, match=r"no category 'simple'.*simple_python"):
-        bfcl.load("bfcl:simple")
+        bfcl.read_suite("bfcl:simple")
     monkeypatch.setattr(bfcl, "find_spec", lambda name: None)
     with pytest.raises(PrerequisiteError, match=r"pip install --no-deps bfcl-eval"):
-        bfcl.load("bfcl:simple_python")
+        bfcl.read_suite("bfcl:simple_python")
     assert list(bfcl.queries()) == list(bfcl.descriptions()) == []
 
 
 @installed
 @pytest.mark.parametrize("category", bfcl.CATEGORIES)
 def test_every_category_loads_with_an_answer_for_each_request_that_has_one(category: str) -> None:
-    loaded = bfcl.load(f"bfcl:{category}")
+    loaded = bfcl.read_suite(f"bfcl:{category}")
     assert len({item.id for item in loaded.items}) == len(loaded.items) >= 16
     scored = loaded.needs_tool and category != "live_relevance"
     assert {bool(item.answer) for item in loaded.items} == {scored}
@@ -219,7 +233,7 @@ def test_no_file_of_this_project_holds_a_request_of_the_benchmark() -> None:
         words = suites.normalised(text).split()
         return {" ".join(words[n : n + 7]) for n in range(len(words) - 6)}
 
-    root = Path(__file__).parents[3] / "evolver"
+    root = Path(__file__).parents[4] / "evolver"
     files = [*sorted(root.rglob("*.jsonl")), *sorted(root.rglob("*.py"))]
     assert len(files) > 30
     here = set().union(*(grams(file.read_text(encoding="utf-8")) for file in files))

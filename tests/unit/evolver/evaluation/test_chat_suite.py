@@ -3,14 +3,16 @@
 import math
 from typing import Any
 
-import httpx
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from evolver.crew.local import LocalCrew
+from evolver.crew.workshop import Workshop
 from evolver.errors import StageError
-from evolver.suites import Item, Suite, chat
-from evolver.suites.chat import divergence
+from evolver.evaluation.suites import Item, Suite, chat
+from evolver.evaluation.suites.chat import divergence
+from evolver.model.client import Generator
 from tests.fakes.model_server import ModelServer, Says
 
 SUITE = Suite(name="tiny", sha256="0" * 64, items=(Item(id="a", request="hello"), Item(id="b", request="good day")))
@@ -36,9 +38,13 @@ def server(mine: list[dict[str, Any] | None], base: list[dict[str, Any] | None])
     return ModelServer(script=script)
 
 
+def crew(generator: Generator) -> LocalCrew:
+    return LocalCrew(Workshop(None, None, generator), 1)  # type: ignore[arg-type]
+
+
 def measured(mine: list[dict[str, Any] | None], base: list[dict[str, Any] | None]) -> Any:
-    with server(mine, base) as running, httpx.Client(base_url=running.url) as client:
-        return chat.drift(SUITE, "m", client, concurrency=1), running
+    with server(mine, base) as running, Generator(running.url) as generator:
+        return chat.drift(SUITE, "m", crew(generator)), running
 
 
 EVEN = position(a=0.5, b=0.5)
@@ -67,15 +73,15 @@ def test_the_base_model_is_no_distance_from_itself() -> None:
 def test_a_server_that_does_not_say_how_likely_is_an_error() -> None:
     with (
         ModelServer(script=lambda _: Says("Well.")) as running,
-        httpx.Client(base_url=running.url) as client,
+        Generator(running.url) as generator,
         pytest.raises(StageError, match="prompt_logprobs"),
     ):
-        chat.drift(SUITE, "m", client, concurrency=1)
+        chat.drift(SUITE, "m", crew(generator))
 
 
 def test_a_suite_without_requests_has_nothing_to_compare() -> None:
-    with httpx.Client() as client, pytest.raises(StageError, match="no answer to compare"):
-        chat.drift(SUITE.model_copy(update={"items": ()}), "m", client, concurrency=1)
+    with Generator("http://localhost") as generator, pytest.raises(StageError, match="no answer to compare"):
+        chat.drift(SUITE.model_copy(update={"items": ()}), "m", crew(generator))
 
 
 WEIGHTS = st.lists(st.floats(0.01, 1), min_size=6, max_size=6)

@@ -1,5 +1,6 @@
 """Scores: calls are judged by what they return; rates come with honest intervals."""
 
+import json
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,14 +10,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from agent.config import LoopConfig, PromptConfig
-from agent.errors import ModelUnavailable
-from agent.loop import Agent
+from agent.errors import ModelError, ModelUnavailable
 from agent.messages import Message, Trajectory
 from agent.model_client import HttpModelClient
-from evolver.evaluate import evaluate, report, score
-from evolver.suites import Item, Suite
+from evolver.crew.local import LocalCrew
+from evolver.crew.workshop import Workshop
+from evolver.evaluation.evaluate import Asking, SoftScore, evaluate, expected_results, report, score
+from evolver.evaluation.suites import Item, Suite
+from evolver.statistics import rate
+from evolver.store.jsonl import read_lines
 from evolver.types import Call, EvalReport, ItemScore
-from evolver.wilson import rate
 from tests.fakes import shop_tools
 from tests.fakes.evolution import turn
 from tests.fakes.model_server import ModelServer, Says
@@ -25,7 +28,6 @@ from toolkit.declare import tool
 from toolkit.describing import describe
 from toolkit.execute import Executor
 from toolkit.registry import ToolRegistry
-from toolkit.search import ToolIndex
 from toolkit.tool import ToolErrorKind
 
 EXECUTOR = shop_tools.executor()
@@ -92,7 +94,7 @@ def test_a_request_that_needs_no_tool() -> None:
 
 
 @pytest.mark.parametrize(
-    ("kind", "malformed"),
+    ("kind", "invalid"),
     [
         (ToolErrorKind.MALFORMED_CALL, True),
         (ToolErrorKind.INVALID_ARGUMENTS, True),
@@ -101,8 +103,8 @@ def test_a_request_that_needs_no_tool() -> None:
         (ToolErrorKind.TIMEOUT, False),
     ],
 )
-def test_what_counts_as_malformed(kind: ToolErrorKind, malformed: bool) -> None:
-    assert judged(turn("r", ("add_prices", {}, kind)), ADD).malformed is malformed
+def test_what_counts_as_an_invalid_call(kind: ToolErrorKind, invalid: bool) -> None:
+    assert judged(turn("r", ("add_prices", {}, kind)), ADD).invalid_call is invalid
 
 
 def test_what_the_model_did_is_kept_in_short() -> None:
@@ -133,20 +135,28 @@ def test_the_interval_of_nothing_says_nothing() -> None:
 
 def test_each_rate_is_over_its_own_requests() -> None:
     def item(identity: str, **changes: bool) -> ItemScore:
-        flags = {"needs_tool": True, "exact": False, "right_tool": False, "called": True, "malformed": False, **changes}
+        flags = {
+            "needs_tool": True,
+            "exact": False,
+            "right_tool": False,
+            "called": True,
+            "invalid_call": False,
+            **changes,
+        }
         return ItemScore(id=identity, **flags)
 
     items = [
         item("a", exact=True, right_tool=True),
-        item("b", right_tool=True, malformed=True),
+        item("b", right_tool=True, invalid_call=True),
         item("c", called=False, failed=True),
         item("d", needs_tool=False, called=False),
         item("e", needs_tool=False),
     ]
     found = report(SUITE, "m", items)
-    shown = {name: (getattr(found, name).hits, getattr(found, name).n) for name in ("exact", "right_tool", "no_call")}
-    assert shown == {"exact": (1, 3), "right_tool": (2, 3), "no_call": (1, 2)}
-    assert ((found.malformed.hits, found.malformed.n), found.failed) == ((1, 5), 1)
+    assert (found.call_accuracy.hits, found.call_accuracy.n) == (1, 3)
+    assert (found.tool_selection_accuracy.hits, found.tool_selection_accuracy.n) == (2, 3)
+    assert (found.irrelevance_accuracy.hits, found.irrelevance_accuracy.n) == (1, 2)
+    assert ((found.invalid_call_rate.hits, found.invalid_call_rate.n), found.failed) == ((1, 5), 1)
 
 
 SUITE = Suite(
@@ -189,16 +199,18 @@ def model() -> Iterator[tuple[_Clever, ModelServer]]:
 
 
 def run(
-    server: ModelServer, executor: Executor, file: Path | None = None, shares: list[float] | None = None
+    server: ModelServer,
+    executor: Executor,
+    file: Path | None = None,
+    shares: list[float] | None = None,
+    soft_score: SoftScore | None = None,
 ) -> EvalReport:
     with HttpModelClient(server.url) as client:
-        agent = Agent(client, executor, ToolIndex(executor.registry), LoopConfig(max_steps=3), PromptConfig())
         return evaluate(
             SUITE,
-            "m",
-            agent,
-            executor,
-            concurrency=2,
+            Asking("m", LoopConfig(max_steps=3), PromptConfig()),
+            LocalCrew(Workshop(executor, client, None), 2),  # type: ignore[arg-type]
+            soft_scorer=(lambda workshop: soft_score) if soft_score else None,
             file=file,
             on_progress=(shares if shares is not None else []).append,
         )
@@ -207,7 +219,7 @@ def run(
 def test_a_suite_is_asked_through_the_loop_that_serves(model: tuple[_Clever, ModelServer]) -> None:
     shares: list[float] = []
     found = run(model[1], EXECUTOR, shares=shares)
-    assert [(item.id, item.exact, item.malformed, item.called) for item in found.items] == [
+    assert [(item.id, item.exact, item.invalid_call, item.called) for item in found.items] == [
         ("add", True, False, True),
         ("boxes", False, True, True),
         ("talk", False, False, False),
@@ -246,6 +258,66 @@ def test_without_a_server_there_is_no_score(tmp_path: Path) -> None:
     with pytest.raises(ModelUnavailable):
         run(server, EXECUTOR, tmp_path / "scores.jsonl")
     assert not (tmp_path / "scores.jsonl").exists()
+
+
+def test_soft_scores_stand_beside_the_exact_ones(model: tuple[_Clever, ModelServer], tmp_path: Path) -> None:
+    found = run(model[1], EXECUTOR, tmp_path / "scores.jsonl", soft_score=lambda item, results: -float(len(results)))
+    assert [item.logprob for item in found.items] == [-1, -1, 0]
+    assert found.soft_score is not None
+    assert (found.soft_score.n, found.soft_score.value) == (3, pytest.approx(-2 / 3))
+    assert run(model[1], EXECUTOR, tmp_path / "scores.jsonl") == found, "those on file have them"
+
+
+def test_the_soft_score_comes_first_so_that_the_turn_finds_its_prompt_in_the_cache(
+    model: tuple[_Clever, ModelServer],
+) -> None:
+    def of_none_asked_yet(item: Item, _: object) -> float:
+        asked = [request["messages"][0]["content"] for request in model[1].requests]
+        return -float(asked.count(item.request))
+
+    assert [item.logprob for item in run(model[1], EXECUTOR, soft_score=of_none_asked_yet).items] == [0, 0, 0]
+
+
+def test_what_the_server_refuses_to_read_could_not_be_judged(model: tuple[_Clever, ModelServer]) -> None:
+    def refused(item: Item, _: object) -> float:
+        raise ModelError("too long")
+
+    found = run(model[1], EXECUTOR, soft_score=refused)
+    assert (found.failed, found.soft_score) == (3, None)
+
+
+def test_scores_of_versions_without_a_soft_score_are_read(tmp_path: Path) -> None:
+    old = {"id": "a", "needs_tool": True, "exact": True, "right_tool": True, "called": True, "malformed": False}
+    (tmp_path / "scores.jsonl").write_text(json.dumps(old) + "\n")
+    (found,) = read_lines(tmp_path / "scores.jsonl", ItemScore)
+    assert found.logprob is None
+    assert report(SUITE, "m", [found, found]).soft_score is None
+
+
+def test_ordered_calls_share_a_workspace_and_count_in_their_order() -> None:
+    executor = Executor(ToolRegistry([describe(drop_coin), describe(count_coins)]), InProcessSandbox())
+    drop, count = Call(name="drop_coin", arguments={"worth": 5}), Call(name="count_coins", arguments={})
+    item = Item(id="i", request="r", expected=(drop, count), ordered=True)
+    assert [result.value for result in expected_results(item, executor)] == ["dropped", 1]
+    apart = item.model_copy(update={"ordered": False})
+    assert [result.value for result in expected_results(apart, executor)] == ["dropped", 0]
+    made = [("drop_coin", {"worth": 5}, "dropped"), ("count_coins", {}, 1)]
+    assert score(item, turn("r", *made), executor).exact
+    assert not score(item, turn("r", *made[::-1]), executor).exact
+
+
+@tool(effect="writes", sandbox_state=True)
+def drop_coin(worth: int) -> str:
+    """Drop a coin into the box."""
+    with Path("coins.txt").open("a") as file:
+        file.write(f"{worth}\n")
+    return "dropped"
+
+
+@tool(effect="writes", sandbox_state=True)
+def count_coins() -> int:
+    """Count the coins in the box."""
+    return len(Path("coins.txt").read_text().splitlines()) if Path("coins.txt").exists() else 0
 
 
 def test_messages_without_results_are_judged_too() -> None:

@@ -1,6 +1,6 @@
 """A suite's name leads to what is asked, and to where it is kept."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -10,17 +10,24 @@ import pytest
 from agent.config import AgentConfig, PromptConfig, VllmConfig
 from agent.interaction_log import InteractionLog
 from agent.model_client import HttpModelClient
-from evolver import suites
 from evolver.config import Config, EvaluateConfig, EvolverConfig
-from evolver.jsonl import append_lines
-from evolver.scoring import Report, replayed, score_suite, served
-from evolver.suites import Item, bfcl
+from evolver.crew.local import LocalCrew
+from evolver.crew.workshop import Workshop
+from evolver.evaluation import suites
+from evolver.evaluation.scoring import Report, replayed, score_suite, score_turns
+from evolver.evaluation.suites import Item, bfcl, variants
+from evolver.model.client import Generator
+from evolver.store.jsonl import append_lines
 from evolver.types import Call, EvalReport
 from tests.fakes import shop_tools
 from tests.fakes.evolution import trace, turn
+from tests.fakes.model_folders import write_family
 from tests.fakes.model_server import ModelServer, Says
+from tests.fakes.read_prompt import read, reads_prompt
+from toolkit import builtin
 from toolkit.errors import UserError
-from toolkit.tool import ToolErrorKind
+from toolkit.search import ToolIndex
+from toolkit.tool import Tool, ToolErrorKind
 
 ADD = Call(name="add_prices", arguments={"first": 2, "second": 3})
 ITEMS = [Item(id="a", request="add prices 2 and 3", expected=(ADD,)), Item(id="b", request="hello")]
@@ -35,15 +42,20 @@ class World:
             evolver=EvolverConfig(evaluate=EvaluateConfig(concurrency=2)),
         )
 
+    @property
+    def asked(self) -> int:
+        """How many answers were asked for, beside the tokens that are counted and read for soft scores."""
+        return sum(request["max_tokens"] > 1 for request in self.server.requests)
+
     def score(self, name: str, *, model: str = "adapter-0002", limit: int | None = None) -> Report:
-        with HttpModelClient(self.server.url) as client:
-            return score_suite(
-                self.config, name, model, client=client, executor=shop_tools.executor(), gateway_url=self.server.url,
-                limit=limit,
-            )  # fmt: skip
+        with HttpModelClient(self.server.url) as client, Generator(self.server.url) as generator:
+            crew = LocalCrew(Workshop(shop_tools.executor(), client, generator), 2)
+            return score_suite(self.config, name, model, crew, limit=limit)
 
 
 def clever(request: dict[str, Any]) -> Says:
+    if reads_prompt(request):
+        return read([-0.5, -0.25])
     tools = {tool["function"]["name"] for tool in request.get("tools", ())}
     if request["messages"][-1]["content"] == "add prices 2 and 3" and "add_prices" in tools:
         return Says(calls=[("add_prices", '{"first": 2, "second": 3}')])
@@ -63,29 +75,26 @@ def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
 
 def exact(report: Report) -> tuple[int, int]:
     assert isinstance(report, EvalReport)
-    return report.exact.hits, report.exact.n
+    return report.call_accuracy.hits, report.call_accuracy.n
 
 
 def test_a_shipped_suite_and_its_variants(world: World) -> None:
     assert exact(world.score("develop")) == (1, 1)
     assert exact(world.score("heldout:shuffled")) == (1, 1)
-    renamed = world.score("heldout:renamed")
+    plain, renamed = world.score("heldout"), world.score("heldout:renamed")
+    assert isinstance(plain, EvalReport)
+    assert plain.soft_score is not None
+    assert plain.items[0].logprob == pytest.approx(-0.75)
     assert (renamed.suite, exact(renamed)) == ("heldout:renamed", (0, 1))
-
-
-def test_a_suite_that_is_made_of_a_shipped_one(world: World) -> None:
-    found = world.score("heldout:missing")
-    assert isinstance(found, EvalReport)
-    assert (found.suite, found.exact.n, found.no_call.n) == ("heldout:missing", 0, 1)
 
 
 def test_the_first_few_and_then_the_rest(world: World) -> None:
     first = world.score("heldout", limit=1)
     assert isinstance(first, EvalReport)
     assert [item.id for item in first.items] == ["a"]
-    asked = len(world.server.requests)
+    asked = world.asked
     assert exact(world.score("heldout")) == (1, 1)
-    assert len(world.server.requests) == asked + 1
+    assert world.asked == asked + 1
 
 
 def test_another_suite_or_model_is_asked_anew(world: World) -> None:
@@ -96,13 +105,74 @@ def test_another_suite_or_model_is_asked_anew(world: World) -> None:
 
 def test_with_and_without_the_grammar_are_two_settings(world: World) -> None:
     world.score("heldout")
-    asked = len(world.server.requests)
+    asked = world.asked
     serving = world.config.agent.serving
     free = serving.model_copy(update={"vllm_process": VllmConfig(constrain_calls=False)})
     agent = world.config.agent.model_copy(update={"serving": free})
     world.config = world.config.model_copy(update={"agent": agent})
     world.score("heldout")
-    assert len(world.server.requests) == 2 * asked
+    assert world.asked == 2 * asked
+
+
+def model_folder(folder: Path, weights: str) -> Path:
+    write_family(folder, "chatml")
+    (folder / "config.json").write_text("{}")
+    (folder / "model.safetensors").write_text(weights)
+    return folder
+
+
+def changed_search(patch: pytest.MonkeyPatch, _: Path) -> None:
+    top = ToolIndex.top
+
+    def reversed_at_the_top(index: ToolIndex, query: str, k: int) -> list[Tool]:
+        found = top(index, query, k)
+        return [*found[:3][::-1], *found[3:]]
+
+    patch.setattr(ToolIndex, "top", reversed_at_the_top)
+
+
+def changed_variant(patch: pytest.MonkeyPatch, _: Path) -> None:
+    tools_of_variant = variants.tools_of_variant
+    patch.setattr(variants, "tools_of_variant", lambda *asked: tools_of_variant(*asked)[::-1])
+
+
+def changed_builtin(patch: pytest.MonkeyPatch, folder: Path) -> None:
+    (folder / "tools").mkdir()
+    (folder / "tools" / "dates.py").write_text("other code")
+    patch.setattr(builtin, "__path__", [str(folder / "tools")])
+
+
+def changed_base_model(_: pytest.MonkeyPatch, folder: Path) -> None:
+    model_folder(folder / "model", weights="another model")
+
+
+@pytest.mark.parametrize(
+    ("suite", "change"),
+    [
+        ("heldout", changed_search),
+        ("heldout:shuffled", changed_search),
+        ("heldout:renamed", changed_variant),
+        ("heldout", changed_builtin),
+        ("heldout", changed_base_model),
+    ],
+)
+def test_scores_are_kept_until_something_changes_that_the_answer_depends_on(
+    world: World,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    suite: str,
+    change: Callable[[pytest.MonkeyPatch, Path], None],
+) -> None:
+    serving = world.config.agent.serving.model_copy(update={"model": str(model_folder(tmp_path / "model", "weights"))})
+    agent = world.config.agent.model_copy(update={"serving": serving})
+    world.config = world.config.model_copy(update={"agent": agent})
+    world.score(suite)
+    asked = world.asked
+    world.score(suite)
+    assert world.asked == asked
+    change(monkeypatch, tmp_path)
+    world.score(suite)
+    assert world.asked == 2 * asked
 
 
 @pytest.mark.parametrize(
@@ -110,7 +180,10 @@ def test_with_and_without_the_grammar_are_two_settings(world: World) -> None:
     [
         ("other", "no suite 'other'.*heldout"),
         ("heldout:upside", "no variant 'upside'.*renamed"),
+        ("heldout:missing", "no variant 'missing'"),
         ("bfcl:x", "simple_python"),
+        ("sealed", "opened once per release.*--release"),
+        ("sealed:shuffled", "opened once per release"),
     ],
 )
 def test_an_unknown_name_is_one_line(world: World, name: str, message: str) -> None:
@@ -122,12 +195,11 @@ def test_old_skills_are_those_of_earlier_cycles(world: World) -> None:
     for number, request in ((1, "add prices 2 and 3"), (2, "what of this cycle"), (3, "what comes later")):
         kept = trace(request, "add_prices", {"first": 2, "second": 3}, 5)
         append_lines(world.data / "cycles" / f"{number:04d}" / "kept.jsonl", [kept, trace("hello again")])
-        append_lines(world.data / "cycles" / f"{number:04d}" / "maker" / "own" / "kept.jsonl", [kept])  # only a trial
-    assert [item.request for item in replayed(world.data, "adapter-0002").items] == ["add prices 2 and 3"]
-    assert len(replayed(world.data, "base").items) == 3
+    assert [item.request for item in replayed(world.config, "adapter-0002").items] == ["add prices 2 and 3"]
+    assert len(replayed(world.config, "base").items) == 3
     assert exact(world.score("replay")) == (1, 1)
     with pytest.raises(UserError, match="nothing to replay"):
-        replayed(world.data, "adapter-0001")
+        replayed(world.config, "adapter-0001")
 
 
 def test_what_people_were_served(world: World) -> None:
@@ -135,19 +207,24 @@ def test_what_people_were_served(world: World) -> None:
     with InteractionLog(world.data / "interactions.db") as log:
         for calls, adapter in (((), "base"), ((broken,), "adapter-0002"), ((), "adapter-0002")):
             log.append(turn("r", *calls, adapter=adapter), session="s", source="chat")
-    report = served(world.data, "adapter-0002")
-    assert (report.malformed.hits, report.malformed.n, report.exact.n, report.no_call.n) == (1, 2, 0, 0)
-    assert served(world.data, "adapter-0002", 1).malformed.n == 1
-    assert served(world.data, "adapter-0002", 1).malformed.hits == 0, "the newest"
+    report = score_turns(world.data, "adapter-0002")
+    assert (
+        report.invalid_call_rate.hits,
+        report.invalid_call_rate.n,
+        report.call_accuracy.n,
+        report.irrelevance_accuracy.n,
+    ) == (1, 2, 0, 0)
+    assert score_turns(world.data, "adapter-0002", 1).invalid_call_rate.n == 1
+    assert score_turns(world.data, "adapter-0002", 1).invalid_call_rate.hits == 0, "the newest"
     with pytest.raises(UserError, match="answered nobody"):
-        served(world.data, "adapter-0009")
+        score_turns(world.data, "adapter-0009")
 
 
 @pytest.mark.skipif(find_spec("bfcl_eval") is None, reason=bfcl.INSTALL)
 def test_a_benchmark_is_asked_like_by_any_client(world: World) -> None:
     report = world.score("bfcl:irrelevance", limit=3)
     assert isinstance(report, EvalReport)
-    assert (report.suite, report.no_call.hits, report.no_call.n) == ("bfcl:irrelevance", 3, 3)
-    asked = len(world.server.requests)
+    assert (report.suite, report.irrelevance_accuracy.hits, report.irrelevance_accuracy.n) == ("bfcl:irrelevance", 3, 3)
+    assert world.asked == 3
     world.score("bfcl:irrelevance", limit=3)
-    assert len(world.server.requests) == asked == 3
+    assert world.asked == 3

@@ -8,9 +8,9 @@ import pytest
 from agent.config import LoopConfig, PromptConfig
 from agent.messages import Trajectory
 from agent.model_client import HttpModelClient
-from evolver.evaluate import score
-from evolver.suites import Item
-from evolver.suites.variants import renamed, run, shuffled
+from evolver.evaluation.evaluate import score
+from evolver.evaluation.suites import Item
+from evolver.evaluation.suites.variants import rename_tool, run, shuffle_parameters
 from evolver.types import Call
 from tests.fakes import shop_tools
 from tests.fakes.model_server import ModelServer, Says, serving
@@ -33,7 +33,7 @@ def turn(server: ModelServer, variant: str) -> Trajectory:
 
 def test_a_renamed_tool_says_nothing_by_its_names() -> None:
     tool = describe(box_count)
-    shown = renamed(tool, random.Random(1)).shown
+    shown = rename_tool(tool, random.Random(1)).shown
     text = str(shown.schema())
     assert "box_count" not in text
     assert "box_size" not in text
@@ -47,7 +47,7 @@ def test_shuffling_keeps_every_name() -> None:
     tool = describe(box_count)
     orders = set()
     for seed in range(8):
-        shown = shuffled(tool, random.Random(seed)).shown
+        shown = shuffle_parameters(tool, random.Random(seed)).shown
         assert shown.parameters["properties"] == tool.parameters["properties"]
         orders.add(tuple(shown.parameters["properties"]))  # type: ignore[arg-type]
     assert len(orders) == 2
@@ -80,10 +80,10 @@ def test_who_knows_the_name_by_heart_is_wrong() -> None:
     by_heart = Says(calls=[("box_count", '{"eggs": 12, "box_size": 6}')])
     with serving(by_heart, Says("Two.")) as server:
         found = score(ITEM, turn(server, "renamed"), EXECUTOR)
-    assert (found.exact, found.right_tool, found.malformed) == (False, False, True)
+    assert (found.exact, found.right_tool, found.invalid_call) == (False, False, True)
 
 
-def test_errors_keep_the_disguise() -> None:
+def test_errors_keep_the_shown_names() -> None:
     def asks_for_too_much(request: dict[str, Any]) -> Says:
         right = reads_the_schema(request)
         return Says(calls=[(name, '{"nonsense": 1}') for name, _ in right.calls]) if right.calls else right
@@ -95,8 +95,24 @@ def test_errors_keep_the_disguise() -> None:
     assert "box_size" not in told[0]
 
 
-def test_the_same_request_is_disguised_alike_each_time() -> None:
+def test_the_same_request_is_renamed_alike_each_time() -> None:
     with ModelServer(script=lambda _: Says("?")) as server:
         turn(server, "renamed")
         turn(server, "renamed")
     assert server.requests[0]["tools"] == server.requests[1]["tools"]
+
+
+@pytest.mark.parametrize("variant", ["shuffled", "renamed"])
+def test_where_tools_are_judged_all_candidates_are_variants(variant: str) -> None:
+    prompt = PromptConfig(tools_in_prompt=3, judge_tools=True)
+    with ModelServer(script=lambda _: Says("?")) as server, HttpModelClient(server.url) as client:
+        run(
+            REQUEST, "m", variant, client=client, executor=EXECUTOR, index=ToolIndex(EXECUTOR.registry),
+            limits=LoopConfig(max_steps=3), prompt=prompt,
+        )  # fmt: skip
+    (request,) = server.requests
+    found = ToolIndex(EXECUTOR.registry).top(REQUEST, 8)
+    names = [[tool["function"]["name"] for tool in request[field]] for field in ("tools", "further_tools")]
+    assert [len(part) for part in names] == [3, len(found) - 3]
+    same = sorted(names[0] + names[1]) == sorted(tool.name for tool in found)
+    assert same is (variant == "shuffled")

@@ -9,11 +9,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from evolver.generate import Generator
-from evolver.question_first import QuestionFirst, open_requests
+from evolver.crew.workshop import Rules, Workshop
+from evolver.generation.self_consistency import Vote, open_requests
+from evolver.lessons.drop_reason import DropReason
+from evolver.model.client import Generator
 from evolver.types import Call, Task, TaskKind, Trace
 from tests.fakes import shop_tools
 from tests.fakes.model_server import ModelServer, Says
+from tests.fakes.sandbox import InProcessSandbox
+from tests.fakes.stages import HeldOutTexts
+from toolkit.execute import Executor
+from toolkit.registry import ToolRegistry
+from toolkit.tool import Tool
 
 TOOLS = [tool for tool in shop_tools.registry() if tool.name not in ("ring_bell", "look_outside")]
 
@@ -68,18 +75,23 @@ def generator(sampler: Sampler) -> Iterator[Generator]:
         yield opened
 
 
+def workshop_of(tools: Sequence[Tool], generator: Generator, *, allow_reads: bool = False) -> Workshop:
+    executor = Executor(ToolRegistry(tools), InProcessSandbox())
+    return Workshop(executor, None, generator, Rules(HeldOutTexts(), allow_reads=allow_reads))  # type: ignore[arg-type]
+
+
 def made(generator: Generator, asked: Task = ADDING, samples: int = 4) -> tuple[list[Trace], dict[str, int]]:
-    dropped: Counter[str] = Counter()
-    asker = QuestionFirst(TOOLS, shop_tools.executor(), generator, samples=samples)
-    return asker.make(asked, dropped), dict(dropped)
+    dropped: Counter[DropReason] = Counter()
+    workshop = workshop_of(TOOLS, generator)
+    return Vote(asked, samples).make(workshop, dropped, lambda: False), dict(dropped)
 
 
 def test_samples_that_return_the_same_agree_whatever_their_arguments(sampler: Sampler, generator: Generator) -> None:
     sampler.samples["add_prices"] = [OTHER, BACKWARD, FORWARD, FORWARD]
     ((found,), _) = made(generator)
     assert found.calls == (Call(name="add_prices", arguments=BACKWARD),), "the likeliest of those that agree"
-    assert (found.results, found.request, found.origin) == ((55,), ADDING.request, "1-0")
-    assert (found.maker, found.likelihood) == ("question_first", -2.0)
+    assert (found.results, found.request, found.provenance.interaction_id) == ((55,), ADDING.request, "1-0")
+    assert (found.kind, found.mean_logprob) == ("self_consistency", -2.0)
 
 
 @pytest.mark.parametrize(
@@ -87,7 +99,7 @@ def test_samples_that_return_the_same_agree_whatever_their_arguments(sampler: Sa
     [
         ([FORWARD, FORWARD, OTHER, OTHER], "no_majority"),
         ([FORWARD, FORWARD, "{", '{"first": 21}'], "no_majority"),
-        ([OTHER] * 4, "not_grounded"),
+        ([OTHER] * 4, "argument_not_stated"),
         (["3"] * 4, "no_majority"),
     ],
 )
@@ -115,14 +127,13 @@ def test_what_the_model_spoke_of_itself_is_tried_first(sampler: Sampler, generat
 
 def test_a_call_that_states_nothing_shows_nothing() -> None:
     reads = [tool for tool in shop_tools.registry() if tool.name == "look_outside"]
-    asker = QuestionFirst(reads, shop_tools.executor(), generator, samples=4)
     with (
         ModelServer(script=lambda request: Says(raw=choices_of("{}", request["n"]))) as server,
         Generator(server.url) as always,
     ):
-        asker = QuestionFirst(reads, shop_tools.executor(), always, samples=4)
-        dropped: Counter[str] = Counter()
-        assert asker.make(task("Say what can be seen from the window."), dropped) == []
+        dropped: Counter[DropReason] = Counter()
+        asked = Vote(task("Say what can be seen from the window."), samples=4)
+        assert asked.make(workshop_of(reads, always, allow_reads=True), dropped, lambda: False) == []
         assert dropped == {"not_grounded": 1}
 
 

@@ -1,4 +1,4 @@
-"""Tools under other names: schema, call, error and question say the same names, and mean the same."""
+"""Tools under other names: schema, call and error say the same names, and mean the same."""
 
 import json
 import random
@@ -10,11 +10,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from evolver.config import DatasetConfig
-from evolver.dataset import build
-from evolver.disguise import disguised, retold
-from evolver.types import Call, Failure, Trace
+from evolver.lessons.rename_tools import rename_tools, with_shown_names
+from evolver.types import Call, Failure, Trace, TraceKind
 from tests.fakes import shop_tools
 from tests.fakes.evolution import trace
+from tests.fakes.stages import dataset
 from toolkit.execute import Executor
 from toolkit.tool import ToolCall, ToolErrorKind
 
@@ -30,21 +30,21 @@ def real_error(arguments: dict[str, Any], name: str = "box_count") -> Failure:
 
 @given(st.integers(0, 10_000))
 def test_no_name_stays_and_no_two_are_the_same(seed: int) -> None:
-    found = disguised(TOOLS, random.Random(seed))
-    names = [disguise.shown.name for disguise in found]
+    found = rename_tools(TOOLS, random.Random(seed))
+    names = [renamed.shown.name for renamed in found]
     assert len({*names}) == len(names) == len(TOOLS)
     own = {name for tool in TOOLS for name in (tool.name, *tool.parameters["properties"])}  # type: ignore[misc]
-    assert not own & {name for disguise in found for name in (disguise.shown.name, *disguise.parameters)}
-    for tool, disguise in zip(TOOLS, found, strict=True):
-        assert disguise.own == tool.name
-        assert set(disguise.parameters.values()) == set(tool.parameters["properties"])  # type: ignore[arg-type]
-        assert list(disguise.shown.parameters["properties"]) == list(disguise.parameters)  # type: ignore[arg-type]
+    assert not own & {name for renamed in found for name in (renamed.shown.name, *renamed.parameters)}
+    for tool, renamed in zip(TOOLS, found, strict=True):
+        assert renamed.own == tool.name
+        assert set(renamed.parameters.values()) == set(tool.parameters["properties"])  # type: ignore[arg-type]
+        assert list(renamed.shown.parameters["properties"]) == list(renamed.parameters)  # type: ignore[arg-type]
 
 
 @given(st.integers(0, 10_000))
-def test_a_disguised_call_fits_the_disguised_schema_and_no_other(seed: int) -> None:
-    known = {disguise.own: disguise for disguise in disguised(TOOLS, random.Random(seed))}
-    shown = retold(BOXES, known)
+def test_a_renamed_call_fits_the_renamed_schema_and_no_other(seed: int) -> None:
+    known = {renamed.own: renamed for renamed in rename_tools(TOOLS, random.Random(seed))}
+    shown = with_shown_names(BOXES, known)
     tool = known["box_count"].shown
     (call,) = shown.calls
     checker = Executor.__new__(Executor)
@@ -63,9 +63,9 @@ def test_a_disguised_call_fits_the_disguised_schema_and_no_other(seed: int) -> N
     "arguments", [{"eggs": 12}, {"eggs": 12, "box_size": "six"}, {"eggs": 12, "box_size": 6, "cartons": 3}]
 )
 def test_errors_name_what_is_shown(arguments: dict[str, Any]) -> None:
-    known = {disguise.own: disguise for disguise in disguised(TOOLS, random.Random(3))}
+    known = {renamed.own: renamed for renamed in rename_tools(TOOLS, random.Random(3))}
     failed = BOXES.model_copy(update={"failures": (real_error(arguments),)})
-    (failure,) = retold(failed, known).failures
+    (failure,) = with_shown_names(failed, known).failures
     assert "box_size" not in failure.error.message
     assert any(name in failure.error.message for name in known["box_count"].parameters)
     assert failure.call.name == known["box_count"].shown.name
@@ -73,16 +73,6 @@ def test_errors_name_what_is_shown(arguments: dict[str, Any]) -> None:
     assert ("cartons" in arguments) is ("cartons" in failure.call.arguments)
     if "cartons" in arguments:
         assert "eggs" not in failure.error.message
-
-
-def test_a_question_asks_for_the_parameter_that_is_shown() -> None:
-    known = {disguise.own: disguise for disguise in disguised(TOOLS, random.Random(3))}
-    asking = BOXES.model_copy(
-        update={"missing": "box_size", "answer": "?", "calls": (Call(name="box_count", arguments={}),)}
-    )
-    shown = retold(asking, known)
-    assert known["box_count"].parameters[shown.missing] == "box_size"
-    assert shown.missing in shown.answer
 
 
 @settings(max_examples=20, deadline=None)
@@ -95,11 +85,11 @@ def test_in_a_share_of_contexts_nothing_has_its_own_name_and_calls_fit_what_is_s
         for n in range(2, 14)
     ]
     folder: Path = tmp_path_factory.mktemp("renamed") / "d"
-    config = DatasetConfig(renamed_share=share, branches=2, composed_share=0, asking_share=0, validation_share=0.3)
-    build(config, kept, [], TOOLS, folder, shown=3, seed=seed)
+    config = DatasetConfig(renamed_share=share, branches=2, composed_share=0, validation_share=0.3)
+    dataset(config, kept, [], TOOLS, folder, seed=seed)
     own = {tool.name for tool in TOOLS}
     for side in ("train", "valid"):
-        rows = [json.loads(line) for line in (folder / f"{side}.jsonl").read_text().splitlines()]
+        rows = [json.loads(line) for line in (folder / "dataset" / f"{side}.jsonl").read_text().splitlines()]
         renamed = 0
         for row in rows:
             shown = {tool["function"]["name"]: tool["function"]["parameters"]["properties"] for tool in row["tools"]}
@@ -114,13 +104,13 @@ def test_in_a_share_of_contexts_nothing_has_its_own_name_and_calls_fit_what_is_s
 
 
 def test_what_a_trace_of_several_tools_says_is_told_of_each(tmp_path: Path) -> None:
-    known = {disguise.own: disguise for disguise in disguised(TOOLS, random.Random(1))}
+    known = {renamed.own: renamed for renamed in rename_tools(TOOLS, random.Random(1))}
     both = Trace(
         id="x",
-        maker="composed",
+        kind=TraceKind.PARALLEL,
         request="Do both",
         calls=(*BOXES.calls, Call(name="ring_bell", arguments={"times": 2})),
         results=(2, "rung"),
     )
-    names = [call.name for call in retold(both, known).calls]
+    names = [call.name for call in with_shown_names(both, known).calls]
     assert names == [known["box_count"].shown.name, known["ring_bell"].shown.name]

@@ -9,12 +9,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from evolver.config import VerifyConfig
-from evolver.safety import unsafe
+from evolver.lessons.safety import unsafe
 from evolver.types import Trace, Verdict
-from evolver.verify import verify
+from evolver.verification.verify import verify
 from tests.fakes import shop_tools
 from tests.fakes.evolution import trace, turn
-from toolkit.search import ToolIndex
+from tests.fakes.stages import context
 
 KEY = "AKIA" + "Q7RZ3LMN5PXS2TUV"
 CARD = "4111 1111 1111 1111"
@@ -46,20 +46,20 @@ def label(text: str) -> Trace:
 @pytest.mark.parametrize(("text", "why"), BAD.items())
 def test_it_is_found_in_what_was_said_before(text: str, why: str) -> None:
     for before in (turn(text), turn("q", answer=text), turn("q", ("t", {"x": text}, 1)), turn("q", ("t", {}, text))):
-        assert unsafe(label("green tea").model_copy(update={"history": before.messages})) == why
+        assert (unsafe(label("green tea").model_copy(update={"history": before.messages})) or "") == why
 
 
 def test_orders_are_found_in_what_tools_said_before() -> None:
     said = [turn("q", ("t", {}, ORDERS[0])), turn(ORDERS[0])]
     found = [unsafe(label("green tea").model_copy(update={"history": before.messages})) for before in said]
-    assert found == ["injected_instructions", ""]
+    assert found == ["injected_instructions", None]
 
 
 @pytest.mark.parametrize(("text", "why"), BAD.items())
 @pytest.mark.parametrize("place", ["request", "answer", "arguments", "results"])
 def test_it_is_found_in_every_place(text: str, why: str, place: str) -> None:
     good = label("green tea")
-    assert unsafe(good) == ""
+    assert unsafe(good) is None
     deep: dict[str, Any] = {
         "request": text,
         "answer": text,
@@ -68,7 +68,7 @@ def test_it_is_found_in_every_place(text: str, why: str, place: str) -> None:
     }
     call = good.calls[0].model_copy(update={"arguments": deep["arguments"]})
     changed = {"calls": (call,)} if place == "arguments" else {place: deep[place]}
-    assert unsafe(good.model_copy(update=changed)) == why
+    assert (unsafe(good.model_copy(update=changed)) or "") == why
 
 
 def test_a_secret_may_be_known_by_its_name_alone_and_a_card_may_be_a_number() -> None:
@@ -82,7 +82,7 @@ def test_a_result_that_gives_orders_is_not_learned_but_a_request_may_speak_of_ru
     told = label("green tea").model_copy(update={"results": ({"page": text},)})
     assert unsafe(told) == "injected_instructions"
     asked = label("green tea").model_copy(update={"request": text})
-    assert unsafe(asked) == ""
+    assert unsafe(asked) is None
 
 
 @pytest.mark.parametrize(
@@ -90,19 +90,19 @@ def test_a_result_that_gives_orders_is_not_learned_but_a_request_may_speak_of_ru
     ["You should arrive at 07:45.", "The rules of chess", "GREEN TEA", "previous month", ["a system of pipes", 3.5]],
 )
 def test_ordinary_results_pass(result: Any) -> None:
-    assert unsafe(trace("Tell me of it, please.", "tell", {"of": "it"}, result)) == ""
+    assert unsafe(trace("Tell me of it, please.", "tell", {"of": "it"}, result)) is None
 
 
 def test_personal_data_may_be_allowed_and_secrets_never() -> None:
     mail = label("ask mia.berg@example.org")
     assert unsafe(mail) == "personal_data"
-    assert unsafe(mail, personal_data=False) == ""
+    assert unsafe(mail, personal_data=False) is None
     assert unsafe(label(f"the key {KEY}"), personal_data=False) == "secret"
 
 
 @given(st.text(st.sampled_from("abcdefgh ,.?"), min_size=1, max_size=60), st.integers(-99_999, 99_999))
 def test_plain_words_and_numbers_pass_and_a_secret_among_them_does_not(words: str, number: int) -> None:
-    assert unsafe(trace(words, "note", {"words": words, "n": number}, [words, number])) == ""
+    assert unsafe(trace(words, "note", {"words": words, "n": number}, [words, number])) is None
     assert unsafe(trace(words, "note", {"words": f"{words} {KEY}", "n": number}, number)) == "secret"
 
 
@@ -112,8 +112,8 @@ def test_verification_drops_it_with_its_reason(tmp_path: Path) -> None:
     bad = trace(f"Write a label in capitals: {mail}.", "shout_label", {"label": mail, "stars": None}, mail.upper())
     reasons = []
     for drop in (True, False):
-        config = VerifyConfig(drop_personal_data=drop)
-        verified = verify(config, [bad], executor, tmp_path, index=ToolIndex(executor.registry), generator=None)
+        stage = context(tmp_path, executor, personal_data=drop)
+        verified = verify(stage, VerifyConfig(round_trip=False), [bad])
         line = json.loads(verified.verdicts_file.read_text())
         reasons.append(Verdict.model_validate(line).reason)
     assert reasons == ["personal_data", ""]

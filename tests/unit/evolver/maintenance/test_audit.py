@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from evolver.audit import audit, read_judged
-from evolver.generate import Generator, Prompt
-from evolver.jsonl import append_lines
-from evolver.markers import COMPOSED, UNFIT_VARIANTS
-from evolver.request_log import NAME, RequestLog, read_requests
-from evolver.show import cycle_details_text, judged_text, request_text
+from evolver.cli.show import cycle_details_text, judged_text, request_text
+from evolver.maintenance.audit import audit, read_judged
+from evolver.model.client import Generator, Prompt
+from evolver.model.request_log import NAME, RequestLog, read_requests
+from evolver.store.cycle_folder import COMPOSED, UNFIT_VARIANTS
+from evolver.store.jsonl import append_lines
 from evolver.types import Judged, Verdict
 from tests.fakes.evolution import trace, turn
 from tests.fakes.model_server import Says, serving
@@ -88,7 +88,7 @@ def test_what_was_said_before_is_read_with_a_trace() -> None:
 def test_a_trace_as_a_person_reads_it(folder: Path) -> None:
     shown = judged_text(read_judged(folder)[0])
     assert shown.splitlines() == [
-        "dropped: grounding  (answer_first request 0)",
+        "dropped: grounding  (back_translation request 0)",
         "  request  request 0",
         '  call     add {"a": 0} -> 0',
     ]
@@ -111,7 +111,7 @@ def test_what_the_model_was_asked_can_be_read_back(tmp_path: Path) -> None:
     assert "Hello!" in request_text(second)
 
 
-def test_the_reasons_of_a_cycle_by_maker(folder: Path) -> None:
+def test_the_reasons_of_a_cycle_by_kind(folder: Path) -> None:
     shown = cycle_details_text(folder)
-    assert "answer_first grounding: 30" in shown
+    assert "back_translation grounding: 30" in shown
     assert "--show requests (0), kept (21), dropped (39)" in shown

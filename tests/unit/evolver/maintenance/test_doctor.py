@@ -7,23 +7,33 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
 import toolkit.execute
-from agent.serving import state
-from agent.serving.state import ServingState
-from evolver import release
+from agent.config import UpstreamConfig
+from agent.models import round_trip
+from agent.models.profile import ModelProfile
+from agent.serving import serving_state
+from agent.serving.adapters import active
+from agent.serving.adapters.active import ActiveAdapter
+from agent.serving.serving_state import ServingState
 from evolver.config import Config
-from evolver.doctor import Check, examine
-from evolver.ledger import Ledger
+from evolver.maintenance import gpu_memory
+from evolver.maintenance.doctor import Check, examine
+from evolver.release import release
+from evolver.store.ledger import Ledger
 from tests.fakes import shop_tools
 from tests.fakes.evolution import publish_adapter, tamper, tamper_manifest
+from tests.fakes.model_folders import write_family
+from tests.fakes.model_server import ModelServer, Says
 from tests.fakes.sandbox import InProcessSandbox
 from toolkit.config import ToolkitConfig
 from toolkit.errors import PrerequisiteError, SandboxUnavailable
 from toolkit.execute import Executor
-from toolkit.registry import ToolRegistry
+from toolkit.registry import LeftOut, ToolRegistry
+from toolkit.sources import load_tools
 
 
 @pytest.fixture
@@ -32,8 +42,9 @@ def config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Config:
     use(monkeypatch, shop_tools.executor)
     monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=50 * 2**30))
     monkeypatch.setattr(importlib.util, "find_spec", lambda _: object())
+    monkeypatch.setattr(gpu_memory, "card_gib", lambda: None)
     serving = ServingState(pid=os.getpid(), gateway_url="http://here", vllm_url="", vllm_pid=1, vllm_key="")
-    state.write(tmp_path, serving)
+    serving_state.write(tmp_path, serving)
     return Config(data_folder=tmp_path)
 
 
@@ -51,19 +62,103 @@ def problems(config: Config) -> dict[str, str]:
 
 def test_everything_is_there(config: Config) -> None:
     checks = examine(config)
-    assert [check.name for check in checks] == ["sqlite", "packages", "disk", "sandbox", "ledger", "server"]
+    assert [check.name for check in checks] == [
+        "sqlite", "packages", "disk", "gpu", "sandbox", "tools", "model", "ledger", "server",
+    ]  # fmt: skip
     assert all(check.ok for check in checks)
     assert checks[2:] == [
         Check(name="disk", ok=True, found="50 GiB free"),
+        Check(name="gpu", ok=True, found="not used"),
         Check(name="sandbox", ok=True, found=f"isolates; {len(shop_tools.FUNCTIONS)} tools"),
+        Check(name="tools", ok=True, found=f"{len(load_tools(config.toolkit))} tools"),
+        Check(
+            name="model",
+            ok=True,
+            found="default is not on this machine yet; agent serve prepares what comes as a package",
+        ),
         Check(name="ledger", ok=True, found="whole; base serves"),
         Check(name="server", ok=True, found="http://here"),
     ]
 
 
+def test_tools_that_are_left_out_are_said_and_a_lost_server_is_a_problem(
+    config: Config, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    registry = ToolRegistry()
+    registry.left_out = [LeftOut("mcp:odd", "bomb", "its schema is larger than 16 KiB")]
+    monkeypatch.setattr("toolkit.sources.load_tools", lambda _: registry)
+    told = "mcp:odd: bomb is left out: its schema is larger than 16 KiB; see toolkit list --left-out"
+    assert [check.found for check in examine(config) if check.name == "tools"] == [f"0 tools; {told}"]
+    assert problems(config) == {}
+    registry.left_out = [LeftOut("mcp:odd", "(server)", "server odd ended")]
+    assert problems(config) == {
+        "tools": "0 tools; mcp:odd: server odd ended; see toolkit list --left-out; "
+        "start the server again, or take it out of [toolkit.mcp]"
+    }
+
+
+def with_model(config: Config, family: str) -> Config:
+    folder = write_family(config.data_folder / "m", family)
+    (folder / "config.json").write_text("{}")
+    return Config(data_folder=config.data_folder, agent={"serving": {"model": str(folder)}})  # pyright: ignore
+
+
+def test_a_model_whose_calls_are_read_back_is_asked_once(config: Config, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+
+    def parsed(profile: ModelProfile, folder: Path, texts: list[str]) -> list[Any]:
+        asked.append(texts)
+        return [[["probe_alpha", {"value": 17}]] * text.count("probe_alpha") for text in texts]
+
+    monkeypatch.setattr(round_trip, "_parsed", parsed)
+    monkeypatch.setattr(round_trip, "_vllm_version", lambda: "1")
+    config = with_model(config, "xlam")
+    told = "m: instruct, call and two calls read back by vLLM's parser xlam"
+    for _ in range(2):
+        assert [check.found for check in examine(config) if check.name == "model"] == [told]
+    assert len(asked) == 1
+    monkeypatch.setattr(round_trip, "_vllm_version", lambda: "2")
+    monkeypatch.setattr(round_trip, "_parsed", lambda *_: [[], []])
+    assert "vLLM's parser xlam reads [] in " in problems(config)["model"]
+
+
+def test_a_model_that_cannot_be_spoken_to_is_a_problem(config: Config) -> None:
+    assert "form that is not known" in problems(with_model(config, "unknown"))["model"]
+
+
+def test_an_adapter_that_learned_with_another_template_is_said(config: Config, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(round_trip, "checked", lambda *_: "read back")
+    config = with_model(config, "xlam")
+    adapter = publish_adapter(config.data_folder, "adapter-0001")
+    active.write(config.data_folder, ActiveAdapter(name="adapter-0001", sha256=adapter.sha256))
+    (found,) = [check for check in examine(config) if check.name == "model"]
+    assert (found.ok, found.warning) == (True, True)
+    assert "adapter-0001 learned with another chat template" in found.found
+
+
 def test_no_server(config: Config) -> None:
-    state.path(config.data_folder).unlink()
+    serving_state.path(config.data_folder).unlink()
     assert problems(config) == {"server": "not running; start it with: agent serve"}
+
+
+def test_servers_of_others_that_answer_without_their_key(config: Config) -> None:
+    with ModelServer(
+        key="k", script=lambda _: Says("", status=400)
+    ) as server:  # asks for its key on every route that it has
+
+        def found(url: str) -> Check:
+            serving = config.agent.serving.model_copy(update={"upstreams": (UpstreamConfig(url=url),)})
+            agent = config.agent.model_copy(update={"serving": serving})
+            return examine(config.model_copy(update={"agent": agent}))[-1]
+
+        closed, gone = found(server.url), found("http://127.0.0.1:9")
+        server.key = ""
+        opened = found(server.url)
+    assert closed == Check(name=f"upstream {server.url}", ok=True, found="asks for its key")
+    assert (opened.ok, opened.warning) == (True, True)
+    assert opened.found.startswith("answers /invocations without a key, to everybody who reaches it; close its port")
+    assert (gone.ok, gone.warning) == (False, False)
+    assert gone.found.startswith("no server is running")
 
 
 def test_little_disk(config: Config, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,21 +1,24 @@
 """Deleting an interaction deletes what came of it, and says which adapters may know it."""
 
 import json
+import os
 from pathlib import Path
 
 import pytest
 
 from agent.interaction_log import InteractionLog
 from agent.messages import Message
-from evolver.dataset_folder import folder_sha256
-from evolver.forget import forget
-from evolver.jsonl import append_lines, read_lines
-from evolver.ledger import Ledger
-from evolver.markers import read_marker, write_marker
-from evolver.tool_pool import ToolPool
-from evolver.types import Adapter, Dataset, Mined, Task, Trace
+from evolver.maintenance.forget import forget
+from evolver.store.cycle_folder import read_marker, write_marker
+from evolver.store.dataset_files import folder_sha256
+from evolver.store.jsonl import append_lines, read_lines
+from evolver.store.ledger import Ledger
+from evolver.store.seen_tools import ToolCatalogue, refreshed
+from evolver.tool_making.pool import ToolPool
+from evolver.types import Adapter, Dataset, Mined, Task, Trace, TraceKind
+from tests.fakes.client_traffic import WEATHER, asked, log_turn
 from tests.fakes.evolution import trace, turn
-from tests.unit.evolver.test_tool_pool import made
+from tests.unit.evolver.tool_making.test_pool import made
 from toolkit.errors import UserError
 
 SECRET = "what do 4711 and 815 of my secret add up to"
@@ -33,9 +36,15 @@ class Place:
             self.stays = log.append(later, session="s", source="chat")
             log.feedback(self.gone, "good", "my secret note")
         mine, other = self.logged(SECRET, self.gone), self.logged("thank you very much", self.stays)
-        repaired = trace("thank you again", "add", {"a": 1}, 1).model_copy(update={"also_from": (self.gone,)})
+        repaired = trace("thank you again", "add", {"a": 1}, 1).sourced(other_interaction_ids=(self.gone,))
         tasks = tuple(
-            Task(interaction_id=one.origin, session="s", source="chat", request=one.request, outcome="called")
+            Task(
+                interaction_id=one.provenance.interaction_id,
+                session="s",
+                source="chat",
+                request=one.request,
+                outcome="called",
+            )
             for one in (mine, other)
         )
         for number in (1, 2, 3):
@@ -45,16 +54,16 @@ class Place:
         (data / "cycles/0001/mine.json").write_text(mined.model_dump_json())
         asked = [{"prompt": f"Request: {SECRET}\nCall:"}, {"prompt": "Request: something else"}]
         (data / "cycles/0001/requests.jsonl").write_text("".join(json.dumps(line) + "\n" for line in asked))
-        lost = [{"job": f"question_first-{one}", "dropped": {"no_majority": 1}} for one in (self.gone, self.stays)]
+        lost = [{"job": f"self_consistency-{one}", "dropped": {"no_majority": 1}} for one in (self.gone, self.stays)]
         (data / "cycles/0001/lost.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lost))
         lessons = data / "cycles/0003/dataset"
         lessons.mkdir()
-        rows = [{"id": "0", "origin": self.gone}, {"id": "1", "origin": self.stays}]
+        rows = [{"id": str(n), "provenance": {"interaction_id": one}} for n, one in enumerate((self.gone, self.stays))]
         (lessons / "train.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
 
     @staticmethod
     def logged(request: str, origin: str) -> Trace:
-        return trace(request, "add", {"a": 1}, 1, maker="log").model_copy(update={"origin": origin})
+        return trace(request, "add", {"a": 1}, 1, kind=TraceKind.LOGGED).sourced(interaction_id=origin)
 
     def everything(self) -> str:
         files = [file for file in self.data.rglob("*") if file.is_file() and "evolution" not in file.name]
@@ -85,7 +94,7 @@ def test_nothing_of_it_is_left_on_disk(place: Place) -> None:
     assert not [word for word in ("4711", "5526", "secret") if word in left]
     lines = [line for file in place.data.rglob("*.jsonl") for line in file.read_text().splitlines()]
     assert not [line for line in lines if place.gone in line]
-    assert any(f"question_first-{place.stays}" in line for line in lines)
+    assert any(f"self_consistency-{place.stays}" in line for line in lines)
 
 
 def test_an_adapter_that_continues_one_that_may_know_it_may_know_it_too(place: Place) -> None:
@@ -137,7 +146,11 @@ def test_what_others_said_stays(place: Place) -> None:
     first = place.data / "cycles/0001"
     assert [one.request for one in read_lines(first / "kept.jsonl", Trace)] == ["thank you very much"]
     mined = Mined.model_validate_json((first / "mine.json").read_text())
-    assert [task.interaction_id for task in mined.tasks] == [one.origin for one in mined.worked] == [place.stays]
+    assert (
+        [task.interaction_id for task in mined.tasks]
+        == [one.provenance.interaction_id for one in mined.worked]
+        == [place.stays]
+    )
     assert "something else" in (first / "requests.jsonl").read_text()
     rows = (place.data / "cycles/0003/dataset/train.jsonl").read_text().splitlines()
     assert [json.loads(row)["id"] for row in rows] == ["1"]
@@ -176,7 +189,7 @@ def test_a_message_of_the_same_words_in_another_session_stays(
 
 def test_the_recorded_dataset_is_what_is_left_and_scores_that_quote_it_go(place: Place) -> None:
     folder, scores = place.data / "cycles/0003", place.data / "evaluations"
-    rows = [{"id": "0", "origin": place.gone, "decision": "call"}, {"id": "1", "origin": place.stays, "decision": None}]
+    rows = [{"id": "0", "interaction_id": place.gone, "decision": "call"}, {"id": "1", "decision": None}]
     (folder / "dataset/train.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     (folder / "dataset/valid.jsonl").write_text("")
     was = Dataset(
@@ -222,3 +235,55 @@ def test_tools_that_were_made_for_it_go_with_all_that_names_them(place: Place) -
     calls = [call.name for one in read_lines(place.data / "cycles/0002/kept.jsonl", Trace) for call in one.calls]
     assert "secret_sum" not in calls
     assert {"other_sum", "secret_sums"} <= set(calls)
+
+
+def test_a_power_loss_brings_nothing_back(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each file that was rewritten or deleted is followed by a flush of its folder."""
+    unflushed: set[Path] = set()
+    fsync, replace, unlink = os.fsync, os.replace, os.unlink
+
+    def flushing(descriptor: int) -> None:
+        fsync(descriptor)
+        unflushed.discard(Path(f"/proc/self/fd/{descriptor}").readlink())
+
+    def renaming(source: Path, target: Path) -> None:
+        replace(source, target)
+        unflushed.add(Path(target).parent)
+
+    def deleting(path: Path) -> None:
+        unlink(path)
+        unflushed.add(Path(path).parent)
+
+    evaluations = place.data / "evaluations"
+    evaluations.mkdir()
+    (evaluations / "replay-base.jsonl").write_text("{}\n")
+    drafts = place.data / "cycles" / "0099"
+    drafts.mkdir(parents=True)
+    (drafts / ".kept.jsonl.abc").write_text("{}\n")
+    with Ledger(place.data / "evolution.db") as ledger:
+        adapters(ledger)
+        monkeypatch.setattr(os, "fsync", flushing)
+        monkeypatch.setattr(os, "replace", renaming)
+        monkeypatch.setattr(os, "unlink", deleting)
+        assert forget(place.data, ledger, place.gone).values > 0
+    assert not (evaluations / "replay-base.jsonl").exists()
+    assert not list(drafts.iterdir())
+    assert unflushed == set()
+
+
+def test_drafts_that_a_crash_left_are_forgotten_too(place: Place) -> None:
+    draft = place.data / "cycles" / "0001" / ".kept.jsonl.k3j2h1g0"
+    draft.write_text(SECRET)
+    with Ledger(place.data / "evolution.db") as ledger:
+        forget(place.data, ledger, place.gone)
+    assert not draft.exists()
+
+
+def test_the_tools_that_only_a_deleted_turn_showed_are_gone(tmp_path: Path) -> None:
+    with InteractionLog(tmp_path / "interactions.db") as log:
+        gone = log_turn(log, asked("hello", answer="Hello!"))
+        log_turn(log, asked("and hello", answer="Hello!"), tools=[WEATHER])
+    with Ledger(tmp_path / "evolution.db") as ledger:
+        assert len(refreshed(tmp_path, ledger)) == 2
+        assert forget(tmp_path, ledger, gone).client_tools == ("refund_order",)
+        assert [tool.name for tool in ToolCatalogue(ledger).tools()] == ["get_weather"]

@@ -5,12 +5,12 @@ from pathlib import Path
 
 import pytest
 
-from agent.serving import active_adapter
-from agent.serving.state import ServingState
-from evolver import release
+from agent.serving.adapters import active
+from agent.serving.serving_state import ServingState
 from evolver.config import ReleaseConfig
-from evolver.ledger import Ledger
-from evolver.retention import removable, retire, sweep
+from evolver.maintenance.retention import removable, retire, sweep
+from evolver.release import release
+from evolver.store.ledger import Ledger
 from tests.fakes.evolution import publish_adapter
 from tests.fakes.model_server import ModelServer
 from toolkit.errors import UserError
@@ -60,7 +60,7 @@ def test_what_serves_what_served_before_and_the_newest_stay(tmp_path: Path, ledg
     assert gone(tmp_path, ledger) == []
     with pytest.raises(UserError, match="no longer kept"):
         release.promote("adapter-0003", tmp_path, ledger, None, reason="test")
-    assert active_adapter.read(tmp_path).name == "adapter-0002"
+    assert active.read(tmp_path).name == "adapter-0002"
     assert {row.name: row.state for row in ledger.adapters()}["adapter-0003"] == "removed"
 
 
@@ -68,7 +68,7 @@ def test_pins_approvals_running_cycles_and_lineage_hold_on(tmp_path: Path, ledge
     ledger.pin("adapter-0003", True)
     assert gone(tmp_path, ledger) == [4]
     ledger.pin("adapter-0003", False)
-    ledger.judge_adapter("adapter-0004", "waiting")
+    ledger.set_adapter_state("adapter-0004", "waiting")
     assert gone(tmp_path, ledger) == [3]
     number = ledger.open_cycle().number
     ledger.add_adapter(publish_adapter(tmp_path, "adapter-0006"), number, "adapter-0003", "d")
@@ -91,23 +91,14 @@ def test_what_is_loaded_is_unloaded_first(tmp_path: Path, ledger: Ledger) -> Non
         assert server.models == ["base", "adapter-0002"]
 
 
-def test_makers_of_cycles_that_ended_are_unloaded(tmp_path: Path, ledger: Ledger) -> None:
-    """The evolver was killed while one was loaded."""
-    running = f"maker-{ledger.open_cycle().number:04d}"
-    with ModelServer(key="key") as vllm:
-        vllm.models += ["adapter-0002", "maker-0001", running]
-        sweep(tmp_path, ledger, ServingState(pid=1, gateway_url="", vllm_url=vllm.url, vllm_pid=1, vllm_key="key"))
-        assert vllm.models == ["base", "adapter-0002", running]
-
-
 def test_a_removal_that_was_cut_off_is_finished_and_work_of_ended_cycles_goes(tmp_path: Path, ledger: Ledger) -> None:
-    ledger.judge_adapter("adapter-0003", "removed")
+    ledger.set_adapter_state("adapter-0003", "removed")
     number = ledger.open_cycle().number
     ended, running = tmp_path / "adapters" / ".adapter-0004.work", tmp_path / "adapters" / f".adapter-{number:04d}.work"
     makers = [tmp_path / "adapters" / f"maker-{cycle:04d}" for cycle in (1, number)]
     for folder in (ended, running, tmp_path / "adapters" / ".adapter-0002.draft", *makers):
         (folder / "inner").mkdir(parents=True)
-    draft = tmp_path / f".{active_adapter.FILE}.abc"
+    draft = tmp_path / f".{active.FILE}.abc"
     draft.touch()
     sweep(tmp_path, ledger)
     assert names(tmp_path) == [1, 2, 4, 5]
@@ -118,8 +109,8 @@ def test_a_removal_that_was_cut_off_is_finished_and_work_of_ended_cycles_goes(tm
 
 def test_one_that_was_marked_and_not_unloaded_is_unloaded_the_next_time(tmp_path: Path, ledger: Ledger) -> None:
     """The evolver was killed in between."""
-    ledger.judge_adapter("adapter-0003", "removed")
-    ledger.judge_adapter("adapter-0004", "removed")
+    ledger.set_adapter_state("adapter-0003", "removed")
+    ledger.set_adapter_state("adapter-0004", "removed")
     with ModelServer(key="key") as vllm:
         vllm.models += ["adapter-0002", "adapter-0003"]
         serving = ServingState(pid=1, gateway_url="", vllm_url=vllm.url, vllm_pid=1, vllm_key="key")

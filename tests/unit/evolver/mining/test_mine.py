@@ -7,11 +7,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from agent.messages import Interaction, Message, Trajectory
+from agent.text.matching import normalised
 from evolver.config import MineConfig
-from evolver.mine import mine
-from evolver.text import normalised
-from evolver.types import Call, Probed
+from evolver.types import Call, SampledCalls
 from tests.fakes.evolution import interaction, turn
+from tests.fakes.evolution import mined as mine
 from toolkit.tool import ToolCall, ToolErrorKind
 
 CONFIG = MineConfig(per_session=1000)
@@ -43,8 +43,8 @@ def test_what_came_of_a_turn(logged: object, outcome: str, worked: bool) -> None
 
 def test_a_turn_that_worked_is_a_trace_as_it_is() -> None:
     (found,) = mine(CONFIG, [interaction(turn(" add 1 and 2 ", ADDED, answer="3"), 7)]).worked
-    assert (found.maker, found.request, found.answer, found.origin) == (
-        "log",
+    assert (found.kind, found.request, found.answer, found.provenance.interaction_id) == (
+        "logged",
         "add 1 and 2",
         "3",
         interaction(turn(""), 7).id,
@@ -116,16 +116,20 @@ def test_a_failed_turn_gets_the_call_that_worked_later() -> None:
     mined = mine(CONFIG, [failed, worked])
     assert [task.kind for task in mined.tasks] == ["repaired", "worked"]
     later, found = mined.worked
-    assert (later.maker, later.also_from, later.calls_from) == ("log", (failed.id,), worked.id)
-    assert (found.maker, found.request, found.origin) == ("repaired", "add 1 and 2 for me", failed.id)
-    assert (found.also_from, found.calls_from) == ((worked.id,), worked.id)
+    assert (later.kind, later.provenance.other_interaction_ids, later.provenance.calls_interaction_id) == (
+        "logged",
+        (failed.id,),
+        worked.id,
+    )
+    assert (found.kind, found.request, found.provenance.interaction_id) == ("repaired", "add 1 and 2 for me", failed.id)
+    assert (found.provenance.other_interaction_ids, found.provenance.calls_interaction_id) == ((worked.id,), worked.id)
     assert found.calls == (Call(name="add", arguments={"a": 1, "b": 2}),)
 
 
 def test_a_repair_is_in_the_same_session_soon_and_about_the_same() -> None:
     failed = interaction(turn("add 1 and 2 for me", BROKEN), 1)
     alike = turn("please add 1 and 2 for me", ADDED)
-    assert mine(CONFIG, [failed, interaction(alike, 2, session="other")]).worked[0].maker == "log"
+    assert mine(CONFIG, [failed, interaction(alike, 2, session="other")]).worked[0].kind == "logged"
     talk = [interaction(turn(f"well {n}"), n) for n in range(2, 5)]
     assert kinds(failed, *talk, interaction(alike, 9))[0] == "failed"
     assert kinds(failed, interaction(turn("what is in the fridge", ADDED), 2))[0] == "failed"
@@ -134,7 +138,11 @@ def test_a_repair_is_in_the_same_session_soon_and_about_the_same() -> None:
 def test_a_turn_that_repaired_itself() -> None:
     mined = mine(CONFIG, [interaction(turn("add 1 and 2", BROKEN, ADDED))])
     (found,) = mined.worked
-    assert ([task.kind for task in mined.tasks], found.maker, found.also_from) == (["repaired"], "repaired", ())
+    assert ([task.kind for task in mined.tasks], found.kind, found.provenance.other_interaction_ids) == (
+        ["repaired"],
+        "repaired",
+        (),
+    )
     assert found.calls == (Call(name="add", arguments={"a": 1, "b": 2}),)
 
 
@@ -150,15 +158,18 @@ def test_the_same_tool_with_other_values_is_not_asked_again() -> None:
         for n, bill in enumerate((50, 80, 80), 1)
     ]
     mined = mine(CONFIG, log)
-    assert [(found.maker, found.calls[0].arguments["bill"]) for found in mined.worked] == [("log", 50), ("log", 80)]
+    assert [(found.kind, found.calls[0].arguments["bill"]) for found in mined.worked] == [
+        ("logged", 50),
+        ("logged", 80),
+    ]
 
 
 def test_the_same_question_next_day_is_not_asked_again() -> None:
     first, second = (interaction(turn("what time is it?", ("now", {}, 1)), n) for n in (1, 2))
     assert kinds(first, second) == ["worked"]
     mined = mine(CONFIG, [first, second.model_copy(update={"created_at": 86_400.0})])
-    assert [found.origin for found in mined.worked] == [first.id]
-    assert [found.origin for found in mine(CONFIG, [first, second]).worked] == [second.id]
+    assert [found.provenance.interaction_id for found in mined.worked] == [first.id]
+    assert [found.provenance.interaction_id for found in mine(CONFIG, [first, second]).worked] == [second.id]
 
 
 @pytest.mark.parametrize("change", [{"owner": "ben"}, {"tenant": "other"}])
@@ -174,7 +185,7 @@ def test_of_those_who_asked_the_same_one_for_whom_it_worked_teaches() -> None:
     worked = interaction(turn("Add 1 and 2!", ADDED, adapter="adapter-0001"), 2, session="ben")
     mined = mine(CONFIG, [failed, worked])
     assert [(task.interaction_id, task.kind) for task in mined.tasks] == [(worked.id, "worked")]
-    assert [found.origin for found in mined.worked] == [worked.id]
+    assert [found.provenance.interaction_id for found in mined.worked] == [worked.id]
     full = mine(MineConfig(per_source=1), [interaction(turn("hello"), 0, session="ben"), failed, worked])
     assert (len(full.tasks), full.worked) == (1, ())
 
@@ -189,8 +200,8 @@ def test_what_was_repaired_counts_like_all_that_comes_from_one_place() -> None:
     ]
     before = [interaction(turn(f"add 1 and {n}", BROKEN), n, session=f"s{n}") for n in range(4)]
     mined = mine(MineConfig(per_source=6), new, context=before)
-    assert [found.maker for found in mined.worked] == ["log"] * 4 + ["repaired"] * 2
-    assert {found.made_by for found in mined.worked} == {"adapter-0001"}, "who made the call that worked"
+    assert [found.kind for found in mined.worked] == ["logged"] * 4 + ["repaired"] * 2
+    assert {found.provenance.model for found in mined.worked} == {"adapter-0001"}, "who made the call that worked"
 
 
 def talk(*turns: Trajectory, session: str = "s", begin: int = 1) -> list[Interaction]:
@@ -206,9 +217,13 @@ def test_a_turn_of_a_conversation_carries_what_was_said_before() -> None:
     doubled = turn("now double it", ("double", {"n": 3}, 6))
     first, second = talk(turn("add 1 and 2", ADDED, answer="It is 3."), doubled)
     one, two = mine(CONFIG, [first, second]).worked
-    assert (one.history, one.spoken, one.also_from) == ((), ("add 1 and 2",), ())
+    assert (one.history, one.spoken, one.provenance.other_interaction_ids) == ((), ("add 1 and 2",), ())
     assert (two.history, two.spoken) == (first.trajectory.messages, ("add 1 and 2", "now double it"))
-    assert (two.origin, two.calls_from, two.also_from) == (second.id, second.id, (first.id,))
+    assert (
+        two.provenance.interaction_id,
+        two.provenance.calls_interaction_id,
+        two.provenance.other_interaction_ids,
+    ) == (second.id, second.id, (first.id,))
     assert [found.history for found in mine(CONFIG, [second], context=[first]).worked] == [two.history]
     assert mine(CONFIG, [second]).worked == (), "nobody could delete what is not in sight"
     other = talk(turn("add 2 and 2", ("add", {"a": 2, "b": 2}, 4)), doubled, session="t", begin=3)
@@ -220,7 +235,7 @@ def test_of_a_long_conversation_the_last_whole_turns_are_carried() -> None:
     (found,) = mine(CONFIG, talk(*said, turn("add 1 and 2", ADDED))).worked
     assert [message.role for message in found.history] == ["user", "assistant"] * 3
     assert found.spoken == ("request 6", "request 7", "request 8", "add 1 and 2")
-    assert len(found.also_from) == 3
+    assert len(found.provenance.other_interaction_ids) == 3
     endless = turn("tell me everything", answer="word " * 400)
     assert mine(CONFIG, talk(endless, turn("add 1 and 2", ADDED))).worked == ()
 
@@ -239,7 +254,7 @@ def test_what_a_model_cannot_be_shown_again_is_not_carried() -> None:
 def test_a_turn_that_can_stand_alone_teaches_in_place_of_one_that_cannot() -> None:
     unseen = turn("add 1 and 2", ADDED, history=[Message(role="user", content="something")])
     log = [interaction(unseen, 1, session="a"), interaction(turn("add 1 and 2", ADDED), 2, session="b")]
-    assert [found.origin for found in mine(CONFIG, log).worked] == [log[1].id]
+    assert [found.provenance.interaction_id for found in mine(CONFIG, log).worked] == [log[1].id]
 
 
 def test_a_new_turn_repairs_one_that_was_mined_before() -> None:
@@ -247,7 +262,10 @@ def test_a_new_turn_repairs_one_that_was_mined_before() -> None:
     worked = interaction(turn("please add 1 and 2 for me", ADDED), 2)
     mined = mine(CONFIG, [worked], context=[failed])
     assert [task.interaction_id for task in mined.tasks] == [worked.id]
-    assert [(found.maker, found.origin) for found in mined.worked] == [("log", worked.id), ("repaired", failed.id)]
+    assert [(found.kind, found.provenance.interaction_id) for found in mined.worked] == [
+        ("logged", worked.id),
+        ("repaired", failed.id),
+    ]
     assert mine(CONFIG, [interaction(turn("good night"), 3)], context=[failed, worked]).worked == ()
 
 
@@ -265,15 +283,15 @@ def test_what_no_tool_could_serve() -> None:
 )
 def test_where_the_model_hesitates(shares: tuple[float, ...], kind: str) -> None:
     calls = tuple((Call(name="add", arguments={"a": n}), share) for n, share in enumerate(shares))
-    config = MineConfig(probed=1)
+    config = MineConfig(uncertainty_sampling=1)
     logged = [interaction(turn("add 1 and 2", ADDED), 1), *(interaction(turn(f"what is {n}"), n) for n in (2, 3))]
     asked: list[str] = []
 
-    def probe(texts: Sequence[str]) -> list[Probed]:
+    def sample_calls(texts: Sequence[str]) -> list[SampledCalls]:
         asked.extend(texts)
-        return [Probed(calls=calls) for _ in texts]
+        return [SampledCalls(calls=calls) for _ in texts]
 
-    tasks = mine(config, logged, probe=probe).tasks
+    tasks = mine(config, logged, sample_calls=sample_calls).tasks
     assert [task.kind for task in tasks] == ["worked", "talk", kind]
     assert asked == ["what is 3"], "the newest"
     assert len(tasks[2].calls) == (0 if kind == "talk" else len(shares))
@@ -301,7 +319,7 @@ def test_a_turn_that_repaired_itself_keeps_what_it_did_in_vain() -> None:
     (found,) = mine(CONFIG, [interaction(turn("add 1 and 2", lost, ADDED))]).worked
     assert (found.failures, len(found.calls)) == ((), 1), "a lost worker is nothing to repair"
     log = [interaction(turn("add 1 and 2", wrong), 1), interaction(turn("add 1 and 2 now", ADDED), 2)]
-    assert [t.failures for t in mine(CONFIG, log).worked if t.maker == "repaired"] == [()]
+    assert [t.failures for t in mine(CONFIG, log).worked if t.kind == "repaired"] == [()]
 
 
 def test_calls_one_by_one_are_told_from_calls_at_once() -> None:

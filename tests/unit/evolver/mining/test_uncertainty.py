@@ -2,19 +2,26 @@
 
 from typing import Any
 
+from agent.config import PromptConfig
 from agent.model_client import HttpModelClient
-from evolver.probe import probe
+from evolver.crew.local import LocalCrew
+from evolver.crew.workshop import Record, Workshop
+from evolver.mining.uncertainty import sample_calls
 from evolver.types import Call
 from tests.fakes import shop_tools
 from tests.fakes.model_server import ModelServer, Says, serving
-from toolkit.search import ToolIndex
 
-INDEX = ToolIndex(shop_tools.registry())
+
+def crew(client: HttpModelClient, at_once: int, record: Record | None = None) -> LocalCrew:
+    return LocalCrew(Workshop(shop_tools.executor(), client, None, record=record), at_once)  # type: ignore[arg-type]
+
+
+PROMPT = PromptConfig(tools_in_prompt=2, judge_tools=True)
 
 
 def asked(*replies: Says) -> tuple[Any, list[dict[str, Any]]]:
     with serving(*replies) as server, HttpModelClient(server.url) as client:
-        (found,) = probe(["add prices 2 and 3"], "agent", client, INDEX, shown=2, max_tokens=50, concurrency=1)
+        (found,) = sample_calls(["add prices 2 and 3"], "agent", crew(client, 1), prompt=PROMPT, max_tokens=50)
     return found, server.requests
 
 
@@ -30,6 +37,7 @@ def test_calls_by_how_often_they_are_made() -> None:
         (Call(name="add_prices", arguments={"first": 2, "second": 4}), 0.25),
     ]
     assert all(request["temperature"] > 0 and len(request["tools"]) == 2 for request in requests)
+    assert all(request["further_tools"] for request in requests)
 
 
 def test_what_the_server_refuses_and_what_does_not_parse_is_no_call() -> None:
@@ -46,16 +54,8 @@ def test_several_requests_are_asked_together_and_what_was_said_is_recorded() -> 
 
     with ModelServer(script=say) as server, HttpModelClient(server.url) as client:
         texts = ["hello", "add prices 2 and 3", "good evening"]
-        found = probe(
-            texts,
-            "agent",
-            client,
-            INDEX,
-            shown=2,
-            max_tokens=50,
-            concurrency=4,
-            record=lambda *one: recorded.append(one),
-        )
+        asking = crew(client, 4, record=lambda *one: recorded.append(one))
+        found = sample_calls(texts, "agent", asking, prompt=PROMPT, max_tokens=50)
     assert [[share for _, share in one.calls] for one in found] == [[], [1.0], []]
     assert len(recorded) == 12
     assert {body["messages"][-1]["content"] for _, body, _ in recorded} == set(texts)

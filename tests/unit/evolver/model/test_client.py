@@ -8,7 +8,7 @@ import pytest
 
 from agent.errors import ModelUnavailable
 from evolver.errors import StageError
-from evolver.generate import Completion, Generator, Prompt
+from evolver.model.client import Completion, Generator, Prompt
 from tests.fakes.model_server import ModelServer, Says, serving
 
 
@@ -22,14 +22,15 @@ NESTED = {"type": "object", "properties": {"place": {"type": "object"}}}
 
 def test_a_prompt_goes_over_the_wire_with_its_constraints() -> None:
     with (
-        serving(completion("a", "b"), completion("c"), completion("d"), completion("e")) as server,
+        serving(completion("a", "b"), completion("c"), completion("d"), completion("e"), completion("f")) as server,
         Generator(server.url) as generator,
     ):
         assert [c.text for c in generator.complete(Prompt(text="go on", n=2, max_tokens=9))] == ["a", "b"]
         generator.complete(Prompt(text="t", stop=(), json_schema=NESTED))
         generator.complete(Prompt(text="t", json_schema={"properties": {"n": {"type": "integer"}}}))
         generator.complete(Prompt(text="t", regex="a+"))
-    plain, schema, flat, pattern = server.requests
+        generator.complete(Prompt(text="t", grammar='root ::= "a"'))
+    plain, schema, flat, pattern, grammar = server.requests
     assert {**plain, "temperature": 0} == {
         "model": "base",
         "prompt": "go on",
@@ -43,17 +44,18 @@ def test_a_prompt_goes_over_the_wire_with_its_constraints() -> None:
     assert schema["structured_outputs"] == {"json": NESTED}
     assert re.fullmatch(flat["structured_outputs"]["regex"], '{"n": -3}')
     assert pattern["structured_outputs"] == {"regex": "a+"}
+    assert grammar["structured_outputs"] == {"grammar": 'root ::= "a"'}
     assert {headers["x-apprentice-log"] for headers in server.headers} == {"no"}
 
 
 @pytest.mark.parametrize(
     ("choice", "expected"),
     [
-        ({}, Completion(text="a", likelihood=0.0, finished=True)),
-        ({"finish_reason": "length"}, Completion(text="a", likelihood=0.0, finished=False)),
+        ({}, Completion(text="a", mean_logprob=0.0, finished=True)),
+        ({"finish_reason": "length"}, Completion(text="a", mean_logprob=0.0, finished=False)),
         (
             {"logprobs": {"token_logprobs": [None, -1.0, -2.0]}},
-            Completion(text="a", likelihood=-1.5, finished=True),
+            Completion(text="a", mean_logprob=-1.5, finished=True),
         ),
     ],
 )
@@ -64,7 +66,7 @@ def test_how_sure_and_how_whole_a_completion_is(choice: dict[str, Any], expected
 
 def test_a_reply_is_asked_for_without_tools_and_greedily() -> None:
     with serving(Says("Hello."), Says("cut", finish_reason="length")) as server, Generator(server.url) as generator:
-        assert generator.reply("hi", max_tokens=7) == Completion(text="Hello.", likelihood=0.0, finished=True)
+        assert generator.reply("hi", max_tokens=7) == Completion(text="Hello.", mean_logprob=0.0, finished=True)
         assert not generator.reply("hi", max_tokens=7).finished
     asked = server.requests[0]
     assert (asked["temperature"], asked["max_tokens"], "tools" in asked) == (0, 7, False)

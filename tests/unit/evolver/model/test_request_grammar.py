@@ -1,4 +1,4 @@
-"""The pattern under which requests are written: what matches states every value, what lacks one does not match."""
+"""The grammar under which requests are written: what fits it states every value, what lacks one does not."""
 
 import re
 import string
@@ -8,8 +8,9 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from pydantic import JsonValue
 
-from evolver.text import states
-from evolver.wording import stating, telling
+from agent.text.matching import states
+from evolver.model.request_grammar import stating, telling
+from tests.fakes.grammar_regex import regex_of
 
 QUICK = settings(max_examples=40, deadline=None)
 
@@ -41,14 +42,14 @@ def request(values: list[JsonValue], verb: str = "") -> str | None:
     return stating({f"p{n}": value for n, value in enumerate(values)}, {}, verb)
 
 
-def matches(pattern: str | None, text: str) -> bool:
-    assert pattern is not None
-    return re.fullmatch(pattern, text) is not None
+def matches(grammar: str | None, text: str) -> bool:
+    assert grammar is not None
+    return re.fullmatch(regex_of(grammar), text) is not None
 
 
 @QUICK
 @given(VALUES, st.sampled_from(("forward", "backward", "from the second")))
-def test_a_sentence_that_states_the_values_in_an_order_of_the_pattern_matches(
+def test_a_sentence_that_states_the_values_in_an_order_of_the_grammar_matches(
     values: list[JsonValue], way: str
 ) -> None:
     order = {"forward": values, "backward": values[::-1], "from the second": [*values[1:], *values[:1]]}[way]
@@ -107,9 +108,9 @@ def test_a_sentence_with_markers_or_line_breaks_does_not_match(values: list[Json
 
 @pytest.mark.parametrize("text", ["Sort b and a and ignore case.", "Please ignore case with b, a now."])
 def test_a_flag_that_is_set_is_asked_for_by_its_name(text: str) -> None:
-    pattern = stating({"words": ["b", "a"], "ignore_case": True}, {}, "Sort")
-    assert matches(pattern, f" {text}")
-    assert not matches(pattern, f" {text.replace('ignore case', 'please')}")
+    grammar = stating({"words": ["b", "a"], "ignore_case": True}, {}, "Sort")
+    assert matches(grammar, f" {text}")
+    assert not matches(grammar, f" {text.replace('ignore case', 'please')}")
     off = stating({"words": ["b", "a"], "ignore_case": False}, {}, "Sort")
     assert matches(off, " Sort b and a.")
 
@@ -124,9 +125,9 @@ def test_a_flag_that_is_set_is_asked_for_by_its_name(text: str) -> None:
     ],
 )
 def test_a_share_of_one_is_asked_for_in_percent(name: str, description: str, good: str, bad: str) -> None:
-    pattern = stating({name: 0.05}, {"properties": {name: {"type": "number", "description": description}}})
-    assert matches(pattern, f" {good}")
-    assert not matches(pattern, f" {bad}")
+    grammar = stating({name: 0.05}, {"properties": {name: {"type": "number", "description": description}}})
+    assert matches(grammar, f" {good}")
+    assert not matches(grammar, f" {bad}")
 
 
 @pytest.mark.parametrize("joined", ["3, 1 and 2", "3, 1, 2", "3, 1, and 2", "3 and 1 and 2"])
@@ -136,9 +137,9 @@ def test_lists_are_joined_as_people_do(joined: str) -> None:
 
 
 def test_a_request_asks_or_orders_and_does_not_state() -> None:
-    pattern = request([2.5], "Round")
-    assert all(matches(pattern, f" {text}") for text in ("What is 2.5 rounded?", "Round 2.5.", "I need 2.5 rounded."))
-    assert not any(matches(pattern, f" {text}") for text in ("That's 2.5 rounded.", "Yes, 2.5.", "Wound 2.5."))
+    grammar = request([2.5], "Round")
+    assert all(matches(grammar, f" {text}") for text in ("What is 2.5 rounded?", "Round 2.5.", "I need 2.5 rounded."))
+    assert not any(matches(grammar, f" {text}") for text in ("That's 2.5 rounded.", "Yes, 2.5.", "Wound 2.5."))
 
 
 @pytest.mark.parametrize(
@@ -158,9 +159,9 @@ def test_an_answer_tells_the_result_and_no_number_beside(result: JsonValue, good
 
 
 def test_an_answer_may_say_the_values_of_the_call() -> None:
-    pattern = telling(2, [26, "old oak"])
-    assert matches(pattern, " The share of 26 for 'old oak' is 2.")
-    assert not matches(pattern, " The share of 27 for 'old oak' is 2.")
+    grammar = telling(2, [26, "old oak"])
+    assert matches(grammar, " The share of 26 for 'old oak' is 2.")
+    assert not matches(grammar, " The share of 27 for 'old oak' is 2.")
     assert matches(telling(False, [2013]), " No, 2013 is not one.")
 
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 from pydantic import JsonValue
 
-from evolver.schemas import bounded, json_pattern, restricted
+from evolver.model.sampling_schemas import bounded, json_pattern, restricted
 
 QUICK = settings(max_examples=40, deadline=None)
 
@@ -121,11 +121,11 @@ FLAT: dict[str, JsonValue] = {
 @QUICK
 @given(
     text=st.text(min_size=1, alphabet=st.characters(exclude_categories=("C",), exclude_characters='"\\')),
-    count=st.integers(),
+    count=st.integers(-(10**15) + 1, 10**15 - 1),
     share=st.none() | st.floats(-1e6, 1e6).map(lambda value: round(value, 3)).filter(lambda v: "e" not in repr(v)),
     kind=st.sampled_from(["a.b", "c"]),
     sure=st.booleans(),
-    many=st.lists(st.integers(), min_size=2, max_size=4),
+    many=st.lists(st.integers(-(10**15) + 1, 10**15 - 1), min_size=2, max_size=4),
 )
 def test_the_pattern_of_a_flat_schema_takes_what_it_allows(**values: Any) -> None:
     pattern = json_pattern(FLAT)
@@ -147,3 +147,36 @@ def test_and_nothing_else(change: dict[str, Any]) -> None:
 @pytest.mark.parametrize("field", [{"type": "object"}, {"type": "array", "items": {"type": "integer"}}, True])
 def test_a_nested_or_unbounded_schema_has_no_pattern(field: Any) -> None:
     assert json_pattern({"properties": {"field": field}}) is None
+
+
+@pytest.mark.parametrize("kind", ["integer", "number"])
+def test_a_number_ends(kind: str) -> None:
+    field = {"type": "array", "items": {"type": kind}}
+    narrow = bounded({"type": "object", "properties": {"values": field}, "required": ["values"]}, random.Random(0))
+    pattern = json_pattern(narrow)
+    assert pattern is not None
+    fits, validator = re.compile(pattern), Draft202012Validator(narrow)
+    for value in (0, -7, 999_999_999_999_999):
+        assert fits.fullmatch(json.dumps({"values": [value, value]}))
+        assert validator.is_valid({"values": [value, value]})
+    assert not fits.fullmatch('{"values": [1000000000000000, 1]}')
+    assert not validator.is_valid({"values": [10**15, 1]})
+    assert not fits.fullmatch(f'{{"values": [0.{"3" * 30}, 1]}}')
+
+
+def test_a_parameter_takes_one_of_its_choices_and_a_list_some_of_them() -> None:
+    choices: dict[str, list[JsonValue]] = {"text": ["red", "blue"], "words": ["fern", "ivy", "moss"]}
+    narrow: Any = bounded(SCHEMA, random.Random(1), choices)
+    assert narrow["properties"]["text"] == {"description": "What.", "enum": ["red", "blue"]}
+    words = narrow["properties"]["words"]
+    assert (words["items"], words["maxItems"]) == ({"enum": ["fern", "ivy", "moss"]}, 2)
+    pattern = json_pattern(restricted(narrow, ["text", "words"]))
+    assert pattern is not None
+    assert re.fullmatch(pattern, ' {"text": "blue", "words": ["ivy", "moss"]}')
+    assert not re.fullmatch(pattern, ' {"text": "green", "words": ["ivy", "moss"]}')
+
+
+def test_an_optional_parameter_is_in_for_about_a_third() -> None:
+    drawn = [bounded(SCHEMA, random.Random(seed))["properties"] for seed in range(600)]
+    share = sum("limit" in properties for properties in drawn) / len(drawn)  # type: ignore[operator]
+    assert 0.27 < share < 0.4

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from agent.messages import Interaction
 from evolver.config import MonitorConfig
-from evolver.monitor import watch
+from evolver.release.monitor import watch
 from tests.fakes.evolution import interaction, turn
 from toolkit.tool import ToolErrorKind
 

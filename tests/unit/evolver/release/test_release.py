@@ -9,14 +9,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from agent.errors import AdapterError, ModelUnavailable
-from agent.serving import active_adapter, adapter_folder
-from agent.serving.active_adapter import ActiveAdapter, Change
-from agent.serving.state import ServingState
-from evolver import base_model, release
-from evolver.errors import AdapterInvalid
-from evolver.ledger import Ledger
-from evolver.proof import Server
+from agent.errors import AdapterError, AdapterInvalid, ModelUnavailable
+from agent.serving.adapters import active, package
+from agent.serving.adapters.active import ActiveAdapter, Change
+from agent.serving.serving_state import ServingState
+from evolver.release import release
+from evolver.release.served_weights import Server
+from evolver.store import base_model
+from evolver.store.ledger import Ledger
 from evolver.types import Adapter
 from tests.fakes.evolution import publish_adapter, tamper, tamper_manifest
 from tests.fakes.model_server import ModelServer
@@ -56,7 +56,7 @@ def running(server: ModelServer) -> tuple[ServingState, list[Server]]:
 
 
 def serving(data: Path) -> str:
-    return active_adapter.read(data).name
+    return active.read(data).name
 
 
 def states(ledger: Ledger) -> dict[str, str]:
@@ -73,7 +73,7 @@ def back(data: Path, ledger: Ledger, to: str | None = None) -> tuple[str, str]:
 
 def test_promotion_changes_pointer_and_ledger(tmp_path: Path, ledger: Ledger, adapters: dict[str, Adapter]) -> None:
     assert promote(FIRST, tmp_path, ledger) == "base"
-    pointer = active_adapter.read(tmp_path)
+    pointer = active.read(tmp_path)
     assert (pointer.name, pointer.sha256) == (FIRST, adapters[FIRST].sha256)
     assert promote(SECOND, tmp_path, ledger) == FIRST
     assert [(r.adapter, r.previous) for r in ledger.releases()] == [(SECOND, FIRST), (FIRST, "base")]
@@ -87,7 +87,7 @@ def test_going_back_step_by_step_to_the_base_model(tmp_path: Path, ledger: Ledge
     assert back(tmp_path, ledger) == (SECOND, FIRST)
     assert (serving(tmp_path), states(ledger)[SECOND]) == (FIRST, "withdrawn")
     assert back(tmp_path, ledger) == (FIRST, "base")
-    assert (serving(tmp_path), active_adapter.read(tmp_path).sha256) == ("base", "")
+    assert (serving(tmp_path), active.read(tmp_path).sha256) == ("base", "")
     with pytest.raises(UserError, match="nothing to go back to"):
         back(tmp_path, ledger)
     assert states(ledger) == {FIRST: "withdrawn", SECOND: "withdrawn"}
@@ -137,11 +137,11 @@ def test_a_tampered_adapter_is_refused_and_what_serves_stays(
 ) -> None:
     promote(FIRST, tmp_path, ledger)
     promote(SECOND, tmp_path, ledger)
-    before = (active_adapter.read(tmp_path), ledger.releases(), ledger.adapters())
+    before = (active.read(tmp_path), ledger.releases(), ledger.adapters())
     harm(adapters[FIRST])  # type: ignore[operator]
     with pytest.raises((AdapterInvalid, UserError), match=FIRST):
         release.rollback(tmp_path, ledger, state_of(vllm), reason="test")
-    assert (active_adapter.read(tmp_path), ledger.releases(), ledger.adapters()) == before
+    assert (active.read(tmp_path), ledger.releases(), ledger.adapters()) == before
     assert vllm.models == ["base"]
 
 
@@ -173,13 +173,13 @@ def test_loading_checks_the_files_and_the_base_model(
     tmp_path: Path, adapters: dict[str, Adapter], vllm: ModelServer
 ) -> None:
     for _ in range(2):
-        release.load(adapters[FIRST], *running(vllm), base_sha256="b" * 64)
+        release.load_candidate(adapters[FIRST], *running(vllm), base_sha256="b" * 64)
     assert vllm.models == ["base", FIRST]
     with pytest.raises(AdapterInvalid, match="another base model"):
-        release.load(adapters[SECOND], *running(vllm), base_sha256="c" * 64)
+        release.load_candidate(adapters[SECOND], *running(vllm), base_sha256="c" * 64)
     tamper(adapters[SECOND])
     with pytest.raises(AdapterInvalid, match="not the file"):
-        release.load(adapters[SECOND], *running(vllm), base_sha256="b" * 64)
+        release.load_candidate(adapters[SECOND], *running(vllm), base_sha256="b" * 64)
     assert vllm.models == ["base", FIRST]
     assert serving(tmp_path) == "base"
 
@@ -195,21 +195,21 @@ def test_the_base_model_is_hashed_again_only_when_a_file_changed(
     tmp_path: Path, ledger: Ledger, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     hashed: list[Path] = []
-    real = adapter_folder.file_sha256
-    monkeypatch.setattr(adapter_folder, "file_sha256", lambda path: hashed.append(path) or real(path))
+    real = package.file_sha256
+    monkeypatch.setattr(package, "file_sha256", lambda path: hashed.append(path) or real(path))
     folder = model(tmp_path / "model")
     first = base_model.sha256(folder, ledger)
     assert (len(hashed), base_model.sha256(folder, ledger), len(hashed)) == (2, first, 2)
-    assert first == adapter_folder.model_sha256(folder)
+    assert first == package.model_sha256(folder)
     (folder / "model.safetensors").write_bytes(b"another")
-    assert base_model.sha256(folder, ledger) == adapter_folder.model_sha256(folder) != first
+    assert base_model.sha256(folder, ledger) == package.model_sha256(folder) != first
     other = model(tmp_path / "other")
     assert base_model.sha256(other, ledger) == first
 
 
 def test_after_the_model_was_changed_its_adapters_serve_no_more(tmp_path: Path, ledger: Ledger) -> None:
     """Whoever asks for them: by promotion, by going back, by a trial."""
-    new = adapter_folder.model_sha256(model(tmp_path / "new"))
+    new = package.model_sha256(model(tmp_path / "new"))
     number = ledger.open_cycle().number
     ledger.add_adapter(publish_adapter(tmp_path, FIRST), number, "base", "d")
     ledger.add_adapter(publish_adapter(tmp_path, SECOND, base_sha256=new), number, "base", "d")
@@ -231,7 +231,7 @@ def test_after_the_model_was_changed_its_adapters_serve_no_more(tmp_path: Path, 
 
 @pytest.mark.usefixtures("adapters")
 def test_a_damaged_pointer_file_is_mended_by_going_back_to_base(tmp_path: Path, ledger: Ledger) -> None:
-    active_adapter.path(tmp_path).write_text("{half")
+    active.path(tmp_path).write_text("{half")
     with pytest.raises(UserError, match="evolver rollback base"):
         promote(FIRST, tmp_path, ledger)
     back(tmp_path, ledger, "base")
@@ -243,13 +243,13 @@ def test_after_a_crash_between_pointer_and_ledger_the_pointer_is_believed(
 ) -> None:
     release.reconcile(tmp_path, ledger)
     assert ledger.releases() == []
-    active_adapter.write(tmp_path, ActiveAdapter(name=FIRST, sha256=adapters[FIRST].sha256))
+    active.write(tmp_path, ActiveAdapter(name=FIRST, sha256=adapters[FIRST].sha256))
     for _ in range(2):
         release.reconcile(tmp_path, ledger)
     assert [(r.adapter, r.previous) for r in ledger.releases()] == [(FIRST, "base")]
     assert states(ledger)[FIRST] == "promoted"
     assert back(tmp_path, ledger) == (FIRST, "base")
-    active_adapter.path(tmp_path).unlink()
+    active.path(tmp_path).unlink()
     release.reconcile(tmp_path, ledger)
     assert ledger.releases()[0].adapter == "base"
 
@@ -271,7 +271,7 @@ def test_the_ledger_catches_up_with_the_pointer_word_for_word(
     """The pointer was written, its line in the ledger was not."""
     promote(FIRST, tmp_path, ledger)
     change = Change(serial=2, previous=FIRST, reason="turns called bad", by="monitor", withdraws=True)
-    active_adapter.write(tmp_path, ActiveAdapter(name=SECOND, sha256=adapters[SECOND].sha256, change=change))
+    active.write(tmp_path, ActiveAdapter(name=SECOND, sha256=adapters[SECOND].sha256, change=change))
     for _ in range(2):
         release.reconcile(tmp_path, ledger)
     newest = ledger.releases()[0]

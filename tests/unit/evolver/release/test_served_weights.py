@@ -1,5 +1,6 @@
 """Knowing the served adapter by its log-probabilities, on every server."""
 
+import socket
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -7,13 +8,12 @@ from typing import Any
 import pytest
 
 from agent.config import ServingConfig, UpstreamConfig
-from agent.errors import ModelUnavailable
-from agent.serving.state import ServingState
-from evolver import release
-from evolver.adapter_files import Manifest
-from evolver.errors import AdapterInvalid
-from evolver.proof import Proved, prove, servers
-from evolver.proof import Server as Address
+from agent.errors import AdapterInvalid, ModelUnavailable
+from agent.serving.adapters.manifest import Manifest
+from agent.serving.serving_state import ServingState
+from evolver.release import release
+from evolver.release.served_weights import Proved, prove, servers
+from evolver.release.served_weights import Server as Address
 from evolver.types import Adapter
 from tests.fakes.evolution import PROBE, probe_answer, publish_adapter
 from tests.fakes.model_server import ModelServer, Says
@@ -66,7 +66,7 @@ def adapter(tmp_path: Path) -> Adapter:
 
 
 def load(adapter: Adapter, server: Server, *others: Address) -> Proved:
-    return release.load(adapter, server.state, [server.address, *others], base_sha256="b" * 64)
+    return release.load_candidate(adapter, server.state, [server.address, *others], base_sha256="b" * 64)
 
 
 def test_the_trained_adapter_is_known_again(adapter: Adapter, server: Server) -> None:
@@ -148,3 +148,21 @@ def test_the_servers_are_those_of_the_configuration_or_the_managed_one(
         Address(url="http://gpu-1:8000", key="secret"),
         Address(url="http://gpu-2:8000", key=""),
     ]
+
+
+def test_a_name_with_several_addresses_is_asked_at_each(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    pods = UpstreamConfig(url="http://pods:8000", each_address=True)
+
+    def looked_up(host: str, port: int, **_: object) -> list[Any]:
+        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (address, port)) for address in ("10.0.0.2", "10.0.0.1")]
+
+    monkeypatch.setattr(socket, "getaddrinfo", looked_up)
+    found = servers(ServingConfig(upstreams=(pods,)), server.state)
+    assert [one.url for one in found] == ["http://10.0.0.1:8000", "http://10.0.0.2:8000"]
+
+    def fails(*_: object, **__: object) -> list[Any]:
+        raise socket.gaierror(-2, "Name or service not known")
+
+    monkeypatch.setattr(socket, "getaddrinfo", fails)
+    with pytest.raises(ModelUnavailable, match="http://pods:8000: the name cannot be looked up"):
+        servers(ServingConfig(upstreams=(pods,)), server.state)

@@ -6,8 +6,8 @@ from pathlib import Path
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from evolver.jsonl import append_lines, read_lines
-from evolver.types import Call, Trace, Verdict
+from evolver.store.jsonl import append_lines, read_lines
+from evolver.types import Call, Trace, TraceKind, Verdict
 
 QUICK = settings(max_examples=40, deadline=None)
 
@@ -59,6 +59,6 @@ def test_a_whole_last_line_without_its_line_break_is_kept(tmp_path: Path) -> Non
 def test_lines_of_another_kind_are_left_out(tmp_path: Path) -> None:
     path = tmp_path / "values.jsonl"
     append_lines(path, [Verdict(trace_id="a", kept=True)])
-    append_lines(path, [Trace(id="t", maker="log", request="r", calls=(Call(name="c", arguments={}),))])
+    append_lines(path, [Trace(id="t", kind=TraceKind.LOGGED, request="r", calls=(Call(name="c", arguments={}),))])
     assert [verdict.trace_id for verdict in read_lines(path, Verdict)] == ["a"]
     assert read_lines(path, Trace)[0].calls[0].name == "c"

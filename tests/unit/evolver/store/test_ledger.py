@@ -9,8 +9,8 @@ import pytest
 from sqlite_utils import Database
 
 from agent.errors import StorageError
-from evolver.ledger import Ledger
-from evolver.migrations import migrations
+from evolver.store.ledger import Ledger
+from evolver.store.migrations import migrations
 from evolver.types import Adapter
 from tests.fakes.evolution import eval_report
 
@@ -87,11 +87,11 @@ def test_adapters_newest_first_with_their_lineage_and_scores(ledger: Ledger) -> 
     number = ledger.open_cycle().number
     ledger.add_adapter(adapter("adapter-0001"), number, "base", "d1")
     ledger.add_adapter(adapter("adapter-0002"), number, "adapter-0001", "d2")
-    ledger.judge_adapter("adapter-0001", "rejected", {"exact": {"hits": 1}})
-    ledger.judge_adapter("adapter-0001", "promoted")
+    ledger.set_adapter_state("adapter-0001", "rejected", {"call_accuracy": {"hits": 1}})
+    ledger.set_adapter_state("adapter-0001", "promoted")
     second, first = ledger.adapters()
     assert (first.name, first.parent, first.dataset_sha256, first.cycle) == ("adapter-0001", "base", "d1", 1)
-    assert (first.state, first.scores) == ("promoted", {"exact": {"hits": 1}})
+    assert (first.state, first.scores) == ("promoted", {"call_accuracy": {"hits": 1}})
     assert (second.state, second.scores, second.parent) == ("candidate", {}, "adapter-0001")
     assert ledger.adapter("adapter-0001") == first
     assert ledger.adapter("adapter-0003") is None
@@ -100,7 +100,7 @@ def test_adapters_newest_first_with_their_lineage_and_scores(ledger: Ledger) -> 
 def test_registering_again_changes_nothing(ledger: Ledger) -> None:
     number = ledger.open_cycle().number
     ledger.add_adapter(adapter("adapter-0001"), number, "base", "d")
-    ledger.judge_adapter("adapter-0001", "promoted")
+    ledger.set_adapter_state("adapter-0001", "promoted")
     before = ledger.adapters()
     ledger.add_adapter(adapter("adapter-0001", "b" * 64), number, "other", "e")
     assert ledger.adapters() == before
@@ -111,7 +111,7 @@ def test_an_unknown_state_or_cycle_is_refused_and_nothing_changes(ledger: Ledger
     ledger.add_adapter(adapter("adapter-0001"), number, "base", "d")
     before = ledger.adapters()
     with pytest.raises(StorageError):
-        ledger.judge_adapter("adapter-0001", "splendid", {"exact": 1})
+        ledger.set_adapter_state("adapter-0001", "splendid", {"call_accuracy": 1})
     with pytest.raises(StorageError):
         ledger.add_adapter(adapter("adapter-0002"), number + 1, "base", "d")
     assert ledger.adapters() == before
@@ -147,7 +147,7 @@ def test_what_was_measured_the_newest_first(ledger: Ledger) -> None:
     for model, hits in (("base", [False]), ("adapter-0001", [True])):
         ledger.record_evaluation(eval_report(hits, model=model))
     newest, oldest = ledger.evaluations()
-    assert (newest.model, newest.scores["exact"]["hits"], newest.suite) == ("adapter-0001", 1, "tiny")
+    assert (newest.model, newest.scores["call_accuracy"]["hits"], newest.suite) == ("adapter-0001", 1, "tiny")
     assert "items" not in newest.scores
     assert oldest.at < newest.at
     assert [one.model for one in ledger.evaluations("base")] == ["base"]
@@ -173,7 +173,7 @@ def test_an_older_ledger_keeps_what_it_holds(path: Path) -> None:
         assert (row.name, row.state, row.scores, row.pinned) == ("adapter-0001", "promoted", {"exact": 1}, False)
         (change,) = ledger.releases()
         assert (change.adapter, change.reason, change.by, change.cycle) == ("adapter-0001", "cycle 1", "", 0)
-        ledger.judge_adapter("adapter-0001", "waiting")
+        ledger.set_adapter_state("adapter-0001", "waiting")
 
 
 def test_writes_together_are_one_transaction(ledger: Ledger, path: Path) -> None:

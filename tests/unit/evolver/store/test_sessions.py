@@ -2,8 +2,8 @@
 
 from agent.messages import Interaction
 from evolver.config import MonitorConfig
-from evolver.monitor import watch
-from evolver.turns import troubles, whole_turns
+from evolver.release.monitor import watch
+from evolver.store.sessions import troubles, whole_turns
 from tests.fakes.evolution import interaction, turn
 from toolkit.tool import ToolErrorKind
 

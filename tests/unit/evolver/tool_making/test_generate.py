@@ -9,13 +9,19 @@ from typing import Any
 import pytest
 
 from evolver.config import MakeConfig
-from evolver.generate import Generator
-from evolver.invent import Candidate, invent
-from evolver.tool_sketch import SCHEMA
+from evolver.crew.local import LocalCrew
+from evolver.crew.workshop import Rules, Workshop
+from evolver.model.client import Generator
+from evolver.tool_making.definition import SCHEMA
+from evolver.tool_making.generate import Candidate, invent
 from evolver.types import Invented, Task, TaskKind
 from tests.fakes.inventor import BODY, SKETCH, Inventor
 from tests.fakes.model_server import ModelServer
+from tests.fakes.sandbox import InProcessSandbox
+from tests.fakes.stages import HeldOutTexts
 from toolkit.config import MadeCodeConfig, SandboxConfig
+from toolkit.execute import Executor
+from toolkit.registry import ToolRegistry
 from toolkit.sandbox.made_code import ModelMadePool
 
 CONFIG = MakeConfig(tools_per_cycle=1, tools_for_others=0, codes_per_tool=1)
@@ -48,7 +54,9 @@ class Bench:
 
     def invent(self, *tasks: Task, config: MakeConfig = CONFIG, **rest: Any) -> Invented:
         with ModelServer(script=self.inventor) as server, Generator(server.url, concurrency=2) as generator:
-            return invent(config, tasks or (task(),), self.pool, generator, self.keep, seed=3, **rest)
+            executor = Executor(ToolRegistry(), InProcessSandbox(), made_code=self.pool)
+            workshop = Workshop(executor, None, generator, Rules(HeldOutTexts(**rest)))  # type: ignore[arg-type]
+            return invent(config, tasks or (task(),), LocalCrew(workshop, 2), self.keep, seed=3)
 
 
 @pytest.fixture
@@ -172,11 +180,11 @@ def test_a_refusal_of_the_pool_is_counted(bench: Bench) -> None:
 
 
 def test_held_out_and_overlong_requests_are_not_shown_to_the_model(bench: Bench) -> None:
-    assert bench.invent(held_out=lambda text: text == task().request).dropped == {"held_out": 1}
+    assert bench.invent(requests=lambda text: text == task().request).dropped == {"held_out": 1}
     assert bench.invent(task("why " * 100)).dropped == {"request_too_long": 1}
     assert bench.inventor.asked == []
-    assert bench.invent(held_out=lambda text: text == SKETCH["description"]).dropped == {"held_out": 1}
-    assert bench.invent(held_out_tool=lambda text: text == SKETCH["description"]).dropped == {"held_out": 1}
+    assert bench.invent(requests=lambda text: text == SKETCH["description"]).dropped == {"held_out": 1}
+    assert bench.invent(tools=lambda text: text == SKETCH["description"]).dropped == {"held_out": 1}
 
 
 def test_template_tokens_and_lines_of_a_request_do_not_reach_the_prompt(bench: Bench) -> None:

@@ -5,9 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from evolver.ledger import Ledger
-from evolver.tool_makers import UNAPPROVED, lesson_executor
-from evolver.tool_pool import ToolPool
+from evolver.crew.local import LocalCrew
+from evolver.crew.workshop import Workshop
+from evolver.store.ledger import Ledger
+from evolver.tool_making.pool import UNAPPROVED, ToolPool
 from evolver.types import ToolExample
 from tests.fakes import shop_tools
 from tests.fakes.sandbox import InProcessSandbox
@@ -48,7 +49,7 @@ def approved(tmp_path: Path) -> list[MadeTool]:
 
 
 def test_a_tool_waits_with_its_lineage(pool: ToolPool, tmp_path: Path) -> None:
-    assert add(pool, made()) == ""
+    assert add(pool, made()) is None
     (found,) = pool.tools()
     assert (found.name, found.state, found.cycle, found.maker) == ("half_bill", "waiting", 3, "base")
     assert (found.interaction_id, found.request, found.created_at) == ("i1", "Halve 10", 5.0)
@@ -70,7 +71,7 @@ def test_an_approval_that_was_cut_off_is_mended_by_approving_again(
 ) -> None:
     add(pool, made())
     with monkeypatch.context() as patched:
-        patched.setattr(ToolPool, "_judge", lambda *_: 1 / 0)
+        patched.setattr(ToolPool, "_set_state", lambda *_: 1 / 0)
         with pytest.raises(ZeroDivisionError):
             pool.approve("half_bill")
     assert [tool.state for tool in pool.tools()] == ["waiting"]
@@ -85,15 +86,15 @@ def test_a_rejected_tool_is_gone_everywhere_and_stays_out(pool: ToolPool, tmp_pa
     assert pool.reject("half_bill").state == "rejected"
     assert approved(tmp_path) == []
     assert add(pool, made()) == "rejected_before"
-    assert add(pool, made(code="total * 0.5")) == ""
+    assert add(pool, made(code="total * 0.5")) is None
     assert [tool.state for tool in pool.tools()] == ["rejected", "waiting"]
-    for judge in (pool.approve, pool.reject):
+    for decide in (pool.approve, pool.reject):
         with pytest.raises(UserError, match="evolver tools list"):
-            judge("other_tool")
+            decide("other_tool")
 
 
 def test_one_name_is_one_tool(pool: ToolPool) -> None:
-    assert add(pool, made()) == ""
+    assert add(pool, made()) is None
     assert add(pool, made()) == "in_the_pool_already"
     assert add(pool, made(code="total * 0.5")) == "name_in_use"
     assert len(pool.tools()) == 1
@@ -116,7 +117,8 @@ def test_lessons_may_use_what_waits_and_serving_does_not(pool: ToolPool) -> None
     add(pool, made("bad_bill", "total"), "i3")
     pool.reject("bad_bill")
     serving = Executor(shop_tools.registry(), InProcessSandbox(), made_code=InProcessSandbox())
-    lessons = lesson_executor(serving, pool)
+    crew = LocalCrew(Workshop(serving, None, None), 1)  # type: ignore[arg-type]
+    lessons = pool.lesson_crew(crew).here.executor
     call = ToolCall(id="1", name="half_bill", arguments={"total": 9})
     assert lessons.execute(call).value == 4.5
     assert not lessons.execute(call.model_copy(update={"arguments": {"total": "9"}})).ok

@@ -2,18 +2,19 @@
 
 import pytest
 
-from evolver.code_check import LONGEST, problem
+from evolver.tool_making.drop_reason import ToolDropReason
+from evolver.tool_making.static_check import LONGEST, problem
 
 FIT = "def split_bill(total: float, people: int) -> float:\n    import math\n    return math.ceil(total / people)\n"
 
 
-def judged(body: str, head: str = "def split_bill(total: float, people: int) -> float:") -> str:
+def judged(body: str, head: str = "def split_bill(total: float, people: int) -> float:") -> str | None:
     return problem(f"{head}\n    {body}\n", "split_bill", ["total", "people"])
 
 
 def test_a_small_pure_function_is_fit() -> None:
-    assert problem(FIT, "split_bill", ["total", "people"]) == ""
-    assert judged("return max(total / people, sum(n for n in range(people)))") == ""
+    assert problem(FIT, "split_bill", ["total", "people"]) is None
+    assert judged("return max(total / people, sum(n for n in range(people)))") is None
 
 
 @pytest.mark.parametrize(
@@ -45,7 +46,7 @@ def test_a_small_pure_function_is_fit() -> None:
     ],
 )
 def test_what_cannot_be_one_is_refused(body: str, reason: str) -> None:
-    assert judged(body) == reason
+    assert judged(body) == f"code_{reason}"
 
 
 @pytest.mark.parametrize(
@@ -59,7 +60,7 @@ def test_what_cannot_be_one_is_refused(body: str, reason: str) -> None:
 )
 def test_the_parameters_are_those_of_the_definition(head: str) -> None:
     people = "people = 1\n    " if "people" not in head else ""
-    assert judged(f"{people}return total / people", head) == "other_parameters"
+    assert judged(f"{people}return total / people", head) is ToolDropReason.CODE_OTHER_PARAMETERS
 
 
 @pytest.mark.parametrize(
@@ -67,4 +68,4 @@ def test_the_parameters_are_those_of_the_definition(head: str) -> None:
     ["async def split_bill(total, people):", "@print\ndef split_bill(total, people):", "def other(total, people):"],
 )
 def test_it_is_a_plain_function_of_its_name(head: str) -> None:
-    assert judged("return total / people", head) == "not_one_function"
+    assert judged("return total / people", head) is ToolDropReason.CODE_NOT_ONE_FUNCTION

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from evolver.training.calibration import auc, calibrate
-from evolver.training.prefix_tree import Lesson, pack, plan, shared_length
+from evolver.training.prefix_tree import TokenizedLesson, pack, plan, shared_length
 from evolver.training.schedule import (
     affordable_steps,
     deal,
@@ -24,8 +24,8 @@ TOKEN = st.integers(0, 3)
 SEQUENCES = st.lists(st.lists(TOKEN, min_size=2, max_size=30), min_size=1, max_size=12)
 
 
-def _lessons(sequences: list[list[int]]) -> list[Lesson]:
-    return [Lesson(str(i), tuple(tokens), (len(tokens) - 1,)) for i, tokens in enumerate(sequences)]
+def _lessons(sequences: list[list[int]]) -> list[TokenizedLesson]:
+    return [TokenizedLesson(str(i), tuple(tokens), (len(tokens) - 1,)) for i, tokens in enumerate(sequences)]
 
 
 @given(left=st.lists(TOKEN, max_size=20), right=st.lists(TOKEN, max_size=20))

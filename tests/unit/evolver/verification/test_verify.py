@@ -8,23 +8,23 @@ from typing import Any
 
 import pytest
 
-from evolver import checks, semantic_match
 from evolver.config import VerifyConfig
-from evolver.effects import harmless
-from evolver.generate import Generator
-from evolver.jsonl import read_lines
-from evolver.types import Call, Failure, Trace, Verdict, Verified
-from evolver.verify import verify
+from evolver.lessons import checks
+from evolver.lessons.execution_policy import harmless
+from evolver.model.client import Generator
+from evolver.store.jsonl import read_lines
+from evolver.types import Call, Failure, Trace, TraceKind, Verdict, Verified
+from evolver.verification.verify import verify
 from tests.fakes import shop_tools
 from tests.fakes.evolution import trace
 from tests.fakes.model_server import ModelServer, Says
 from tests.fakes.sandbox import InProcessSandbox, LosingSandbox
+from tests.fakes.stages import context
 from toolkit.config import ToolkitConfig
 from toolkit.errors import SandboxUnavailable
 from toolkit.execute import Executor
 from toolkit.sandbox import ExecResult
 from toolkit.sandbox.insistent import Insistent
-from toolkit.search import ToolIndex
 from toolkit.sources import load_local_tools
 from toolkit.tool import Effect, Tool, ToolError, ToolErrorKind, ToolResult
 
@@ -39,7 +39,7 @@ GOOD = adding("Please add the prices 21 and 34.")
 PARCEL = trace("Find the heaviest parcel of 4, 9 and 7.", "heaviest_parcel", {"weights": [4, 9, 7]}, 9)
 TALK = trace("Tell me about foxes, please.")
 WORDINGS = [
-    adding(text, identity=str(n), likelihood=-n - 1.0)
+    adding(text, identity=str(n), mean_logprob=-n - 1.0)
     for n, text in enumerate(
         (
             "Please add the prices 21 and 34.",
@@ -57,7 +57,9 @@ def judged(
 ) -> tuple[Verified, list[Trace], dict[str, str]]:
     """What came of ``traces``, what was kept, and the reason for each."""
     executor = rest.pop("executor", None) or shop_tools.executor()
-    found = verify(config, traces, executor, folder, index=ToolIndex(executor.registry), generator=generator, **rest)
+    config = config if generator is not None else config.model_copy(update={"round_trip": False})
+    found = verify(context(folder, executor, generator, **rest), config, traces)
+    assert found.against == ("tiny",)
     verdicts = read_lines(found.verdicts_file, Verdict)
     assert [verdict.trace_id for verdict in verdicts] == [t.id for t in traces]
     kept = read_lines(found.file, Trace)
@@ -74,7 +76,7 @@ def reason(folder: Path, candidate: Trace, **rest: Any) -> str:
 def test_good_ones_are_kept_as_they_are(tmp_path: Path, good: Trace) -> None:
     found, kept, _ = judged(tmp_path, good)
     assert kept == [good]
-    assert (found.kept, found.dropped, found.kept_by_maker) == (1, {}, {good.maker: 1})
+    assert (found.kept, found.dropped, found.kept_by_kind) == (1, {}, {good.kind: 1})
 
 
 @pytest.mark.parametrize(
@@ -128,8 +130,8 @@ def test_a_result_that_is_too_long_is_dropped(tmp_path: Path) -> None:
 
 
 def test_of_duplicates_the_likeliest_is_kept(tmp_path: Path) -> None:
-    unlikely = adding("Please add the prices 21 and 34!", identity="a", likelihood=-2.0)
-    likely = adding("please add the prices 21 and 34", identity="b", likelihood=-1.0)
+    unlikely = adding("Please add the prices 21 and 34!", identity="a", mean_logprob=-2.0)
+    likely = adding("please add the prices 21 and 34", identity="b", mean_logprob=-1.0)
     _, kept, reasons = judged(tmp_path, unlikely, likely)
     assert kept == [likely]
     assert reasons["a"] == "duplicate"
@@ -151,7 +153,9 @@ def test_of_several_wordings_the_likeliest_are_kept(tmp_path: Path) -> None:
 
 
 def test_a_tool_has_enough_with_its_likeliest_calls_and_talk_is_not_counted(tmp_path: Path) -> None:
-    many = [adding(f"Please add the prices {n} and 50.", n, 50, identity=str(n), likelihood=-n) for n in range(10, 16)]
+    many = [
+        adding(f"Please add the prices {n} and 50.", n, 50, identity=str(n), mean_logprob=-n) for n in range(10, 16)
+    ]
     talk = [trace(f"Tell me about {noun} now, please.") for noun in ("foxes", "owls", "bread")]
     _, kept, reasons = judged(tmp_path, *many, *talk, PARCEL, config=CONFIG.model_copy(update={"per_tool": 2}))
     assert {t.id for t in kept} == {"10", "11", *(t.id for t in talk), PARCEL.id}
@@ -162,7 +166,7 @@ def test_counts_of_what_was_dropped_are_sorted_and_complete(tmp_path: Path) -> N
     bad = [adding(f"Please add the prices of {word}.", identity=word) for word in ("milk", "bread", "eggs")]
     found, _, _ = judged(tmp_path, GOOD, *bad, adding("21 34", identity="short"))
     assert list(found.dropped.items()) == [("argument_not_stated", 3), ("no_sentence", 1)]
-    assert (found.kept, found.kept_by_maker) == (1, {"answer_first": 1})
+    assert (found.kept, found.kept_by_kind) == (1, {"back_translation": 1})
 
 
 def test_judging_again_gives_the_same_files(tmp_path: Path) -> None:
@@ -217,8 +221,7 @@ class Reader:
         said = self.arguments[max(known, key=request["prompt"].rfind)]
         text = said if isinstance(said, str) else json.dumps(said)
         choice = {"text": text, "finish_reason": "stop", "logprobs": None}
-        likelihoods = {"prompt_logprobs": places(request["prompt"], -1.0)} if "n" not in request else {}
-        return Says(raw=json.dumps({"choices": [choice | likelihoods] * request.get("n", 1)}).encode())
+        return Says(raw=json.dumps({"choices": [choice] * request["n"]}).encode())
 
 
 @pytest.fixture
@@ -263,7 +266,7 @@ def test_shares_in_percent_are_told_plainly_to_the_model(tmp_path: Path, reader:
 
 
 def test_talk_and_logged_turns_make_no_round_trip(tmp_path: Path, reader: Reader, generator: Generator) -> None:
-    logged = GOOD.model_copy(update={"maker": "log"})
+    logged = GOOD.model_copy(update={"kind": TraceKind.LOGGED})
     _, kept, _ = judged(tmp_path, logged, TALK, generator=generator)
     assert kept == [logged, TALK]
     assert reader.asked == []
@@ -283,8 +286,7 @@ def test_only_the_likeliest_few_of_a_call_are_tried(tmp_path: Path, reader: Read
     assert len(reader.asked) == 2
 
 
-@pytest.mark.parametrize("rivals", [0, 2])
-def test_progress_rises_to_the_end(tmp_path: Path, reader: Reader, generator: Generator, rivals: int) -> None:
+def test_progress_rises_to_the_end(tmp_path: Path, reader: Reader, generator: Generator) -> None:
     reader.arguments = {
         GOOD.request: {"first": 21, "second": 34},
         PARCEL.request: {"weights": [9]},
@@ -296,8 +298,7 @@ def test_progress_rises_to_the_end(tmp_path: Path, reader: Reader, generator: Ge
         PARCEL,
         TALK,
         generator=generator,
-        config=CONFIG.model_copy(update={"rivals": rivals}),
-        on_progress=lambda share, _: shares.append(share),
+        say=lambda share, _: shares.append(share),
     )
     assert shares == sorted(shares)
     assert max(share for share in shares if share < 1) < 0.9
@@ -317,50 +318,15 @@ def test_what_an_empty_workspace_lacks_is_no_fault_of_the_call(tmp_path: Path, m
 
     monkeypatch.setattr(shop_tools, "keep_receipt", missing)
     monkeypatch.setattr(shop_tools, "heaviest_parcel", missing)
+    monkeypatch.setattr(shop_tools, "SOURCE", "module:shop_tools")
     found = trace("Keep the receipt of the shop Baker with 12.", "keep_receipt", {"shop": "Baker", "total": 12}, None)
     assert reason(tmp_path, found.model_copy(update={"results": ()})) == ""
     assert reason(tmp_path, PARCEL) == "call_tool_failed"
 
 
-def test_calls_run_again_unless_that_is_off(tmp_path: Path) -> None:
+def test_calls_run_again_and_must_return_the_same(tmp_path: Path) -> None:
     wrong = GOOD.model_copy(update={"results": (56,)})
     assert reason(tmp_path, wrong) == "result_changes"
-    assert reason(tmp_path, wrong, config=CONFIG.model_copy(update={"execution": False})) == ""
-
-
-def places(text: str, likelihood: float) -> list[Any]:
-    """vLLM's ``prompt_logprobs`` of a prompt, a token per character."""
-    each = [{"7": {"logprob": likelihood, "rank": 3, "decoded_token": letter}} for letter in text[1:]]
-    return [None, *[{**place, "2": {"logprob": -0.1, "rank": 1, "decoded_token": "x"}} for place in each]]
-
-
-@pytest.mark.parametrize(
-    ("own", "rival", "why"), [(-1.0, -2.0, ""), (-2.0, -2.0, ""), (-2.0, -1.0, "fits_another_call")]
-)
-def test_a_request_must_be_likelier_under_its_own_call_than_under_another_tools(
-    tmp_path: Path, own: float, rival: float, why: str
-) -> None:
-    def script(body: dict[str, Any]) -> Says:
-        assert body["prompt"].endswith(f"\nPerson: {GOOD.request}")  # without a round trip, nothing else is asked
-        likelihood = own if "\nFunction: add_prices" in body["prompt"] else rival
-        choice = {"text": "", "finish_reason": "length", "prompt_logprobs": places(body["prompt"], likelihood)}
-        return Says(raw=json.dumps({"choices": [choice]}).encode())
-
-    with ModelServer(script=script) as server, Generator(server.url) as generator:
-        config = CONFIG.model_copy(update={"rivals": 8, "round_trip": False})
-        assert reason(tmp_path, GOOD, generator=generator, config=config) == why
-    assert len(server.requests) >= 2
-
-
-def test_the_rivals_have_the_same_values(tmp_path: Path) -> None:
-    executor = shop_tools.executor()
-    found = semantic_match.rivals(GOOD, ToolIndex(executor.registry), executor, 100)
-    assert found
-    for rival in found:
-        assert rival.name != "add_prices"
-        assert executor.problem(shop_tools.registry().get(rival.name), rival.arguments) is None
-        assert set(map(repr, rival.arguments.values())) <= {"21", "34"}
-    assert semantic_match.rivals(TALK, ToolIndex(executor.registry), executor, 100) == []
 
 
 @pytest.mark.parametrize(
@@ -372,25 +338,25 @@ def test_what_may_not_run_is_taken_as_logged_and_else_dropped(
     sandbox = InProcessSandbox()
     executor = Executor(shop_tools.registry(), sandbox, allows=harmless)
     words = "Ring the bell of the shop 3 times." if arguments else "Look and say what can be seen from the window."
-    logged = trace(words, name, arguments, value, maker="log").model_copy(update={"origin": "1-0"})
+    logged = trace(words, name, arguments, value, kind=TraceKind.LOGGED).sourced(interaction_id="1-0")
     assert reason(tmp_path, logged, executor=executor) == ""
     assert sandbox.calls == []
-    made = logged.model_copy(update={"origin": "", "maker": "answer_first"})
+    made = logged.model_copy(update={"kind": TraceKind.BACK_TRANSLATION}).sourced(interaction_id="")
     assert reason(tmp_path, made, executor=executor) == ("call_tool_failed" if arguments else "")
     assert (name == "ring_bell") is (sandbox.calls == [])
 
 
 @pytest.mark.parametrize("arguments", [{"number_of_times": 3}, {"times": "3"}])
 def test_what_may_not_run_must_fit_its_schema_as_it_is_now(tmp_path: Path, arguments: dict[str, Any]) -> None:
-    logged = trace("Ring the bell of the shop 3 times.", "ring_bell", arguments, "rung", maker="log")
+    logged = trace("Ring the bell of the shop 3 times.", "ring_bell", arguments, "rung", kind=TraceKind.LOGGED)
     executor = Executor(shop_tools.registry(), InProcessSandbox(), allows=harmless)
-    logged = logged.model_copy(update={"origin": "1-0"})
+    logged = logged.sourced(interaction_id="1-0")
     assert reason(tmp_path, logged, executor=executor) == "call_invalid_arguments"
 
 
 def test_reading_tools_run_again_where_that_is_allowed_and_may_read_something_else(tmp_path: Path) -> None:
     words = "Look and say what can be seen from the window."
-    logged = trace(words, "look_outside", {}, "fog", maker="log").model_copy(update={"origin": "1-0"})
+    logged = trace(words, "look_outside", {}, "fog", kind=TraceKind.LOGGED).sourced(interaction_id="1-0")
     sandbox = InProcessSandbox()
     executor = Executor(shop_tools.registry(), sandbox, allows=harmless)
     assert reason(tmp_path, logged, executor=executor, allow_reads=True) == ""
@@ -402,7 +368,7 @@ def test_a_failure_that_fails_no_more_explains_no_repair(tmp_path: Path) -> None
         call=Call(name="add_prices", arguments={"first": 21}),
         error=ToolError(kind=ToolErrorKind.INVALID_ARGUMENTS, message="no"),
     )
-    repaired = GOOD.model_copy(update={"maker": "repaired", "origin": "1-0", "failures": (wrong,)})
+    repaired = GOOD.model_copy(update={"kind": TraceKind.REPAIRED, "failures": (wrong,)}).sourced(interaction_id="1-0")
     assert reason(tmp_path, repaired) == ""
     fine = wrong.model_copy(update={"call": GOOD.calls[0]})
     assert reason(tmp_path, repaired.model_copy(update={"failures": (fine,)})) == "failure_is_gone"
@@ -411,9 +377,10 @@ def test_a_failure_that_fails_no_more_explains_no_repair(tmp_path: Path) -> None
 @pytest.mark.parametrize(
     ("effect", "source", "forgiven"),
     [
-        ("writes", "builtin", True),
-        ("reads", "builtin", False),
-        ("pure", "builtin", False),
+        ("writes", "module:mine", True),
+        ("writes", "builtin", False),
+        ("reads", "module:mine", False),
+        ("pure", "module:mine", False),
         ("writes", "python:os", False),
     ],
 )

@@ -6,18 +6,18 @@ from pathlib import Path
 import pytest
 
 from agent.errors import AdapterError
-from agent.serving import active_adapter
-from agent.serving.active_adapter import ActiveAdapter
+from agent.serving.adapters import active
+from agent.serving.adapters.active import ActiveAdapter
 
 
 def test_base_serves_until_something_is_promoted(tmp_path: Path) -> None:
-    assert active_adapter.read(tmp_path) == ActiveAdapter(name="base", sha256="")
+    assert active.read(tmp_path) == ActiveAdapter(name="base", sha256="")
 
 
 def test_what_is_written_is_read(tmp_path: Path) -> None:
     for name in ("adapter-0001", "adapter-0002"):
-        active_adapter.write(tmp_path / "new", ActiveAdapter(name=name, sha256="a" * 64))
-        assert active_adapter.read(tmp_path / "new").name == name
+        active.write(tmp_path / "new", ActiveAdapter(name=name, sha256="a" * 64))
+        assert active.read(tmp_path / "new").name == name
     assert os.listdir(tmp_path / "new") == ["active_adapter.json"]  # noqa: PTH208
 
 
@@ -27,7 +27,7 @@ def test_what_is_written_is_read(tmp_path: Path) -> None:
 def test_a_damaged_pointer_names_the_fix(tmp_path: Path, content: str) -> None:
     (tmp_path / "active_adapter.json").write_text(content)
     with pytest.raises(AdapterError, match="is damaged; write it anew with: evolver rollback base"):
-        active_adapter.read(tmp_path)
+        active.read(tmp_path)
 
 
 def test_file_is_on_disk_before_its_name_and_the_name_before_the_return(
@@ -46,20 +46,20 @@ def test_file_is_on_disk_before_its_name_and_the_name_before_the_return(
 
     monkeypatch.setattr(os, "fsync", fsync)
     monkeypatch.setattr(Path, "replace", replace)
-    active_adapter.write(tmp_path, ActiveAdapter(name="adapter-0001", sha256="a" * 64))
+    active.write(tmp_path, ActiveAdapter(name="adapter-0001", sha256="a" * 64))
     assert steps == ["fsync file", "rename", "fsync folder"]
 
 
 def test_a_failed_write_leaves_the_old_pointer_and_nothing_else(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    active_adapter.write(tmp_path, ActiveAdapter(name="adapter-0001", sha256="a" * 64))
+    active.write(tmp_path, ActiveAdapter(name="adapter-0001", sha256="a" * 64))
 
     def full(_: int) -> None:
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(OSError, match="No space left"):
-        active_adapter.write(tmp_path, ActiveAdapter(name="adapter-0002", sha256="a" * 64))
-    assert active_adapter.read(tmp_path).name == "adapter-0001"
+        active.write(tmp_path, ActiveAdapter(name="adapter-0002", sha256="a" * 64))
+    assert active.read(tmp_path).name == "adapter-0001"
     assert len(list(tmp_path.iterdir())) == 1

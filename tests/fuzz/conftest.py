@@ -1,0 +1,59 @@
+"""A gateway without a socket of its own, in front of a model server that answers whatever it is asked."""
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from starlette.testclient import TestClient
+
+from agent.config import GatewayConfig
+from agent.interaction_log import InteractionLog
+from agent.messages import Interaction
+from agent.serving.gateway.app import Gateway
+from agent.serving.gateway.capture_log import CaptureLog
+from agent.serving.upstreams.connection import Upstream
+from tests.fakes.model_server import ModelServer, Says
+
+KEY = "upstream-key"
+
+
+class World:
+    """A client of the gateway, the server behind it, and what is logged."""
+
+    def __init__(self, client: TestClient, server: ModelServer, log: InteractionLog) -> None:
+        self.client, self.server, self._log = client, server, log
+        self._newest: str | None = None
+
+    def post(self, path: str, content: bytes) -> Any:
+        """The answer, which comes when it is logged."""
+        self.server.requests.clear()
+        headers = {"content-type": "application/json", "x-apprentice-log": "wait"}
+        return self.client.post(path, content=content, headers=headers)
+
+    def logged(self) -> list[Interaction]:
+        """What was logged since this was asked last."""
+        found = self._log.read(since_id=self._newest)
+        self._newest = found[-1].id if found else self._newest
+        return found
+
+
+def says(request: dict[str, Any]) -> Says:
+    if "prompt" in request:
+        choice = {"index": 0, "text": "a text", "finish_reason": "stop"}
+        whole = json.dumps({"id": "cmpl-1", "choices": [choice]}).encode()
+        return Says(raw=b"data: " + whole + b"\n\ndata: [DONE]\n\n" if request.get("stream") else whole)
+    tools = [tool["function"]["name"] for tool in request.get("tools", ())]
+    if tools and request.get("tool_choice", "auto") != "none":
+        return Says(calls=[(tools[0], '{"a": 1}')])
+    return Says("hello")
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+    data = tmp_path_factory.mktemp("data")
+    with InteractionLog(data / "interactions.db") as log, ModelServer(script=says, key=KEY) as server:
+        gateway = Gateway(data, GatewayConfig(requests_per_minute=0), log=CaptureLog(log))
+        gateway.pool.replace([Upstream(server.url, KEY)])
+        with TestClient(gateway.app, base_url="http://127.0.0.1:8765", raise_server_exceptions=False) as client:
+            yield World(client, server, log)

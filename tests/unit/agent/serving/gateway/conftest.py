@@ -1,0 +1,32 @@
+"""A running gateway for all tests of one module."""
+
+from collections.abc import Iterator
+
+import httpx
+import pytest
+
+from agent.serving.adapters import active, required
+from tests.fakes.gateway_door import Door
+from tests.fakes.model_gateway import running_gateway
+from tests.fakes.model_server import ModelServer, Says
+
+
+@pytest.fixture(scope="module")
+def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Door]:
+    data = tmp_path_factory.mktemp("data")
+    with (
+        ModelServer(script=lambda _: Says("hello")) as server,
+        running_gateway(data, server) as (gateway, url),
+        httpx.Client(base_url=url, trust_env=False, timeout=60) as client,
+    ):
+        yield Door(gateway, server, client, data)
+
+
+@pytest.fixture
+def door(running: Door) -> Door:
+    for kept in (running.server.requests, running.server.headers, running.server.paths):
+        kept.clear()
+    active.path(running.data).unlink(missing_ok=True)
+    required.path(running.data).unlink(missing_ok=True)
+    running.server._script = lambda _: Says("hello")
+    return running

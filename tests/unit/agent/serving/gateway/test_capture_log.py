@@ -1,0 +1,90 @@
+"""The gateway's writer: many exchanges in one transaction, each acknowledged when it is on disk."""
+
+import asyncio
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from agent.interaction_log import InteractionLog
+from agent.serving.gateway.capture import Exchange
+from agent.serving.gateway.capture_log import CaptureLog
+
+
+def exchange(text: str, *, calls: str = "", history: tuple[dict[str, Any], ...] = ()) -> Exchange:
+    """One that asks ``text``; answered by a call with the id ``calls``, or by words."""
+    call = {"id": calls, "type": "function", "function": {"name": "add", "arguments": "{}"}}
+    message = {"role": "assistant", "tool_calls": [call]} if calls else {"role": "assistant", "content": "yes"}
+    response = {"id": f"chatcmpl-{text}", "choices": [{"message": message, "finish_reason": "stop"}]}
+    return Exchange(
+        request={"messages": [{"role": "user", "content": text}, *history]},
+        response=json.dumps(response).encode(),
+        adapter="base",
+        adapter_sha256="",
+        session="s",
+        latency_ms=1.0,
+    )
+
+
+def results_of(call: str) -> tuple[dict[str, Any], ...]:
+    made = {"id": call, "type": "function", "function": {"name": "add", "arguments": "{}"}}
+    return ({"role": "assistant", "tool_calls": [made]}, {"role": "tool", "tool_call_id": call, "content": "3"})
+
+
+def written(folder: Path, *exchanges: Exchange) -> tuple[list[bool], list[str], int]:
+    """Hand all in at once: who was acknowledged, the statements that the log ran, and the failures counted."""
+    statements: list[str] = []
+
+    async def run(log: InteractionLog) -> tuple[list[bool], int]:
+        async with CaptureLog(log) as writer:
+            return list(await asyncio.gather(*map(writer.store, exchanges))), writer.failures
+
+    with InteractionLog(folder / "interactions.db") as log:
+        log._db.raw.conn.set_trace_callback(statements.append)
+        acknowledged, failures = asyncio.run(run(log))
+    return acknowledged, statements, failures
+
+
+def requests(folder: Path) -> list[str]:
+    with InteractionLog(folder / "interactions.db") as log:
+        return [found.trajectory.messages[0].content for found in log.read()]
+
+
+def test_a_batch_is_one_transaction(tmp_path: Path) -> None:
+    texts = [f"request {n}" for n in range(50)]
+    acknowledged, statements, _ = written(tmp_path, *map(exchange, texts))
+    assert acknowledged == [True] * 50
+    assert requests(tmp_path) == texts
+    assert statements.count("COMMIT") == 1
+
+
+@pytest.mark.parametrize("odd", ["no reply", "no text that SQLite takes"])
+def test_one_that_cannot_be_stored_takes_no_other_with_it(
+    tmp_path: Path, odd: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    bad = exchange("\ud800") if odd == "no text that SQLite takes" else exchange("cut off")
+    if odd == "no reply":
+        bad = Exchange(**{**vars(bad), "response": b"{"})
+    acknowledged, _, failures = written(tmp_path, exchange("one"), bad, exchange("two"))
+    assert acknowledged == [True, False, True]
+    assert failures == 1
+    assert requests(tmp_path) == ["one", "two"]
+    assert capsys.readouterr().err.count("an exchange was not logged") == 1
+
+
+def test_an_exchange_continues_one_of_the_same_batch(tmp_path: Path) -> None:
+    written(tmp_path, exchange("add", calls="call-1"), exchange("add", history=results_of("call-1")))
+    with InteractionLog(tmp_path / "interactions.db") as log:
+        first, second = log.read()
+    assert (first.continues, second.continues) == ("", first.id)
+
+
+def test_a_batch_that_was_undone_is_continued_by_nobody(tmp_path: Path) -> None:
+    """A call whose turn is not in the log names no interaction."""
+    bad = exchange("\ud800", calls="call-1")
+    acknowledged, _, _ = written(tmp_path, bad, exchange("add", history=results_of("call-1")))
+    assert acknowledged == [False, True]
+    with InteractionLog(tmp_path / "interactions.db") as log:
+        (found,) = log.read()
+    assert found.continues == ""

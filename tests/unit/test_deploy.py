@@ -1,0 +1,292 @@
+"""The files of deploy/: parsed here, and checked by the programs that read them where these are installed."""
+
+import json
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from configparser import RawConfigParser
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from typer.testing import CliRunner
+
+from agent.config import GatewayConfig
+from agent.interaction_log import InteractionLog
+from agent.serving.gateway.app import Gateway
+from agent.serving.gateway.capture_log import CaptureLog
+from evolver.config import Config
+from toolkit.config import load_config
+from toolkit.sandbox import cgroup
+
+ROOT = Path(__file__).parents[2]
+DEPLOY = ROOT / "deploy"
+CONTAINER, KUBERNETES, SYSTEMD = DEPLOY / "container", DEPLOY / "kubernetes", DEPLOY / "systemd"
+UNITS = sorted(SYSTEMD.glob("*.service"))
+APPS = {"agent": "agent.cli", "evolver": "evolver.cli.main"}
+COVERS_WHAT_THE_SANDBOX_NEEDS = {
+    "RestrictNamespaces",
+    "PrivateUsers",
+    "SystemCallFilter",
+    "ProtectHostname",
+    "ProtectKernelTunables",
+    "ProtectKernelLogs",
+    "ProtectProc",
+    "ProcSubset",
+    "ProtectControlGroups",
+    "MemoryDenyWriteExecute",
+}
+
+
+def needs(program: str, *works: str) -> None:
+    """Skip what only ``program`` can check, where it is missing or ``program WORKS`` fails."""
+    if shutil.which(program) is None or subprocess.run([program, *works], capture_output=True, check=False).returncode:
+        pytest.skip(f"not checked: {' '.join([program, *works])} does not run here")
+
+
+def assert_is_a_command(words: list[str]) -> None:
+    """Hold that a command line is one of agent or evolver, and takes these options."""
+    app = import_module(APPS[Path(words[0]).name]).app
+    shown = CliRunner().invoke(app, [*words[1:], "--help"])
+    assert shown.exit_code == 0, shown.output
+
+
+def unit(path: Path) -> dict[str, str]:
+    parser = RawConfigParser(strict=True, delimiters=("=",), comment_prefixes=("#",))
+    parser.optionxform = str  # type: ignore[assignment,method-assign]
+    parser.read_string(path.read_text(encoding="utf-8"))
+    return dict(parser["Service"])
+
+
+@pytest.mark.parametrize("path", UNITS, ids=lambda path: path.name)
+def test_a_unit_starts_a_command_and_leaves_the_sandbox_what_it_needs(path: Path) -> None:
+    service = unit(path)
+    assert_is_a_command(service["ExecStart"].split())
+    assert service.keys() & COVERS_WHAT_THE_SANDBOX_NEEDS == set()
+    assert set(service["Delegate"].split()) == cgroup._CONTROLLERS
+    assert service["DelegateSubgroup"] == cgroup._MAIN
+    assert {"AF_NETLINK", "AF_UNIX"} <= set(service["RestrictAddressFamilies"].split())
+    assert service["User"] != "root"
+
+
+def test_both_units_are_hardened_alike() -> None:
+    first, second = map(unit, UNITS)
+    differ = {key for key in first.keys() | second.keys() if first.get(key) != second.get(key)}
+    assert differ == {"ExecStart", "KillSignal", "SuccessExitStatus", "Nice", "CPUWeight"}
+
+
+def test_systemd_reads_the_units(tmp_path: Path) -> None:
+    needs("systemd-analyze", "--version")
+    for path in UNITS:
+        text = path.read_text(encoding="utf-8").replace("/opt/apprentice/.venv/bin", str(Path(sys.executable).parent))
+        (tmp_path / path.name).write_text(text)
+    said = subprocess.run(
+        ["systemd-analyze", "verify", *(str(tmp_path / path.name) for path in UNITS)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    # A key that is newer than this systemd: the units say what its absence means.
+    problems = [line for line in said.stderr.splitlines() if "'DelegateSubgroup' in section" not in line]
+    assert (problems, said.returncode) == ([], 0)
+
+
+@pytest.mark.parametrize("path", sorted(DEPLOY.rglob("config.toml")), ids=lambda path: path.parent.name)
+def test_the_settings_are_valid(path: Path) -> None:
+    config = load_config(path, Config)
+    assert config.data_folder in (Path("/data"), Path("/var/lib/apprentice"))
+    assert config.agent.serving.gateway.port == GatewayConfig().port
+
+
+def test_the_settings_of_all_containers_are_the_same() -> None:
+    # kustomize reads no file outside of its folder.
+    assert (KUBERNETES / "config.toml").read_bytes() == (CONTAINER / "config.toml").read_bytes()
+
+
+def instructions() -> Iterator[tuple[str, str]]:
+    text = re.sub(r"^#.*\n", "", (CONTAINER / "Dockerfile").read_text(encoding="utf-8"), flags=re.MULTILINE)
+    for line in text.replace("\\\n", " ").splitlines():
+        if line.strip():
+            name, _, value = line.partition(" ")
+            yield name, value.strip()
+
+
+def test_the_image_holds_what_the_product_needs() -> None:
+    known = {"ARG", "FROM", "RUN", "WORKDIR", "COPY", "USER", "ENV", "VOLUME", "EXPOSE", "HEALTHCHECK", "CMD"}
+    found = list(instructions())
+    assert {name for name, _ in found} <= known
+    copied = [source for name, value in found if name == "COPY" for source in value.split()[:-1]]
+    assert [source for source in copied if not (ROOT / source).exists()] == []
+    packages = {path.parent.name for path in ROOT.glob("*/__init__.py")} - {"benchmarks", "tests", "scripts", "soak"}
+    assert packages <= set(copied)
+    admitted = {line[1:] for line in (ROOT / ".dockerignore").read_text().splitlines() if line.startswith("!")}
+    assert admitted == set(copied)
+    installed = next(value for name, value in found if name == "RUN" and "apt-get" in value)
+    assert "bubblewrap" in installed
+    assert ("EXPOSE", str(GatewayConfig().port)) in found
+    assert ("VOLUME", "/data") in found
+    users = [name for name, _ in found if name in ("USER", "CMD")]
+    assert users == ["USER", "CMD"]
+    assert_is_a_command(json.loads(next(value for name, value in found if name == "CMD")))
+
+
+UNCONFINED = {"seccomp=unconfined", "apparmor=unconfined", "systempaths=unconfined", "no-new-privileges:true"}
+
+
+def test_compose_runs_the_evolver_beside_the_server() -> None:
+    composed = yaml.safe_load((CONTAINER / "compose.yml").read_text(encoding="utf-8"))
+    agent, evolver = (composed["services"][name] for name in ("agent", "evolver"))
+    assert_is_a_command(evolver["command"])
+    assert (evolver["pid"], evolver["network_mode"]) == ("service:agent", "service:agent")
+    context = (CONTAINER / agent["build"]["context"]).resolve()
+    assert context == ROOT
+    assert (context / agent["build"]["dockerfile"]).is_file()
+    assert agent["ports"] == [f"127.0.0.1:{GatewayConfig().port}:{GatewayConfig().port}"]
+    for service in (agent, evolver):
+        assert set(service["security_opt"]) == UNCONFINED
+        assert service["cap_drop"] == ["ALL"]
+        assert service["volumes"][0] == "data:/data"
+    gpu = yaml.safe_load((CONTAINER / "compose.gpu.yml").read_text(encoding="utf-8"))
+    assert gpu["services"].keys() == composed["services"].keys()
+
+
+@pytest.mark.parametrize("more", [[], ["compose.gpu.yml"]], ids=["cpu", "gpu"])
+def test_docker_reads_the_composition(more: list[str]) -> None:
+    needs("docker", "compose", "version")
+    files = [part for name in ("compose.yml", *more) for part in ("-f", str(CONTAINER / name))]
+    said = subprocess.run(
+        ["docker", "compose", *files, "config", "--quiet"], capture_output=True, text=True, check=False
+    )
+    assert said.returncode == 0, said.stderr
+
+
+def assert_is_one_pod(objects: dict[str, Any]) -> None:
+    pod = objects["Deployment"]["spec"]["template"]["spec"]
+    assert (objects["Deployment"]["spec"]["replicas"], objects["Deployment"]["spec"]["strategy"]["type"]) == (
+        1,
+        "Recreate",
+    )
+    assert pod["shareProcessNamespace"]
+    assert pod["hostUsers"] is False
+    agent, evolver = pod["containers"]
+    assert agent["ports"] == [{"name": "http", "containerPort": GatewayConfig().port}]
+    assert agent["startupProbe"]["httpGet"] == {"path": "/health", "port": "http"}
+    assert_is_a_command(evolver["command"])
+    for container in (agent, evolver):
+        rights = container["securityContext"]
+        assert (rights["procMount"], rights["allowPrivilegeEscalation"]) == ("Unmasked", False)
+        assert rights["capabilities"] == {"drop": ["ALL"]}
+        mounts = {mount["name"] for mount in container["volumeMounts"]}
+        assert mounts == {volume["name"] for volume in pod["volumes"]}
+    (port,) = objects["Service"]["spec"]["ports"]
+    assert (port["port"], port["targetPort"]) == (GatewayConfig().port, "http")
+    claims = [volume["persistentVolumeClaim"]["claimName"] for volume in pod["volumes"] if volume["name"] == "data"]
+    assert claims == [objects["PersistentVolumeClaim"]["metadata"]["name"]]
+
+
+def test_the_cluster_runs_one_pod() -> None:
+    base = yaml.safe_load((KUBERNETES / "kustomization.yaml").read_text(encoding="utf-8"))
+    files = [*base["resources"], *base["configMapGenerator"][0]["files"]]
+    assert {*files, "kustomization.yaml"} == {path.name for path in KUBERNETES.iterdir()}
+    objects = [yaml.safe_load((KUBERNETES / name).read_text(encoding="utf-8")) for name in base["resources"]]
+    assert_is_one_pod({one["kind"]: one for one in objects})
+
+
+def test_kustomize_builds_the_base() -> None:
+    needs("kubectl", "kustomize", "--help")
+    built = subprocess.run(["kubectl", "kustomize", str(KUBERNETES)], capture_output=True, text=True, check=False)
+    assert built.returncode == 0, built.stderr
+    objects = {one["kind"]: one for one in yaml.safe_load_all(built.stdout)}
+    assert_is_one_pod(objects)
+    pod = objects["Deployment"]["spec"]["template"]
+    named = next(volume["configMap"]["name"] for volume in pod["spec"]["volumes"] if volume["name"] == "config")
+    assert named == objects["ConfigMap"]["metadata"]["name"]
+    assert objects["Service"]["spec"]["selector"].items() <= pod["metadata"]["labels"].items()
+
+
+def rules() -> list[dict[str, Any]]:
+    groups = yaml.safe_load((DEPLOY / "prometheus" / "alerts.yml").read_text(encoding="utf-8"))["groups"]
+    return [rule for group in groups for rule in group["rules"]]
+
+
+def panels() -> list[dict[str, Any]]:
+    return json.loads((DEPLOY / "grafana" / "apprentice.json").read_text(encoding="utf-8"))["panels"]
+
+
+EXPRESSIONS = {
+    **{rule["alert"]: rule["expr"] for rule in rules()},
+    **{f"{one['title']} {target['refId']}": target["expr"] for one in panels() for target in one["targets"]},
+}
+_SUFFIXES = {"counter": ("_total",), "histogram": ("_bucket", "_sum", "_count"), "gauge": ("",)}
+
+
+@pytest.fixture(scope="module")
+def measured(tmp_path_factory: pytest.TempPathFactory) -> dict[str, set[str]]:
+    """The labels of every figure that the gateway has, by its name."""
+    folder = tmp_path_factory.mktemp("data")
+    with InteractionLog(folder / "interactions.db") as log:
+        registry = Gateway(folder, log=CaptureLog(log)).metrics.registry
+        families = list(registry.collect())
+        labels = {names[0]: set(one._labelnames) for one, names in registry._collector_to_names.items()}  # type: ignore[attr-defined]
+    assert len(families) > 10
+    return {
+        f"{family.name}{suffix}": labels[family.name] | ({"le"} if suffix == "_bucket" else set())
+        for family in families
+        for suffix in _SUFFIXES[family.type]
+    }
+
+
+@pytest.mark.parametrize("title", EXPRESSIONS)
+def test_boards_and_alerts_name_only_figures_and_labels_that_exist(title: str, measured: dict[str, set[str]]) -> None:
+    expression = EXPRESSIONS[title]
+    names = set(re.findall(r"\b(?:apprentice_\w+|up)\b", expression.replace('job="apprentice"', "")))
+    assert names
+    assert names - measured.keys() - {"up"} == set()
+    matched = set(re.findall(r"(\w+)\s*(?:=~|!~|!=|=)\s*\"", expression))
+    grouped = {word.strip() for found in re.findall(r"by \(([^)]*)\)", expression) for word in found.split(",")}
+    known = {"job", "instance"}.union(*(measured.get(name, set()) for name in names))
+    assert (matched | grouped) - known == set()
+
+
+def test_every_figure_is_on_the_board(measured: dict[str, set[str]]) -> None:
+    shown = " ".join(EXPRESSIONS.values())
+    figures = {re.sub(r"_(bucket|sum|count)$", "", name) for name in measured}
+    assert [name for name in sorted(figures) if name not in shown] == []
+
+
+@pytest.mark.parametrize("rule", rules(), ids=lambda rule: rule["alert"])
+def test_an_alert_says_what_is_wrong_and_what_to_do(rule: dict[str, Any]) -> None:
+    assert rule["labels"]["severity"] in ("warning", "critical")
+    assert rule["annotations"].keys() == {"summary", "fix"}
+    assert all(text.endswith(".") for text in rule["annotations"].values())
+
+
+def test_promtool_reads_the_rules() -> None:
+    needs("promtool", "--version")
+    said = subprocess.run(
+        ["promtool", "check", "rules", str(DEPLOY / "prometheus" / "alerts.yml")],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert said.returncode == 0, said.stdout + said.stderr
+
+
+def test_the_board_has_a_place_for_every_panel() -> None:
+    places = [(one["gridPos"]["x"], one["gridPos"]["y"], one["gridPos"]["w"], one["gridPos"]["h"]) for one in panels()]
+    cells = [(x + dx, y + dy) for x, y, w, h in places for dx in range(w) for dy in range(h)]
+    assert len(cells) == len(set(cells))
+    assert max(x for x, _ in cells) < 24
+    assert len({one["id"] for one in panels()}) == len(places)
+
+
+def test_prometheus_asks_the_gateways_port() -> None:
+    scraped = yaml.safe_load((DEPLOY / "prometheus" / "scrape.yml").read_text(encoding="utf-8"))
+    (job,) = scraped["scrape_configs"]
+    assert job["job_name"] == "apprentice"
+    assert job["static_configs"] == [{"targets": [f"127.0.0.1:{GatewayConfig().port}"]}]
+    assert scraped["rule_files"] == ["alerts.yml"]
