@@ -4,11 +4,15 @@ An ablation goes on with what the full run did before its difference: the same t
 its figures differ from the full run's by that setting and not by other samples, and nothing is made twice.
 """
 
+import json
 import shutil
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from evolver.store.jsonl import read_lines, write_lines
+from evolver.types import Call, Trace
 from toolkit.errors import UserError
 
 FULL = "full"
@@ -16,43 +20,69 @@ _FILES = {
     "mine": ("mine.json",),
     "make": ("make.json", "traces.jsonl", "requests.jsonl"),
     "verify": ("verify.json", "kept.jsonl", "verdicts.jsonl"),
+    "select": ("select.json", "selected.jsonl", "asked.jsonl"),
     "vary": ("vary.json", "varied.jsonl"),
 }
 """What each stage before the dataset leaves in its cycle's folder, the stages in order."""
+_KEPT = ("kept.jsonl", "selected.jsonl", "varied.jsonl")
+"""The files with the traces of which lessons are made."""
 ROUND_2, SERVING = "round 2", "serving"
 
 
 @dataclass(frozen=True)
 class Ablation:
     """``changes`` are keys of config.toml; ``since`` is the first stage of round 1 to which they matter, ROUND_2 where
-    they matter to none of that, or SERVING where they do to no stage at all: then its adapter is only scored anew."""
+    they matter to none of that, or SERVING where they do to no stage at all: then its adapter is only scored anew.
+
+    ``rewrite`` changes each trace that was kept before ``since``. ``forced``: the base model is scored, and has to call
+    where it may. ``blind``: verification asks for a blind round trip too (blind_round_trip.py)."""
 
     changes: dict[str, Any]
     since: str
+    rewrite: Callable[[Trace], Trace] | None = None
+    forced: bool = False
+    blind: bool = False
+
+
+def templated(trace: Trace) -> Trace:
+    """Return ``trace`` with a request that a program writes: "verb, name value, name value". Turns of people stay."""
+    if not trace.calls or trace.lived:
+        return trace
+    said = "; ".join(", ".join([_spoken(call.name), *_slots(call)]) for call in trace.calls)
+    return trace.model_copy(update={"request": said})
+
+
+def _slots(call: Call) -> list[str]:
+    return [
+        f"{_spoken(name)} {value if isinstance(value, str) else json.dumps(value)}"
+        for name, value in call.arguments.items()
+    ]
+
+
+def _spoken(name: str) -> str:
+    return name.replace("_", " ")
 
 
 ABLATIONS = {
-    "no-execution": Ablation({"evolver.make.keep_failed": True, "evolver.verify.execution": False}, "make"),
     "no-round-trip": Ablation({"evolver.verify.round_trip": False}, "verify"),
-    "with-rivals": Ablation({"evolver.verify.rivals": 2}, "verify"),
-    "no-options": Ablation({"evolver.vary.per_option": 0}, "vary"),
     "no-renaming": Ablation({"evolver.dataset.renamed_share": 0.0}, "dataset"),
-    "with-loosening": Ablation({"evolver.dataset.loosened_share": 0.4}, "dataset"),
     "no-narrow": Ablation({"evolver.dataset.narrow_share": 0.0}, "dataset"),
-    "with-chains": Ablation({"evolver.dataset.chained_share": 0.03}, "dataset"),
-    "with-questions": Ablation({"evolver.dataset.asking_share": 0.02}, "dataset"),
     "no-no-call": Ablation({"evolver.dataset.no_call_share": 0.0}, "dataset"),
     "half-no-call": Ablation({"evolver.dataset.no_call_share": 0.15}, "dataset"),
     "longer-training": Ablation({"evolver.train.max_minutes": 14.0}, "train"),
     "unconstrained": Ablation({"agent.serving.vllm_process.constrain_calls": False}, SERVING),
+    "no-value-swaps": Ablation({"evolver.vary.per_value": 0}, "vary"),
+    "template-requests": Ablation({}, "dataset", rewrite=templated),
+    "forced-base": Ablation({}, SERVING, forced=True),
+    "one-wording": Ablation({"evolver.make.requests_per_call": 1, "evolver.verify.kept_per_call": 1}, "make"),
     "no-replay": Ablation({"evolver.dataset.replay_share": 0.0}, ROUND_2),
-    "shared-maker": Ablation({"evolver.make.maker": "solver"}, ROUND_2),
-    "own-maker": Ablation({"evolver.make.maker": "own"}, ROUND_2),
+    "learn-all": Ablation({"evolver.select.known_probability": 1.0}, ROUND_2),
+    "blind-round-trip": Ablation({}, ROUND_2, blind=True),
 }
 """``--rounds 1`` against 3 needs none: each round of the full run is a row."""
 
 
-def inherit(full: Path, data: Path, since: str) -> None:
+def inherit(full: Path, data: Path, since: str, rewrite: Callable[[Trace], Trace] | None = None) -> None:
     """Give the run in ``data`` what the one in ``full`` did before ``since``; nothing if it has that already. Raises
     UserError where the full run is not so far."""
     if (data / "data").exists():
@@ -73,6 +103,9 @@ def inherit(full: Path, data: Path, since: str) -> None:
             target = draft / file.relative_to(source)
             target.parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(file, target)
+    if rewrite:
+        for file in [file for name in _KEPT for file in draft.glob(f"cycles/*/{name}")]:
+            write_lines(file, [rewrite(trace) for trace in read_lines(file, Trace)])
     draft.rename(data / "data")
 
 
@@ -85,5 +118,5 @@ def _of_before(source: Path, since: str) -> list[Path]:
 
 
 def snapshot(full: Path) -> Path:
-    """What the full run had after its first round (evolver.backup)."""
+    """What the full run had after its first round (evolver.maintenance.backup)."""
     return full / "after-round-1"

@@ -1,6 +1,6 @@
 """How long vLLM takes to read a 2,000-token prompt with an adapter on CPU: as it comes, and with apprentice's plugin.
 
-    python benchmarks/cpu_lora.py [--tokens 2000] [--repeats 3] [--data data]
+    python -m benchmarks.cpu_lora [--tokens 2000] [--repeats 3] [--data data]
 
 Two real servers in turn on the default model, with the same settings but for the plugin. What is timed is the whole
 request over HTTP (one token is generated), with random tokens so that no prefix is cached; the same for the base model
@@ -17,11 +17,11 @@ import tempfile
 import time
 from pathlib import Path
 
-import httpx
-
+from agent.address import http_client, of_socket
 from agent.config import VllmConfig
-from agent.serving import default_model, vllm_admin, vllm_process
-from agent.serving.vllm_process import VllmServer
+from agent.serving.upstreams import lora_api
+from agent.serving.vllm import default_model, process
+from agent.serving.vllm.process import VllmServer
 
 ADAPTER = """
 import sys, torch
@@ -36,24 +36,25 @@ adapted.save_pretrained(sys.argv[2])
 def measure(plugin: bool, model: Path, adapter: Path, tokens: int, repeats: int) -> dict[str, float]:
     """Median seconds per request, for the base model and for the adapter."""
     config = VllmConfig(max_model_len=tokens + 64)
-    port, key = vllm_process.free_port(), "benchmark"
-    env = vllm_process.environment(os.environ, config, key, gpu=False)
+    socket, key = adapter.parent / "vllm.sock", "benchmark"
+    socket.unlink(missing_ok=True)
+    env = process.environment(os.environ, config, key, adapter.parent, gpu=False)
     with VllmServer.spawn(
-        vllm_process.command(config, model, port, gpu=False),
+        process.command(config, model, socket, gpu=False),
         env if plugin else env | {"VLLM_PLUGINS": ""},
-        url=f"http://127.0.0.1:{port}",
+        url=of_socket(socket),
         api_key=key,
         log=adapter.parent / f"vllm-{plugin}.log",
         timeout_seconds=config.start_timeout_seconds,
-        must_log=vllm_process.ANNOUNCEMENT if plugin else "Using PunicaWrapperCPU",
+        must_log=process.ANNOUNCEMENT if plugin else "Using PunicaWrapperCPU",
     ) as server:
-        vllm_admin.load(server.url, key, "adapter", adapter)
+        lora_api.load(server.url, key, "adapter", adapter)
         return {name: _seconds(server, name, tokens, repeats) for name in ("base", "adapter")}
 
 
 def _seconds(server: VllmServer, model: str, tokens: int, repeats: int) -> float:
     taken = []
-    with httpx.Client(base_url=server.url, timeout=1800, trust_env=False) as client:
+    with http_client(server.url, timeout=1800) as client:
         for length in (16, *[tokens] * repeats):  # the short one warms up
             prompt = [random.randrange(100, 40000) for _ in range(length)]
             began = time.perf_counter()

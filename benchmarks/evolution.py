@@ -1,6 +1,6 @@
 """What evolution brings, round by round: from the base model, the toolkit's tools and the shipped unlabelled requests.
 
-    python benchmarks/evolution.py [--rounds 3] [--ablation NAME ...] [--data data/bench] [--results docs/results.md]
+    python -m benchmarks.evolution [--rounds 3] [--ablation NAME ...] [--data data/bench] [--results FILE]
 
 Each run has a data folder and a server of its own. A round is one cycle; after it its adapter, promoted or not, is
 asked the held-out requests, the development requests, and the development part of BFCL (the first 200 of simple_python
@@ -17,29 +17,35 @@ import sys
 import time
 import tomllib
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
-from ablations import ABLATIONS, FULL, ROUND_2, SERVING, inherit, snapshot
-from evolution_page import Round, results_text
-
 from agent.config import Config as ServerConfig
 from agent.messages import BASE
-from agent.model_client import HttpModelClient
-from agent.serving import active_adapter, background, state
-from agent.serving.state import ServingState
-from evolver.adapter_files import MANIFEST
-from evolver.backup import back_up
+from agent.model_client import HttpModelClient, ModelReply
+from agent.serving import detach, serving_state
+from agent.serving.adapters import active
+from agent.serving.adapters.package import MANIFEST
+from agent.serving.serving_state import ServingState
+from benchmarks.ablations import ABLATIONS, FULL, ROUND_2, SERVING, inherit, snapshot
+from benchmarks.blind_round_trip import blind_round_trip
+from benchmarks.evolution_page import Round, results_text
+from evolver.cli.show import ProgressBars
 from evolver.config import Config
-from evolver.cycle import run_cycle
-from evolver.cycle_report import CycleReport, report_of
-from evolver.demo import answer_requests
-from evolver.jsonl import append_lines, read_lines
-from evolver.ledger import Ledger
-from evolver.scoring import score_suite
-from evolver.show import ProgressBars
-from evolver.suites import bfcl
+from evolver.crew.local import LocalCrew
+from evolver.crew.workshop import Workshop
+from evolver.cycle import stages
+from evolver.cycle.evidence import Exam
+from evolver.cycle.report import CycleReport, report_of
+from evolver.cycle.run import run_cycle
+from evolver.demo.run import answer_requests
+from evolver.evaluation.scoring import score_suite
+from evolver.evaluation.suites import bfcl
+from evolver.maintenance.backup import back_up
+from evolver.model.client import Generator
+from evolver.store.jsonl import append_lines, read_lines
+from evolver.store.ledger import Ledger
 from evolver.types import EvalReport, Rate
 from toolkit.config import load_config
 from toolkit.errors import PrerequisiteError, UserError
@@ -59,7 +65,7 @@ def main() -> None:
     )
     parser.add_argument("--config", type=Path, default=Path("config.toml"))
     parser.add_argument("--data", type=Path, default=Path("data/bench"))
-    parser.add_argument("--results", type=Path, default=Path("docs/results.md"))
+    parser.add_argument("--results", type=Path, default=Path("data/bench/results.md"))
     parser.add_argument("--only-write", action="store_true", help="write the results of what has run")
     asked = parser.parse_args()
     if bfcl.data_folder() is None:
@@ -79,16 +85,17 @@ def run(name: str, config_file: Path, runs: Path, *, rounds: int) -> None:
     path = write_config(config_file, data, ablation.changes if ablation else {})
     config = load_config(path, Config)
     if ablation:
-        inherit(runs / FULL, data, ablation.since)
+        inherit(runs / FULL, data, ablation.since, ablation.rewrite)
         rounds = {ROUND_2: max(rounds, 2), SERVING: 1}.get(ablation.since, rounds)
     done = {one.number for one in read_lines(data / "rounds.jsonl", Round)}
     wanted = range(1 if ablation else 0, rounds + 1)
     if done >= set(wanted):
         return
     with (
-        _server(path, config) as serving,
+        server(path, config) as serving,
         Ledger(config.data_folder / "evolution.db") as ledger,
         ProgressBars() as bars,
+        blind_round_trip(config, serving) if ablation and ablation.blind else nullcontext(),
     ):
         for number in wanted:
             if number in done:
@@ -96,8 +103,11 @@ def run(name: str, config_file: Path, runs: Path, *, rounds: int) -> None:
             print(f"{name}: {f'round {number} of {rounds}' if number else 'the base model'}", file=sys.stderr)
             if not number:
                 one = _base(config, serving, bars)
+            elif ablation and ablation.forced:
+                scores = _scores(config, BASE, serving, bars, client_type=ForcedClient)
+                one = Round(number=1, status="not trained", scores=scores, **place())
             elif ablation and ablation.since == SERVING:
-                one = _served(config, serving, bars)
+                one = _active(config, serving, bars)
             else:
                 one = _round(number, config, serving, ledger, bars)
             if number == 1 and not ablation and not snapshot(data).exists():
@@ -108,35 +118,44 @@ def run(name: str, config_file: Path, runs: Path, *, rounds: int) -> None:
 def _base(config: Config, serving: ServingState, bars: ProgressBars) -> Round:
     with open_executor(config.toolkit) as executor:
         answer_requests(config, serving, executor, bars)
-    return Round(number=0, scores=_scores(config, BASE, serving, bars), **_place())
+    return Round(number=0, scores=_scores(config, BASE, serving, bars), **place())
 
 
-def _served(config: Config, serving: ServingState, bars: ProgressBars) -> Round:
-    name = active_adapter.read(config.data_folder).name
+def _active(config: Config, serving: ServingState, bars: ProgressBars) -> Round:
+    name = active.read(config.data_folder).name
     if name == BASE:
         raise UserError(f"the first round of the {FULL} run promoted no adapter, so there is none to score")
-    return Round(number=1, status="promoted", scores=_scores(config, name, serving, bars), **_place())
+    return Round(number=1, status="promoted", scores=_scores(config, name, serving, bars), **place())
 
 
 def _round(number: int, config: Config, serving: ServingState, ledger: Ledger, bars: ProgressBars) -> Round:
-    watch = _Watch(bars)
-    ended = [cycle for cycle in reversed(ledger.cycles()) if cycle.ended_at and cycle.status != "failed"]
-    if len(ended) >= number:  # it was cut off before its scores were written
-        report = report_of(config, ledger, ended[number - 1].number)
-    else:
-        report = run_cycle(config, ledger, on_progress=watch)
-    if report.cycle.status == "failed":
-        raise UserError(f"round {number} failed: {report.cycle.reason}; mend that, and run the same again")
-    if report.adapter is None:
+    watch = StageTimes(bars)
+    report = cycle_report(number, config, ledger, watch)
+    adapter = report.of(stages.TRAIN)
+    if adapter is None:
         print(f"round {number} made no adapter: {report.cycle.reason}", file=sys.stderr)
         return _told(number, report, watch, {})
-    return _told(number, report, watch, _scores(config, report.adapter.name, serving, bars))
+    return _told(number, report, watch, _scores(config, adapter.name, serving, bars))
 
 
-def _told(number: int, report: CycleReport, watch: "_Watch", scores: dict[str, dict[str, Rate]]) -> Round:
+def cycle_report(
+    number: int, config: Config, ledger: Ledger, watch: "StageTimes", exam: Exam | None = None
+) -> CycleReport:
+    """Return the report of the cycle of round ``number``, which is run unless it has ended before. Raises UserError
+    where it fails, and as run_cycle does."""
+    ended = [cycle for cycle in reversed(ledger.cycles()) if cycle.ended_at and cycle.status != "failed"]
+    if len(ended) >= number:  # it was cut off before its scores were written
+        return report_of(config, ledger, ended[number - 1].number)
+    report = run_cycle(config, ledger, exam=exam, on_progress=watch)
+    if report.cycle.status == "failed":
+        raise UserError(f"round {number} failed: {report.cycle.reason}; mend that, and run the same again")
+    return report
+
+
+def _told(number: int, report: CycleReport, watch: "StageTimes", scores: dict[str, dict[str, Rate]]) -> Round:
     training: dict[str, float] = {}
-    if report.adapter is not None:
-        manifest = json.loads((report.adapter.folder / MANIFEST).read_text(encoding="utf-8"))
+    if (adapter := report.of(stages.TRAIN)) is not None:
+        manifest = json.loads((adapter.folder / MANIFEST).read_text(encoding="utf-8"))
         metrics = manifest["metrics"]
         training = {
             key: metrics[key] for key in ("steps", "tokens_computed", "target_tokens", "loss_first", "loss_last")
@@ -144,28 +163,30 @@ def _told(number: int, report: CycleReport, watch: "_Watch", scores: dict[str, d
         training["wall_seconds"] = manifest["wall_seconds"]
         if fit := manifest["calibration"]:
             training |= {key: fit[key] for key in ("auc", "call_accuracy", "no_call_accuracy")}
-    made_dropped = report.made.dropped if report.made else {}
-    judged_dropped = report.verified.dropped if report.verified else {}
+    made, verified, dataset = (report.of(stage) for stage in (stages.MAKE, stages.VERIFY, stages.DATASET))
+    made_dropped = made.dropped if made else {}
+    judged_dropped = verified.dropped if verified else {}
     return Round(
         number=number,
         status=report.cycle.status,
-        made=report.made.by_maker if report.made else {},
-        kept=report.verified.kept_by_maker if report.verified else {},
+        made=made.by_kind if made else {},
+        kept=verified.kept_by_kind if verified else {},
         dropped={**{f"make: {key}": n for key, n in made_dropped.items()}, **judged_dropped},
-        lessons=report.dataset.train if report.dataset else 0,
+        lessons=dataset.train if dataset else 0,
         seconds=watch.seconds,
         training=training,
         scores=scores,
-        **_place(),
+        **place(),
     )
 
 
-def _place() -> dict[str, str]:
+def place() -> dict[str, str]:
+    """Return where and when something is measured."""
     machine = f"{os.cpu_count()} cores, {platform.machine()}, Python {platform.python_version()}"
     return {"where": machine, "when": time.strftime("%Y-%m-%d", time.gmtime())}
 
 
-class _Watch:
+class StageTimes:
     """Times the stages by what they say of themselves, and passes it on."""
 
     def __init__(self, bars: ProgressBars) -> None:
@@ -181,32 +202,58 @@ class _Watch:
         self._bars(stage, share, remark)
 
 
-def _scores(config: Config, model: str, serving: ServingState, bars: ProgressBars) -> dict[str, dict[str, Rate]]:
+class ForcedClient(HttpModelClient):
+    """Makes the model call wherever it is shown tools and has called none yet."""
+
+    def chat(self, request: dict[str, Any], *, timeout_seconds: float | None = None) -> ModelReply:
+        first = request["messages"][-1]["role"] == "user"
+        if request.get("tools") and first and "tool_choice" not in request:
+            request = {**request, "tool_choice": "required"}
+        return super().chat(request, timeout_seconds=timeout_seconds)
+
+
+def _scores(
+    config: Config,
+    model: str,
+    serving: ServingState,
+    bars: ProgressBars,
+    client_type: type[HttpModelClient] = HttpModelClient,
+) -> dict[str, dict[str, Rate]]:
     found: dict[str, dict[str, Rate]] = {}
     url, key = serving.gateway_url, serving.gateway_key
-    with open_executor(config.toolkit, insist=True) as executor, HttpModelClient(url, key) as client:
+    at_once = config.evolver.evaluate.concurrency
+    with (
+        open_executor(config.toolkit, insist=True) as executor,
+        client_type(url, key) as client,
+        Generator(url, api_key=key) as generator,
+    ):
+        crew = LocalCrew(Workshop(executor, client, generator), at_once)
         for suite, limit in SUITES.items():
             report = score_suite(
-                config, suite, model, client=client, executor=executor, gateway_url=url, gateway_key=key, limit=limit,
+                config, suite, model, crew, limit=limit,
                 on_progress=lambda share, suite=suite: bars(suite, share, model),
             )  # fmt: skip
             assert isinstance(report, EvalReport)
-            rates = {name: getattr(report, name) for name in ("exact", "right_tool", "no_call", "malformed")}
+            rates = {
+                name: getattr(report, name)
+                for name in ("call_accuracy", "tool_selection_accuracy", "irrelevance_accuracy", "invalid_call_rate")
+            }
             found[suite] = {name: rate for name, rate in rates.items() if rate.n}
     return found
 
 
 @contextmanager
-def _server(path: Path, config: Config) -> Iterator[ServingState]:
-    server = load_config(path, ServerConfig)
-    background.start(server, path)
+def server(path: Path, config: Config) -> Iterator[ServingState]:
+    """Serve with the settings in ``path`` while the block runs. Raises UserError where no server starts."""
+    settings = load_config(path, ServerConfig)
+    detach.start(settings, path)
     try:
-        serving = state.read(config.data_folder)
+        serving = serving_state.read(config.data_folder)
         if serving is None:
             raise UserError("the server ended at once; see serve.log in the run's data folder")
         yield serving
     finally:
-        background.stop(server)
+        detach.stop(settings)
 
 
 def write_config(source: Path, data: Path, changed: dict[str, Any]) -> Path:

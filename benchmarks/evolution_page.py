@@ -1,15 +1,16 @@
-"""What the rounds of the benchmark of evolution did, and the page that tells it: docs/results.md."""
+"""What the rounds of the benchmark of evolution did, and the page of all their figures."""
 
 import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from ablations import ABLATIONS, FULL, ROUND_2
 from pydantic import Field
 
-from evolver.jsonl import read_lines
-from evolver.types import Frozen, Rate
+from benchmarks.ablations import ABLATIONS, FULL, ROUND_2
+from evolver.store.jsonl import read_lines
+from evolver.types import Rate
+from toolkit.frozen import Frozen
 
 
 class Round(Frozen):
@@ -60,17 +61,23 @@ def _own_rounds(name: str, data: Path) -> list[Round]:
 def _difference(name: str) -> str:
     if name not in ABLATIONS:
         return ""
+    if ABLATIONS[name].forced:
+        return " (the base model, which has to call; with the grammar)"
+    if ABLATIONS[name].blind:
+        return f" (with a blind round trip; the same up to {ABLATIONS[name].since})"
+    if ABLATIONS[name].rewrite:
+        return f" (requests by a template; the same up to {ABLATIONS[name].since})"
     changes = ", ".join(f"`{key} = {json.dumps(value)}`" for key, value in ABLATIONS[name].changes.items())
     return f" ({changes}; the same up to {ABLATIONS[name].since})"
 
 
 _SHOWN = (
-    ("held-out exact", "heldout", "exact"),
-    ("held-out rightly none", "heldout", "no_call"),
-    ("development exact", "develop", "exact"),
-    ("development rightly none", "develop", "no_call"),
-    ("BFCL simple_python", "bfcl:simple_python", "exact"),
-    ("BFCL irrelevance", "bfcl:irrelevance", "no_call"),
+    ("held-out exact", "heldout", "call_accuracy"),
+    ("held-out rightly none", "heldout", "irrelevance_accuracy"),
+    ("development exact", "develop", "call_accuracy"),
+    ("development rightly none", "develop", "irrelevance_accuracy"),
+    ("BFCL simple_python", "bfcl:simple_python", "call_accuracy"),
+    ("BFCL irrelevance", "bfcl:irrelevance", "irrelevance_accuracy"),
 )
 _COLUMNS = " | ".join(title for title, _, _ in _SHOWN)
 

@@ -1,6 +1,6 @@
 """What the gateway costs: against a stub that answers at once, and against the real vLLM asked directly.
 
-    python benchmarks/gateway.py [--seconds 5] [--rounds 8] [--streams 32] [--pairs 100] [--stub-only]
+    python -m benchmarks.gateway [--seconds 5] [--rounds 8] [--streams 32] [--pairs 100] [--stub-only]
 
 The gateway is what `agent serve` runs, in a process of its own on one core, with logging, redaction, keys and metrics
 as they are by default; only the rate limit is off. Stub: how many requests a second it answers, its own processor time
@@ -31,9 +31,12 @@ import aiohttp
 import httpx
 import uvloop
 
+from agent.address import http_url, socket_path
 from agent.config import VllmConfig
-from agent.serving import default_model, state
-from agent.serving.vllm_process import VllmServer
+from agent.serving import serving_state
+from agent.serving.vllm import default_model
+from agent.serving.vllm.process import VllmServer
+from evolver.statistics import sign_test
 
 KEY_VARIABLE = "BENCH_UPSTREAM_KEY"
 STUB_KEY = "stub"
@@ -143,7 +146,7 @@ async def ask(url: str, key: str, *, streams: int, count: int, stream: bool, tok
                 "stream": stream,
             }
             began = time.perf_counter()
-            async with session.post(url + "/v1/chat/completions", json=body, headers=headers) as answer:
+            async with session.post(http_url(url) + "/v1/chat/completions", json=body, headers=headers) as answer:
                 began_answer = None
                 async for _ in answer.content.iter_any():
                     began_answer = began_answer or time.perf_counter()
@@ -153,14 +156,16 @@ async def ask(url: str, key: str, *, streams: int, count: int, stream: bool, tok
             asked.tokens += tokens
 
     began = time.perf_counter()
-    async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)) as session:
+    path = socket_path(url)
+    connector = aiohttp.TCPConnector(limit=0) if path is None else aiohttp.UnixConnector(path, limit=0)
+    async with aiohttp.ClientSession(connector=connector) as session:
         await asyncio.gather(*(one(session) for _ in range(streams)))
     asked.seconds = time.perf_counter() - began
     return asked
 
 
 @contextmanager
-def gateway(folder: Path, upstream: str, key: str) -> Iterator[state.ServingState]:
+def gateway(folder: Path, upstream: str, key: str) -> Iterator[serving_state.ServingState]:
     """`agent serve` in front of ``upstream``."""
     config = folder / "config.toml"
     config.write_text(
@@ -170,7 +175,7 @@ def gateway(folder: Path, upstream: str, key: str) -> Iterator[state.ServingStat
     command = [sys.executable, "-m", "agent.cli", "serve", "--config", str(config)]
     with subprocess.Popen(command, env={**os.environ, KEY_VARIABLE: key}, stderr=subprocess.DEVNULL) as process:
         try:
-            while (running := state.read(folder / "data")) is None or not _healthy(running.gateway_url):
+            while (running := serving_state.read(folder / "data")) is None or not _healthy(running.gateway_url):
                 assert process.poll() is None, "the gateway did not start"
                 time.sleep(0.1)
             yield running
@@ -198,7 +203,9 @@ def cpu_seconds(pid: int) -> float:
 def against_stub(seconds: float) -> bool:
     with (
         tempfile.TemporaryDirectory() as folder,
-        subprocess.Popen([sys.executable, __file__, "--serve-stub"], stdout=subprocess.PIPE, text=True) as stub,
+        subprocess.Popen(
+            [sys.executable, "-m", "benchmarks.gateway", "--serve-stub"], stdout=subprocess.PIPE, text=True
+        ) as stub,
     ):
         try:
             assert stub.stdout is not None
@@ -212,7 +219,7 @@ def against_stub(seconds: float) -> bool:
             stub.kill()
 
 
-def _stub_figures(direct: str, running: state.ServingState, seconds: float) -> bool:
+def _stub_figures(direct: str, running: serving_state.ServingState, seconds: float) -> bool:
     met = True
     for stream, what in ((False, "whole answers"), (True, "answers in 18 pieces")):
         warm = uvloop.run(ask(running.gateway_url, "", streams=32, count=200, stream=stream, tokens=32))
@@ -248,7 +255,7 @@ def against_vllm(data: Path, rounds: int, streams: int, pairs: int) -> bool:
     model = default_model.prepare(data)
     with (
         tempfile.TemporaryDirectory() as folder,
-        VllmServer.start(VllmConfig(), model, Path(folder) / "vllm.log") as vllm,
+        VllmServer.start(VllmConfig(), model, Path(folder) / "vllm.log", Path(folder) / "vllm.sock") as vllm,
         gateway(Path(folder), vllm.url, vllm.api_key) as running,
     ):
         direct, through = (vllm.url, vllm.api_key), (running.gateway_url, "")
@@ -295,9 +302,11 @@ def compare_latency(direct: Way, through: Way, pairs: int) -> bool:
 
 
 def _median_interval(values: list[float]) -> tuple[float, float]:
-    """The 95 % interval of the median of sorted ``values``, by the sign test."""
-    half = 0.98 * len(values) ** 0.5  # 1.96 standard deviations of a fair coin
-    low = max(0, int(len(values) / 2 - half))
+    """Return the exact interval of the median of sorted ``values`` that covers 95 % or more, by the sign test."""
+    outside = 0
+    while sign_test(len(values) - outside, outside) <= 0.025:
+        outside += 1
+    low = max(0, outside - 1)
     return values[low], values[len(values) - 1 - low]
 
 

@@ -1,6 +1,6 @@
 """How fast a tool call is through the full isolation, against starting a process for it; and whether anything leaks.
 
-Run with ``make bench-sandbox``, or ``python benchmarks/sandbox.py [--leak-calls N]``. All ratios come from one run,
+Run with ``make bench-sandbox``, or ``python -m benchmarks.sandbox [--leak-calls N]``. All ratios come from one run,
 with the cases taken in turns, so that a busy machine slows all alike. What is expected of them is said at the end;
 exit code 1 when one of them is not met.
 """
@@ -17,9 +17,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 from toolkit.config import SandboxConfig
-from toolkit.sandbox import open_sandbox
+from toolkit.sandbox import Invocation
 from toolkit.sandbox.bubblewrap import BubblewrapSandbox
 from toolkit.sandbox.made_code import made_code_limits
+from toolkit.sandbox.opening import open_sandbox
 from toolkit.sources import builtin_modules
 
 ROUNDS = 100
@@ -29,7 +30,7 @@ AT_REST = 4
 SETTLE_SECONDS = 2.0
 NOT_MET = "NOT MET"
 MADE = "def least_common_multiple(first, second):\n    import math\n    return math.lcm(first, second)\n"
-CALL = ("toolkit.builtin.number_theory", "least_common_multiple", {"first": 4, "second": 6})
+CALL = Invocation("toolkit.builtin.number_theory", "least_common_multiple", {"first": 4, "second": 6})
 
 
 def main() -> None:
@@ -76,8 +77,8 @@ def _latency(sandbox: BubblewrapSandbox, strict: BubblewrapSandbox) -> dict[str,
     cases: dict[str, Callable[[], object]] = {
         name: lambda command=command: subprocess.run(command, env={}, check=True) for name, command in commands.items()
     }
-    cases["warm call"] = lambda: sandbox.run(*CALL)
-    cases["warm call, model-made code"] = lambda: strict.run_source(MADE, CALL[1], CALL[2])
+    cases["warm call"] = lambda: sandbox.run(CALL)
+    cases["warm call, model-made code"] = lambda: strict.run(Invocation.of_source(MADE, CALL.function, CALL.arguments))
     medians = _in_turns(cases, ROUNDS)
     medians["warm call, back to back"] = _in_turns({"": cases["warm call"]}, ROUNDS * 3)[""]
     report: dict[str, float | str] = {f"{name}, median ms": round(value, 2) for name, value in medians.items()}
@@ -116,12 +117,12 @@ def _throughput(seconds: float = 3.0) -> dict[str, float | str]:
 def _rate(workers: int, seconds: float) -> float:
     counts = [0] * workers
     with open_sandbox(SandboxConfig(workers=workers), builtin_modules(), check=False) as sandbox:
-        sandbox.run(*CALL)
+        sandbox.run(CALL)
         end = time.monotonic() + seconds
 
         def work(index: int) -> None:
             while time.monotonic() < end:
-                sandbox.run(*CALL)
+                sandbox.run(CALL)
                 counts[index] += 1
 
         threads = [threading.Thread(target=work, args=(index,)) for index in range(workers)]
@@ -137,12 +138,12 @@ def _leaks(sandbox: BubblewrapSandbox, calls: int) -> dict[str, float | str]:
     calls, and the most that was seen at ``SAMPLES`` moments from the first twentieth of them to the last. A worker is
     replaced every 5,000 calls."""
     for _ in range(200):
-        sandbox.run(*CALL)
+        sandbox.run(CALL)
     before = _resources(sandbox)
     started = time.monotonic()
     seen: list[dict[str, int]] = []
     for number in range(1, calls + 1):
-        if not sandbox.run(*CALL).ok:
+        if not sandbox.run(CALL).ok:
             sys.exit("a call failed")
         if number % max(1, calls // SAMPLES) == 0:
             seen.append(_resources(sandbox))
@@ -181,7 +182,7 @@ def _expected(report: dict[str, float | str]) -> dict[str, float | str]:
 
 def _resources(sandbox: BubblewrapSandbox) -> dict[str, int]:
     if not sandbox._idle:  # it was just due to be replaced
-        sandbox.run(*CALL)
+        sandbox.run(CALL)
     worker = sandbox._idle[-1]._process.pid
     processes, descriptors = _at_rest(worker)
     return {

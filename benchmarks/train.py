@@ -1,6 +1,6 @@
 """Samples per second of the training worker, of TRL's SFTTrainer with packing and of a plain PEFT loop, in one run.
 
-    python benchmarks/train.py [--seconds 15] [--models tiny,default] [--shapes i,ii,iii] [--data data]
+    python -m benchmarks.train [--seconds 15] [--models tiny,default] [--shapes i,ii,iii] [--data data]
 
 Three shapes of data: (i) 256 traces over 8 contexts of 400 tokens, (ii) 256 over one context of 3,000 tokens, (iii)
 256 that share nothing, each 460 tokens long. Every trace adds 60 tokens of its own, half of them targets. Model, dtype,
@@ -33,7 +33,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from evolver.train import KEEP_MEMORY, TrainConfig
+from evolver.config import TrainConfig
+from evolver.training.supervisor import KEEP_MEMORY
 
 METHODS = ("apprentice", "trl", "plain")
 GOALS = {"i": 4.0, "ii": 15.0, "iii": 0.95}
@@ -102,8 +103,8 @@ def main() -> None:
 
 def _measured(options: argparse.Namespace) -> dict[str, Any]:
     """What ``--one`` asks this process for."""
-    from train_contenders import measure, measure_loss
-    from train_task import TASKS
+    from benchmarks.train_contenders import measure, measure_loss
+    from benchmarks.train_task import TASKS
 
     method, shape, folder = options.one
     task = replace(TASKS[shape], rate=options.rate)
@@ -117,7 +118,7 @@ def _gpu() -> bool:
 
 
 def _python(*arguments: str) -> str:
-    """What another Python prints, with the memory setting that the worker gets from evolver.train."""
+    """What another Python prints, with the memory setting that the worker gets from evolver.training.supervisor."""
     env = {**os.environ, **KEEP_MEMORY, **QUIET}
     return subprocess.run([sys.executable, *arguments], check=True, stdout=subprocess.PIPE, text=True, env=env).stdout
 
@@ -125,7 +126,7 @@ def _python(*arguments: str) -> str:
 def _folder(name: str, data: Path, made: Path) -> Path:
     if name not in ("default", *PROGRAMS):
         return Path(name)
-    from agent.serving import default_model
+    from agent.serving.vllm import default_model
 
     default = default_model.prepare(data.resolve())
     if name == "default":
@@ -152,7 +153,7 @@ def compare(name: str, folder: Path, options: argparse.Namespace, peak: float | 
     for shape in options.shapes.split(","):
         found: dict[str, dict[str, Any]] = {}
         for method in options.methods:
-            one = [__file__, "--one", method, shape, str(folder), *settings]
+            one = ["-m", "benchmarks.train", "--one", method, shape, str(folder), *settings]
             found[method] = _last_line(_python(*one))
             if found[method]["loss_after"] is None:
                 found[method] |= _last_line(_python(*one, "--loss-only"))

@@ -12,13 +12,13 @@ from typing import Any
 
 import torch
 from peft import LoraConfig, get_peft_model
-from train_task import DEVICE, TARGETS, Clock, Over, Task, traces_of
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from evolver.train import TrainConfig
+from benchmarks.train_task import DEVICE, TARGETS, Clock, Over, Task, traces_of
+from evolver.config import TrainConfig
 from evolver.training.loop import Trainer
 from evolver.training.model import dtype_for, open_model
-from evolver.training.prefix_tree import Lesson, pack
+from evolver.training.prefix_tree import TokenizedLesson, pack
 from evolver.training.schedule import learning_rate_factor, packs_of_epochs
 from evolver.training.team import open_team
 
@@ -65,7 +65,7 @@ def _peak_mib() -> float:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
-def _settings(task: Task, taught: Sequence[Lesson]) -> tuple[dict[str, Any], list[list[int]]]:
+def _settings(task: Task, taught: Sequence[TokenizedLesson]) -> tuple[dict[str, Any], list[list[int]]]:
     """The product's settings, but for the budget, and the traces of each optimiser step in order."""
     config = TrainConfig(
         tokens_per_pack=task.budget,
@@ -157,7 +157,7 @@ def _optimizer(adapted: Any, config: dict[str, Any], steps: int) -> tuple[Any, A
     return optimizer, torch.optim.lr_scheduler.LambdaLR(optimizer, factor)
 
 
-def _summed_loss(adapted: Any, rows: Sequence[Lesson]) -> Any:
+def _summed_loss(adapted: Any, rows: Sequence[TokenizedLesson]) -> Any:
     """Rows as one batch (they are equally long), labels masked; the sum over all targets."""
     ids = torch.tensor([row.tokens for row in rows], device=DEVICE)
     labels = torch.full_like(ids, -100)
@@ -166,7 +166,7 @@ def _summed_loss(adapted: Any, rows: Sequence[Lesson]) -> Any:
     return adapted(input_ids=ids, labels=labels, use_cache=False).loss * (TARGETS * len(rows))
 
 
-def _evaluation(adapted: Any, evaluated: Sequence[Lesson]) -> Callable[[], float]:
+def _evaluation(adapted: Any, evaluated: Sequence[TokenizedLesson]) -> Callable[[], float]:
     @torch.no_grad()
     def evaluate() -> float:
         return sum(_summed_loss(adapted, [row]).item() for row in evaluated) / (TARGETS * len(evaluated))

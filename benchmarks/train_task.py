@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import torch
 
-from evolver.training.prefix_tree import Lesson
+from evolver.training.prefix_tree import TokenizedLesson
 
 EVALUATED = 2
 OWN_TOKENS, TARGETS = 60, 30
@@ -42,15 +42,15 @@ class Task:
 TASKS = {"i": Task(8, 400, 920, 8), "ii": Task(1, 3000, 4920, 32), "iii": Task(256, 400, 920, 8)}
 
 
-def traces_of(task: Task) -> tuple[list[Lesson], list[Lesson]]:
+def traces_of(task: Task) -> tuple[list[TokenizedLesson], list[TokenizedLesson]]:
     """What is trained on, and the evaluation batch: other traces over the same contexts. Random tokens; each trace ends
     in tokens of its own from few words, so that there is something to learn."""
     generator = random.Random(0)
     prefixes = [generator.choices(WORDS, k=task.prefix) for _ in range(task.contexts)]
 
-    def trace(context: int) -> Lesson:
+    def trace(context: int) -> TokenizedLesson:
         tokens = (*prefixes[context], *generator.choices(OWN_WORDS, k=OWN_TOKENS))
-        return Lesson(str(context), tokens, tuple(range(len(tokens) - TARGETS, len(tokens))))
+        return TokenizedLesson(str(context), tokens, tuple(range(len(tokens) - TARGETS, len(tokens))))
 
     taught = [trace(number * task.contexts // task.traces) for number in range(task.traces)]
     return taught, [trace(number % task.contexts) for number in range(EVALUATED)]

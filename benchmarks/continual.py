@@ -1,0 +1,346 @@
+"""Learning that goes on: tools arrive in batches, and every cycle is scored on all batches so far.
+
+    python -m benchmarks.continual [--small] [--run NAME ...] [--batches 6] [--cycles 6] [--seed 7] [--bfcl]
+
+The tools are families of the built-in ones, chosen by seed and offered as tools of one's own (``builtin = false``); no
+other tool is there. With a batch come some 60 requests without labels into the log: texts of shipped requests that
+score nothing (continual_batches.py), and requests that the base model writes for the new tools. What serves is scored
+on the batch; then a cycle runs; then its adapter, promoted or not, is scored on every batch so far, on no-tool requests
+and, with ``--bfcl``, on BFCL's items with even numbers. The gate asks no request that scores.
+
+What was done is kept in the data folder: a run that was cut off goes on. The section of docs/results.md and the picture
+beside it hold what was measured and nothing else. ``--small`` is for choosing settings, and writes both into its own
+data folder.
+"""
+
+import argparse
+import random
+import sys
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from agent.messages import BASE
+from agent.models.chosen import configured_profile
+from agent.serving.adapters import active
+from agent.serving.serving_state import ServingState
+from benchmarks.ablations import FULL, ROUND_2, inherit, snapshot
+from benchmarks.continual_batches import SOURCES, Batch, Plan, apart, arrivals, as_suite, builtin_families, plan
+from benchmarks.continual_page import BEGIN, END, Arrival, ContinualRound, Scores, replaced, section
+from benchmarks.continual_picture import picture
+from benchmarks.evolution import StageTimes, cycle_report, place, server, write_config
+from evolver.cli.show import ProgressBars
+from evolver.config import Config
+from evolver.crew import setup as crew_setup
+from evolver.crew.crew import Crew
+from evolver.crew.opening import open_crew
+from evolver.crew.workshop import Rules
+from evolver.cycle import stages
+from evolver.cycle.evidence import Exam
+from evolver.demo.run import answer
+from evolver.evaluation import suites
+from evolver.evaluation.scoring import score_requests, score_suite
+from evolver.evaluation.suites import Fingerprints, Suite, bfcl
+from evolver.generation.back_translation import Batch as Order
+from evolver.lessons.admission import LessonPolicy, reject
+from evolver.maintenance.backup import back_up
+from evolver.release.release import load_registered
+from evolver.statistics import rate
+from evolver.store.base_model import configured_sha256
+from evolver.store.jsonl import append_lines, read_lines, write_lines
+from evolver.store.ledger import Ledger
+from evolver.types import EvalReport, Rate, Trace
+from toolkit import execute
+from toolkit.config import load_config
+from toolkit.errors import PrerequisiteError, UserError
+from toolkit.frozen import Frozen
+
+RUNS: dict[str, dict[str, Any]] = {
+    FULL: {},
+    "no-replay": {"evolver.dataset.replay_share": 0.0},
+    "from-parent": {"evolver.train.start": "parent"},
+    "learn-all": {"evolver.select.known_probability": 1.0},
+}
+"""The changed keys of config.toml of each run. All but the full one go on with its first cycle, to which they do not
+matter."""
+TITLES = {
+    FULL: "With replay",
+    "no-replay": "Without replay",
+    "from-parent": "Trained on from the serving adapter",
+    "learn-all": "With what the serving adapter does well already",
+}
+_ROUNDS_OF_MAKING = 3
+_SEED = "seed-"
+_EMPTY_PAGE = f"# Continual learning\n\n{BEGIN}\n{END}\n"
+
+
+@dataclass(frozen=True)
+class Setup:
+    """Size of a run: ``tools`` of a batch at least, ``unlabelled`` requests for the log and ``scored`` ones (None:
+    all) per batch, and so many items of each of BFCL's categories (None: none, 0: all). ``changes`` of config.toml."""
+
+    batches: int = 6
+    cycles: int = 6
+    tools: int = 30
+    seed: int = 7
+    unlabelled: int = 60
+    scored: int | None = None
+    bfcl_items: int | None = None
+    changes: tuple[tuple[str, Any], ...] = ()
+
+    def told(self) -> str:
+        """Return the sentences that open the section."""
+        size = f"; {', '.join(f'`{key} = {value}`' for key, value in self.changes)}" if self.changes else ""
+        return (
+            f"Written by `make bench-continual`: {self.cycles} cycles, {self.batches} batches of at least {self.tools} "
+            f"built-in tools as tools of one's own{size}. With each batch some {self.unlabelled} "
+            "requests without labels come into the log. The requests that score a batch were divided from those by "
+            "seed; the gate asks neither. Intervals are 95 % (Wilson)."
+        )
+
+
+SMALL = Setup(
+    batches=3,
+    cycles=3,
+    scored=20,
+    changes=(("evolver.make.max_minutes", 2.5), ("evolver.train.max_minutes", 2.5)),
+)
+"""For choosing settings: some ten minutes per cycle on two cores."""
+
+
+def main() -> None:
+    asked = _arguments()
+    setup, data = _setup(asked), asked.data or Path("data/continual-small" if asked.small else "data/continual")
+    if setup.bfcl_items is not None and bfcl.data_folder() is None:
+        raise PrerequisiteError(f"--bfcl needs the package bfcl-eval; install it: {bfcl.INSTALL}")
+    runs, names = data / f"{_SEED}{setup.seed}", asked.run or [FULL, "no-replay"]
+    items = {name: suites.read_suite(name).items for name in SOURCES}
+    planned = plan(builtin_families(), items, count=setup.batches, size=setup.tools, seed=setup.seed)
+    own = Path("docs") if not asked.small else data
+    page, drawn = own / "results.md", own / "continual.svg"
+    for name in () if asked.only_write else names:
+        Run(name, runs, asked.config, setup, planned).to_the_end(lambda: publish(data, setup, page, drawn))
+    publish(data, setup, page, drawn)
+    print(f"written: {page}", file=sys.stderr)
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--small", action="store_true", help="three cycles of 2.5 minutes of making and of training")
+    parser.add_argument("--run", action="append", default=[], choices=RUNS, help="instead of full and no-replay")
+    parser.add_argument("--batches", type=int, help="of tools; no more than cycles")
+    parser.add_argument("--cycles", type=int)
+    parser.add_argument("--seed", type=int, default=7, help="of the families, of the requests, and of the cycles")
+    parser.add_argument("--bfcl", action="store_true", help="score BFCL's items with even numbers too")
+    parser.add_argument("--bfcl-items", type=int, default=0, help="so many of each category; 0: all")
+    parser.add_argument("--config", type=Path, default=Path("config.toml"))
+    parser.add_argument("--data", type=Path)
+    parser.add_argument("--only-write", action="store_true", help="write the results of what has run")
+    return parser.parse_args()
+
+
+def _setup(asked: argparse.Namespace) -> Setup:
+    setup = SMALL if asked.small else Setup()
+    cycles = asked.cycles or setup.cycles
+    batches = asked.batches or min(setup.batches, cycles)
+    if not 1 <= batches <= cycles:
+        raise UserError(f"{batches} batches do not arrive in {cycles} cycles; ask for at most one per cycle")
+    bfcl_items = asked.bfcl_items if asked.bfcl else None
+    return replace(setup, batches=batches, cycles=cycles, seed=asked.seed, bfcl_items=bfcl_items)
+
+
+def publish(data: Path, setup: Setup, page: Path, drawn: Path) -> None:
+    """Write what has run under ``data``, with whatever seed, into ``page``, between its marks, and ``drawn`` beside it;
+    a page of its own where there is none."""
+    found: dict[str, list[ContinualRound]] = {}
+    for name, title in TITLES.items():
+        files = sorted(data.glob(f"{_SEED}*/{name}/rounds.jsonl"))
+        found |= {f"{title}, {file.parts[-3].replace('-', ' ')}": read_lines(file, ContinualRound) for file in files}
+        found |= {} if files else {title: []}
+    text = section(found, setup.told(), picture=drawn.name)
+    before = page.read_text(encoding="utf-8") if page.exists() else _EMPTY_PAGE
+    page.parent.mkdir(parents=True, exist_ok=True)
+    if any(found.values()):
+        drawn.write_text(picture(found), encoding="utf-8")
+    page.write_text(replaced(before, text), encoding="utf-8")
+
+
+class Run:
+    """The run ``name``, in a folder of ``runs``. ``planned`` is what arrives."""
+
+    def __init__(self, name: str, runs: Path, config_file: Path, setup: Setup, planned: Plan) -> None:
+        self.name, self.runs, self.data = name, runs, runs / name
+        self._file, self._setup, self._plan = config_file, setup, planned
+        self._arrivals = dict(zip(arrivals(setup.batches, setup.cycles), planned.batches, strict=True))
+        self._exam = Exam(as_suite(suites.HELD_OUT, planned.gate), Fingerprints(planned.free))
+
+    def to_the_end(self, published: Callable[[], None]) -> None:
+        """Run every round that is not done yet; ``published`` is called after each."""
+        self._configured(1)
+        if self.name != FULL:
+            inherit(self.runs / FULL, self.data, ROUND_2)
+        done = {one.number for one in read_lines(self.data / "rounds.jsonl", ContinualRound)}
+        wanted = [number for number in range(self._setup.cycles + 1) if number not in done]
+        if not wanted:
+            return
+        path, config = self._configured(max(wanted[0], 1))
+        with server(path, config) as serving, Ledger(config.data_folder / "evolution.db") as ledger:
+            for number in wanted:
+                with ProgressBars() as bars:
+                    print(f"{self.name}: cycle {number} of {self._setup.cycles}", file=sys.stderr)
+                    one = _Round(number, self._configured(max(number, 1))[1], serving, ledger, bars, self._setup)
+                    append_lines(self.data / "rounds.jsonl", [self._done(one)])
+                if number == 1 and self.name == FULL and not snapshot(self.data).exists():
+                    back_up(config.data_folder, snapshot(self.data), ledger)
+                published()
+
+    def _configured(self, cycle: int) -> tuple[Path, Config]:
+        """Write and read the settings of ``cycle``, with the tools that have arrived by then."""
+        modules = [module for batch in self._so_far(cycle) for module in batch.modules]
+        changes = {
+            **dict(self._setup.changes),
+            **RUNS[self.name],
+            "evolver.seed": self._setup.seed,
+            "toolkit.mcp": {},
+            "toolkit.tools.python_modules": [],
+            "toolkit.tools.builtin": False,
+            "toolkit.tools.modules": modules,
+        }
+        path = write_config(self._file, self.data, changes)
+        return path, load_config(path, Config)
+
+    def _so_far(self, cycle: int) -> list[Batch]:
+        return [batch for first, batch in self._arrivals.items() if first <= cycle]
+
+    def _done(self, one: "_Round") -> ContinualRound:
+        """Do one round and return it."""
+        arrived = [self._arrive(one, batch) for first, batch in self._arrivals.items() if first == max(one.number, 1)]
+        status: dict[str, Any] = {"arrived": tuple(arrived)}
+        model, watch, now = BASE, StageTimes(one.bars), place()
+        if one.number:
+            report = cycle_report(one.number, one.config, one.ledger, watch, self._exam)
+            adapter, data, chosen = report.of(stages.TRAIN), report.of(stages.DATASET), report.of(stages.SELECT)
+            model = adapter.name if adapter else active.read(one.config.data_folder).name
+            status |= {
+                "status": report.cycle.status, "reason": report.cycle.reason, "lessons": data.train if data else 0,
+                "seconds": watch.seconds, "known": rate(chosen.known, chosen.asked) if chosen else None,
+            }  # fmt: skip
+        batches = {batch.number: one.scores(batch, model) for batch in self._so_far(max(one.number, 1))}
+        abstention = one.report(as_suite("silent", self._plan.silent), model).irrelevance_accuracy
+        return ContinualRound(
+            number=one.number, model=model, batches=batches, abstention=abstention, bfcl=one.bfcl(model),
+            where=now["where"], when=now["when"], **status,
+        )  # fmt: skip
+
+    def _arrive(self, one: "_Round", batch: Batch) -> Arrival:
+        """Put the requests of ``batch`` into the log and score what serves on it; once."""
+        file = self.data / "arrivals.jsonl"
+        known = {arrival.batch: arrival for arrival in read_lines(file, Arrival)}
+        if batch.number not in known:
+            one.log(f"batch-{batch.number}", self._requests(one, batch))
+            scores = one.scores(batch, active.read(one.config.data_folder).name)
+            known[batch.number] = Arrival(batch=batch.number, before=scores)
+            append_lines(file, [known[batch.number]])
+        return known[batch.number]
+
+    def _requests(self, one: "_Round", batch: Batch) -> list[str]:
+        """Return what the log gets with ``batch``, the same in all runs."""
+        file = self.runs / f"requests-{batch.number}.jsonl"
+        if not file.exists():
+            shipped = batch.unlabelled[: self._setup.unlabelled]
+            missing = self._setup.unlabelled - len(shipped)
+            scored = [item.request for each in self._plan.batches for item in each.scored]
+            made = apart(one.written(batch, missing), [*scored, *(item.request for item in self._plan.silent)])
+            write_lines(file, [_Text(request=text) for text in [*shipped, *made[:missing]]])
+        return read_lines(file, _Text, key=lambda line: line.request)
+
+
+class _Text(Frozen):
+    request: str
+
+
+@dataclass(frozen=True)
+class _Round:
+    """What one round asks the server."""
+
+    number: int
+    config: Config
+    serving: ServingState
+    ledger: Ledger
+    bars: ProgressBars
+    setup: Setup
+
+    def log(self, sessions: str, requests: Sequence[str]) -> None:
+        with execute.open_executor(self.config.toolkit) as executor:
+            answer(requests, sessions, self.config, self.serving, executor, self.bars)
+
+    def scores(self, batch: Batch, model: str) -> Scores:
+        return Scores.of(self.report(batch.suite(self.setup.scored), model))
+
+    def report(self, suite: Suite, model: str) -> EvalReport:
+        self._loaded(model)
+        with self._crew() as crew:
+            return score_requests(
+                self.config, suite, model, crew, on_progress=lambda share: self.bars(suite.name, share, model)
+            )
+
+    def bfcl(self, model: str) -> dict[str, Rate]:
+        """Return the rates of the even half of each category, where they are asked for."""
+        found: dict[str, Rate] = {}
+        if self.setup.bfcl_items is None:
+            return found
+        with self._crew() as crew:
+            for category in bfcl.CATEGORIES:
+                report = score_suite(
+                    self.config, f"{bfcl.PREFIX}{category}:even", model, crew, limit=self.setup.bfcl_items or None,
+                    on_progress=lambda share, category=category: self.bars(category, share, model),
+                )  # fmt: skip
+                assert isinstance(report, EvalReport)
+                found[category] = report.call_accuracy if report.call_accuracy.n else report.irrelevance_accuracy
+        return found
+
+    def written(self, batch: Batch, count: int) -> list[str]:
+        """Return some ``count`` requests that the base model writes for the tools of ``batch``, one per call."""
+        make, found = self.config.evolver.make, list[str]()
+        with self._crew(Rules(Fingerprints())) as crew, ThreadPoolExecutor(make.concurrency) as pool:
+            policy = crew.here.policy
+            tools = [tool for tool in policy.tools if tool.name in batch.tools and policy.may_run(tool)]
+            for number in range(_ROUNDS_OF_MAKING):
+                if len(found) >= count:
+                    break
+                rng = random.Random(f"requests {self.setup.seed} {number}")  # of no cycle
+                orders = [Order(make, tool.name, rng.getrandbits(31), examples=number > 0) for tool in tools]
+                traces = pool.map(lambda order: order.make(crew.here, Counter(), lambda: False), orders)
+                found += _one_per_call([trace for made in traces for trace in made], policy)
+        return found
+
+    @contextmanager
+    def _crew(self, rules: Rules | None = None) -> Iterator[Crew]:
+        at_once = max(self.config.evolver.evaluate.concurrency, self.config.evolver.make.concurrency)
+        url, key = self.serving.gateway_url, self.serving.gateway_key
+        profile = configured_profile(self.config.agent.serving, self.config.data_folder)
+        with open_crew(crew_setup.Setup(self.config.toolkit, url, key, at_once, rules, profile=profile)) as crew:
+            yield crew.limited(self.config.evolver.evaluate.concurrency)
+
+    def _loaded(self, model: str) -> None:
+        if model != BASE:
+            base = configured_sha256(self.config, self.ledger)
+            load_registered(model, self.config.data_folder, self.ledger, self.serving, base_sha256=base)
+
+
+def _one_per_call(traces: Sequence[Trace], policy: LessonPolicy) -> list[str]:
+    fit = [trace for trace in traces if reject(trace, policy) is None]
+    best = {trace.calls_key: trace for trace in sorted(fit, key=lambda trace: trace.mean_logprob)}
+    return [trace.request for trace in best.values()]
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except UserError as error:
+        print(f"bench-continual: {error}", file=sys.stderr)
+        sys.exit(2)
