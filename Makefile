@@ -1,10 +1,11 @@
-# make demo: set up, and do the main job once.   make test: set up, and pass the tests.   make check: the house rules.
+# make demo: set up, and do the main job once.   make check: format, lint, types, imports.   make test: every test.
+# make gpu-check: the tests that need a GPU; it names those that it could not run.
 PYTHON ?= python3
 # What is installed already stays what it is: cpu or gpu.
 EXTRA ?= $(or $(patsubst .venv/.installed-%,%,$(firstword $(wildcard .venv/.installed-*))),cpu)
 BIN := .venv/bin
 
-.PHONY: setup bubblewrap demo test soak check format lock tree bench-sandbox bench-train bench-lora bench-evolution bench-gateway
+.PHONY: setup bubblewrap chromium demo test gpu-check soak check format docs lock bench-sandbox bench-train bench-lora bench-evolution bench-continual bench-gateway bench-making
 
 setup: bubblewrap .venv/.installed-$(EXTRA)
 
@@ -15,10 +16,16 @@ bubblewrap:
 	@PYTHON="$(PYTHON)" EXTRA="$(EXTRA)" sh scripts/setup.sh
 
 demo: setup
-	@$(BIN)/python -m evolver.demo
+	@$(BIN)/python -m evolver.demo.run
 
-test: setup
+chromium:
+	@sh scripts/chromium.sh
+
+test: setup chromium
 	@$(BIN)/python -m pytest tests
+
+gpu-check: setup
+	@$(BIN)/python -m pytest -rs tests/gpu
 
 soak: setup
 	@$(BIN)/python -m pytest -s soak
@@ -27,30 +34,35 @@ check: setup
 	@$(BIN)/ruff format --check --quiet . && $(BIN)/ruff check --quiet .
 	@$(BIN)/pyright
 	@$(BIN)/lint-imports
-	@$(BIN)/python -m pytest -q tests/unit tests/test_architecture.py
 
 format: setup
 	@$(BIN)/ruff format --quiet . && $(BIN)/ruff check --quiet --fix .
 
-tree: setup
-	@$(BIN)/python scripts/tree.py
+docs: setup
+	@$(BIN)/python -m scripts.configuration
 
 lock: setup
 	@$(BIN)/python scripts/lock.py
 
 bench-sandbox: setup
-	@$(BIN)/python benchmarks/sandbox.py
+	@$(BIN)/python -m benchmarks.sandbox
 
 bench-train: setup
 	@$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[bench]'
-	@$(BIN)/python benchmarks/train.py
+	@$(BIN)/python -m benchmarks.train
 
 bench-lora: setup
-	@$(BIN)/python benchmarks/cpu_lora.py
+	@$(BIN)/python -m benchmarks.cpu_lora
 
 bench-evolution: setup
 	@$(BIN)/python -c 'import bfcl_eval' 2>/dev/null || $(BIN)/python -m pip install --quiet --no-deps bfcl-eval==2026.3.23
-	@$(BIN)/python benchmarks/evolution.py $(ARGS)
+	@$(BIN)/python -m benchmarks.evolution $(ARGS)
+
+bench-continual: setup
+	@$(BIN)/python -m benchmarks.continual $(ARGS)
+
+bench-making: setup
+	@$(BIN)/python -m benchmarks.making
 
 bench-gateway: setup
-	@$(BIN)/python benchmarks/gateway.py
+	@$(BIN)/python -m benchmarks.gateway
