@@ -183,8 +183,7 @@ class _Connection:
         holder, self._holder, self._client = self._holder, None, None
         if holder is not None:
             holder.cancel()
-            with contextlib.suppress(asyncio.CancelledError, Exception):  # the end of a broken server may be anything
-                await asyncio.wait_for(asyncio.shield(holder), _GRACE_SECONDS)
+            await asyncio.wait({holder}, timeout=_GRACE_SECONDS)
         group, self._group = self._group, None
         if group is not None:
             await asyncio.to_thread(group.remove)
@@ -199,7 +198,8 @@ class _Connection:
             ready: asyncio.Future[Client] = asyncio.get_running_loop().create_future()
             self._holder = asyncio.create_task(self._hold(ready))
             try:
-                client = await asyncio.wait_for(asyncio.shield(ready), self.config.timeout_seconds)
+                async with asyncio.timeout(self.config.timeout_seconds):
+                    client = await asyncio.shield(ready)
             except TimeoutError:
                 await self.close()
                 raise ServerFailed(

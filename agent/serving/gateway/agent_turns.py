@@ -161,7 +161,7 @@ class AgentTurns:
         self.running += 1
         work = self._threads.submit(self._work, asked, tell)
         try:
-            async for event in _until_the_end(events):
+            async for event in until_the_end(events):
                 yield event
         finally:
             self.running -= 1
@@ -225,10 +225,12 @@ class AgentTurns:
             session.close()
 
 
-async def _until_the_end(events: "asyncio.Queue[Event | BaseException]") -> AsyncGenerator[Event, None]:
+async def until_the_end(events: "asyncio.Queue[Event | BaseException]") -> AsyncGenerator[Event, None]:
+    """Yield events until a turn has ended, None as a sign of life where none comes for a while."""
     while True:
         try:
-            event = await asyncio.wait_for(events.get(), _SIGN_OF_LIFE_SECONDS)
+            async with asyncio.timeout(_SIGN_OF_LIFE_SECONDS):
+                event = await events.get()
         except TimeoutError:
             event = None
         if isinstance(event, BaseException):

@@ -191,7 +191,8 @@ class Shadow:
     ) -> None:
         try:
             ours = await asking
-            theirs = await asyncio.wait_for(came, _THEIR_SECONDS)
+            async with asyncio.timeout(_THEIR_SECONDS):
+                theirs = await came
         except TimeoutError:
             return  # their answer failed, or the client left
         finally:

@@ -1,5 +1,6 @@
 """The agent itself behind the model name ``apprentice``."""
 
+import asyncio
 import json
 import threading
 from collections.abc import Iterator
@@ -255,6 +256,24 @@ def test_a_turn_ends_when_its_client_leaves(door: Door) -> None:
     wait.set()
     wait_until(lambda: door.log.read() != [])
     assert door.log.read()[0].trajectory.error.startswith("ClientLeft")
+
+
+def test_a_client_that_leaves_as_a_piece_comes_is_not_waited_for() -> None:
+    async def leave_as_a_piece_comes() -> bool:
+        events: asyncio.Queue[agent_turns.Event | BaseException] = asyncio.Queue()
+
+        async def read() -> None:
+            async for _ in agent_turns.until_the_end(events):
+                pass
+
+        reading = asyncio.create_task(read())
+        await asyncio.sleep(0.05)
+        events.put_nowait("A piece.")
+        reading.cancel()
+        await asyncio.wait({reading}, timeout=5)
+        return reading.cancelled()
+
+    assert asyncio.run(leave_as_a_piece_comes())
 
 
 def test_more_turns_than_may_wait_are_told_to_come_back(door: Door, monkeypatch: pytest.MonkeyPatch) -> None:
