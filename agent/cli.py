@@ -137,7 +137,7 @@ def mcp(
 ) -> None:
     """Serve the agent to an MCP client on stdin and stdout."""
     try:
-        from agent import mcp_server
+        from agent.serving.gateway.agent import mcp_server
     except ImportError:
         raise UserError("this needs the package mcp; install it: pip install 'apprentice-agent[mcp]'") from None
 
@@ -262,7 +262,7 @@ def create_key(
     config: ConfigOption = None,
 ) -> None:
     """Create an API key and print it. The key itself is not stored; only its hash is."""
-    from agent.serving.gateway import api_keys
+    from agent.serving.gateway.access import api_keys
 
     typer.echo(api_keys.create(_load(config).data_folder, name, scope or ["chat", "feedback"], tenant))
 
@@ -270,7 +270,7 @@ def create_key(
 @keys.command("list")
 def list_keys(config: ConfigOption = None, as_json: JsonOption = False) -> None:
     """List the keys, revoked ones included."""
-    from agent.serving.gateway import api_keys
+    from agent.serving.gateway.access import api_keys
 
     known = api_keys.read(_load(config).data_folder)
     if as_json:
@@ -299,7 +299,7 @@ def revoke_key(
     config: ConfigOption = None,
 ) -> None:
     """Revoke a key at once."""
-    from agent.serving.gateway import api_keys
+    from agent.serving.gateway.access import api_keys
 
     api_keys.revoke(_load(config).data_folder, name)
     typer.echo(f"revoked: {name}", err=True)

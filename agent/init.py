@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from agent.storage import durable_file
+from toolkit import durable_file
 from toolkit.errors import UserError
 
 CONFIG, TOOLS = "config.toml", "my_tools.py"

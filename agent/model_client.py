@@ -18,7 +18,7 @@ from agent.address import unavailable
 from agent.choice import ToolChoice
 from agent.errors import ModelError, ModelTimeout, ModelUnavailable
 from agent.messages import Message, Usage
-from agent.models.tool_formats import CALL_TAGS
+from agent.tool_formats import CALL_TAGS
 from toolkit.tool import ToolCall
 
 ADAPTER_HEADER = "x-apprentice-adapter"

@@ -41,9 +41,8 @@ def show(
     as_json: JsonOption = False,
 ) -> None:
     """Show a model's template, form of calls, parser and tokens."""
-    from agent.models import round_trip
+    from agent.models import default_model, round_trip
     from agent.models.detect import profile_of
-    from agent.serving.vllm import default_model
 
     settings = _load(config)
     name = name or settings.agent.serving.model

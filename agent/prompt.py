@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from agent.messages import Message, Sampling
-from agent.models.tool_formats import CALL_TAGS
+from agent.tool_formats import CALL_TAGS
 from toolkit.tool import Tool, ToolCall
 
 TEMPLATE = Path(__file__).with_name("chat_template.jinja")

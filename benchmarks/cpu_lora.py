@@ -19,8 +19,9 @@ from pathlib import Path
 
 from agent.address import http_client, of_socket
 from agent.config import VllmConfig
+from agent.models import default_model
 from agent.serving.upstreams import lora_api
-from agent.serving.vllm import default_model, process
+from agent.serving.vllm import process
 from agent.serving.vllm.process import VllmServer
 
 ADAPTER = """

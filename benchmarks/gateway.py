@@ -33,8 +33,8 @@ import uvloop
 
 from agent.address import http_url, socket_path
 from agent.config import VllmConfig
+from agent.models import default_model
 from agent.serving import serving_state
-from agent.serving.vllm import default_model
 from agent.serving.vllm.process import VllmServer
 from evolver.statistics import sign_test
 

@@ -28,7 +28,8 @@ from typing import Any
 from agent.address import http_client, of_socket
 from agent.config import VllmConfig
 from agent.model_client import HttpModelClient
-from agent.serving.vllm import cpu_engine, default_model, process
+from agent.models import default_model
+from agent.serving.vllm import cpu_engine, process
 from agent.serving.vllm.process import VllmServer
 from evolver.config import Config
 from evolver.crew.workshop import Rules, Workshop

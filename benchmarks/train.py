@@ -126,7 +126,7 @@ def _python(*arguments: str) -> str:
 def _folder(name: str, data: Path, made: Path) -> Path:
     if name not in ("default", *PROGRAMS):
         return Path(name)
-    from agent.serving.vllm import default_model
+    from agent.models import default_model
 
     default = default_model.prepare(data.resolve())
     if name == "default":

@@ -14,7 +14,7 @@ from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp
 
 from agent.config import Config as AgentConfig
-from agent.serving.gateway.auth import Access, Caller
+from agent.serving.gateway.access.auth import Access, Caller
 from dashboard import databases
 from dashboard.desk import Desk, Visit
 from dashboard.door import Guarded, button, public, shown

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from starlette.datastructures import Headers
 from starlette.requests import cookie_parser
 
-from agent.serving.gateway import api_keys
-from agent.serving.gateway.auth import Access, Caller
+from agent.serving.gateway.access import api_keys
+from agent.serving.gateway.access.auth import Access, Caller
 
 COOKIE = "apprentice_session"
 SECONDS = 12 * 3600

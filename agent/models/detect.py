@@ -7,13 +7,14 @@ from dataclasses import dataclass, replace
 from os.path import commonprefix
 from pathlib import Path
 
+from agent import tool_formats
 from agent.config import ProfileConfig
-from agent.models import files, probes, templates, tool_formats
+from agent.models import files, probes, templates
 from agent.models.files import ModelFiles
 from agent.models.probes import Probe
 from agent.models.profile import EMBEDDED, ModelProfile, Source
 from agent.models.rendering import TemplateFailed
-from agent.models.tool_formats import HERMES, ToolFormat
+from agent.tool_formats import HERMES, ToolFormat
 from toolkit.errors import UserError
 
 _TABLE = "[agent.serving.profile]"

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from agent.serving.adapters.package import file_sha256
-from agent.storage import durable_file
+from toolkit import durable_file
 from toolkit.errors import PrerequisiteError, UserError
 
 PULLED = "pulled.json"

@@ -5,7 +5,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from agent.storage import durable_file
+from toolkit import durable_file
 from toolkit.errors import UserError
 
 _ACCEPTED = "accepted_terms.json"

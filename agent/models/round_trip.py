@@ -12,11 +12,10 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from agent.models import files, probes
+from agent.models import files, probes, spoken
 from agent.models.probes import Probe, Turn
 from agent.models.profile import ModelProfile
-from agent.serving.vllm import spoken
-from agent.storage import durable_file
+from toolkit import durable_file
 from toolkit.errors import UserError
 
 _KNOWN, _MOST_KNOWN = "round_trips.json", 20

@@ -4,8 +4,8 @@ import json
 from collections.abc import Collection
 from pathlib import Path
 
-from agent.models.tool_formats import ToolFormat
 from agent.prompt import TEMPLATE
+from agent.tool_formats import ToolFormat
 
 _FOLDER = Path(__file__).parent
 _END_OF_MACROS = "{%- set has_system = "

@@ -21,13 +21,14 @@ from starlette.types import ASGIApp
 from agent.address import of_socket
 from agent.config import Config, GatewayConfig, UpstreamConfig
 from agent.interaction_log import FILE, InteractionLog
+from agent.models import default_model
 from agent.models.detect import profile_of
 from agent.models.profile import EMBEDDED
 from agent.serving import serving_state, socket_folder
 from agent.serving.adapters.package import model_sha256
-from agent.serving.gateway import api_keys
-from agent.serving.gateway.agent_model import AgentModel
-from agent.serving.gateway.agent_turns import AgentTurns
+from agent.serving.gateway.access import api_keys
+from agent.serving.gateway.agent.chat_completions import AgentModel
+from agent.serving.gateway.agent.turns import AgentTurns
 from agent.serving.gateway.app import Gateway
 from agent.serving.gateway.capture_log import CaptureLog
 from agent.serving.gateway.pages import installed
@@ -37,7 +38,6 @@ from agent.serving.shadow.agreement_log import AgreementLog
 from agent.serving.upstreams.admin_api import AdminApi
 from agent.serving.upstreams.connection import Upstream
 from agent.serving.upstreams.names import Named, NamedUpstreams
-from agent.serving.vllm import default_model
 from agent.serving.vllm.process import KEEP_ALIVE_SECONDS, VllmServer
 from agent.serving.vllm.supervisor import Supervisor
 from agent.storage.process_lock import SERVE, process_lock

@@ -6,8 +6,8 @@ from pydantic import ConfigDict, ValidationError
 
 from agent.errors import NO_SERVER, ModelUnavailable
 from agent.prompt import PROMPT_VERSION
-from agent.storage import durable_file
 from agent.storage.process_start import start_time
+from toolkit import durable_file
 from toolkit.frozen import Frozen
 
 FILE = "serving.json"

@@ -4,7 +4,7 @@ import time
 
 from starlette.responses import RedirectResponse, Response
 
-from agent.serving.gateway import api_keys
+from agent.serving.gateway.access import api_keys
 from dashboard import databases
 from dashboard.desk import Desk, Visit, see
 from dashboard.figures import settings as figures

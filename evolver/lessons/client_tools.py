@@ -8,7 +8,7 @@ from typing import Any
 from pydantic import JsonValue
 
 from agent.messages import Message
-from agent.serving.gateway.tool_schemas import BadTool, prepared
+from agent.tool_schemas import BadTool, prepared
 from evolver.store.seen_tools import signature
 from evolver.types import Frozen, Trace
 from toolkit.search import ToolIndex

@@ -13,11 +13,11 @@ from pathlib import Path
 
 from agent.migrations import migrations as agent_migrations
 from agent.serving.adapters import active, required
-from agent.serving.gateway import api_keys
-from agent.storage import durable_file
+from agent.serving.gateway.access import api_keys
 from agent.storage.database import Migrations, open_readonly, sqlite3  # pyright: ignore[reportPrivateImportUsage]
 from evolver.store.ledger import Ledger
 from evolver.store.migrations import migrations
+from toolkit import durable_file
 from toolkit.config import APPROVED_FOLDER
 from toolkit.errors import UserError
 

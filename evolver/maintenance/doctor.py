@@ -8,13 +8,12 @@ from contextlib import closing
 from agent.config import UpstreamConfig
 from agent.errors import ModelUnavailable
 from agent.messages import BASE
-from agent.models import round_trip
+from agent.models import default_model, round_trip
 from agent.models.detect import profile_of
 from agent.models.packaged import PACKAGED
 from agent.serving import serving_state
 from agent.serving.adapters import active, package
 from agent.serving.upstreams.open_routes import open_routes
-from agent.serving.vllm import default_model
 from agent.storage.database import Migrations, check_sqlite_version, open_readonly
 from evolver.config import Config
 from evolver.maintenance import gpu_memory

@@ -13,12 +13,12 @@ from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
 from agent.interaction_log import InteractionLog
-from agent.storage import durable_file
 from evolver.lessons.replay import wrong_since
 from evolver.store.cycle_folder import cycle_folders
 from evolver.store.dataset_files import TRAIN, VALID
 from evolver.store.stored_value import renewed
 from evolver.types import Provenance, TraceKind
+from toolkit import durable_file
 from toolkit.errors import UserError
 from toolkit.explained import Explained
 from toolkit.frozen import Frozen

@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 from agent.interaction_log import InteractionLog
-from agent.storage import durable_file
 from evolver.model import request_log
 from evolver.store.cycle_folder import cycle_folders, read_marker, write_marker
 from evolver.store.dataset_files import TRAIN, VALID, folder_sha256
@@ -22,6 +21,7 @@ from evolver.store.seen_tools import ToolCatalogue
 from evolver.store.stored_value import renewed
 from evolver.tool_making.pool import ToolPool
 from evolver.types import Dataset
+from toolkit import durable_file
 from toolkit.errors import UserError
 from toolkit.frozen import Frozen
 

@@ -12,9 +12,9 @@ from agent.errors import AdapterError, ModelUnavailable
 from agent.serving.adapters import active
 from agent.serving.serving_state import ServingState
 from agent.serving.upstreams import lora_api
-from agent.storage import durable_file
 from evolver.config import ReleaseConfig
 from evolver.store.ledger import AdapterRow, Ledger
+from toolkit import durable_file
 
 _TURNS_LAST = 3600.0
 """Seconds. A turn keeps the adapter with which it began: what served as lately is not removed."""

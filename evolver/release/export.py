@@ -9,13 +9,13 @@ import tempfile
 from pathlib import Path
 from typing import Literal
 
+from agent.models import default_model
 from agent.models.detect import profile_of
 from agent.models.profile import ModelProfile
 from agent.serving.adapters import package
 from agent.serving.adapters.manifest import Manifest
-from agent.serving.vllm import default_model
-from agent.storage import durable_file
 from evolver.config import Config
+from toolkit import durable_file
 from toolkit.errors import UserError
 
 Format = Literal["peft", "merged"]

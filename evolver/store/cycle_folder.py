@@ -6,8 +6,8 @@ from typing import TypeVar
 
 from pydantic import BaseModel, ValidationError
 
-from agent.storage import durable_file
 from evolver.store.stored_value import parse
+from toolkit import durable_file
 
 V = TypeVar("V", bound=BaseModel)
 UNFIT_VARIANTS, COMPOSED = "varied_dropped.jsonl", "composed.jsonl"

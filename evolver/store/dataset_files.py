@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from agent.storage import durable_file
+from toolkit import durable_file
 
 TRAIN, VALID = "train.jsonl", "valid.jsonl"
 _PIECE = 1 << 20

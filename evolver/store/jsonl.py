@@ -7,8 +7,8 @@ from typing import Any, TypeVar, overload
 
 from pydantic import BaseModel, ValidationError
 
-from agent.storage import durable_file
 from evolver.store.stored_value import parse
+from toolkit import durable_file
 
 M = TypeVar("M", bound=BaseModel)
 K = TypeVar("K")

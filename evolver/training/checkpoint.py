@@ -9,8 +9,8 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from agent.storage import durable_file
 from evolver.errors import TrainError
+from toolkit import durable_file
 
 FORMAT = 1
 """Part of every fingerprint; one more whenever a field of a checkpoint gets another meaning."""

@@ -9,9 +9,9 @@ import jinja2
 from pydantic import ConfigDict, Field, ValidationError
 
 from agent.models.profile import ModelProfile
-from agent.models.shown_tools import shown_tools
-from agent.serving.gateway.tool_schemas import BadTool
+from agent.shown_tools import shown_tools
 from agent.template_markers import NO_MARKERS, Markers
+from agent.tool_schemas import BadTool
 from evolver.training.prefix_tree import TokenizedLesson
 from toolkit.frozen import Frozen
 

@@ -6,8 +6,8 @@ from pathlib import Path
 
 from agent.config import AgentConfig, Config, GatewayConfig
 from agent.interaction_log import InteractionLog
-from agent.serving.gateway.agent_model import AgentModel
-from agent.serving.gateway.agent_turns import AgentTurns, SharedTools
+from agent.serving.gateway.agent.chat_completions import AgentModel
+from agent.serving.gateway.agent.turns import AgentTurns, SharedTools
 from agent.serving.gateway.app import Gateway
 from tests.fakes.model_gateway import running_gateway
 from tests.fakes.model_server import ModelServer

@@ -7,7 +7,7 @@ from typing import Any
 from agent.interaction_log import InteractionLog
 from agent.messages import Interaction, Sampling, Trajectory
 from agent.serving.gateway.history import as_messages
-from agent.serving.gateway.tool_schemas import prepared
+from agent.tool_schemas import prepared
 from evolver.mining import client_turns
 from evolver.types import Sign, Trace, TraceKind
 

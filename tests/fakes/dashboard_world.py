@@ -9,7 +9,7 @@ from typing import Any
 from starlette.testclient import TestClient
 
 from agent.config import AgentConfig, Config, GatewayConfig, ServingConfig
-from agent.serving.gateway import api_keys
+from agent.serving.gateway.access import api_keys
 from agent.serving.gateway.app import Gateway
 from agent.serving.gateway.capture_log import CaptureLog
 from dashboard.app import pages

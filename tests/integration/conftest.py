@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 
 from agent.config import VllmConfig
+from agent.models import default_model
 from agent.serving.socket_folder import VLLM, socket_folder
-from agent.serving.vllm import default_model
 from agent.serving.vllm.process import VllmServer
 
 CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "apprentice-tests"

@@ -11,7 +11,7 @@ from pydantic import Field, ValidationError
 
 from agent.errors import AdapterError
 from agent.messages import BASE
-from agent.storage import durable_file
+from toolkit import durable_file
 from toolkit.frozen import Frozen
 
 FILE = "active_adapter.json"

@@ -15,7 +15,7 @@ from pydantic import ValidationError
 
 from agent.errors import AdapterInvalid
 from agent.serving.adapters.manifest import Manifest
-from agent.storage import durable_file
+from toolkit import durable_file
 
 WEIGHTS = "adapter_model.safetensors"
 PEFT_CONFIG = "adapter_config.json"

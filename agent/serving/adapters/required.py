@@ -11,7 +11,7 @@ from pathlib import Path
 
 from agent.messages import BASE
 from agent.serving.adapters import active
-from agent.storage import durable_file
+from toolkit import durable_file
 
 FILE = "due_adapters.json"
 

@@ -29,23 +29,25 @@ from agent.messages import UPSTREAM, is_foreign
 from agent.model_client import CHOICE_HEADER, LOG_HEADER, SESSION_HEADER
 from agent.prompt import PROMPT_VERSION
 from agent.serving import http_error, json_body
-from agent.serving.gateway import api_keys, mcp_route, messages, responses
-from agent.serving.gateway.agent_model import AgentModel
-from agent.serving.gateway.agent_text import MODEL as AGENT
-from agent.serving.gateway.api_keys import Scope
-from agent.serving.gateway.auth import Access, Caller, Refused, allowed_hosts
+from agent.serving.gateway.access import api_keys
+from agent.serving.gateway.access.api_keys import Scope
+from agent.serving.gateway.access.auth import Access, Caller, Refused, allowed_hosts
+from agent.serving.gateway.access.host_check import HostCheck
+from agent.serving.gateway.access.origins import browser_guard
+from agent.serving.gateway.agent import mcp_route
+from agent.serving.gateway.agent.chat_completions import AgentModel
+from agent.serving.gateway.agent.mcp_route import McpRoute
+from agent.serving.gateway.agent.text import MODEL as AGENT
 from agent.serving.gateway.capture import TRACE_HEADER, Exchange, conversation
 from agent.serving.gateway.capture_log import CaptureLog
 from agent.serving.gateway.choosing import answer_chosen, narrowed, with_further
 from agent.serving.gateway.client_text import literal_chat
-from agent.serving.gateway.dialect import ErrorForm
-from agent.serving.gateway.dialect_routes import DialectRoutes
+from agent.serving.gateway.dialects import messages, responses
+from agent.serving.gateway.dialects.routes import DialectRoutes
+from agent.serving.gateway.dialects.translation import ErrorForm
 from agent.serving.gateway.embeddings import Embeddings
-from agent.serving.gateway.host_check import HostCheck
-from agent.serving.gateway.mcp_route import McpRoute
 from agent.serving.gateway.metrics import CONTENT_TYPE, Metrics
 from agent.serving.gateway.model_routing import ALIAS, ModelRouter, RoutedModel
-from agent.serving.gateway.origins import browser_guard
 from agent.serving.gateway.pages import Pages
 from agent.serving.gateway.proxy import ModelRequest, Proxy
 from agent.serving.gateway.request_models import (
@@ -56,12 +58,12 @@ from agent.serving.gateway.request_models import (
     may_call,
 )
 from agent.serving.gateway.shadow import Beside, Shadow
-from agent.serving.gateway.tool_schemas import checked, prepared_answer
 from agent.serving.gateway.turn_affinity import TurnAffinity, turn_key
 from agent.serving.http_error import HttpError
 from agent.serving.upstreams.connection import LOST, Connections
 from agent.serving.upstreams.pool import UpstreamPool
 from agent.template_markers import Markers, configured_markers
+from agent.tool_schemas import checked, prepared_answer
 from toolkit.errors import UserError
 
 _QUERY_SECONDS = 10

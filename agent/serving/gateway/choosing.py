@@ -20,8 +20,8 @@ from agent.serving.gateway.history import text_of
 from agent.serving.gateway.model_routing import RoutedModel
 from agent.serving.gateway.proxy import ModelRequest, Proxy
 from agent.serving.gateway.request_models import settled
-from agent.serving.gateway.tool_schemas import checked, prepared_request
 from agent.serving.gateway.turn_affinity import since_last_word_of_the_user
+from agent.tool_schemas import checked, prepared_request
 from toolkit.errors import PrerequisiteError
 from toolkit.search import ToolIndex
 from toolkit.tool import Tool

@@ -14,7 +14,7 @@ from agent.config import ShadowConfig
 from agent.errors import AdapterError
 from agent.serving.shadow.agreement import NO_CALL
 from agent.serving.shadow.agreement_log import Agreement
-from agent.storage import durable_file
+from toolkit import durable_file
 from toolkit.frozen import Frozen
 from toolkit.intervals import Z95, wilson_interval
 

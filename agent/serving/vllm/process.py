@@ -15,9 +15,10 @@ import httpx
 
 from agent.address import http_client, is_listening, of_socket
 from agent.config import VllmConfig
+from agent.models import spoken
 from agent.models.detect import profile_of
 from agent.models.profile import ModelProfile
-from agent.serving.vllm import cpu_engine, process_guard, spoken
+from agent.serving.vllm import cpu_engine, process_guard
 from agent.serving.vllm.cpu_features import serving_dtype
 from agent.serving.vllm_plugin.register import ANNOUNCEMENT
 from toolkit.errors import PrerequisiteError, UserError

@@ -16,7 +16,7 @@ from agent.config import GatewayConfig
 from agent.interaction_log import InteractionLog
 from agent.serving.adapters import active
 from agent.serving.adapters.active import ActiveAdapter
-from agent.serving.gateway import api_keys
+from agent.serving.gateway.access import api_keys
 from tests.fakes.adapter_folder import write_manifest
 from tests.fakes.model_gateway import running_gateway
 from tests.fakes.model_server import ModelServer, Says, Script

@@ -15,9 +15,9 @@ from agent.config import Config
 from agent.interaction_log import InteractionLog
 from agent.serving import serving_state
 from agent.serving.adapters import active
-from agent.serving.gateway import api_keys
-from agent.serving.gateway.agent_model import AgentModel
-from agent.serving.gateway.agent_turns import AgentTurns, SharedTools
+from agent.serving.gateway.access import api_keys
+from agent.serving.gateway.agent.chat_completions import AgentModel
+from agent.serving.gateway.agent.turns import AgentTurns, SharedTools
 from agent.serving.gateway.capture_log import CaptureLog
 from agent.serving.serving_state import ServingState
 from agent.serving.upstreams.connection import Upstream

@@ -12,7 +12,7 @@ import pytest
 
 from agent.interaction_log import InteractionLog
 from agent.serving.adapters import active, required
-from agent.serving.gateway import api_keys
+from agent.serving.gateway.access import api_keys
 from evolver.maintenance.backup import back_up
 from evolver.release import release
 from evolver.store.ledger import Ledger

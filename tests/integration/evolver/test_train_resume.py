@@ -16,11 +16,11 @@ from agent.serving.adapters.package import (
     file_sha256,
     publish,
 )
-from agent.storage import durable_file
 from evolver.errors import TrainError
 from evolver.training import checkpoint, supervisor, worker
 from evolver.training.supervisor import train
 from tests.fakes.tiny_training import CONFIG, Killed, make_dataset, make_model, row, run, write
+from toolkit import durable_file
 
 torch.set_num_threads(1)
 

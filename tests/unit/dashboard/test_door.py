@@ -11,9 +11,9 @@ from starlette.testclient import TestClient
 from agent.config import Config, GatewayConfig
 from agent.interaction_log import InteractionLog
 from agent.serving.adapters import active
-from agent.serving.gateway import api_keys
+from agent.serving.gateway.access import api_keys
+from agent.serving.gateway.access.auth import Access
 from agent.serving.gateway.app import Gateway
-from agent.serving.gateway.auth import Access
 from agent.serving.gateway.pages import installed
 from dashboard.sessions import SECONDS, Sessions
 from evolver.store.ledger import Ledger

@@ -11,7 +11,7 @@ from starlette.testclient import TestClient
 
 from agent.interaction_log import InteractionLog
 from agent.serving import serving_state
-from agent.serving.gateway import api_keys
+from agent.serving.gateway.access import api_keys
 from agent.serving.gateway.capture_log import CaptureLog
 from agent.serving.serving_state import ServingState
 from agent.serving.upstreams.connection import Upstream

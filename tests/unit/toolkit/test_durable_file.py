@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from agent.storage import durable_file
+from toolkit import durable_file
 
 
 @pytest.fixture

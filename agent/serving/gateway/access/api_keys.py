@@ -16,8 +16,8 @@ from typing import Literal, get_args
 from pydantic import ValidationError
 
 from agent.errors import StorageError
-from agent.storage import durable_file
 from agent.storage.process_lock import process_lock
+from toolkit import durable_file
 from toolkit.errors import UserError
 from toolkit.frozen import Frozen
 

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from agent.config import GatewayConfig
-from agent.serving.gateway import api_keys
-from agent.serving.gateway.api_keys import SCOPES, Scope
+from agent.serving.gateway.access import api_keys
+from agent.serving.gateway.access.api_keys import SCOPES, Scope
 from agent.serving.gateway.model_routing import CachedFile
 
 LOOPBACK = ("127.0.0.1", "localhost", "::1", "[::1]")

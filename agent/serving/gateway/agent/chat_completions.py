@@ -18,12 +18,12 @@ from starlette.responses import JSONResponse, Response
 from agent.messages import Message
 from agent.model_client import LOG_HEADER, SESSION_HEADER
 from agent.serving.gateway import history
-from agent.serving.gateway.agent_text import Chunks, completion, spoken
-from agent.serving.gateway.agent_turns import AgentTurns, AskedTurn, Ended, Event
-from agent.serving.gateway.auth import Caller
+from agent.serving.gateway.access.auth import Caller
+from agent.serving.gateway.agent.conversations import Conversations
+from agent.serving.gateway.agent.text import Chunks, completion, spoken
+from agent.serving.gateway.agent.turns import AgentTurns, AskedTurn, Ended, Event
 from agent.serving.gateway.capture import TRACE_HEADER, UNNAMED
-from agent.serving.gateway.conversations import Conversations
-from agent.serving.gateway.dialect import COMMENT
+from agent.serving.gateway.dialects.translation import COMMENT
 from agent.serving.gateway.event_stream import LEFT, EventStream, Left, while_connected
 from agent.serving.gateway.metrics import Metrics
 from agent.serving.gateway.model_routing import RoutedModel

@@ -7,7 +7,7 @@ from collections import OrderedDict
 from collections.abc import Sequence
 
 from agent.messages import Message
-from agent.serving.gateway.agent_text import spoken
+from agent.serving.gateway.agent.text import spoken
 
 _CAPACITY = 20_000
 

@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING, Any
 from starlette.requests import Request
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from agent.serving.gateway.agent_turns import AgentTurns
-from agent.serving.gateway.auth import Caller
+from agent.serving.gateway.access.auth import Caller
+from agent.serving.gateway.agent.turns import AgentTurns
 from agent.serving.http_error import HttpError
 
 if TYPE_CHECKING:
-    from agent.mcp_server import Door
+    from agent.serving.gateway.agent.mcp_server import Door
 
 PATH = "/mcp"
 WITH_TOOLS = "tools"
@@ -84,11 +84,11 @@ class McpRoute:
 @asynccontextmanager
 async def _manager(turns: AgentTurns, body_limit: int) -> AsyncIterator[ASGIApp]:
     """Yield the SDK's application. Raises ImportError without the package mcp."""
-    await asyncio.to_thread(__import__, "agent.mcp_server")  # it takes a second
+    await asyncio.to_thread(__import__, "agent.serving.gateway.agent.mcp_server")  # it takes a second
     from mcp.server.streamable_http_manager import StreamableHTTPSessionManager
     from mcp.server.transport_security import TransportSecuritySettings
 
-    from agent.mcp_server import Door, build, to_gateway
+    from agent.serving.gateway.agent.mcp_server import Door, build, to_gateway
 
     async with to_gateway(turns.gateway_url) as http:
 

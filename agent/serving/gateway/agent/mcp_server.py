@@ -28,7 +28,7 @@ from agent.config import Config
 from agent.errors import NO_SERVER
 from agent.model_client import SESSION_HEADER
 from agent.serving import serving_state
-from agent.serving.gateway.agent_text import FIELD, MODEL
+from agent.serving.gateway.agent.text import FIELD, MODEL
 from agent.session import check_name
 from toolkit.errors import SandboxUnavailable, UserError
 from toolkit.execute import Executor, open_executor

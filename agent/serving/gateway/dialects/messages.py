@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from agent.interaction_log import MESSAGE_PREFIX
-from agent.serving.gateway.dialect import Event, written
+from agent.serving.gateway.dialects.translation import Event, written
 from agent.serving.http_error import HttpError
 
 _PING = written({"type": "ping"})

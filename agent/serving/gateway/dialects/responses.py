@@ -10,8 +10,8 @@ from collections.abc import Iterator
 from typing import Any
 
 from agent.interaction_log import RESPONSE_PREFIX
-from agent.serving.gateway.agent_text import FIELD, MODEL
-from agent.serving.gateway.dialect import COMMENT, Event
+from agent.serving.gateway.agent.text import FIELD, MODEL
+from agent.serving.gateway.dialects.translation import COMMENT, Event
 from agent.serving.http_error import HttpError, error_body
 
 _ECHOED = (

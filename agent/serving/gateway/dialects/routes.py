@@ -9,10 +9,10 @@ from starlette.responses import Response
 
 from agent.prompt import to_openai
 from agent.serving import json_body
-from agent.serving.gateway import messages, messages_request, responses, responses_request
-from agent.serving.gateway.auth import Caller
+from agent.serving.gateway.access.auth import Caller
 from agent.serving.gateway.capture_log import CaptureLog
-from agent.serving.gateway.dialect import Translated
+from agent.serving.gateway.dialects import messages, messages_request, responses, responses_request
+from agent.serving.gateway.dialects.translation import Translated
 from agent.serving.http_error import HttpError
 
 AnswerChat = Callable[[Request, Caller, dict[str, Any], str], Awaitable[Response]]

@@ -11,7 +11,7 @@ from typing import Any, Protocol
 from starlette.responses import Response
 from starlette.types import Message, Receive, Scope, Send
 
-from agent.serving.gateway.agent_text import FIELD
+from agent.serving.gateway.agent.text import FIELD
 from agent.serving.http_error import HttpError
 
 Event = dict[str, Any]

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from agent.serving.vllm import default_model
+from agent.models import default_model
 from toolkit.errors import PrerequisiteError, UserError
 
 PUBLISH = textwrap.dedent("""

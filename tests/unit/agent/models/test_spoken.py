@@ -1,10 +1,10 @@
 import json
 from pathlib import Path
 
+from agent.models import spoken
 from agent.models.detect import profile_of
 from agent.models.profile import EMBEDDED
 from agent.prompt import TEMPLATE
-from agent.serving.vllm import spoken
 from tests.fakes.model_folders import write_family
 
 

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from agent.serving.gateway.tool_schemas import prepared
+from agent.tool_schemas import prepared
 from evolver.config import VerifyConfig
 from evolver.lessons.admission import reject
 from evolver.lessons.client_tools import OwnTools

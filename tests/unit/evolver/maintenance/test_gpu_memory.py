@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from agent.serving.vllm import default_model
+from agent.models import default_model
 from evolver.config import Config
 from evolver.maintenance import gpu_memory
 from evolver.maintenance.doctor import Check, examine

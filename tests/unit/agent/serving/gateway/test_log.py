@@ -9,7 +9,7 @@ import httpx
 import pytest
 
 from agent.interaction_log import InteractionLog
-from agent.serving.gateway.tool_schemas import prepared
+from agent.tool_schemas import prepared
 from tests.fakes.gateway_door import CHAT, WITH_TOOLS
 from tests.fakes.model_gateway import running_gateway
 from tests.fakes.model_server import ModelServer, Says

@@ -10,8 +10,8 @@ import pytest
 from agent.cli import main
 from agent.config import GatewayConfig
 from agent.errors import StorageError
-from agent.serving.gateway import api_keys
-from agent.serving.gateway.auth import Access, Caller, Refused, allowed_hosts
+from agent.serving.gateway.access import api_keys
+from agent.serving.gateway.access.auth import Access, Caller, Refused, allowed_hosts
 from toolkit.errors import UserError
 
 OWN = api_keys.new_key()

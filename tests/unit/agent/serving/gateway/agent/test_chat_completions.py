@@ -13,8 +13,9 @@ from openai import OpenAI
 
 from agent.config import AgentConfig, GatewayConfig, LoopConfig
 from agent.interaction_log import InteractionLog
-from agent.serving.gateway import agent_turns, api_keys
-from agent.serving.gateway.agent_text import spoken
+from agent.serving.gateway.access import api_keys
+from agent.serving.gateway.agent import turns as agent_turns
+from agent.serving.gateway.agent.text import spoken
 from agent.serving.gateway.app import Gateway
 from tests.fakes.agent_gateway import Tooled, running_agent
 from tests.fakes.model_server import ModelServer, Says

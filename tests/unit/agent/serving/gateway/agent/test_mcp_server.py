@@ -15,7 +15,7 @@ from mcp.client.streamable_http import streamable_http_client
 from agent.config import GatewayConfig
 from agent.interaction_log import InteractionLog
 from agent.serving import serving_state
-from agent.serving.gateway import api_keys
+from agent.serving.gateway.access import api_keys
 from tests.fakes.agent_gateway import running_agent
 from tests.fakes.dialect_door import DialectDoor, dialect_door
 from tests.fakes.model_server import ModelServer, Says

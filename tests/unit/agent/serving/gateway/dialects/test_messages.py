@@ -10,7 +10,7 @@ from anthropic import Anthropic, BadRequestError, NotFoundError
 
 from agent.config import GatewayConfig
 from agent.interaction_log import InteractionLog
-from agent.serving.gateway import api_keys
+from agent.serving.gateway.access import api_keys
 from tests.fakes.dialect_door import DialectDoor, dialect_door
 from tests.fakes.model_gateway import running_gateway
 from tests.fakes.model_server import ModelServer, Says

@@ -9,7 +9,7 @@ import httpx
 import pytest
 from openai import BadRequestError, OpenAI
 
-from agent.serving.gateway.responses_request import ResponsesRequest, chat_request
+from agent.serving.gateway.dialects.responses_request import ResponsesRequest, chat_request
 from tests.fakes.dialect_door import DialectDoor, dialect_door
 from tests.fakes.model_server import Says
 

@@ -1,0 +1,1 @@
+"""Protocols in front of chat completions: OpenAI's Responses and Anthropic's Messages."""
