@@ -7,6 +7,7 @@ from functools import partial
 from itertools import zip_longest
 from typing import Any
 
+from agent.adapters import active
 from agent.chat_commands import COMMANDS, ChatCommands
 from agent.chat_input import lines
 from agent.config import Config
@@ -15,7 +16,6 @@ from agent.loop import Agent
 from agent.messages import Trajectory
 from agent.model_client import HttpModelClient
 from agent.serving import serving_state
-from agent.serving.adapters import active
 from agent.session import Session, check_name, new_name, room_for_history
 from agent.terminal import Terminal, summary
 from agent.traced_log import traced_log

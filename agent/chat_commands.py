@@ -4,8 +4,8 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 from typing import Literal, NamedTuple
 
+from agent.adapters.active import ActiveAdapter
 from agent.messages import BASE, Interaction
-from agent.serving.adapters.active import ActiveAdapter
 from agent.session import Session
 from agent.terminal import short, show_call
 from toolkit.errors import UserError

@@ -11,7 +11,7 @@ from typing import Any
 
 from agent import strict_json
 from agent.grammar import for_grammar
-from agent.serving.http_error import HttpError
+from agent.http.http_error import HttpError
 from toolkit.schemas import MAX_NODES, BadSchema, Budget, arguments_schema, resolved, shown_path
 
 _MOST_NODES = 20_000

@@ -11,10 +11,10 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 
+from agent.adapters import active
 from agent.config import PromptConfig
 from agent.messages import BASE
 from agent.model_client import HttpModelClient
-from agent.serving.adapters import active
 from agent.serving.serving_state import ServingState
 from evolver.config import Config, VerifyConfig
 from evolver.context import StageContext

@@ -24,9 +24,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from agent.adapters import active
 from agent.messages import BASE
 from agent.models.chosen import configured_profile
-from agent.serving.adapters import active
 from agent.serving.serving_state import ServingState
 from benchmarks.ablations import FULL, ROUND_2, inherit, snapshot
 from benchmarks.continual_batches import SOURCES, Batch, Plan, apart, arrivals, as_suite, builtin_families, plan

@@ -21,12 +21,12 @@ from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
+from agent.adapters import active
+from agent.adapters.package import MANIFEST
 from agent.config import Config as ServerConfig
 from agent.messages import BASE
 from agent.model_client import HttpModelClient, ModelReply
 from agent.serving import detach, serving_state
-from agent.serving.adapters import active
-from agent.serving.adapters.package import MANIFEST
 from agent.serving.serving_state import ServingState
 from benchmarks.ablations import ABLATIONS, FULL, ROUND_2, SERVING, inherit, snapshot
 from benchmarks.blind_round_trip import blind_round_trip

@@ -11,8 +11,8 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, JSONResponse, RedirectResponse, Response
 
+from agent.http.http_error import HttpError
 from agent.serving.gateway.access.auth import Caller
-from agent.serving.http_error import HttpError
 from dashboard.measurements import Measurements
 from dashboard.sessions import Sessions
 from dashboard.words import FILTERS

@@ -9,11 +9,11 @@ from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from agent.serving import json_body
+from agent.http import json_body
+from agent.http.http_error import HttpError
 from agent.serving.gateway.access.api_keys import Scope as KeyScope
 from agent.serving.gateway.access.auth import Caller
 from agent.serving.gateway.access.origins import is_same_origin
-from agent.serving.http_error import HttpError
 from dashboard.desk import Desk, Handler, Visit
 from toolkit.errors import SandboxUnavailable, UserError
 

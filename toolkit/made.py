@@ -5,13 +5,13 @@
 
 import hashlib
 import json
-import os
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from pydantic import JsonValue
 
+from toolkit import durable_file
 from toolkit.errors import ConfigError
 from toolkit.frozen import Frozen
 from toolkit.sandbox import ExecResult, Invocation, Runner, Status
@@ -83,27 +83,11 @@ def read_approved(folder: Path | None) -> list[MadeTool]:
 
 def write_approved(folder: Path, tool: MadeTool) -> None:
     """Put ``tool`` among the approved ones, whole or not at all. It serves with the next start of the agent."""
-    folder.mkdir(parents=True, exist_ok=True)
-    draft = folder / f".{tool.name}.draft"
-    with draft.open("w", encoding="utf-8") as file:
-        json.dump({"sha256": tool.sha256, "tool": tool.model_dump()}, file, indent=2)
-        file.flush()
-        os.fsync(file.fileno())
-    draft.rename(folder / f"{tool.name}.json")
-    _flush(folder)
+    content = json.dumps({"sha256": tool.sha256, "tool": tool.model_dump()}, indent=2)
+    durable_file.replace(folder / f"{tool.name}.json", content.encode())
 
 
 def remove_approved(folder: Path, names: Sequence[str]) -> None:
     """Take the tools ``names`` away, as far as they are there."""
     for name in names:
-        (folder / f"{name}.json").unlink(missing_ok=True)
-    if folder.is_dir():
-        _flush(folder)
-
-
-def _flush(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+        durable_file.remove(folder / f"{name}.json")

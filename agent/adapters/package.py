@@ -13,8 +13,8 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
+from agent.adapters.manifest import Manifest
 from agent.errors import AdapterInvalid
-from agent.serving.adapters.manifest import Manifest
 from toolkit import durable_file
 
 WEIGHTS = "adapter_model.safetensors"

@@ -9,8 +9,8 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 
+from agent.adapters import active
 from agent.messages import BASE
-from agent.serving.adapters import active
 from toolkit import durable_file
 
 FILE = "due_adapters.json"

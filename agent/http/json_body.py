@@ -11,7 +11,7 @@ from pydantic_core import ErrorDetails
 from starlette.requests import ClientDisconnect, Request
 
 from agent import strict_json
-from agent.serving.http_error import HttpError
+from agent.http.http_error import HttpError
 from toolkit.frozen import Frozen
 
 NO_OBJECT = "the request's body is no JSON object"

@@ -5,10 +5,10 @@ import json
 from collections.abc import Iterator
 from typing import Any, BinaryIO
 
+from agent.http import json_body
+from agent.http.http_error import HttpError
 from agent.imports import langfuse_form, openai_form, otel_form
 from agent.imports.record import Form, ImportReason, Records
-from agent.serving import json_body
-from agent.serving.http_error import HttpError
 from toolkit.errors import UserError
 
 _DOCUMENT_LIMIT = 64 << 20

@@ -6,13 +6,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from agent.errors import ModelError
+from agent.http import json_body
+from agent.http.http_error import HttpError
 from agent.imports.record import Digest, ImportReason, Record
 from agent.messages import IMPORTED, UPSTREAM, Trajectory
-from agent.serving import json_body
 from agent.serving.gateway.access import api_keys
 from agent.serving.gateway.capture import Exchange, conversation, to_trajectory, tool_schemas
 from agent.serving.gateway.request_models import ChatRequest, settled
-from agent.serving.http_error import HttpError
 from agent.tool_schemas import BadTool, prepared_request
 
 _UNNAMED = "unknown"

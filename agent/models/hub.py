@@ -8,7 +8,7 @@ from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
-from agent.serving.adapters.package import file_sha256
+from agent.adapters.package import file_sha256
 from toolkit import durable_file
 from toolkit.errors import PrerequisiteError, UserError
 

@@ -18,6 +18,7 @@ from typing import Any
 import uvicorn
 from starlette.types import ASGIApp
 
+from agent.adapters.package import model_sha256
 from agent.address import of_socket
 from agent.config import Config, GatewayConfig, UpstreamConfig
 from agent.interaction_log import FILE, InteractionLog
@@ -25,7 +26,6 @@ from agent.models import default_model
 from agent.models.detect import profile_of
 from agent.models.profile import EMBEDDED
 from agent.serving import serving_state, socket_folder
-from agent.serving.adapters.package import model_sha256
 from agent.serving.gateway.access import api_keys
 from agent.serving.gateway.agent.chat_completions import AgentModel
 from agent.serving.gateway.agent.turns import AgentTurns

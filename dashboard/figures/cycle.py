@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from agent.adapters import package
+from agent.adapters.manifest import Manifest
 from agent.errors import AdapterError
-from agent.serving.adapters import package
-from agent.serving.adapters.manifest import Manifest
 from agent.storage.database import SqliteUtilsDatabase
 from dashboard.figures import traces
 from evolver.config import Config

@@ -4,8 +4,8 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+from agent.adapters import active
 from agent.errors import AdapterError
-from agent.serving.adapters import active
 from evolver.config import Config
 from evolver.cycle.progress import StageProgress, read_progress
 from evolver.cycle.schedule import why_not_due

@@ -4,9 +4,9 @@ from collections.abc import Callable
 
 from starlette.responses import RedirectResponse, Response
 
+from agent.adapters import active
 from agent.errors import AdapterError
-from agent.serving.adapters import active
-from agent.serving.http_error import HttpError
+from agent.http.http_error import HttpError
 from dashboard import databases
 from dashboard.desk import Desk, Visit, see
 from dashboard.figures import lineage

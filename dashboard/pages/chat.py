@@ -9,10 +9,10 @@ import httpx
 from starlette.responses import Response, StreamingResponse
 
 from agent.address import http_client, unavailable
+from agent.http.http_error import HttpError
 from agent.model_client import ADAPTER_HEADER, SESSION_HEADER
 from agent.serving import serving_state
 from agent.serving.gateway.model_routing import ALIAS
-from agent.serving.http_error import HttpError
 from agent.session import check_name
 from dashboard import databases
 from dashboard.desk import Desk, Visit

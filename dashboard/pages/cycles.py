@@ -2,7 +2,7 @@
 
 from starlette.responses import JSONResponse, Response
 
-from agent.serving.http_error import HttpError
+from agent.http.http_error import HttpError
 from dashboard import charts, databases
 from dashboard.desk import PAGE_ROWS, Desk, Visit, paging
 from dashboard.figures import cycle as figures

@@ -2,7 +2,7 @@
 
 from starlette.responses import RedirectResponse, Response
 
-from agent.serving.http_error import HttpError
+from agent.http.http_error import HttpError
 from dashboard.desk import Desk, Visit, see
 from dashboard.sessions import COOKIE, SECONDS
 

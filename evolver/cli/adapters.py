@@ -12,7 +12,7 @@ from toolkit.command import ConfigOption, JsonOption, print_json
 
 def adapters(config: ConfigOption = None, as_json: JsonOption = False) -> None:
     """List adapters with state, parent, size, hash and scores. The active one is marked."""
-    from agent.serving.adapters import active
+    from agent.adapters import active
     from evolver.cli.past_tables import adapters_text, folder_bytes, lessons_of
     from evolver.release.release import adapters_folder
 

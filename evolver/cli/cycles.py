@@ -51,8 +51,8 @@ def cycle(
 
 def status(config: ConfigOption = None, as_json: JsonOption = False) -> None:
     """Show the active adapter, the last and the next cycle."""
+    from agent.adapters import active
     from agent.serving import serving_state
-    from agent.serving.adapters import active
     from evolver.cycle.schedule import why_not_due
     from evolver.release import canary
 

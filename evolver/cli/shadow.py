@@ -71,7 +71,7 @@ def switch(
 
 def _check(config: "Config", tool: str) -> None:
     """Raise UserError unless the agreement of the adapter that serves is good enough."""
-    from agent.serving.adapters import active
+    from agent.adapters import active
     from agent.serving.shadow.switches import is_good_enough
 
     adapter = active.read(config.data_folder).name
@@ -96,7 +96,7 @@ def _agreements(config: "Config") -> "list[Agreement]":
 
 
 def _rows(config: "Config") -> list[dict[str, Any]]:
-    from agent.serving.adapters import active
+    from agent.adapters import active
     from agent.serving.shadow import switches
 
     found = _agreements(config)

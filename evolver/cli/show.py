@@ -12,9 +12,9 @@ from typing import Any
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
+from agent.adapters import package
+from agent.adapters.manifest import Manifest
 from agent.messages import Message
-from agent.serving.adapters import package
-from agent.serving.adapters.manifest import Manifest
 from agent.terminal import neutral
 from evolver.cli.score_words import SCORES, SOFT_SCORE, mean_text, rate_text
 from evolver.cycle import stages

@@ -2,9 +2,9 @@
 
 from collections.abc import Callable
 
+from agent.adapters import active
 from agent.messages import BASE
 from agent.serving import serving_state
-from agent.serving.adapters import active
 from agent.serving.gateway.app import ALIAS
 from evolver.config import Config
 from evolver.crew.opening import open_crew

@@ -11,13 +11,13 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from agent.adapters import active, package
 from agent.errors import AdapterError
 from agent.interaction_log import InteractionLog
 from agent.messages import BASE
 from agent.models import default_model
 from agent.models.chosen import configured_profile
 from agent.serving import serving_state
-from agent.serving.adapters import active, package
 from agent.serving.serving_state import ServingState
 from agent.template_markers import Markers, configured_markers
 from evolver.augmentation.vary import vary

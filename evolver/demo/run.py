@@ -12,13 +12,13 @@ from pathlib import Path
 
 import httpx
 
+from agent.adapters import active
 from agent.config import Config as ServerConfig
 from agent.interaction_log import InteractionLog
 from agent.loop import Agent
 from agent.messages import BASE
 from agent.model_client import HttpModelClient, own_headers
 from agent.serving import detach, serving_state
-from agent.serving.adapters import active
 from agent.serving.serving_state import ServingState
 from evolver.cli.show import ProgressBars, cycle_text
 from evolver.config import Config

@@ -11,8 +11,8 @@ import shutil
 from contextlib import closing, suppress
 from pathlib import Path
 
+from agent.adapters import active, required
 from agent.migrations import migrations as agent_migrations
-from agent.serving.adapters import active, required
 from agent.serving.gateway.access import api_keys
 from agent.storage.database import Migrations, open_readonly, sqlite3  # pyright: ignore[reportPrivateImportUsage]
 from evolver.store.ledger import Ledger

@@ -5,6 +5,7 @@ import shutil
 from collections.abc import Callable
 from contextlib import closing
 
+from agent.adapters import active, package
 from agent.config import UpstreamConfig
 from agent.errors import ModelUnavailable
 from agent.messages import BASE
@@ -12,7 +13,6 @@ from agent.models import default_model, round_trip
 from agent.models.detect import profile_of
 from agent.models.packaged import PACKAGED
 from agent.serving import serving_state
-from agent.serving.adapters import active, package
 from agent.serving.upstreams.open_routes import open_routes
 from agent.storage.database import Migrations, check_sqlite_version, open_readonly
 from evolver.config import Config

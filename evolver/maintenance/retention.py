@@ -8,8 +8,8 @@ import re
 import shutil
 from pathlib import Path
 
+from agent.adapters import active
 from agent.errors import AdapterError, ModelUnavailable
-from agent.serving.adapters import active
 from agent.serving.serving_state import ServingState
 from agent.serving.upstreams import lora_api
 from evolver.config import ReleaseConfig

@@ -3,9 +3,9 @@
 ``reason`` is what the ledger records. All raise UserError with the fix, AdapterInvalid and ModelUnavailable.
 """
 
+from agent.adapters import active
 from agent.messages import BASE
 from agent.serving import serving_state
-from agent.serving.adapters import active
 from evolver.config import Config
 from evolver.release import release
 from evolver.store.base_model import configured_sha256

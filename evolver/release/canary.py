@@ -9,11 +9,11 @@ from collections.abc import Iterable, Iterator, Sequence
 from itertools import groupby
 from typing import Literal
 
+from agent.adapters import active
+from agent.adapters.active import Canary
 from agent.interaction_log import InteractionLog, first_id
 from agent.log_pages import session_of
 from agent.messages import Interaction
-from agent.serving.adapters import active
-from agent.serving.adapters.active import Canary
 from evolver.config import Config, ReleaseConfig
 from evolver.statistics import SequentialTest
 from evolver.store.ledger import Ledger

@@ -9,11 +9,11 @@ import tempfile
 from pathlib import Path
 from typing import Literal
 
+from agent.adapters import package
+from agent.adapters.manifest import Manifest
 from agent.models import default_model
 from agent.models.detect import profile_of
 from agent.models.profile import ModelProfile
-from agent.serving.adapters import package
-from agent.serving.adapters.manifest import Manifest
 from evolver.config import Config
 from toolkit import durable_file
 from toolkit.errors import UserError

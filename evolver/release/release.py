@@ -9,10 +9,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
+from agent.adapters import active, package
+from agent.adapters.active import ActiveAdapter, Canary, Change
 from agent.errors import AdapterInvalid, ModelUnavailable
 from agent.messages import BASE
-from agent.serving.adapters import active, package
-from agent.serving.adapters.active import ActiveAdapter, Canary, Change
 from agent.serving.serving_state import ServingState
 from agent.serving.upstreams import lora_api
 from evolver.config import ReleaseConfig

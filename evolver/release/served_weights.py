@@ -8,11 +8,11 @@ import os
 from collections.abc import Sequence
 from statistics import fmean
 
+from agent.adapters.manifest import Manifest, Probe
 from agent.address import asking_server, at_each_address, http_client
 from agent.config import ServingConfig, UpstreamConfig
 from agent.errors import NO_SERVER, AdapterInvalid, ModelUnavailable
 from agent.messages import BASE
-from agent.serving.adapters.manifest import Manifest, Probe
 from agent.serving.serving_state import ServingState
 from agent.serving.upstreams import lora_api
 from toolkit.errors import PrerequisiteError

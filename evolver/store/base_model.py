@@ -4,8 +4,8 @@ and times of the files, so that going back stays quick."""
 import json
 from pathlib import Path
 
+from agent.adapters.package import model_files, model_sha256
 from agent.models import default_model
-from agent.serving.adapters.package import model_files, model_sha256
 from evolver.config import Config
 from evolver.store.ledger import Ledger
 from toolkit.errors import UserError

@@ -8,7 +8,7 @@ import math
 from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
 
-from agent.serving.adapters.manifest import Calibration
+from agent.adapters.manifest import Calibration
 
 FEWEST_ROWS = 8
 """Of each side; below, no bias is better than a guessed one."""

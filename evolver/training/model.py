@@ -11,7 +11,7 @@ from peft import LoraConfig, PeftModel, get_peft_model
 from torch import Tensor, nn
 from transformers import AutoModelForCausalLM, PreTrainedModel
 
-from agent.serving.adapters.package import PEFT_CONFIG, WEIGHTS
+from agent.adapters.package import PEFT_CONFIG, WEIGHTS
 from evolver.errors import TrainError
 from evolver.training.lora_linear import speed_up
 from evolver.training.prefix_tree import MIN_GAIN, NEVER, Pack

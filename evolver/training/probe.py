@@ -7,8 +7,8 @@ import torch
 from peft.tuners.lora import LoraLayer
 from transformers import PreTrainedTokenizerBase
 
+from agent.adapters.manifest import Probe
 from agent.models.profile import EMBEDDED, ModelProfile
-from agent.serving.adapters.manifest import Probe
 from evolver.training.model import Adapted
 from evolver.training.prefix_tree import TokenizedLesson, pack
 

@@ -12,11 +12,11 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import IO, Any
 
+from agent.adapters.manifest import Manifest
+from agent.adapters.package import check_adapter, check_name, manifest_sha256, model_sha256
 from agent.errors import AdapterInvalid
 from agent.models.detect import profile_of
 from agent.models.profile import ModelProfile
-from agent.serving.adapters.manifest import Manifest
-from agent.serving.adapters.package import check_adapter, check_name, manifest_sha256, model_sha256
 from agent.template_markers import NO_MARKERS, Markers
 from evolver.config import TrainConfig
 from evolver.errors import TrainError

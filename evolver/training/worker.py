@@ -18,10 +18,8 @@ from typing import TYPE_CHECKING, Any
 
 from safetensors import SafetensorError
 
-from agent.errors import AdapterInvalid
-from agent.models.profile import ModelProfile
-from agent.serving.adapters.manifest import Environment, Manifest, Metrics
-from agent.serving.adapters.package import (
+from agent.adapters.manifest import Environment, Manifest, Metrics
+from agent.adapters.package import (
     PEFT_CONFIG,
     WEIGHTS,
     check_adapter,
@@ -30,6 +28,8 @@ from agent.serving.adapters.package import (
     model_sha256,
     publish,
 )
+from agent.errors import AdapterInvalid
+from agent.models.profile import ModelProfile
 from agent.template_markers import Markers
 from evolver.errors import TrainError
 from evolver.store.dataset_files import TRAIN, VALID, folder_sha256

@@ -3,10 +3,10 @@
 from pathlib import Path
 from typing import Any
 
-from agent.serving.adapters import active
-from agent.serving.adapters.active import ActiveAdapter
-from agent.serving.adapters.manifest import Calibration
-from agent.serving.adapters.package import MANIFEST, manifest_sha256
+from agent.adapters import active
+from agent.adapters.active import ActiveAdapter
+from agent.adapters.manifest import Calibration
+from agent.adapters.package import MANIFEST, manifest_sha256
 from tests.fakes.evolution import a_manifest, publish_adapter
 
 

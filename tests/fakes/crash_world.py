@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
+from agent.adapters import active, package
 from agent.interaction_log import InteractionLog
-from agent.serving.adapters import active, package
 from evolver.config import ReleaseConfig
 from evolver.release import release
 from evolver.store.jsonl import read_lines

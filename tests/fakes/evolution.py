@@ -10,11 +10,11 @@ from typing import Any
 
 from pydantic import JsonValue
 
+from agent.adapters import package
+from agent.adapters.manifest import Manifest, Metrics, Probe
+from agent.adapters.package import MANIFEST, PEFT_CONFIG, WEIGHTS
 from agent.log_pages import Session, session_of
 from agent.messages import Feedback, Interaction, Message, Sampling, StopReason, Trajectory
-from agent.serving.adapters import package
-from agent.serving.adapters.manifest import Manifest, Metrics, Probe
-from agent.serving.adapters.package import MANIFEST, PEFT_CONFIG, WEIGHTS
 from evolver.config import MineConfig
 from evolver.evaluation.evaluate import report
 from evolver.evaluation.suites import Suite

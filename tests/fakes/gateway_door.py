@@ -5,8 +5,8 @@ from typing import Any
 
 import httpx
 
-from agent.serving.adapters import active
-from agent.serving.adapters.active import ActiveAdapter
+from agent.adapters import active
+from agent.adapters.active import ActiveAdapter
 from agent.serving.gateway.app import Gateway
 from tests.fakes.adapter_folder import write_manifest
 from tests.fakes.model_server import ModelServer

@@ -25,9 +25,9 @@ from typing import Any
 
 import agent.storage.database
 import toolkit.execute
+from agent.adapters import active
+from agent.adapters.active import ActiveAdapter
 from agent.serving import serving_state
-from agent.serving.adapters import active
-from agent.serving.adapters.active import ActiveAdapter
 from agent.serving.upstreams import lora_api
 from evolver.config import Config, ReleaseConfig
 from evolver.cycle import run

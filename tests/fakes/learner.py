@@ -11,9 +11,9 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from agent.adapters import package
+from agent.adapters.manifest import Probe
 from agent.models.profile import ModelProfile
-from agent.serving.adapters import package
-from agent.serving.adapters.manifest import Probe
 from agent.template_markers import Markers
 from evolver.evaluation.suites import Item
 from evolver.model.sampling_schemas import restricted

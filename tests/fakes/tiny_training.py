@@ -9,7 +9,7 @@ import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 from transformers import AutoModelForCausalLM, LlamaConfig, PreTrainedConfig, PreTrainedTokenizerFast
 
-from agent.serving.adapters.manifest import Manifest
+from agent.adapters.manifest import Manifest
 from evolver.config import TrainConfig
 from evolver.training import worker
 from evolver.training.supervisor import _spec

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from agent.serving.adapters import active
+from agent.adapters import active
 from evolver.cycle import stages
 from evolver.cycle.report import CycleReport
 from evolver.cycle.stages import STAGES

@@ -15,9 +15,9 @@ from pathlib import Path
 import httpx
 import pytest
 
+from agent.adapters.package import model_sha256
 from agent.errors import AdapterError
 from agent.serving import serving_state
-from agent.serving.adapters.package import model_sha256
 from agent.serving.upstreams import lora_api
 from tests.fakes import ports
 from tests.fakes.adapter_folder import make_adapter

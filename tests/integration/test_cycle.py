@@ -8,12 +8,12 @@ from pathlib import Path
 import httpx
 import pytest
 
+from agent.adapters import active, package
 from agent.config import AgentConfig, GatewayConfig, LoopConfig, ServingConfig
 from agent.interaction_log import InteractionLog
 from agent.loop import Agent
 from agent.model_client import HttpModelClient
 from agent.serving import serving_state
-from agent.serving.adapters import active, package
 from agent.serving.gateway.app import Gateway
 from agent.serving.serving_state import ServingState
 from agent.serving.upstreams import lora_api

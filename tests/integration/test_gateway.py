@@ -12,13 +12,13 @@ import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
+from agent.adapters import active
+from agent.adapters.active import ActiveAdapter
+from agent.adapters.package import folder_of, manifest_sha256
 from agent.address import http_client
 from agent.interaction_log import InteractionLog
 from agent.messages import Interaction
 from agent.model_client import HttpModelClient, ModelReply
-from agent.serving.adapters import active
-from agent.serving.adapters.active import ActiveAdapter
-from agent.serving.adapters.package import folder_of, manifest_sha256
 from agent.serving.gateway.app import Gateway
 from agent.serving.gateway.capture_log import CaptureLog
 from agent.serving.upstreams import lora_api

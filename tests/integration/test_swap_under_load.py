@@ -18,13 +18,13 @@ from typing import Any
 import httpx
 import pytest
 
+from agent.adapters import package
 from agent.config import GatewayConfig
 from agent.errors import ModelError
 from agent.interaction_log import InteractionLog
 from agent.messages import Interaction
 from agent.model_client import ReplyBuilder
 from agent.serving import serving_state
-from agent.serving.adapters import package
 from agent.serving.gateway.app import Gateway
 from agent.serving.gateway.capture_log import CaptureLog
 from agent.serving.serving_state import ServingState

@@ -25,10 +25,11 @@ from agent import corrections
 from agent.choice import ToolChoice
 from agent.config import GatewayConfig, ServingConfig
 from agent.errors import AdapterError, StorageError
+from agent.http import http_error, json_body
+from agent.http.http_error import HttpError
 from agent.messages import UPSTREAM, is_foreign
 from agent.model_client import CHOICE_HEADER, LOG_HEADER, SESSION_HEADER
 from agent.prompt import PROMPT_VERSION
-from agent.serving import http_error, json_body
 from agent.serving.gateway.access import api_keys
 from agent.serving.gateway.access.api_keys import Scope
 from agent.serving.gateway.access.auth import Access, Caller, Refused, allowed_hosts
@@ -46,7 +47,7 @@ from agent.serving.gateway.dialects import messages, responses
 from agent.serving.gateway.dialects.routes import DialectRoutes
 from agent.serving.gateway.dialects.translation import ErrorForm
 from agent.serving.gateway.embeddings import Embeddings
-from agent.serving.gateway.metrics import CONTENT_TYPE, Metrics
+from agent.serving.gateway.metrics import Metrics
 from agent.serving.gateway.model_routing import ALIAS, ModelRouter, RoutedModel
 from agent.serving.gateway.pages import Pages
 from agent.serving.gateway.proxy import ModelRequest, Proxy
@@ -58,17 +59,15 @@ from agent.serving.gateway.request_models import (
     may_call,
 )
 from agent.serving.gateway.shadow import Beside, Shadow
+from agent.serving.gateway.status_routes import MODELS, UNAVAILABLE, StatusRoutes
 from agent.serving.gateway.turn_affinity import TurnAffinity, turn_key
-from agent.serving.http_error import HttpError
-from agent.serving.upstreams.connection import LOST, Connections
+from agent.serving.upstreams.connection import Connections
 from agent.serving.upstreams.pool import UpstreamPool
 from agent.template_markers import Markers, configured_markers
 from agent.tool_schemas import checked, prepared_answer
 from toolkit.errors import UserError
 
-_QUERY_SECONDS = 10
-_CHAT, _COMPLETIONS, _MODELS = "/v1/chat/completions", "/v1/completions", "/v1/models"
-_UNAVAILABLE = "the model server is starting or has stopped; try again in a minute, or look at: agent serve"
+_CHAT, _COMPLETIONS = "/v1/chat/completions", "/v1/completions"
 _FEEDBACK = 'send {"id": "the id in the answer", "verdict": "good" or "bad", "note": "why"}'
 _LONGEST_NOTE = 10_000
 
@@ -126,24 +125,28 @@ class Gateway:
         self._turns = TurnAffinity()
         self._access = Access(data_folder, config, self.own_key)
         self._body_limit = config.body_limit_mib << 20
-        self.proxy = Proxy(self.pool, self.connections, self.metrics, self._turns, log, _UNAVAILABLE)
+        self.proxy = Proxy(self.pool, self.connections, self.metrics, self._turns, log, UNAVAILABLE)
         self._dialects = DialectRoutes(self._answer_chat, log)
         self._embeddings = Embeddings(self.metrics)
+        has_agent = lambda: self.agent is not None  # noqa: E731
+        self._status = StatusRoutes(self.pool, self.connections, self.metrics, self._router, log, has_agent)
         self._mcp = McpRoute(
             lambda request: self._admitted(request, "chat"),
             lambda: self.agent.turns if self.agent is not None else None,
             self._body_limit,
         )
-        mounts = [Mount(path, app=make(self._access)) for path, make in (pages or {}).items()]
+        self.app = self._application(config, pages or {})
+
+    def _application(self, config: GatewayConfig, pages: Mapping[str, Pages]) -> Starlette:
+        mounts = [Mount(path, app=make(self._access)) for path, make in pages.items()]
         # A page in a browser must not get in through a name that it controls (DNS rebinding).
         hosts = Middleware(HostCheck, allowed=allowed_hosts(config))
-        self.app = Starlette(
+        return Starlette(
             routes=[*self._routes(), *mounts],
-            middleware=[hosts, *browser_guard(config, tuple(pages or ()))],
+            middleware=[hosts, *browser_guard(config, tuple(pages))],
             exception_handlers=http_error.HANDLERS,
             lifespan=self._lifespan,
         )
-        self._gauges()
 
     def _routes(self) -> list[Route]:
         return [
@@ -152,12 +155,12 @@ class Gateway:
             Route("/v1/messages", self._for("chat", self._messages, messages.error_form), methods=["POST"]),
             Route(_COMPLETIONS, self._for("chat", self._completions), methods=["POST"]),
             Route("/v1/embeddings", self._for("chat", self._embed), methods=["POST"]),
-            Route(_MODELS, self._for("chat", self._models), methods=["GET"]),
-            Route(f"{_MODELS}/{{name}}", self._for("chat", self._model), methods=["GET"]),
+            Route(MODELS, self._for("chat", self._status.models), methods=["GET"]),
+            Route(f"{MODELS}/{{name}}", self._for("chat", self._status.model), methods=["GET"]),
             Route(mcp_route.PATH, self._mcp, methods=["GET", "POST", "DELETE"]),
             Route("/v1/feedback", self._for("feedback", self._feedback), methods=["POST"]),
-            Route("/metrics", self._for("admin", self._metrics), methods=["GET"]),
-            Route("/health", self._health, methods=["GET"]),
+            Route("/metrics", self._for("admin", self._status.figures), methods=["GET"]),
+            Route("/health", self._status.health, methods=["GET"]),
         ]
 
     @property
@@ -190,7 +193,7 @@ class Gateway:
                 refusal = error
             except (AdapterError, StorageError) as error:
                 refusal = HttpError(503, str(error))
-            route = _MODELS if request.path_params else request.url.path  # clients make up the names of models
+            route = MODELS if request.path_params else request.url.path  # clients make up the names of models
             self.metrics.answered(route, refusal.status, "", time.monotonic() - started, b"")
             return refusal.response(form(refusal) if form is not None else None)
 
@@ -241,7 +244,7 @@ class Gateway:
         """Let the agent itself answer a chat request; the adapter that serves the session answers the whole turn."""
         assert self.agent is not None
         if self.pool.pick() is None:
-            raise HttpError(503, _UNAVAILABLE)
+            raise HttpError(503, UNAVAILABLE)
         session = self.agent.session(request, caller, body["messages"], session)
         model = self._route(ALIAS, [], str, session, caller)
         return await self.agent.answer(request, caller, body, session, model)
@@ -299,7 +302,7 @@ class Gateway:
         """
         model = self._router.find(asked) if asked != ALIAS else self._alias(messages, turn, session, caller)
         if model is None:
-            raise HttpError(404, f"there is no model {asked!r}; see {_MODELS}", param="model")
+            raise HttpError(404, f"there is no model {asked!r}; see {MODELS}", param="model")
         return model
 
     def _alias(self, messages: list[Any], turn: Callable[[], str], session: str, caller: Caller) -> RoutedModel | None:
@@ -313,27 +316,6 @@ class Gateway:
 
     async def _body(self, request: Request, hint: str = "") -> dict[str, Any]:
         return json_body.parse(await json_body.read(request, self._body_limit), hint)
-
-    async def _models(self, _: Request, __: Caller) -> Response:
-        return JSONResponse(await self._listed())
-
-    async def _model(self, request: Request, _: Caller) -> Response:
-        name = request.path_params["name"]
-        for model in (await self._listed())["data"]:
-            if model["id"] == name:
-                return JSONResponse(model)
-        raise HttpError(404, f"there is no model {name!r}; see {_MODELS}", param="model")
-
-    async def _listed(self) -> dict[str, Any]:
-        """Return all models. Raises HttpError if nobody knows them now, AdapterError if the pointer is damaged."""
-        content = await self._ask_a_server(_MODELS)
-        if content is None:
-            raise HttpError(503, _UNAVAILABLE)
-        models = json.loads(content)
-        own = [ALIAS] if self.agent is None else [ALIAS, AGENT]
-        root = {"created": int(time.time()), "owned_by": "apprentice", "root": self._router.active()}
-        models["data"][:0] = [{"id": name, "object": "model", **root} for name in own]
-        return models
 
     async def _feedback(self, request: Request, caller: Caller) -> Response:
         """Store a word on an interaction of the same key. The answer comes when both are on disk."""
@@ -352,51 +334,3 @@ class Gateway:
         except UserError as error:
             raise HttpError(404, f"there is no interaction {word.id!r} of yours", param="id") from error
         return JSONResponse({"id": identity, "verdict": word.verdict})
-
-    async def _metrics(self, _: Request, __: Caller) -> Response:
-        try:
-            active = self._router.active()
-        except AdapterError:
-            active = None
-        return Response(self.metrics.text(active), headers={"content-type": CONTENT_TYPE})
-
-    async def _health(self, _: Request) -> Response:
-        members = self.pool.members
-        problem = ""
-        try:
-            adapter = self._router.active()
-        except AdapterError as error:
-            adapter, problem = None, str(error)
-        if self.pool.pick() is None or await self._ask_a_server("/health") is None:
-            problem = _UNAVAILABLE
-        state: dict[str, Any] = {"vllm_pid": members[0].upstream.pid or None if members else None, "adapter": adapter}
-        if len(members) > 1:
-            state["servers"] = [{"ready": member.ready, "trouble": member.trouble} for member in members]
-        if self._log is not None:
-            state["log_failures"] = self._log.failures
-        if problem:
-            return JSONResponse({"status": "unavailable", "problem": problem, **state}, 503)
-        return JSONResponse({"status": "ok", **state})
-
-    async def _ask_a_server(self, path: str) -> bytes | None:
-        """Return the body of one server's answer; None if no server gives one."""
-        if (member := self.pool.pick()) is None:
-            return None
-        try:
-            answer = await self.connections.send(member.upstream, "GET", path, seconds=_QUERY_SECONDS)
-            return await answer.read() if answer.status == 200 else None
-        except LOST:
-            return None
-
-    def _gauges(self) -> None:
-        gauge = self.metrics.gauge
-        gauge("apprentice_requests_in_flight", "Requests that vLLM is answering.", lambda: self.pool.in_flight)
-        gauge("apprentice_servers", "vLLM servers.", lambda: len(self.pool.members))
-        gauge(
-            "apprentice_servers_ready",
-            "vLLM servers that get requests.",
-            lambda: sum(member.ready for member in self.pool.members),
-        )
-        if (log := self._log) is not None:
-            gauge("apprentice_log_queue_depth", "Exchanges that wait to be written.", lambda: log.depth)
-            gauge("apprentice_log_failures", "Exchanges that could not be written.", lambda: log.failures)

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from agent.serving.http_error import HttpError
+from agent.http.http_error import HttpError
 from agent.template_markers import Markers
 
 _SHOWN = ("messages", "tools", "functions", "documents", "chat_template_kwargs")

@@ -11,10 +11,10 @@ from typing import Any, TypeVar
 from starlette.requests import Request
 from starlette.responses import Response
 
+from agent.http.http_error import HttpError
 from agent.serving.gateway.event_stream import LEFT, Left, while_connected
 from agent.serving.gateway.metrics import Metrics
 from agent.serving.gateway.request_models import EmbeddingsRequest
-from agent.serving.http_error import HttpError
 from toolkit.encoder import LONGEST, NAME, SentenceEncoder, shared_encoder
 from toolkit.errors import PrerequisiteError
 

@@ -12,6 +12,8 @@ from starlette.types import Receive, Scope, Send
 T = TypeVar("T")
 
 
+COMMENT = b": at work\n\n"
+"""A sign of life that readers of event streams pass over."""
 LEFT = 499
 """The status that is counted for clients that did not wait; nobody hears it."""
 

@@ -6,12 +6,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
+from agent.adapters import active
+from agent.adapters.active import ActiveAdapter
+from agent.adapters.package import MANIFEST, folder_of, manifest_sha256, read_manifest
 from agent.errors import AdapterError
 from agent.messages import BASE
 from agent.model_client import ADAPTER_HEADER, ADAPTER_SHA256_HEADER
-from agent.serving.adapters import active
-from agent.serving.adapters.active import ActiveAdapter
-from agent.serving.adapters.package import MANIFEST, folder_of, manifest_sha256, read_manifest
 
 ALIAS = "agent"
 

@@ -7,8 +7,8 @@ from importlib.metadata import entry_points
 from starlette.types import ASGIApp
 
 from agent.config import Config
+from agent.http.http_error import HttpError
 from agent.serving.gateway.access.auth import Access
-from agent.serving.http_error import HttpError
 from toolkit.errors import UserError
 
 GROUP = "apprentice.pages"

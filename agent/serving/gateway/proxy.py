@@ -10,13 +10,13 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
+from agent.http.http_error import HttpError, error_body
 from agent.serving.gateway.capture import Exchange
 from agent.serving.gateway.capture_log import CaptureLog
 from agent.serving.gateway.event_stream import LEFT, Left, disconnected, while_connected
 from agent.serving.gateway.metrics import Metrics
 from agent.serving.gateway.model_routing import RoutedModel
 from agent.serving.gateway.turn_affinity import TurnAffinity
-from agent.serving.http_error import HttpError, error_body
 from agent.serving.upstreams.connection import LOST, UNREACHABLE, Answer, Connections
 from agent.serving.upstreams.pool import Member, UpstreamPool
 

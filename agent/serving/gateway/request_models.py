@@ -8,8 +8,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, ValidationInfo, field_validator
 
+from agent.http.json_body import Body
 from agent.serving.gateway.model_routing import ALIAS
-from agent.serving.json_body import Body
 from toolkit.encoder import NAME as ENCODER
 from toolkit.encoder import WIDTH
 

@@ -15,11 +15,11 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from agent.adapters import active
 from agent.errors import AdapterError, ModelUnavailable
-from agent.serving import http_error, json_body
-from agent.serving.adapters import active
-from agent.serving.http_error import HttpError
-from agent.serving.json_body import Body
+from agent.http import http_error, json_body
+from agent.http.http_error import HttpError
+from agent.http.json_body import Body
 from agent.serving.upstreams.connection import LOST, Connections
 from agent.serving.upstreams.pool import UpstreamPool
 from toolkit.errors import UserError

@@ -10,11 +10,11 @@ import time
 from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 
+from agent.adapters import active, required
+from agent.adapters.manifest import Manifest
+from agent.adapters.package import check_adapter, folder_of, manifest_sha256, template_warning
 from agent.errors import NO_SERVER, AdapterError, ModelUnavailable
 from agent.messages import BASE
-from agent.serving.adapters import active, required
-from agent.serving.adapters.manifest import Manifest
-from agent.serving.adapters.package import check_adapter, folder_of, manifest_sha256, template_warning
 from agent.serving.upstreams import lora_api
 from agent.serving.upstreams.connection import Upstream
 from toolkit.errors import UserError

@@ -12,10 +12,10 @@ import pytest
 from playwright.sync_api import Browser, Page
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from agent.adapters import active
+from agent.adapters.active import ActiveAdapter
 from agent.config import GatewayConfig
 from agent.interaction_log import InteractionLog
-from agent.serving.adapters import active
-from agent.serving.adapters.active import ActiveAdapter
 from agent.serving.gateway.app import Gateway
 from agent.serving.gateway.capture_log import CaptureLog
 from agent.serving.upstreams.admin_api import AdminApi

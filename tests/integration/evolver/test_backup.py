@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from agent.adapters import active, required
 from agent.interaction_log import InteractionLog
-from agent.serving.adapters import active, required
 from agent.serving.gateway.access import api_keys
 from evolver.maintenance.backup import back_up
 from evolver.release import release

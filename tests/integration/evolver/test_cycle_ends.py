@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
+from agent.adapters import active
 from agent.serving import serving_state
-from agent.serving.adapters import active
 from evolver.cycle import stages
 from evolver.cycle.report import CycleReport
 from evolver.errors import Busy, DiskFull, TrainError

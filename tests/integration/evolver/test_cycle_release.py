@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
+from agent.adapters import active
 from agent.errors import AdapterInvalid
 from agent.serving import serving_state
-from agent.serving.adapters import active
 from evolver.config import GateConfig, ReleaseConfig
 from evolver.cycle import stages
 from evolver.release import release

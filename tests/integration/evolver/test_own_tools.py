@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from agent.serving.adapters import active
+from agent.adapters import active
 from evolver.config import MakeConfig
 from evolver.cycle import stages
 from evolver.evaluation.suites import Item

@@ -14,7 +14,7 @@ from peft import PeftModel
 from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM
 
-from agent.serving.adapters.package import WEIGHTS, check_adapter, file_sha256, manifest_sha256, model_sha256
+from agent.adapters.package import WEIGHTS, check_adapter, file_sha256, manifest_sha256, model_sha256
 from evolver.errors import TrainError
 from evolver.store.dataset_files import folder_sha256
 from evolver.training.render import RowInvalid

@@ -8,7 +8,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from agent.serving.adapters.package import WEIGHTS, file_sha256
+from agent.adapters.package import WEIGHTS, file_sha256
 from tests.fakes.tiny_training import Killed, make_dataset, make_model, row, run, write
 
 torch.set_num_threads(1)

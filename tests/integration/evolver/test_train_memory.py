@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 import torch
 
-from agent.serving.adapters.manifest import Manifest
-from agent.serving.adapters.package import check_adapter
+from agent.adapters.manifest import Manifest
+from agent.adapters.package import check_adapter
 from evolver.errors import TrainError
 from evolver.training import sharing, supervisor
 from evolver.training.model import Adapted

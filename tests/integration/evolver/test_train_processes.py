@@ -9,7 +9,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from agent.serving.adapters.package import WEIGHTS, check_adapter
+from agent.adapters.package import WEIGHTS, check_adapter
 from evolver.errors import TrainError
 from evolver.training.supervisor import train
 from tests.fakes.tiny_training import CONFIG, make_dataset, make_model

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 import torch
 
-from agent.serving.adapters.manifest import Manifest
-from agent.serving.adapters.package import (
+from agent.adapters.manifest import Manifest
+from agent.adapters.package import (
     WEIGHTS,
     check_adapter,
     file_sha256,

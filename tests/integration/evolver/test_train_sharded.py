@@ -10,8 +10,8 @@ from peft import PeftModel
 from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM
 
-from agent.serving.adapters.manifest import Manifest
-from agent.serving.adapters.package import PEFT_CONFIG, WEIGHTS, check_adapter
+from agent.adapters.manifest import Manifest
+from agent.adapters.package import PEFT_CONFIG, WEIGHTS, check_adapter
 from evolver.config import TrainConfig
 from evolver.errors import TrainError
 from evolver.training.supervisor import train

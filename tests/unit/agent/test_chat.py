@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from agent.adapters import active
 from agent.chat import Chat, as_json, talk
 from agent.chat_commands import ChatCommands
 from agent.config import LoopConfig, PromptConfig
@@ -16,7 +17,6 @@ from agent.errors import ModelUnavailable
 from agent.interaction_log import InteractionLog
 from agent.loop import Agent
 from agent.model_client import HttpModelClient
-from agent.serving.adapters import active
 from agent.session import Session
 from agent.terminal import Terminal, summary
 from tests.fakes.model_server import Says, serving

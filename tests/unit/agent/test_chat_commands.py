@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 
 from agent import chat_input
+from agent.adapters.active import ActiveAdapter, Canary, Change
 from agent.chat_commands import COMMANDS, ChatCommands
 from agent.interaction_log import InteractionLog
 from agent.messages import Message, Sampling, Trajectory
-from agent.serving.adapters.active import ActiveAdapter, Canary, Change
 from agent.session import Session
 from tests.fakes.model_tools import TOOLS
 from toolkit.errors import UserError

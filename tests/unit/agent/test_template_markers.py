@@ -13,8 +13,8 @@ from tokenizers.models import BPE
 from tokenizers.pre_tokenizers import ByteLevel
 
 from agent.config import ServingConfig
+from agent.http.http_error import HttpError
 from agent.serving.gateway.client_text import literal_chat
-from agent.serving.http_error import HttpError
 from agent.template_markers import KNOWN, NO_MARKERS, Markers, configured_markers
 from toolkit.errors import UserError
 

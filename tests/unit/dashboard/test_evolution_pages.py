@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from agent.adapters import active
 from agent.interaction_log import InteractionLog
-from agent.serving.adapters import active
 from evolver.cycle.progress import ProgressFile
 from evolver.release import release
 from evolver.store.ledger import Ledger

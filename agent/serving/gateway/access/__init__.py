@@ -1,1 +1,1 @@
-"""Who may ask the gateway: API keys, host names and the origins of web pages."""
+"""Access to the gateway: API keys, host names and the origins of web pages."""

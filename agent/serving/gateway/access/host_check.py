@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from agent.serving.http_error import HttpError
+from agent.http.http_error import HttpError
 
 _SHOWN = 100
 

@@ -10,8 +10,8 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from agent.config import GatewayConfig
+from agent.http.http_error import HttpError
 from agent.model_client import ADAPTER_HEADER, ADAPTER_SHA256_HEADER
-from agent.serving.http_error import HttpError
 
 _SAFE = ("GET", "HEAD", "OPTIONS")
 _FOREIGN_SITES = ("cross-site", "same-site")

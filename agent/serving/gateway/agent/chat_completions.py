@@ -15,6 +15,7 @@ from typing import Any
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
+from agent.http.http_error import HttpError, error_body
 from agent.messages import Message
 from agent.model_client import LOG_HEADER, SESSION_HEADER
 from agent.serving.gateway import history
@@ -23,11 +24,9 @@ from agent.serving.gateway.agent.conversations import Conversations
 from agent.serving.gateway.agent.text import Chunks, completion, spoken
 from agent.serving.gateway.agent.turns import AgentTurns, AskedTurn, Ended, Event
 from agent.serving.gateway.capture import TRACE_HEADER, UNNAMED
-from agent.serving.gateway.dialects.translation import COMMENT
-from agent.serving.gateway.event_stream import LEFT, EventStream, Left, while_connected
+from agent.serving.gateway.event_stream import COMMENT, LEFT, EventStream, Left, while_connected
 from agent.serving.gateway.metrics import Metrics
 from agent.serving.gateway.model_routing import RoutedModel
-from agent.serving.http_error import HttpError, error_body
 from agent.session import check_name
 from toolkit.errors import SandboxUnavailable, UserError
 

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 from starlette.requests import Request
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from agent.http.http_error import HttpError
 from agent.serving.gateway.access.auth import Caller
 from agent.serving.gateway.agent.turns import AgentTurns
-from agent.serving.http_error import HttpError
 
 if TYPE_CHECKING:
     from agent.serving.gateway.agent.mcp_server import Door

@@ -8,9 +8,9 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
+from agent.http.http_error import HttpError
 from agent.interaction_log import MESSAGE_PREFIX
 from agent.serving.gateway.dialects.translation import Event, written
-from agent.serving.http_error import HttpError
 
 _PING = written({"type": "ping"})
 _STOPS = {"stop": "end_turn", "length": "max_tokens", "tool_calls": "tool_use"}

@@ -9,10 +9,10 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, ValidationInfo, field_validator, model_validator
 
+from agent.http.json_body import Body
 from agent.serving.gateway.history import is_tool_error
 from agent.serving.gateway.model_routing import ALIAS
 from agent.serving.gateway.request_models import Text, Whole
-from agent.serving.json_body import Body
 
 _NEEDS = {
     "text": ("text",),

@@ -9,10 +9,11 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
+from agent.http.http_error import HttpError, error_body
 from agent.interaction_log import RESPONSE_PREFIX
 from agent.serving.gateway.agent.text import FIELD, MODEL
-from agent.serving.gateway.dialects.translation import COMMENT, Event
-from agent.serving.http_error import HttpError, error_body
+from agent.serving.gateway.dialects.translation import Event
+from agent.serving.gateway.event_stream import COMMENT
 
 _ECHOED = (
     "instructions",

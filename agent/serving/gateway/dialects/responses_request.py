@@ -8,9 +8,9 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, ValidationInfo, field_validator, model_validator
 
+from agent.http.json_body import Body
 from agent.serving.gateway.model_routing import ALIAS
 from agent.serving.gateway.request_models import Text, Whole
-from agent.serving.json_body import Body
 
 _NEEDS = {
     "message": ("role", "content"),

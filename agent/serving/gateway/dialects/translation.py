@@ -11,12 +11,11 @@ from typing import Any, Protocol
 from starlette.responses import Response
 from starlette.types import Message, Receive, Scope, Send
 
+from agent.http.http_error import HttpError
 from agent.serving.gateway.agent.text import FIELD
-from agent.serving.http_error import HttpError
 
 Event = dict[str, Any]
 """An event of a stream, whose field ``type`` names it."""
-COMMENT = b": at work\n\n"
 
 
 class Telling(Protocol):

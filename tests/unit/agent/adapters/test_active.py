@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
+from agent.adapters import active
+from agent.adapters.active import ActiveAdapter
 from agent.errors import AdapterError
-from agent.serving.adapters import active
-from agent.serving.adapters.active import ActiveAdapter
 
 
 def test_base_serves_until_something_is_promoted(tmp_path: Path) -> None:

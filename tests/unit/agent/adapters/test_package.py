@@ -6,9 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from agent.errors import AdapterInvalid
-from agent.serving.adapters.manifest import Manifest
-from agent.serving.adapters.package import (
+from agent.adapters.manifest import Manifest
+from agent.adapters.package import (
     MANIFEST,
     PEFT_CONFIG,
     WEIGHTS,
@@ -18,6 +17,7 @@ from agent.serving.adapters.package import (
     model_sha256,
     publish,
 )
+from agent.errors import AdapterInvalid
 from tests.fakes.evolution import LORA, adapter_draft, manifest_of
 
 

@@ -5,9 +5,9 @@ from typing import Literal
 
 import pytest
 
-from agent.serving import json_body
-from agent.serving.http_error import HttpError
-from agent.serving.json_body import Body
+from agent.http import json_body
+from agent.http.http_error import HttpError
+from agent.http.json_body import Body
 
 
 class Inner(Body):

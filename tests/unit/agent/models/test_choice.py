@@ -4,11 +4,11 @@ from pathlib import Path
 
 import pytest
 
+from agent.adapters import active, package
+from agent.adapters.active import ActiveAdapter
 from agent.config import Config, ServingConfig
 from agent.models import choice, default_model, hub, packaged
 from agent.models.packaged import GEMMA
-from agent.serving.adapters import active, package
-from agent.serving.adapters.active import ActiveAdapter
 from tests.fakes.model_folders import write_family
 from toolkit.config import load_config
 from toolkit.errors import UserError

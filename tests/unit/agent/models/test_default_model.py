@@ -14,7 +14,7 @@ from toolkit.errors import PrerequisiteError, UserError
 PUBLISH = textwrap.dedent("""
     import os, signal, sys
     from pathlib import Path
-    from agent.serving.vllm import default_model
+    from agent.models import default_model
 
     def write(folder):
         (folder / "config.json").write_text("{}")
@@ -122,7 +122,7 @@ def test_a_model_folder_must_exist(tmp_path: Path) -> None:
 def test_torch_is_not_imported_by_the_commands() -> None:
     code = (
         "import sys; from agent.serving import serving_state; from agent.serving.upstreams import lora_api; "
-        "from agent.serving.vllm import default_model, process; "
+        "from agent.models import default_model; from agent.serving.vllm import process; "
     )
     check = "sys.exit(any(name in sys.modules for name in ('torch', 'transformers', 'vllm')))"
     assert subprocess.run([sys.executable, "-c", code + check], check=False).returncode == 0

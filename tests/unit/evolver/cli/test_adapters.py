@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from agent.serving.adapters import active
+from agent.adapters import active
 from evolver.store.ledger import Ledger
 from evolver.types import Adapter
 from tests.fakes.evolution import tamper

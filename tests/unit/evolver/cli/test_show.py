@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from agent.serving.adapters import package
-from agent.serving.adapters.manifest import Calibration, Environment
+from agent.adapters import package
+from agent.adapters.manifest import Calibration, Environment
 from evolver.cli.past_tables import adapters_text, evaluations_text, history_text
 from evolver.cli.show import ProgressBars, cycle_text, report_text, scores_text, tools_text
 from evolver.cycle.report import CycleReport

@@ -12,12 +12,12 @@ from typing import Any
 import pytest
 
 import toolkit.execute
+from agent.adapters import active
+from agent.adapters.active import ActiveAdapter
 from agent.config import UpstreamConfig
 from agent.models import round_trip
 from agent.models.profile import ModelProfile
 from agent.serving import serving_state
-from agent.serving.adapters import active
-from agent.serving.adapters.active import ActiveAdapter
 from agent.serving.serving_state import ServingState
 from evolver.config import Config
 from evolver.maintenance import gpu_memory

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from agent.serving.adapters import active
+from agent.adapters import active
 from agent.serving.serving_state import ServingState
 from evolver.config import ReleaseConfig
 from evolver.maintenance.retention import removable, retire, sweep

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from agent.adapters import active
+from agent.adapters.active import ActiveAdapter, Canary
 from agent.interaction_log import InteractionLog
-from agent.serving.adapters import active
-from agent.serving.adapters.active import ActiveAdapter, Canary
 from evolver.config import Config, EvolverConfig, MineConfig
 from evolver.cycle.schedule import why_not_due
 from evolver.evaluation.scoring import score_turns

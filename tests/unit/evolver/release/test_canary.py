@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
+from agent.adapters import active
+from agent.adapters.active import Canary
 from agent.errors import StorageError
 from agent.interaction_log import InteractionLog
 from agent.messages import Interaction
-from agent.serving.adapters import active
-from agent.serving.adapters.active import Canary
 from evolver.cli.main import app
 from evolver.config import Config, EvolverConfig, MonitorConfig, ReleaseConfig
 from evolver.cycle import daemon

@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
+from agent.adapters import package
 from agent.errors import AdapterError
 from agent.models.profile import ModelProfile
-from agent.serving.adapters import package
 from evolver.cli.main import app
 from evolver.config import Config
 from evolver.release.export import export

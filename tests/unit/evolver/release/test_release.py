@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from agent.adapters import active, package
+from agent.adapters.active import ActiveAdapter, Change
 from agent.errors import AdapterError, AdapterInvalid, ModelUnavailable
-from agent.serving.adapters import active, package
-from agent.serving.adapters.active import ActiveAdapter, Change
 from agent.serving.serving_state import ServingState
 from evolver.release import release
 from evolver.release.served_weights import Server

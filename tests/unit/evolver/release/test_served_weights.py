@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
+from agent.adapters.manifest import Manifest
 from agent.config import ServingConfig, UpstreamConfig
 from agent.errors import AdapterInvalid, ModelUnavailable
-from agent.serving.adapters.manifest import Manifest
 from agent.serving.serving_state import ServingState
 from evolver.release import release
 from evolver.release.served_weights import Proved, prove, servers

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import httpx
 import pytest
 
-from agent.serving.adapters import active, required
+from agent.adapters import active, required
 from tests.fakes.gateway_door import Door
 from tests.fakes.model_gateway import running_gateway
 from tests.fakes.model_server import ModelServer, Says

@@ -5,10 +5,10 @@ from typing import Any
 
 import pytest
 
-from agent.serving import json_body
+from agent.http import json_body
+from agent.http.http_error import HttpError
+from agent.http.json_body import Body
 from agent.serving.gateway.request_models import ChatRequest, CompletionRequest, FeedbackRequest, settled
-from agent.serving.http_error import HttpError
-from agent.serving.json_body import Body
 from tests.fakes.model_tools import ADD
 
 HI = [{"role": "user", "content": "hi"}]

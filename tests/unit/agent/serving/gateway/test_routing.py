@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from agent.serving.adapters import active, required
-from agent.serving.adapters.active import ActiveAdapter, Canary
+from agent.adapters import active, required
+from agent.adapters.active import ActiveAdapter, Canary
 from tests.fakes.gateway_door import CHAT, WITH_TOOLS, Door
 from tests.fakes.model_tools import ADD
 

@@ -11,11 +11,11 @@ from typing import Any
 import httpx
 import pytest
 
+from agent.adapters import active
+from agent.adapters.active import ActiveAdapter
 from agent.config import ShadowConfig
 from agent.interaction_log import FILE, InteractionLog
 from agent.model_client import HttpModelClient
-from agent.serving.adapters import active
-from agent.serving.adapters.active import ActiveAdapter
 from agent.serving.gateway.app import Gateway
 from agent.serving.gateway.capture_log import CaptureLog
 from agent.serving.gateway.shadow import Shadow

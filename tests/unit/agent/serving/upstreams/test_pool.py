@@ -9,10 +9,10 @@ from pathlib import Path
 import httpx
 import pytest
 
+from agent.adapters import active, required
+from agent.adapters.active import ActiveAdapter, Canary
+from agent.adapters.package import model_sha256
 from agent.errors import AdapterError, ModelUnavailable
-from agent.serving.adapters import active, required
-from agent.serving.adapters.active import ActiveAdapter, Canary
-from agent.serving.adapters.package import model_sha256
 from agent.serving.gateway.app import Gateway
 from agent.serving.upstreams import lora_api
 from agent.serving.upstreams.admin_api import AdminApi

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from agent.adapters import required
+from agent.adapters.package import check_adapter, folder_of
 from agent.config import VllmConfig
 from agent.errors import AdapterError
-from agent.serving.adapters import required
-from agent.serving.adapters.package import check_adapter, folder_of
 from agent.serving.upstreams.connection import Upstream
 from agent.serving.vllm.supervisor import Supervisor
 from tests.fakes.adapter_folder import make_adapter, sha256_of
