@@ -12,7 +12,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from agent.models import files, probes, spoken
+from agent.models import files, probes, vllm_arguments
 from agent.models.probes import Probe, Turn
 from agent.models.profile import ModelProfile
 from toolkit import durable_file
@@ -113,7 +113,7 @@ def _parsed(profile: ModelProfile, folder: Path, texts: list[str]) -> list[Any]:
     asked = {
         "folder": str(folder),
         "parser": profile.tool_parser,
-        "plugin": spoken.plugin(profile),
+        "plugin": vllm_arguments.plugin(profile),
         "tools": probes.tools(),
         "texts": texts,
     }

@@ -15,7 +15,7 @@ import httpx
 
 from agent.address import http_client, is_listening, of_socket
 from agent.config import VllmConfig
-from agent.models import spoken
+from agent.models import vllm_arguments
 from agent.models.detect import profile_of
 from agent.models.profile import ModelProfile
 from agent.serving.vllm import cpu_engine, process_guard
@@ -184,7 +184,7 @@ def command(
         "--max-cpu-loras": str(config.max_cpu_loras),
         "--max-lora-rank": str(config.max_lora_rank),
         "--tool-strict-level": "parameter" if config.constrain_calls else "auto",
-        **spoken.arguments(profile or profile_of(model_folder), socket.parent / "profile"),
+        **vllm_arguments.of_profile(profile or profile_of(model_folder), socket.parent / "profile"),
         "--gpu-memory-utilization": str(config.gpu_memory_share),
     }
     switches = ["--enable-lora", "--enable-prefix-caching", "--enable-auto-tool-choice"]

@@ -13,7 +13,7 @@ from agent.models import files, probes
 from agent.models.detect import profile_of
 from agent.models.probes import Probe
 from agent.models.round_trip import _bare, check, examples
-from agent.models.spoken import plugin
+from agent.models.vllm_arguments import plugin
 from agent.shown_tools import shown_tools
 from tests.fakes.few_tools import add_minutes, double_number, shout_text
 from tests.fakes.model_folders import FAMILIES, write_family

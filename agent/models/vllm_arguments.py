@@ -6,11 +6,11 @@ from pathlib import Path
 from agent.models.profile import ModelProfile
 from agent.prompt import TEMPLATE
 
-_HERMES_CALLS = Path(__file__).parents[1] / "vllm_plugin" / "hermes_calls.py"
+_HERMES_CALLS = Path(__file__).parents[1] / "serving" / "vllm_plugin" / "hermes_calls.py"
 """Overrides vLLM's parser ``hermes``."""
 
 
-def arguments(profile: ModelProfile, folder: Path) -> dict[str, str]:
+def of_profile(profile: ModelProfile, folder: Path) -> dict[str, str]:
     """Return the arguments that let vLLM speak to a model as ``profile`` says.
 
     What vLLM reads from files is written to ``folder``, which may be there; nothing is written for apprentice's own

@@ -1,7 +1,7 @@
 import json
 from pathlib import Path
 
-from agent.models import spoken
+from agent.models import vllm_arguments
 from agent.models.detect import profile_of
 from agent.models.profile import EMBEDDED
 from agent.prompt import TEMPLATE
@@ -9,9 +9,10 @@ from tests.fakes.model_folders import write_family
 
 
 def test_the_embedded_model_is_served_with_the_projects_own_file(tmp_path: Path) -> None:
-    found = spoken.arguments(EMBEDDED, tmp_path / "profile")
+    found = vllm_arguments.of_profile(EMBEDDED, tmp_path / "profile")
     plugin = found.pop("--tool-parser-plugin")
     assert Path(plugin).name == "hermes_calls.py"
+    assert Path(plugin).is_file()
     assert found == {"--tool-call-parser": "hermes", "--chat-template": str(TEMPLATE)}
     assert not (tmp_path / "profile").exists()
 
@@ -19,7 +20,7 @@ def test_the_embedded_model_is_served_with_the_projects_own_file(tmp_path: Path)
 def test_another_model_is_served_with_its_profile(tmp_path: Path) -> None:
     profile = profile_of(write_family(tmp_path / "m", "qwen3"))
     for _ in range(2):  # vLLM is started again in the same folder
-        found = spoken.arguments(profile, tmp_path / "profile")
+        found = vllm_arguments.of_profile(profile, tmp_path / "profile")
     assert Path(found["--chat-template"]).read_text() == profile.template
     assert json.loads(found["--default-chat-template-kwargs"]) == {"enable_thinking": False}
     settings = json.loads((Path(found["--generation-config"]) / "generation_config.json").read_text())
@@ -30,7 +31,7 @@ def test_another_model_is_served_with_its_profile(tmp_path: Path) -> None:
 
 def test_a_parser_of_vllms_own_needs_no_plugin(tmp_path: Path) -> None:
     profile = profile_of(write_family(tmp_path / "m", "llama3"))
-    found = spoken.arguments(profile, tmp_path / "profile")
+    found = vllm_arguments.of_profile(profile, tmp_path / "profile")
     assert found["--tool-call-parser"] == "llama3_json"
     assert "--tool-parser-plugin" not in found
     assert "--generation-config" not in found
