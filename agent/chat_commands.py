@@ -56,7 +56,7 @@ class ChatCommands:
         if name not in COMMANDS:
             raise UserError(f"/{name} is no command; see /help")
         if name in ("good", "bad"):
-            return self._judge("good" if name == "good" else "bad", words)
+            return self._rate("good" if name == "good" else "bad", words)
         if words:
             raise UserError(f"/{name} takes no words after it; to send this as a message, put a space before the slash")
         return {"help": self._help, "tools": self._list_tools, "why": self._why}[name]()
@@ -75,7 +75,7 @@ class ChatCommands:
         shown = ", ".join(last.trajectory.tools) or "none" if last else _NOTHING_YET
         return [*lines, f"shown in the last turn: {shown}", "with parameters and effects: toolkit list"]
 
-    def _judge(self, verdict: Literal["good", "bad"], note: str) -> list[str]:
+    def _rate(self, verdict: Literal["good", "bad"], note: str) -> list[str]:
         last = self._last()
         self._session.feedback(last.id, verdict, note)
         said = [f"noted: {last.id} was {verdict}"]

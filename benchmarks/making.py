@@ -5,7 +5,7 @@
 The makers work once through the shipped tools; what they ask is recorded. Then both servers are asked the recorded
 requests in turn, round by round, each with its own number of requests in flight; the one that is not asked is stopped
 (SIGSTOP). The prompts of a round begin with its number, so that of the prefix cache only the makers' examples count, as
-in a cycle; these are read before the clock starts. Judged is the median of the rounds' ratios.
+in a cycle; these are read before the clock starts. TraceVerdict is the median of the rounds' ratios.
 """
 
 import argparse

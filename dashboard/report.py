@@ -17,7 +17,7 @@ _EXAMPLES = 20
 def html(config: Config, ledger: Ledger, number: int) -> str:
     """Return the page of cycle ``number``, which must exist. It holds its styles and no script."""
     folder = cycle_folder(config.data_folder, number)
-    found = traces.judged(folder)
+    found = traces.verdicts(folder)
     styles = [_STATIC / "vendor" / "pico.min.css", _STATIC / "dashboard.css"]
     return (
         templates()

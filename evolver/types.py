@@ -41,7 +41,7 @@ LIVED = frozenset({TraceKind.LOGGED, TraceKind.REPAIRED, TraceKind.CORRECTED})
 """Kinds of traces whose request and calls are of a logged turn."""
 
 
-class Served(Frozen):
+class ClientTurn(Frozen):
     """A client's conversation as the model was served it, with tools that the client runs.
 
     ``tools`` are their schemas in the client's order, ``messages`` those of the turn, the request first. ``targets``
@@ -155,7 +155,7 @@ class Trace(Frozen):
     """Each call is made when the result of the one before it is there; otherwise all at once."""
     failures: tuple[Failure, ...] = ()
     """What was called in vain before ``calls``, in the same turn."""
-    served: Served | None = None
+    client_turn: ClientTurn | None = None
     """The conversation of a client with tools of its own; ``history`` is then all that was served before the turn."""
 
     @property
@@ -177,7 +177,7 @@ class Trace(Frozen):
     def single(self) -> bool:
         """Return whether it is one call with its result, of which larger lessons can be made. A call that found
         nothing in an empty workspace has none."""
-        alone = not self.provenance.interaction_id and self.served is None
+        alone = not self.provenance.interaction_id and self.client_turn is None
         return len(self.calls) == len(self.results) == 1 and alone
 
     def sourced(self, **changes: Any) -> "Trace":
@@ -194,14 +194,14 @@ class Verdict(Frozen):
     reason: str = ""
 
 
-class Judged(Frozen):
+class TraceVerdict(Frozen):
     """A trace with what became of it."""
 
     trace: Trace
     verdict: Verdict
 
     @classmethod
-    def of(cls, trace: Trace, reason: str | None = None) -> "Judged":
+    def of(cls, trace: Trace, reason: str | None = None) -> "TraceVerdict":
         """Return ``trace`` dropped for ``reason``, or kept where that is None."""
         return cls(trace=trace, verdict=Verdict(trace_id=trace.id, kept=not reason, reason=reason or ""))
 

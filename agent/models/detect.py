@@ -9,11 +9,11 @@ from pathlib import Path
 
 from agent import tool_formats
 from agent.config import ProfileConfig
-from agent.models import files, probes, templates
+from agent.models import files, samples, templates
 from agent.models.files import ModelFiles
-from agent.models.probes import Probe
 from agent.models.profile import EMBEDDED, ModelProfile, Source
 from agent.models.rendering import TemplateFailed
+from agent.models.samples import SampleTurns
 from agent.tool_formats import HERMES, ToolFormat
 from toolkit.errors import UserError
 
@@ -62,33 +62,33 @@ def _chosen(found: ModelFiles, given: ProfileConfig, folder: Path) -> _Chosen:
         return _in_turns(turns, found, given, {})
     options = {_SWITCH: False} if _SWITCH in own else {}
     if own == EMBEDDED.template:
-        return _Chosen(own, "apprentice", HERMES, _call(Probe(own, found.special)), {})
-    probe = Probe(own, {**found.special, **options})
-    if given.template != "apprentice" and probe.shows_tools():
-        return _with_its_tools(probe, source, given, folder, options)
+        return _Chosen(own, "apprentice", HERMES, _call(SampleTurns(own, found.special)), {})
+    sample = SampleTurns(own, {**found.special, **options})
+    if given.template != "apprentice" and sample.shows_tools():
+        return _with_its_tools(sample, source, given, folder, options)
     if given.template == "model":
         raise UserError(f"the chat template of {folder} shows the model no tools; {_OURS}")
     return _in_turns(own, found, given, options)
 
 
 def _with_its_tools(
-    probe: Probe, source: Source, given: ProfileConfig, folder: Path, options: dict[str, bool]
+    sample: SampleTurns, source: Source, given: ProfileConfig, folder: Path, options: dict[str, bool]
 ) -> _Chosen:
     """Return the model's own template, completed where it leaves out calls, or prints ids that differ each time."""
-    if probe.prints_ids():
-        probe = replace(probe, template=templates.numbered_ids(probe.template))
-    if _call(probe):
-        text = _call(probe)
+    if sample.prints_ids():
+        sample = replace(sample, template=templates.numbered_ids(sample.template))
+    if _call(sample):
+        text = _call(sample)
         form = tool_formats.written(text)
     else:
-        form = tool_formats.described(probe.prompt(tools=True))
+        form = tool_formats.described(sample.prompt(tools=True))
         if form is None or form.joined is None:
             raise UserError(f"the chat template of {folder} shows tools, but writes no calls; {_OURS}")
         source = "model, calls written by apprentice"
-        probe = replace(probe, template=templates.calls_as_text(probe.template, form))
-        text = _call(probe)
+        sample = replace(sample, template=templates.calls_as_text(sample.template, form))
+        text = _call(sample)
     if given.tool_parser and (form is None or form.parser != given.tool_parser):
-        opening = given.call_opening or _shared_opening(probe)
+        opening = given.call_opening or _shared_opening(sample)
         constrained = tool_formats.parser_constrains(given.tool_parser)
         form = ToolFormat(given.tool_parser, HERMES.written, opening, constrained=constrained)
     if form is None and text.startswith("<think>"):
@@ -98,30 +98,30 @@ def _with_its_tools(
             f"the chat template of {folder} writes calls in a form that is not known ({text[:60]!r}); set tool_parser "
             f"in {_TABLE} of config.toml to vLLM's parser for it, or {_OURS}"
         )
-    return _Chosen(probe.template, source, form, text, options)
+    return _Chosen(sample.template, source, form, text, options)
 
 
 def _in_turns(turns: str, found: ModelFiles, given: ProfileConfig, options: dict[str, bool]) -> _Chosen:
     """Return apprentice's own form of tools and calls in the turns that the template ``turns`` writes ("": ChatML)."""
-    probe = Probe(turns, {**found.special, **options})
-    if not turns or probe.writes_chatml():
-        bos = _bos(found, given, probe.prompt() if turns else "")
+    sample = SampleTurns(turns, {**found.special, **options})
+    if not turns or sample.writes_chatml():
+        bos = _bos(found, given, sample.prompt() if turns else "")
         template, source = templates.chatml(bos), "apprentice"
         if bos:
             source = "apprentice in the model's turns"
-        return _Chosen(template, source, HERMES, _call(Probe(template, found.special)), {})
-    made = templates.tools_in_turns(turns, system_turns=probe.takes_system())
-    probe = replace(probe, template=made)
-    return _Chosen(made, "apprentice in the model's turns", HERMES, _call(probe), options)
+        return _Chosen(template, source, HERMES, _call(SampleTurns(template, found.special)), {})
+    made = templates.tools_in_turns(turns, system_turns=sample.takes_system())
+    sample = replace(sample, template=made)
+    return _Chosen(made, "apprentice in the model's turns", HERMES, _call(sample), options)
 
 
 def _finished(chosen: _Chosen, found: ModelFiles, given: ProfileConfig) -> ModelProfile:
-    probe = Probe(chosen.template, {**found.special, **chosen.options})
+    sample = SampleTurns(chosen.template, {**found.special, **chosen.options})
     if chosen.template == EMBEDDED.template:
         end, after = EMBEDDED.end_of_turn, EMBEDDED.after_turn
     else:
-        end, after = _end_of_turn(probe, found)
-    if problem := probe.unprefixed():
+        end, after = _end_of_turn(sample, found)
+    if problem := sample.unprefixed():
         raise UserError(f"the chat template cannot be trained on: {problem}; {_OURS}")
     stops = tuple(dict.fromkeys((end, *given.stop)))
     lacking = [text for text in stops if found.tokens.get(text) not in found.eos_ids]
@@ -141,10 +141,10 @@ def _finished(chosen: _Chosen, found: ModelFiles, given: ProfileConfig) -> Model
         after_turn=after,
         stop=stops,
         stop_ids=tuple(sorted(numbers)) if neutral else (),
-        bos=_bos(found, given, probe.prompt()),
+        bos=_bos(found, given, sample.prompt()),
         adds_bos=found.adds_bos,
         prefix_space=found.prefix_space,
-        parallel=probe.takes_parallel(),
+        parallel=sample.takes_parallel(),
     )
 
 
@@ -155,24 +155,24 @@ def _file(name: str) -> str:
         raise UserError(f"the chat template {name} cannot be read: {error}; correct template in {_TABLE}") from error
 
 
-def _call(probe: Probe) -> str:
+def _call(sample: SampleTurns) -> str:
     """Return the text of an answer that is one call, "" where the template leaves it out."""
-    text = probe.said(probes.call(probes.TOOL))
-    return text if probes.TOOL in text else ""
+    text = sample.said(samples.call(samples.TOOL))
+    return text if samples.TOOL in text else ""
 
 
-def _shared_opening(probe: Probe) -> str:
+def _shared_opening(sample: SampleTurns) -> str:
     """Return what every call begins with: the shared beginning of two, without the part of their names."""
-    calls = [probe.said(probes.call(name)) for name in (probes.TOOL, probes.OTHER_TOOL)]
+    calls = [sample.said(samples.call(name)) for name in (samples.TOOL, samples.OTHER_TOOL)]
     return commonprefix(calls)  # noqa: RUF071 - characters are meant, not folders
 
 
-def _end_of_turn(probe: Probe, found: ModelFiles) -> tuple[str, str]:
+def _end_of_turn(sample: SampleTurns, found: ModelFiles) -> tuple[str, str]:
     """Return the token that ends an answer, and what the template writes behind it.
 
     A template that writes none leaves it to the model's own end of text.
     """
-    behind = probe.said(probes.ANSWER).partition(probes.SAID)[2]
+    behind = sample.said(samples.ANSWER).partition(samples.SAID)[2]
     known = set(found.tokens) | set(found.special.values())
     at, _, end = min(((behind.find(text), -len(text), text) for text in known if text in behind), default=(0, 0, ""))
     if end:

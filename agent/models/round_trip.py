@@ -12,9 +12,9 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from agent.models import files, probes, vllm_arguments
-from agent.models.probes import Probe, Turn
+from agent.models import files, samples, vllm_arguments
 from agent.models.profile import ModelProfile
+from agent.models.samples import SampleTurns, Turn
 from toolkit import durable_file
 from toolkit.errors import UserError
 
@@ -34,16 +34,16 @@ class Example:
 
 def examples(profile: ModelProfile, folder: Path) -> list[Example]:
     """Return each kind of turn as the model in ``folder`` reads or writes it. Raises UserError and TemplateFailed."""
-    probe = Probe(profile.template, {**files.read(folder.resolve()).special, **profile.template_options})
-    called = [probes.USER, probes.call(probes.TOOL)]
-    returned = [*called, probes.result()]
+    sample = SampleTurns(profile.template, {**files.read(folder.resolve()).special, **profile.template_options})
+    called = [samples.USER, samples.call(samples.TOOL)]
+    returned = [*called, samples.result()]
     found = [
-        _example("call", probe, probes.call(probes.TOOL), [probes.USER]),
-        _example("answer without a call", probe, probes.ANSWER, [probes.USER]),
-        _example("answer to a result", probe, probes.ANSWER, returned),
+        _example("call", sample, samples.call(samples.TOOL), [samples.USER]),
+        _example("answer without a call", sample, samples.ANSWER, [samples.USER]),
+        _example("answer to a result", sample, samples.ANSWER, returned),
     ]
     if profile.parallel:
-        found.append(_example("two calls", probe, probes.call(probes.TOOL, times=2), [probes.USER]))
+        found.append(_example("two calls", sample, samples.call(samples.TOOL, times=2), [samples.USER]))
     return found
 
 
@@ -74,7 +74,7 @@ def check(profile: ModelProfile, folder: Path) -> str:
         return f"{len(written)} kinds of turns rendered; vLLM is not installed, so no call was read back"
     found = _parsed(profile, folder, list(texts.values()))
     for (kind, text), calls in zip(texts.items(), found, strict=True):
-        expected = [[probes.TOOL, {"value": 17}]] * (2 if kind == "two calls" else 1)
+        expected = [[samples.TOOL, {"value": 17}]] * (2 if kind == "two calls" else 1)
         if calls != expected:
             raise UserError(
                 f"vLLM's parser {profile.tool_parser} reads {calls} in {text!r}; set tool_parser or template in "
@@ -98,8 +98,8 @@ def _known(file: Path) -> dict[str, Any]:
         return {}  # damaged: all is asked again
 
 
-def _example(kind: str, probe: Probe, answer: Turn, before: list[Turn]) -> Example:
-    return Example(kind, probe.prompt(*before, tools=True), probe.said(answer, *before))
+def _example(kind: str, sample: SampleTurns, answer: Turn, before: list[Turn]) -> Example:
+    return Example(kind, sample.prompt(*before, tools=True), sample.said(answer, *before))
 
 
 def _bare(answer: str, profile: ModelProfile) -> str:
@@ -114,7 +114,7 @@ def _parsed(profile: ModelProfile, folder: Path, texts: list[str]) -> list[Any]:
         "folder": str(folder),
         "parser": profile.tool_parser,
         "plugin": vllm_arguments.plugin(profile),
-        "tools": probes.tools(),
+        "tools": samples.tools(),
         "texts": texts,
     }
     offline = {"HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1", "VLLM_LOGGING_LEVEL": "ERROR", "VLLM_PLUGINS": ""}

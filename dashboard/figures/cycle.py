@@ -16,7 +16,7 @@ from evolver.cycle.report import CycleReport, report_of
 from evolver.cycle.stages import STAGES
 from evolver.store.cycle_folder import cycle_folder
 from evolver.store.ledger import CycleRow, Ledger
-from evolver.types import Adapter, Judged
+from evolver.types import Adapter, TraceVerdict
 
 _SCORES = {
     "call_accuracy": "call accuracy",
@@ -112,7 +112,7 @@ def losses(folder: Path) -> Losses:
     return Losses(tuple(steps), tuple(map(trained.get, steps)), tuple(map(checked.get, steps)))
 
 
-def shown(config: Config, ledger: Ledger, number: int, found: Sequence[Judged]) -> dict[str, Any]:
+def shown(config: Config, ledger: Ledger, number: int, found: Sequence[TraceVerdict]) -> dict[str, Any]:
     """Return what a page of cycle ``number``, which must exist, shows; ``found`` are its candidates."""
     report = report_of(config, ledger, number)
     reports = report.of(stages.INCUMBENT), report.of(stages.EVALUATE)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from agent.storage.database import SqliteUtilsDatabase
 from dashboard.figures.traffic import WHOLE
-from evolver.types import Judged
+from evolver.types import TraceVerdict
 from toolkit.tool import Tool
 
 ELSEWHERE = "of an MCP server or of a client"
@@ -43,7 +43,7 @@ def calls(db: SqliteUtilsDatabase, since_id: str) -> tuple[dict[str, int], dict[
     return made, failed
 
 
-def lessons(found: Iterable[Judged]) -> Counter[str]:
+def lessons(found: Iterable[TraceVerdict]) -> Counter[str]:
     """Count the kept traces by the tools that they call."""
     return Counter(name for one in found if one.verdict.kept for name in {call.name for call in one.trace.calls})
 

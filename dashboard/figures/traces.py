@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from evolver.lessons.drop_reason import DropReason
-from evolver.maintenance.audit import read_judged
-from evolver.types import Judged, Trace
+from evolver.maintenance.audit import read_verdicts
+from evolver.types import Trace, TraceVerdict
 
 KEPT = "kept"
 OTHER = "other reasons"
@@ -23,7 +23,7 @@ class Choice:
     verdict: str = ""
     text: str = ""
 
-    def takes(self, one: Judged) -> bool:
+    def takes(self, one: TraceVerdict) -> bool:
         """Return whether ``one`` is among them."""
         return (
             self.kind in ("", kind_of(one.trace))
@@ -42,9 +42,9 @@ class Choices:
     verdicts: tuple[str, ...]
 
 
-def judged(folder: Path) -> list[Judged]:
+def verdicts(folder: Path) -> list[TraceVerdict]:
     """Return the candidates of a cycle; [] while none is judged."""
-    return read_judged(folder) if folder.is_dir() else []
+    return read_verdicts(folder) if folder.is_dir() else []
 
 
 def kind_of(trace: Trace) -> str:
@@ -71,7 +71,7 @@ def interactions_of(trace: Trace) -> tuple[str, ...]:
 
 def signs_of(trace: Trace) -> tuple[str, ...] | None:
     """Return what speaks for the calls of a client's turn; None for another trace."""
-    return trace.served.signs if trace.served is not None else None
+    return trace.client_turn.signs if trace.client_turn is not None else None
 
 
 def is_executed(trace: Trace) -> bool:
@@ -79,7 +79,7 @@ def is_executed(trace: Trace) -> bool:
     return not trace.provenance.not_executed
 
 
-def verdict_of(one: Judged) -> str:
+def verdict_of(one: TraceVerdict) -> str:
     """Return "kept", or the reason for which it was dropped."""
     return KEPT if one.verdict.kept else one.verdict.reason
 
@@ -92,7 +92,7 @@ def explained(reason: str) -> str:
         return ""
 
 
-def choices(found: Sequence[Judged]) -> Choices:
+def choices(found: Sequence[TraceVerdict]) -> Choices:
     """Return what there is to choose from."""
     return Choices(
         tuple(sorted({kind_of(one.trace) for one in found})),
@@ -101,13 +101,13 @@ def choices(found: Sequence[Judged]) -> Choices:
     )
 
 
-def reasons(found: Iterable[Judged]) -> list[tuple[str, int]]:
+def reasons(found: Iterable[TraceVerdict]) -> list[tuple[str, int]]:
     """Count the dropped ones by reason, the most frequent first."""
     counted = Counter(verdict_of(one) for one in found if not one.verdict.kept)
     return sorted(counted.items(), key=lambda item: (-item[1], item[0]))
 
 
-def flow(found: Sequence[Judged]) -> list[tuple[str, str, int]]:
+def flow(found: Sequence[TraceVerdict]) -> list[tuple[str, str, int]]:
     """Return (kind, kept or reason, count); rare reasons are one, so that their names have room."""
     large = {reason for reason, _ in reasons(found)[:_REASONS_IN_THE_FLOW]} | {KEPT}
     ends = [verdict_of(one) for one in found]
@@ -117,23 +117,23 @@ def flow(found: Sequence[Judged]) -> list[tuple[str, str, int]]:
     return [(kind, end, count) for (kind, end), count in sorted(counted.items())]
 
 
-def place_of(found: Sequence[Judged], identity: str) -> int | None:
+def place_of(found: Sequence[TraceVerdict], identity: str) -> int | None:
     """Return the place of the first candidate with this id. Kept and dropped variants may share one."""
     return next((place for place, one in enumerate(found) if one.trace.id == identity), None)
 
 
-def variants(found: Sequence[Judged], identity: str) -> list[tuple[int, Judged]]:
+def variants(found: Sequence[TraceVerdict], identity: str) -> list[tuple[int, TraceVerdict]]:
     """Return the candidates that were made of this one, with their places."""
     return [(place, one) for place, one in enumerate(found) if source_of(one.trace) == identity]
 
 
-def learned_from(folders: Iterable[Path], interaction_id: str) -> list[tuple[int, int, Judged]]:
+def learned_from(folders: Iterable[Path], interaction_id: str) -> list[tuple[int, int, TraceVerdict]]:
     """Return the candidates that come from an interaction, with their cycles and their places there."""
     return [
         (int(folder.name), place, one)
         for folder in folders
         if _mentions(folder, interaction_id)
-        for place, one in enumerate(judged(folder))
+        for place, one in enumerate(verdicts(folder))
         if interaction_id in interactions_of(one.trace)
     ]
 

@@ -10,7 +10,7 @@ from dashboard.figures import traces
 from dashboard.words import plain
 from evolver.cycle.report import CycleReport
 from evolver.store.cycle_folder import cycle_folder
-from evolver.types import Judged
+from evolver.types import TraceVerdict
 
 
 def page(desk: Desk, visit: Visit) -> Response:
@@ -24,14 +24,14 @@ def page(desk: Desk, visit: Visit) -> Response:
 def one(desk: Desk, visit: Visit) -> Response:
     """Return one cycle: its stages, its yield, its training, its scores, its gate."""
     number = _report(desk, visit).cycle.number
-    found = judged(desk, number)
+    found = verdicts(desk, number)
     with databases.ledger(desk.data) as ledger:
         return desk.page(visit, "cycle.html", **figures.shown(desk.config, ledger, number, found))
 
 
 def flow(desk: Desk, visit: Visit) -> Response:
     """Return the flow from the kinds of traces to kept and dropped."""
-    found = traces.flow(judged(desk, _report(desk, visit).cycle.number))
+    found = traces.flow(verdicts(desk, _report(desk, visit).cycle.number))
     return JSONResponse(charts.flow([(plain(kind), plain(end), count) for kind, end, count in found]))
 
 
@@ -45,7 +45,7 @@ def loss(desk: Desk, visit: Visit) -> Response:
 def listed(desk: Desk, visit: Visit) -> Response:
     """Return the candidates of a cycle that a person asks for."""
     number = _report(desk, visit).cycle.number
-    found = judged(desk, number)
+    found = verdicts(desk, number)
     choice = traces.Choice(visit.asked("kind"), visit.asked("tool"), visit.asked("verdict"), visit.asked("text"))
     taken = [(place, one) for place, one in enumerate(found) if choice.takes(one)]
     pages = paging(visit, len(taken))
@@ -65,7 +65,7 @@ def listed(desk: Desk, visit: Visit) -> Response:
 def trace(desk: Desk, visit: Visit) -> Response:
     """Return one candidate whole."""
     number = _report(desk, visit).cycle.number
-    found = judged(desk, number)
+    found = verdicts(desk, number)
     place = visit.number("place")
     if not 0 <= place < len(found):
         raise HttpError(404, f"cycle {number} has judged {len(found)} traces, and none at the place {place}")
@@ -81,9 +81,9 @@ def trace(desk: Desk, visit: Visit) -> Response:
     )
 
 
-def judged(desk: Desk, number: int) -> list[Judged]:
+def verdicts(desk: Desk, number: int) -> list[TraceVerdict]:
     """Return the candidates of a cycle, read at most twice a minute."""
-    return desk.kept(f"judged {number}", lambda: traces.judged(cycle_folder(desk.data, number)))
+    return desk.kept(f"judged {number}", lambda: traces.verdicts(cycle_folder(desk.data, number)))
 
 
 def _report(desk: Desk, visit: Visit) -> CycleReport:

@@ -14,7 +14,7 @@ from dashboard.figures import traces
 from evolver.store.cycle_folder import cycle_folders
 from evolver.store.seen_tools import ToolCatalogue
 from evolver.tool_making.pool import ToolPool
-from evolver.types import Judged
+from evolver.types import TraceVerdict
 from toolkit.errors import UserError
 from toolkit.execute import open_executor
 from toolkit.registry import ToolRegistry
@@ -86,5 +86,5 @@ def _figures(desk: Desk, registry: ToolRegistry) -> list[figures.Used]:
     with databases.log_rows(desk.data) as db:
         made, failed = figures.calls(db, first_id(time.time() - _DAYS * 86400))
     folder = next(reversed(cycle_folders(desk.data)), None)
-    newest: list[Judged] = traces.judged(folder) if folder else []
+    newest: list[TraceVerdict] = traces.verdicts(folder) if folder else []
     return figures.used(registry, made, failed, figures.lessons(newest))

@@ -47,7 +47,7 @@ class Values:
 
 
 def _is_ours(trace: Trace) -> bool:
-    return not trace.provenance.interaction_id and trace.served is None
+    return not trace.provenance.interaction_id and trace.client_turn is None
 
 
 def values_for(made: Iterable[Trace], tools: ToolRegistry, rng: random.Random) -> Values:

@@ -30,7 +30,7 @@ from evolver.lessons.drop_reason import DropReason
 from evolver.store.cycle_folder import UNFIT_VARIANTS
 from evolver.store.jsonl import write_lines
 from evolver.text.value_spans import answer_with, is_spoken, places, replaced, said
-from evolver.types import Call, Judged, Trace, Varied
+from evolver.types import Call, Trace, TraceVerdict, Varied
 
 _TRIES = 4
 """Draws of other values for each variant that is wanted."""
@@ -45,7 +45,7 @@ def vary(context: StageContext, config: VaryConfig, kept: Sequence[Trace], made:
     """
     orders = _orders(context, config, kept, made)
     sources, done, count = sum(len(order.sources) for order in orders), 0, 0
-    found: dict[str, list[Judged]] = {}
+    found: dict[str, list[TraceVerdict]] = {}
     with closing(context.crew.each(orders)) as ended:
         for number, variants in ended:
             found |= variants
@@ -74,7 +74,7 @@ class VaryOrder:
     seen: frozenset[str]
     seed: int
 
-    def do(self, workshop: Workshop) -> dict[str, list[Judged]]:
+    def do(self, workshop: Workshop) -> dict[str, list[TraceVerdict]]:
         """Return the variants by the id of their source, each with its verdict. Raises SandboxUnavailable."""
         variants = _Variants(workshop, self)
         return {source.id: variants.of(source) for source in self.sources}
@@ -90,7 +90,7 @@ def _orders(context: StageContext, config: VaryConfig, kept: Sequence[Trace], ma
             seen[call.name].add(normalised(trace.request))
     sources: defaultdict[str, list[Trace]] = defaultdict(list)
     for trace in kept:
-        if len(trace.calls) == 1 and not trace.provenance.interaction_id and trace.served is None:
+        if len(trace.calls) == 1 and not trace.provenance.interaction_id and trace.client_turn is None:
             sources[trace.calls[0].name].append(trace)
     return [
         VaryOrder(tuple(traces), config.per_value, values.of(tool), frozenset(seen[tool]), rng.getrandbits(31))
@@ -105,9 +105,9 @@ class _Variants:
         self._workshop, self._per_value, self._values = workshop, order.per_value, order.values
         self._seen, self._rng = set(order.seen), random.Random(order.seed)
 
-    def of(self, source: Trace) -> list[Judged]:
+    def of(self, source: Trace) -> list[TraceVerdict]:
         """Return variants of ``source`` with other values, and one of it or of them that names several values."""
-        wanted, found, judged = self._per_value * _spoken(source), [source], list[Judged]()
+        wanted, found, judged = self._per_value * _spoken(source), [source], list[TraceVerdict]()
         for request, call in islice(_drafts(source, self._values, self._rng), wanted * _TRIES):
             draft = _variant(source, len(found), request, call)
             judged.append(self._judged(*_checked(draft, source, self._seen, self._workshop)))
@@ -120,10 +120,10 @@ class _Variants:
             judged.append(self._judged(*_executed(draft, self._seen, self._workshop)))
         return judged
 
-    def _judged(self, draft: Trace, reason: DropReason | None) -> Judged:
+    def _judged(self, draft: Trace, reason: DropReason | None) -> TraceVerdict:
         if reason is None:
             self._seen.add(normalised(draft.request))
-        return Judged.of(draft, reason)
+        return TraceVerdict.of(draft, reason)
 
 
 def _executed(draft: Trace, seen: Collection[str], workshop: Workshop) -> tuple[Trace, DropReason | None]:

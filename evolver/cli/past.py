@@ -52,17 +52,17 @@ def history(
 
 
 def _show_part(folder: Path, part: str, *, as_json: bool) -> None:
-    from evolver.cli.show import judged_text, request_text
-    from evolver.maintenance.audit import read_judged
+    from evolver.cli.show import request_text, verdict_text
+    from evolver.maintenance.audit import read_verdicts
     from evolver.model.request_log import read_requests
 
     if part == "requests":
         for request in read_requests(folder):
             typer.echo(json.dumps(request, ensure_ascii=False) if as_json else request_text(request))
         return
-    for judged in read_judged(folder):
+    for judged in read_verdicts(folder):
         if judged.verdict.kept is (part == "kept"):
-            typer.echo(judged.model_dump_json() if as_json else judged_text(judged))
+            typer.echo(judged.model_dump_json() if as_json else verdict_text(judged))
 
 
 def report(
@@ -113,7 +113,7 @@ def audit(
     if plan:
         _show_plan(config, as_json=as_json)
         return
-    from evolver.cli.show import judged_text
+    from evolver.cli.show import verdict_text
     from evolver.maintenance.audit import audit as draw
     from evolver.store.cycle_folder import cycle_folder
 
@@ -126,7 +126,7 @@ def audit(
     if as_json:
         print_json([one.model_dump(mode="json") for one in found])
     else:
-        typer.echo("\n".join(judged_text(one) for one in found))
+        typer.echo("\n".join(verdict_text(one) for one in found))
 
 
 def _show_plan(config: Path | None, *, as_json: bool) -> None:

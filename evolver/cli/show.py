@@ -19,10 +19,10 @@ from agent.terminal import neutral
 from evolver.cli.score_words import SCORES, SOFT_SCORE, mean_text, rate_text
 from evolver.cycle import stages
 from evolver.cycle.report import CycleReport
-from evolver.maintenance.audit import read_judged
+from evolver.maintenance.audit import read_verdicts
 from evolver.maintenance.forget import Forgotten
 from evolver.model.request_log import read_requests
-from evolver.types import ChatReport, EvalReport, Invented, Judged
+from evolver.types import ChatReport, EvalReport, Invented, TraceVerdict
 from toolkit.tables import table_text
 
 _STAGE_WIDTH = 10
@@ -189,7 +189,7 @@ def report_text(report: EvalReport | ChatReport) -> str:
 
 def cycle_details_text(folder: Path) -> str:
     """List what of a cycle can be read back one by one, and the reasons for which traces were dropped, by kind."""
-    judged = read_judged(folder)
+    judged = read_verdicts(folder)
     asked = sum(1 for _ in read_requests(folder))
     reasons = Counter((one.trace.kind, one.verdict.reason) for one in judged if not one.verdict.kept)
     lines = [f"  dropped    {kind} {reason}: {count}" for (kind, reason), count in reasons.most_common()]
@@ -199,7 +199,7 @@ def cycle_details_text(folder: Path) -> str:
     return "\n".join(lines)
 
 
-def judged_text(judged: Judged) -> str:
+def verdict_text(judged: TraceVerdict) -> str:
     """Show a trace and its verdict."""
     trace, verdict = judged.trace, judged.verdict
     model = trace.provenance.model
@@ -213,9 +213,9 @@ def judged_text(judged: Judged) -> str:
         lines.append(f"  call     {neutral(f'{name} {_json(arguments)}')} -> {neutral(_json(result))}")
     if trace.answer:
         lines.append(f"  answer   {neutral(trace.answer)}")
-    if trace.served is not None:
-        tools = ", ".join(str(tool["function"]["name"]) for tool in trace.served.tools)
-        lines.append(f"  client   tools {neutral(tools)}; signs: {', '.join(trace.served.signs) or 'none'}")
+    if trace.client_turn is not None:
+        tools = ", ".join(str(tool["function"]["name"]) for tool in trace.client_turn.tools)
+        lines.append(f"  client   tools {neutral(tools)}; signs: {', '.join(trace.client_turn.signs) or 'none'}")
     return "\n".join(lines)
 
 

@@ -111,7 +111,7 @@ def _values(lessons: Iterable[Trace]) -> dict[tuple[str, str], tuple[set[str], _
     redactor = Redactor(RedactionConfig(secrets=True, personal_data=True))
     found: defaultdict[tuple[str, str], tuple[set[str], _Given]] = defaultdict(lambda: (set(), defaultdict(list)))
     for trace in lessons:
-        if trace.served is None or not trace.provenance.interaction_id:
+        if trace.client_turn is None or not trace.provenance.interaction_id:
             continue
         place = trace.provenance.session.split("/")[:3]
         versions = {one["function"]["name"]: signatures([one]).pop() for one in called_schemas(trace)}

@@ -90,7 +90,7 @@ def check(config: Config, ledger: Ledger) -> monitor.Finding | None:
     current = active.read(config.data_folder).name
     row = ledger.adapter(current)
     seen = None if row is not None and row.pinned else comparison(config, ledger)
-    return None if seen is None else monitor.judge(config.evolver.monitor, seen)
+    return None if seen is None else monitor.finding_of(config.evolver.monitor, seen)
 
 
 def comparison(config: Config, ledger: Ledger) -> monitor.Comparison | None:

@@ -32,7 +32,7 @@ def replayable(traces: Iterable[Trace], executor: Executor, seen: Iterable[SeenT
     return [
         trace
         for trace in traces
-        if (signatures(called_schemas(trace)) <= in_use if trace.served else all(map(taken, trace.calls)))
+        if (signatures(called_schemas(trace)) <= in_use if trace.client_turn else all(map(taken, trace.calls)))
     ]
 
 

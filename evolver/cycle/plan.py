@@ -14,7 +14,7 @@ from evolver.config import Config
 from evolver.cycle.client_tools import may_make
 from evolver.cycle.earlier_lessons import earlier_lessons
 from evolver.evaluation import suites
-from evolver.lessons import held_back, served
+from evolver.lessons import client_turn, held_back
 from evolver.lessons.admission import LessonPolicy, reject
 from evolver.lessons.client_tools import OwnTools
 from evolver.lessons.drop_reason import DropReason
@@ -137,7 +137,7 @@ def _judged(
 
 
 def _unfit(trace: Trace, policy: LessonPolicy) -> DropReason | None:
-    problems = (served.problem(policy.tool_of(trace, call.name), call.arguments) for call in trace.calls)
+    problems = (client_turn.problem(policy.tool_of(trace, call.name), call.arguments) for call in trace.calls)
     return next((problem for problem in problems if problem is not None), None)
 
 

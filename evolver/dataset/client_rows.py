@@ -15,9 +15,9 @@ from evolver.types import Trace
 
 def client_rows(config: DatasetConfig, traces: Sequence[Trace], rng: random.Random) -> list[Row]:
     """Return a row for each served one of ``traces``, and a ``no_call_share`` of all for requests that need no tool."""
-    served = [trace for trace in traces if trace.served is not None]
+    served = [trace for trace in traces if trace.client_turn is not None]
     calling = [trace for trace in served if trace.calls]
-    talk = [trace for trace in traces if trace.served is None and not trace.calls and not trace.history]
+    talk = [trace for trace in traces if trace.client_turn is None and not trace.calls and not trace.history]
     fitting = [(client, said) for client in calling if (said := _said_to(client, talk))]
     share = config.no_call_share
     wanted = round(len(calling) * share / (1 - share)) - (len(served) - len(calling))
@@ -38,27 +38,27 @@ def _place(trace: Trace) -> tuple[str, ...]:
 
 def without_served(traces: Iterable[Trace]) -> list[Trace]:
     """Return the traces that are not a client's."""
-    return [trace for trace in traces if trace.served is None]
+    return [trace for trace in traces if trace.client_turn is None]
 
 
 def _served_row(identity: str, trace: Trace) -> Row:
-    assert trace.served is not None
-    messages = [*trace.history, *trace.served.messages]
-    first = trace.served.messages[trace.served.targets[0]]
+    assert trace.client_turn is not None
+    messages = [*trace.history, *trace.client_turn.messages]
+    first = trace.client_turn.messages[trace.client_turn.targets[0]]
     decision = None if trace.failures else "call" if first.tool_calls else "no_call"
-    places = [len(trace.history) + place for place in trace.served.targets]
-    return row_of(trace, identity, to_openai(messages[: places[-1] + 1]), trace.served.tools, places, decision)
+    places = [len(trace.history) + place for place in trace.client_turn.targets]
+    return row_of(trace, identity, to_openai(messages[: places[-1] + 1]), trace.client_turn.tools, places, decision)
 
 
 def _spoken_row(identity: str, trace: Trace, client: Trace) -> Row:
     """Return the row of a request that needs no tool, as this client would have asked it."""
-    assert client.served is not None
+    assert client.client_turn is not None
     system = [message for message in client.history[:1] if message.role == "system"]
     said = [{"role": "user", "content": trace.request}, {"role": "assistant", "content": trace.answer}]
     sources = tuple(sorted(trace.provenance.interactions | client.provenance.interactions))
     messages = [*to_openai(system), *said]
     row = row_of(
-        trace.sourced(other_interaction_ids=sources), identity, messages, client.served.tools, [len(system) + 1],
+        trace.sourced(other_interaction_ids=sources), identity, messages, client.client_turn.tools, [len(system) + 1],
         "no_call",
     )  # fmt: skip
     return row | {"open_end": trace.open_end}

@@ -8,17 +8,17 @@ import random
 from collections.abc import Sequence
 
 from evolver.lessons.admission import LessonPolicy, reject
-from evolver.types import Judged, Provenance, Trace, TraceKind
+from evolver.types import Provenance, Trace, TraceKind, TraceVerdict
 
 
-def compose(traces: Sequence[Trace], share: float, policy: LessonPolicy, rng: random.Random) -> list[Judged]:
+def compose(traces: Sequence[Trace], share: float, policy: LessonPolicy, rng: random.Random) -> list[TraceVerdict]:
     """Return judged traces with two calls, at most ``share`` as many as ``traces`` has with one; each pair once."""
     singles = [trace for trace in traces if trace.single]
     if len(singles) < 2:
         return []
     drawn = [rng.sample(singles, 2) for _ in range(round(share * len(singles)))]
     pairs = {(one.id, other.id): (one, other) for one, other in drawn if one.calls_key != other.calls_key}
-    return [Judged.of(trace, reject(trace, policy)) for trace in (_pair(*pair, rng) for pair in pairs.values())]
+    return [TraceVerdict.of(trace, reject(trace, policy)) for trace in (_pair(*pair, rng) for pair in pairs.values())]
 
 
 def _pair(first: Trace, second: Trace, rng: random.Random) -> Trace:

@@ -11,7 +11,7 @@ from agent.model_client import HttpModelClient
 from agent.prompt import request
 from evolver.evaluation.suites import Item
 from evolver.lessons.client_tools import tool_of
-from evolver.lessons.served import problem
+from evolver.lessons.client_turn import problem
 from evolver.types import Call, ItemScore, Trace
 from toolkit.tool import ToolCall
 
@@ -20,13 +20,13 @@ _SEEN_LENGTH = 300
 
 def item_of(trace: Trace) -> Item:
     """Return the request of a served trace, with the calls of its first step."""
-    assert trace.served is not None
-    first = trace.served.messages[trace.served.targets[0]]
+    assert trace.client_turn is not None
+    first = trace.client_turn.messages[trace.client_turn.targets[0]]
     return Item(
         id=trace.id,
         request=trace.request,
         expected=tuple(Call(name=call.name, arguments=call.arguments or {}) for call in first.tool_calls),
-        tools=trace.served.tools,
+        tools=trace.client_turn.tools,
         history=trace.history,
     )
 

@@ -116,7 +116,7 @@ def replayed(config: Config, model: str) -> Suite:
     own = model.rpartition("-")[2] if model != BASE else ""
     earlier = _still_right(config, before=int(own) if own.isdigit() else None)
     held = held_back(config.data_folder, earlier)
-    learned = [trace for trace in without(earlier, held) if trace.calls and (trace.served or not trace.history)]
+    learned = [trace for trace in without(earlier, held) if trace.calls and (trace.client_turn or not trace.history)]
     if not learned:
         raise UserError(f"no cycle before {model} has kept a lesson, so there is nothing to replay")
     return _of_traces(REPLAY, random.Random(0).sample(learned, min(len(learned), _REPLAYED)))
@@ -277,7 +277,7 @@ def _own(config: Config) -> Suite:
 def _of_traces(name: str, traces: Sequence[Trace]) -> Suite:
     items = [
         client_items.item_of(trace)
-        if trace.served is not None
+        if trace.client_turn is not None
         else Item(id=trace.id, request=trace.request, expected=trace.calls, ordered=trace.sequential)
         for trace in traces
     ]

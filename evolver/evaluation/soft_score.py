@@ -122,7 +122,7 @@ def call_likelihood(scoring: SoftScoring, workshop: Workshop, trace: Trace) -> f
     A client's are asked with its tools. None where their results are not known, where a client's call follows another,
     and where the server refuses. Raises ModelUnavailable.
     """
-    if trace.served is not None:
+    if trace.client_turn is not None:
         return None if trace.sequential else _likelihood(scoring(workshop), item_of(trace), [])
     if len(trace.results) < len(trace.calls):
         return None

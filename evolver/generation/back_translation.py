@@ -44,7 +44,7 @@ _WORD_TOKENS, _CHARACTERS_PER_TOKEN = 24, 2
 
 def has_enough(config: MakeConfig, policy: LessonPolicy, tool: Tool, traces: Iterable[Trace]) -> bool:
     """Return whether ``tool`` has enough requests that will pass; one that the round trip may drop counts half."""
-    ours = (trace for trace in traces if trace.served is None)
+    ours = (trace for trace in traces if trace.client_turn is None)
     of_tool = [trace for trace in ours if [call.name for call in trace.calls] == [tool.name]]
     sure = sum(0.5 if checks.mistakable(tool, t.calls[0]) else 1 for t in of_tool if reject(t, policy) is None)
     return sure >= config.enough_per_tool

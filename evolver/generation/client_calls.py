@@ -13,11 +13,11 @@ from agent.messages import Message
 from evolver.config import MakeConfig
 from evolver.crew.workshop import Workshop
 from evolver.generation.back_translation import Dropped, arguments_prompt, request_prompt
-from evolver.lessons import served
+from evolver.lessons import client_turn
 from evolver.lessons.client_tools import ClientTool
 from evolver.lessons.drop_reason import DropReason
 from evolver.model.client import Completion, Generator, Prompt, distinct, json_object
-from evolver.types import Call, Provenance, Served, Trace, TraceKind
+from evolver.types import Call, ClientTurn, Provenance, Trace, TraceKind
 from toolkit.tool import ToolCall
 
 
@@ -59,7 +59,7 @@ def _calls(client: ClientTool, texts: Sequence[str], dropped: Dropped) -> list[C
         arguments = json_object(text)
         if arguments is None:
             dropped[DropReason.ARGUMENTS_CUT_OFF] += 1
-        elif reason := served.problem(client.tool, arguments):
+        elif reason := client_turn.problem(client.tool, arguments):
             dropped[reason] += 1
         elif found.setdefault(json.dumps(arguments, sort_keys=True), call := _call(client, arguments)) is not call:
             dropped[DropReason.SAME_ARGUMENTS] += 1
@@ -79,6 +79,8 @@ def _trace(client: ClientTool, call: Call, request: str, mean_logprob: float) ->
         calls=(call,),
         mean_logprob=mean_logprob,
         history=client.history,
-        served=Served(tools=client.tools, messages=(Message(role="user", content=request), said), targets=(1,)),
+        client_turn=ClientTurn(
+            tools=client.tools, messages=(Message(role="user", content=request), said), targets=(1,)
+        ),
         provenance=Provenance(other_interaction_ids=client.interactions, not_executed=True),
     )

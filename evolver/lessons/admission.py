@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import cached_property, partial
 from typing import Protocol
 
-from evolver.lessons import checks, safety, served
+from evolver.lessons import checks, client_turn, safety
 from evolver.lessons.client_tools import OwnTools, index_of, tools_of
 from evolver.lessons.drop_reason import DropReason
 from evolver.lessons.execution_policy import for_lessons
@@ -56,16 +56,16 @@ class LessonPolicy:
 
     def tool_of(self, trace: Trace, name: str) -> Tool | None:
         """Return the tool of this name that ``trace`` was shown: a client's own, or one of ``tools``."""
-        return tools_of(trace).get(name) if trace.served is not None else self.tools.get(name)
+        return tools_of(trace).get(name) if trace.client_turn is not None else self.tools.get(name)
 
     def runs(self, trace: Trace, name: str) -> bool:
         """Return whether a call of ``trace`` may be executed with the tool of this name; an unknown one may be tried.
 
         Of a client's tools only those may that have name and parameters of a registered one.
         """
-        if trace.served is None:
+        if trace.client_turn is None:
             return self.may_run(self.tools.get(name))
-        named = [schema for schema in trace.served.tools if schema["function"]["name"] == name]
+        named = [schema for schema in trace.client_turn.tools if schema["function"]["name"] == name]
         return bool(named) and all(map(self.own.has, named)) and self.may_run(self.tools.get(name))
 
     def may_run(self, tool: Tool | None) -> bool:
@@ -81,10 +81,10 @@ def reject(trace: Trace, policy: LessonPolicy) -> DropReason | None:
     """
     if trace.kind == TraceKind.PARALLEL:
         return _held_out(trace, policy) or safety.unsafe(trace, personal_data=policy.personal_data)
-    index = policy.index if trace.served is None else index_of(trace)
+    index = policy.index if trace.client_turn is None else index_of(trace)
     return (
         checks.wording(trace)
-        or served.outcome(trace)
+        or client_turn.outcome(trace)
         or _held_out(trace, policy)
         or safety.unsafe(trace, personal_data=policy.personal_data)
         or checks.grounding(trace)

@@ -10,7 +10,7 @@ from pydantic import JsonValue
 
 from agent.text.flags import speaks_of_flag
 from agent.text.matching import numbers, readings, states
-from evolver.lessons import served
+from evolver.lessons import client_turn
 from evolver.lessons.client_tools import tools_of
 from evolver.lessons.drop_reason import DropReason
 from evolver.types import Call, Trace
@@ -31,8 +31,8 @@ _SHORTEST = 8
 def wording(trace: Trace) -> DropReason | None:
     """Return why the request is unfit as a text, or None."""
     request = trace.request
-    if trace.served is not None and trace.lived:
-        return served.wording(trace)
+    if trace.client_turn is not None and trace.lived:
+        return client_turn.wording(trace)
     if not _SHORTEST <= len(request) <= LONGEST or not _ENDS.search(request):
         return DropReason.NO_SENTENCE
     if "  " in request or any(marker in request for marker in _MARKERS):
@@ -43,7 +43,7 @@ def wording(trace: Trace) -> DropReason | None:
 def grounding(trace: Trace) -> DropReason | None:
     """Return why the calls do not follow from the request and what was said before it, or None."""
     if not trace.calls:
-        may_need = trace.served is None and numbers(trace.request)
+        may_need = trace.client_turn is None and numbers(trace.request)
         return DropReason.MAY_NEED_A_TOOL if may_need else None
     values = [value for call in trace.calls for value in call.arguments.values()]
     if not _all_stated(trace):
@@ -67,7 +67,7 @@ def relevance(trace: Trace, index: ToolIndex) -> DropReason | None:
         return None
     fitting = {tool.name for tool in index.top(trace.request, _FITTING)}
     # What a client's later calls are for may stand in results only.
-    enough = any if trace.served is not None else all
+    enough = any if trace.client_turn is not None else all
     return None if enough(call.name in fitting for call in trace.calls) else DropReason.SPEAKS_OF_ANOTHER_TOOL
 
 
@@ -115,8 +115,8 @@ def worked(tool: Tool, result: ToolResult) -> bool:
 
 
 def _all_stated(trace: Trace) -> bool:
-    if trace.served is not None:
-        return served.all_stated(trace, trace.served, tools_of(trace))
+    if trace.client_turn is not None:
+        return client_turn.all_stated(trace, trace.client_turn, tools_of(trace))
     known = "\n".join([*(message.content for message in trace.history), trace.request])
     return all(states(known, value) for value in _own_values(trace))
 

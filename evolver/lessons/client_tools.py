@@ -65,14 +65,14 @@ def tool_of(schema: Schema) -> Tool:
 
 def tools_of(trace: Trace) -> dict[str, Tool]:
     """Return the client's tools of a served trace by name."""
-    assert trace.served is not None
-    return {tool.name: tool for tool in map(tool_of, trace.served.tools)}
+    assert trace.client_turn is not None
+    return {tool.name: tool for tool in map(tool_of, trace.client_turn.tools)}
 
 
 def index_of(trace: Trace) -> ToolIndex:
     """Return the search over the client's tools of a served trace."""
-    assert trace.served is not None
-    return _index(json.dumps(trace.served.tools))
+    assert trace.client_turn is not None
+    return _index(json.dumps(trace.client_turn.tools))
 
 
 def signatures(schemas: Iterable[Schema]) -> set[str]:
@@ -82,9 +82,9 @@ def signatures(schemas: Iterable[Schema]) -> set[str]:
 
 def called_schemas(trace: Trace) -> list[Schema]:
     """Return the schemas of the tools that a served trace calls."""
-    assert trace.served is not None
+    assert trace.client_turn is not None
     names = {call.name for call in trace.calls}
-    return [schema for schema in trace.served.tools if schema["function"]["name"] in names]
+    return [schema for schema in trace.client_turn.tools if schema["function"]["name"] in names]
 
 
 def _signature(schema: Schema) -> str:

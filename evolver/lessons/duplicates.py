@@ -7,7 +7,7 @@ from itertools import pairwise
 
 from agent.text.matching import normalised
 from evolver.lessons.drop_reason import DropReason
-from evolver.types import Served, Trace
+from evolver.types import ClientTurn, Trace
 
 _ALIKE = 0.75
 """Of the pairs of neighbouring words that either request has, the share that both have (Jaccard)."""
@@ -41,15 +41,15 @@ class Accepted:
 def _form(trace: Trace) -> str:
     """Return the words of a trace; those of a client's follow its tools, with which they may mean another call."""
     words = normalised(" ".join(trace.spoken))
-    return words if trace.served is None else f"{_tools(trace.served)} {words}"
+    return words if trace.client_turn is None else f"{_tools(trace.client_turn)} {words}"
 
 
-def _tools(served: Served) -> str:
-    return blake2b(json.dumps(served.tools).encode(), digest_size=8).hexdigest()
+def _tools(client_turn: ClientTurn) -> str:
+    return blake2b(json.dumps(client_turn.tools).encode(), digest_size=8).hexdigest()
 
 
 def _calls(trace: Trace) -> str:
-    return trace.calls_key if trace.served is None else f"{_tools(trace.served)} {trace.calls_key}"
+    return trace.calls_key if trace.client_turn is None else f"{_tools(trace.client_turn)} {trace.calls_key}"
 
 
 def _pairs(trace: Trace) -> set[tuple[str, str]]:

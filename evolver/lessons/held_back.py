@@ -77,7 +77,7 @@ def held_back(data_folder: Path, still_right: Sequence[Trace]) -> list[Trace]:
 
 
 def _can_be_asked(trace: Trace, tools: ToolRegistry) -> bool:
-    if trace.served is not None:
+    if trace.client_turn is not None:
         return bool(trace.calls) and not trace.failures
     alone = bool(trace.calls) and not trace.history and not trace.provenance.derived_from and not trace.failures
     return alone and all(tools.get(call.name) is not None for call in trace.calls)
@@ -88,7 +88,7 @@ def _is_good(trace: Trace, good: Collection[str]) -> bool:
 
 
 def _is_own(trace: Trace, tools: ToolRegistry) -> bool:
-    if trace.served is not None:
+    if trace.client_turn is not None:
         return True
     found = [tools.get(call.name) for call in trace.calls]
     return all(tool is not None and tool.source != "builtin" for tool in found)

@@ -42,7 +42,7 @@ def unsafe(trace: Trace, *, personal_data: bool = True) -> DropReason | None:
     called: list[JsonValue] = [call.arguments for call in calls]
     results = [*_texts(list(trace.results)), *(failure.error.message for failure in failures)]
     results += [message.content for message in before if message.role == "tool"]
-    shown = trace.served.messages if trace.served is not None else ()
+    shown = trace.client_turn.messages if trace.client_turn is not None else ()
     results += [message.content for message in shown if message.role == "tool"]
     said = [*(message.content for message in (*before, *shown)), trace.request, trace.answer, *results]
     said += _texts(called)

@@ -8,17 +8,17 @@ from pathlib import Path
 
 from evolver.store.cycle_folder import COMPOSED, UNFIT_VARIANTS
 from evolver.store.jsonl import read_lines
-from evolver.types import Judged, Trace, Verdict
+from evolver.types import Trace, TraceVerdict, Verdict
 from toolkit.errors import UserError
 
 
-def audit(cycle_folder: Path, *, sample: int, seed: int = 0) -> list[Judged]:
+def audit(cycle_folder: Path, *, sample: int, seed: int = 0) -> list[TraceVerdict]:
     """Return ``sample`` judged traces, half of them kept, the dropped ones from every reason alike; fewer if there are
     fewer.
 
     Raises UserError when the cycle has judged nothing.
     """
-    judged = read_judged(cycle_folder)
+    judged = read_verdicts(cycle_folder)
     if not judged:
         raise UserError(f"cycle {int(cycle_folder.name)} has judged no trace; see: evolver history")
     rng = random.Random(seed)
@@ -29,24 +29,26 @@ def audit(cycle_folder: Path, *, sample: int, seed: int = 0) -> list[Judged]:
     return [*chosen, *dropped[: sample - len(chosen)]]
 
 
-def read_judged(cycle_folder: Path) -> list[Judged]:
+def read_verdicts(cycle_folder: Path) -> list[TraceVerdict]:
     """Return every trace of the cycle with its verdict: what was made, varied and composed."""
     traces = {trace.id: trace for trace in read_lines(cycle_folder / "traces.jsonl", Trace)}
     verdicts = read_lines(cycle_folder / "verdicts.jsonl", Verdict)
     made = [
-        Judged(trace=traces[verdict.trace_id], verdict=verdict) for verdict in verdicts if verdict.trace_id in traces
+        TraceVerdict(trace=traces[verdict.trace_id], verdict=verdict)
+        for verdict in verdicts
+        if verdict.trace_id in traces
     ]
-    varied = read_lines(cycle_folder / "varied.jsonl", Trace, key=Judged.of)
-    later = (judged for name in (UNFIT_VARIANTS, COMPOSED) for judged in read_lines(cycle_folder / name, Judged))
+    varied = read_lines(cycle_folder / "varied.jsonl", Trace, key=TraceVerdict.of)
+    later = (judged for name in (UNFIT_VARIANTS, COMPOSED) for judged in read_lines(cycle_folder / name, TraceVerdict))
     return [*made, *varied, *later]
 
 
-def _round_robin(dropped: Sequence[Judged], rng: random.Random) -> list[Judged]:
+def _round_robin(dropped: Sequence[TraceVerdict], rng: random.Random) -> list[TraceVerdict]:
     """Draw in turn one of each reason, so that a rare one is seen too."""
-    by_reason: dict[str, list[Judged]] = defaultdict(list)
+    by_reason: dict[str, list[TraceVerdict]] = defaultdict(list)
     for one in rng.sample(dropped, len(dropped)):
         by_reason[one.verdict.reason].append(one)
-    order: list[Judged] = []
+    order: list[TraceVerdict] = []
     while any(by_reason.values()):
         order += [ones.pop() for _, ones in sorted(by_reason.items()) if ones]
     return order

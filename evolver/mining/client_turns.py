@@ -17,7 +17,7 @@ from evolver.lessons.client_tools import OwnTools
 from evolver.lessons.drop_reason import DropReason
 from evolver.store.sessions import asks_again
 from evolver.text.logged_results import finds_nothing, says_failure
-from evolver.types import Call, Failure, Frozen, Provenance, Served, Sign, Trace, TraceKind
+from evolver.types import Call, ClientTurn, Failure, Frozen, Provenance, Sign, Trace, TraceKind
 from toolkit.tool import ToolCall, ToolError, ToolErrorKind, ToolResult
 
 Schemas = Sequence[dict[str, Any]]
@@ -101,7 +101,7 @@ def client_trace(
         history=turn.trajectory.history,
         sequential=sum(bool(messages[place].tool_calls) for place in targets) > 1,
         failures=tuple(_failures(messages[: targets[0]], results)),
-        served=Served(
+        client_turn=ClientTurn(
             tools=tuple(schemas),
             messages=messages,
             targets=targets,

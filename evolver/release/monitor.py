@@ -77,10 +77,10 @@ def watch(config: MonitorConfig, interactions: Sequence[Interaction], *, current
     The figures are those of ``compare``, and how long the turns took. ``significance`` is shared among them. Needs
     ``minimum_interactions`` turns of both.
     """
-    return None if current == BASE else judge(config, compare(interactions, current=current, previous=previous))
+    return None if current == BASE else finding_of(config, compare(interactions, current=current, previous=previous))
 
 
-def judge(config: MonitorConfig, seen: Comparison) -> Finding | None:
+def finding_of(config: MonitorConfig, seen: Comparison) -> Finding | None:
     """Return what is significantly worse; None where nothing is, or there are too few turns."""
     if min(seen.now, seen.before) < config.minimum_interactions:
         return None

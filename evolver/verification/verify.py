@@ -24,26 +24,26 @@ from evolver.model.client import Prompt
 from evolver.model.sampling_schemas import restricted
 from evolver.store.jsonl import write_lines
 from evolver.text.value_spans import plainly
-from evolver.types import Call, Judged, Trace, TraceKind, Verdict, Verified
-from evolver.verification.judging import judged
+from evolver.types import Call, Trace, TraceKind, TraceVerdict, Verdict, Verified
+from evolver.verification.check_traces import check_traces
 from toolkit.tool import Effect
 
 _CALL_TOKENS = 96
 
 
 def verify(context: StageContext, config: VerifyConfig, traces: Sequence[Trace]) -> Verified:
-    """Judge ``traces``; write kept.jsonl and verdicts.jsonl.
+    """CheckTrace ``traces``; write kept.jsonl and verdicts.jsonl.
 
     What earlier cycles kept is not kept again. Logged calls of tools that may not run are taken as logged, where they
-    fit their schemas; so are those of clients' tools, for which more must speak (evolver.lessons.served). What a person
-    expected is executed first, where lessons may run it. A call that cannot be judged because isolation broke raises
-    SandboxUnavailable: no verdict. Raises ModelUnavailable and StageError where the round trip cannot be asked.
+    fit their schemas; so are those of clients' tools, for which more must speak (evolver.lessons.client_turn). What a
+    person expected is executed first, where lessons may run it. A call that cannot be checked because isolation broke
+    raises SandboxUnavailable: no verdict. Raises ModelUnavailable and StageError where the round trip cannot be asked.
     """
     reasons: dict[str, DropReason | None] = {}
     parts = 2 if config.round_trip else 1
     say = _part(0, parts, context)
     accepted, passed = Accepted(context.earlier), list[Trace]()
-    with closing(judged(context, accepted, sorted(traces, key=_first))) as found:
+    with closing(check_traces(context, accepted, sorted(traces, key=_first))) as found:
         for done, (trace, reason) in enumerate(found, 1):
             reasons[trace.id] = accepted.repeated_by(trace) or reason
             if reasons[trace.id] is None:
@@ -54,7 +54,7 @@ def verify(context: StageContext, config: VerifyConfig, traces: Sequence[Trace])
         passed = _round_trips(context, config, passed, reasons, _part(1, parts, context))
     kept = _likeliest(config, passed, reasons)
     context.say(1.0, f"{len(kept)} fit")
-    verdicts = [Judged.of(trace, reasons[trace.id]).verdict for trace in traces]
+    verdicts = [TraceVerdict.of(trace, reasons[trace.id]).verdict for trace in traces]
     return _write(context.folder, kept, verdicts, context.policy.held_out.names)
 
 
@@ -65,7 +65,7 @@ def _first(trace: Trace) -> tuple[bool, float]:
 
 def _marked(trace: Trace, policy: LessonPolicy) -> Trace:
     """Return a logged or a client's trace with the mark of whether its calls were all executed."""
-    if trace.served is None and not trace.provenance.interaction_id:
+    if trace.client_turn is None and not trace.provenance.interaction_id:
         return trace
     return trace.sourced(not_executed=not all(policy.runs(trace, call.name) for call in trace.calls))
 
@@ -138,7 +138,7 @@ def _arrives(trace: Trace, workshop: Workshop) -> bool:
             temperature=0.0,
             stop=(),
             json_schema=restricted(tool.parameters, set(call.arguments)),
-            sources=tuple(sorted(trace.provenance.interactions)) if trace.served else (),
+            sources=tuple(sorted(trace.provenance.interactions)) if trace.client_turn else (),
         )
         try:
             arguments = json.loads(workshop.generator.complete(prompt)[0].text)

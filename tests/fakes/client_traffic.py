@@ -104,6 +104,6 @@ def client_trace(
         kind=TraceKind.LOGGED,
         agreement=client_turns.Agreement(),
     )
-    if found is None or found.served is None or signs is None:
+    if found is None or found.client_turn is None or signs is None:
         return found
-    return found.model_copy(update={"served": found.served.model_copy(update={"signs": tuple(signs)})})
+    return found.model_copy(update={"client_turn": found.client_turn.model_copy(update={"signs": tuple(signs)})})

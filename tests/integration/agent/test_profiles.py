@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
-from agent.models import files, probes
+from agent.models import files, samples
 from agent.models.detect import profile_of
-from agent.models.probes import Probe
 from agent.models.round_trip import _bare, check, examples
+from agent.models.samples import SampleTurns
 from agent.models.vllm_arguments import plugin
 from agent.shown_tools import shown_tools
 from tests.fakes.few_tools import add_minutes, double_number, shout_text
@@ -55,14 +55,14 @@ print(json.dumps(found))
 
 
 def lesson(*, parallel: bool) -> dict[str, Any]:
-    call = {"id": "call-0", "type": "function", "function": {"name": probes.TOOL, "arguments": '{"value": 17}'}}
+    call = {"id": "call-0", "type": "function", "function": {"name": samples.TOOL, "arguments": '{"value": 17}'}}
     messages = [
-        probes.USER,
+        samples.USER,
         {"role": "assistant", "content": "", "tool_calls": [call, {**call, "id": "call-1"}][: 2 if parallel else 1]},
         {"role": "tool", "tool_call_id": "call-0", "content": '{"said": 170}'},
-        probes.ANSWER,
+        samples.ANSWER,
     ]
-    return {"id": "r", "messages": messages, "tools": probes.tools(), "targets": [1, 3]}
+    return {"id": "r", "messages": messages, "tools": samples.tools(), "targets": [1, 3]}
 
 
 @pytest.fixture(scope="module")
@@ -89,15 +89,19 @@ def test_a_lesson_is_the_prompt_as_served_and_the_models_own_words(
 ) -> None:
     profile = profile_of(folders / family)
     special = files.read(folders / family).special
-    probe = Probe(profile.template, {**special, **profile.template_options})
+    sample = SampleTurns(profile.template, {**special, **profile.template_options})
     (prompt, call), (later, answer) = lessons[family]["texts"]
     # vLLM hands the template other ids each time, and tools in its own form.
-    assert prompt == probe.render([probes.USER], shown_tools(probes.tools()))
+    assert prompt == sample.render([samples.USER], shown_tools(samples.tools()))
     assert call.startswith(profile.call_opening)
     assert call.endswith(profile.stop)
-    turns = [probes.USER, probes.call(probes.TOOL, "chatcmpl-tool-9"), probes.result("chatcmpl-tool-9")]
-    assert later == probe.render(turns, shown_tools(probes.tools()))
-    assert answer.strip() == f"{probes.SAID}{profile.end_of_turn}"
+    turns = [
+        samples.USER,
+        samples.call(samples.TOOL, "chatcmpl-tool-9"),
+        samples.result("chatcmpl-tool-9"),
+    ]
+    assert later == sample.render(turns, shown_tools(samples.tools()))
+    assert answer.strip() == f"{samples.SAID}{profile.end_of_turn}"
     assert lessons[family]["call_token"] == lessons[family]["first"]
 
 
@@ -123,7 +127,7 @@ def read_back(folders: Path) -> dict[str, Any]:
         told = {example.kind: example.answer for example in examples(profile, folders / family)}
         texts = [_bare(told[kind], profile) for kind in ("call", "two calls") if kind in told]
         named = {"folder": str(folders / family), "parser": profile.tool_parser, "plugin": plugin(profile)}
-        asked[family] = {**named, "tools": probes.tools(), "texts": texts}
+        asked[family] = {**named, "tools": samples.tools(), "texts": texts}
     offline = {"HF_HUB_OFFLINE": "1", "VLLM_LOGGING_LEVEL": "ERROR", "VLLM_PLUGINS": ""}
     done = subprocess.run(
         [sys.executable, "-c", _PARSE],
@@ -139,7 +143,7 @@ def read_back(folders: Path) -> dict[str, Any]:
 
 @pytest.mark.parametrize("family", PARSED)
 def test_vllms_parser_reads_the_calls_of_a_family(folders: Path, read_back: dict[str, Any], family: str) -> None:
-    one = [probes.TOOL, {"value": 17}]
+    one = [samples.TOOL, {"value": 17}]
     assert read_back[family] == ([[one], [one, one]] if profile_of(folders / family).parallel else [[one]])
 
 

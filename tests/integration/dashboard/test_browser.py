@@ -21,7 +21,7 @@ from agent.serving.gateway.agent.turns import AgentTurns, SharedTools
 from agent.serving.gateway.capture_log import CaptureLog
 from agent.serving.serving_state import ServingState
 from agent.serving.upstreams.connection import Upstream
-from evolver.maintenance.audit import read_judged
+from evolver.maintenance.audit import read_verdicts
 from evolver.store.ledger import Ledger
 from tests.fakes.agent_gateway import Tooled
 from tests.fakes.browser import chromium
@@ -135,7 +135,7 @@ def test_the_theme_that_was_chosen_stays(here: Place, page: Page) -> None:
 
 
 def test_one_drills_down_from_the_curve_to_a_dropped_trace(here: Place, page: Page) -> None:
-    judged = read_judged(here.data / "cycles" / "0002")
+    judged = read_verdicts(here.data / "cycles" / "0002")
     wanted = next(one for one in judged if one.verdict.reason == "duplicate")
     page.goto(f"{here.url}/")
     for chart in page.locator("[data-chart]").all():

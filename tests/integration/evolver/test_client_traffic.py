@@ -42,7 +42,7 @@ def test_a_cycle_learns_what_worked_holds_some_back_and_forgets(here: World) -> 
     assert "12 of them judged by the log or their schema, not executed" in cycle_text(report)
     folder = here.data / "cycles" / "0001"
     requests = {f"Weather in {city}?" for city in CITIES}
-    held = {row["request"] for row in lines(folder / "own.jsonl") if row["served"]}
+    held = {row["request"] for row in lines(folder / "own.jsonl") if row["client_turn"]}
     assert len(held) == len(CITIES) // 4
     rows = [row for side in ("train", "valid") for row in lines(folder / "dataset" / f"{side}.jsonl")]
     learned = of_clients(rows)

@@ -12,7 +12,7 @@ from evolver.cli.main import main
 from evolver.config import Config
 from evolver.cycle import training_log
 from evolver.lessons.drop_reason import DropReason
-from evolver.maintenance.audit import read_judged
+from evolver.maintenance.audit import read_verdicts
 from evolver.store.ledger import Ledger
 from tests.fakes.dashboard_world import Visitor
 
@@ -32,7 +32,7 @@ def test_the_list_has_every_cycle_with_its_counts(data: Path, visitor: Visitor) 
 
 @pytest.mark.parametrize("number", [1, 2])
 def test_the_yield_is_that_of_the_verdicts(data: Path, visitor: Visitor, number: int) -> None:
-    judged = read_judged(data / "cycles" / f"{number:04d}")
+    judged = read_verdicts(data / "cycles" / f"{number:04d}")
     kept = sum(one.verdict.kept for one in judged)
     seen = visitor.get(f"/cycles/{number}")
     assert seen.of("yield").startswith(
@@ -103,7 +103,7 @@ def test_candidates_are_chosen_by_verdict_tool_and_text(data: Path, visitor: Vis
         "text": lambda one: value.lower() in (one.trace.request + one.trace.answer).lower(),
         "kind": lambda one: True,
     }[name]
-    wanted = [one for one in read_judged(data / "cycles" / "0002") if matches(one)]
+    wanted = [one for one in read_verdicts(data / "cycles" / "0002") if matches(one)]
     assert wanted
     seen = visitor.get(f"/cycles/2/traces?{query}")
     assert f"of {len(wanted)}" in seen.text
@@ -111,7 +111,7 @@ def test_candidates_are_chosen_by_verdict_tool_and_text(data: Path, visitor: Vis
 
 
 def test_a_dropped_trace_says_why_with_all_that_belongs_to_it(data: Path, visitor: Visitor) -> None:
-    judged = read_judged(data / "cycles" / "0002")
+    judged = read_verdicts(data / "cycles" / "0002")
     place, one = next((place, one) for place, one in enumerate(judged) if one.verdict.reason == "duplicate")
     seen = visitor.get(f"/cycles/2/traces/{place}")
     assert seen.of("verdict") == f"dropped duplicate {DropReason.DUPLICATE.sentence}"
@@ -136,7 +136,7 @@ def test_a_report_is_one_page_that_needs_no_other(data: Path, tmp_path: Path) ->
     with Ledger(data / "evolution.db") as ledger:
         file.write_text(html(Config(data_folder=data), ledger, 2))
     text = file.read_text()
-    judged = read_judged(data / "cycles" / "0002")
+    judged = read_verdicts(data / "cycles" / "0002")
     assert f"Of {len(judged)} candidates" in text
     assert "it may not serve" in text
     for part in ("<script", " src=", "<link", "href="):

@@ -4,12 +4,12 @@ from pathlib import Path
 import pytest
 
 from agent.config import ProfileConfig, ServingConfig
-from agent.models import probes
+from agent.models import samples
 from agent.models.detect import profile_of
 from agent.models.files import read
-from agent.models.probes import Probe
 from agent.models.profile import EMBEDDED, ModelProfile
 from agent.models.rendering import render
+from agent.models.samples import SampleTurns
 from agent.prompt import PROMPT_VERSION, TEMPLATE
 from agent.template_markers import configured_markers
 from tests.fakes.model_folders import FAMILIES, write_family
@@ -42,9 +42,9 @@ def found(tmp_path: Path, family: str, **given: object) -> ModelProfile:
     return profile_of(write_family(tmp_path / family, family), ProfileConfig.model_validate(given))
 
 
-def conversation(profile: ModelProfile, folder: Path, *turns: probes.Turn, prompt: bool = False) -> str:
+def conversation(profile: ModelProfile, folder: Path, *turns: samples.Turn, prompt: bool = False) -> str:
     given = {**read(folder).special, **profile.template_options}
-    return render(profile.template, turns, probes.tools(), add_generation_prompt=prompt, **given)
+    return render(profile.template, turns, samples.tools(), add_generation_prompt=prompt, **given)
 
 
 @pytest.mark.parametrize("family", FOUND)
@@ -62,15 +62,20 @@ def test_every_family_but_the_unknown_one_is_tested() -> None:
 def test_answers_follow_their_prompts_and_calls_begin_with_their_opening(tmp_path: Path, family: str) -> None:
     profile = found(tmp_path, family)
     special = read(tmp_path / family).special
-    probe = Probe(profile.template, {**special, **profile.template_options})
-    assert probe.said(probes.call(probes.TOOL)).startswith(profile.call_opening)
-    answer = probe.said(probes.ANSWER, probes.USER, probes.call(probes.TOOL), probes.result())
+    sample = SampleTurns(profile.template, {**special, **profile.template_options})
+    assert sample.said(samples.call(samples.TOOL)).startswith(profile.call_opening)
+    answer = sample.said(samples.ANSWER, samples.USER, samples.call(samples.TOOL), samples.result())
     assert answer.endswith(profile.end_of_turn + profile.after_turn)
-    assert answer.strip().startswith(probes.SAID)
+    assert answer.strip().startswith(samples.SAID)
     whole = conversation(
-        profile, tmp_path / family, probes.USER, probes.call(probes.TOOL), probes.result(), probes.ANSWER
+        profile,
+        tmp_path / family,
+        samples.USER,
+        samples.call(samples.TOOL),
+        samples.result(),
+        samples.ANSWER,
     )
-    assert probes.TOOL in whole.partition(probes.USER["content"])[0] + whole  # the tool is shown, and called
+    assert samples.TOOL in whole.partition(samples.USER["content"])[0] + whole  # the tool is shown, and called
     assert whole.count("170") == 1
 
 
@@ -78,7 +83,7 @@ def test_answers_follow_their_prompts_and_calls_begin_with_their_opening(tmp_pat
 def test_the_bos_token_is_written_once(tmp_path: Path, family: str) -> None:
     profile = found(tmp_path, family)
     assert profile.bos == FAMILIES[family].bos
-    text = conversation(profile, tmp_path / family, probes.USER, probes.ANSWER)
+    text = conversation(profile, tmp_path / family, samples.USER, samples.ANSWER)
     assert text.startswith(profile.bos)
     assert text.count(profile.bos) == 1
     assert profile.bare("x") == "x"
@@ -100,7 +105,13 @@ def test_a_model_with_chatmls_turns_and_no_tools_gets_the_same_template(tmp_path
 
 
 def test_our_form_reads_alike_in_every_turn_style(tmp_path: Path) -> None:
-    turns = (probes.SYSTEM, probes.USER, probes.call(probes.TOOL, times=2), probes.result(), probes.result())
+    turns = (
+        samples.SYSTEM,
+        samples.USER,
+        samples.call(samples.TOOL, times=2),
+        samples.result(),
+        samples.result(),
+    )
     texts = {}
     for family in ("chatml", "gemma3", "phi", "llama-base", "plain-base"):
         profile = found(tmp_path, family)
@@ -108,7 +119,7 @@ def test_our_form_reads_alike_in_every_turn_style(tmp_path: Path) -> None:
     for family, text in texts.items():
         for piece in (
             "Be brief about birds.\nCall a tool when one of these fits",
-            "<tools>\nprobe_alpha(value: integer): Probe a number.\n",
+            "<tools>\nprobe_alpha(value: integer): SampleTurns a number.\n",
             '<tool_call>\n{"name": "probe_alpha", "arguments": {"value": 17}}\n</tool_call>\n<tool_call>\n',
             '<tool_response>\n{"said": 170}\n</tool_response>\n<tool_response>\n',
         ):
@@ -134,7 +145,13 @@ def test_a_model_that_always_reasons_is_refused(tmp_path: Path) -> None:
 def test_ids_of_calls_are_counted_where_they_are_printed(tmp_path: Path) -> None:
     profile = found(tmp_path, "mistral")
     texts = {
-        conversation(profile, tmp_path / "mistral", probes.USER, probes.call(probes.TOOL, name), probes.result(name))
+        conversation(
+            profile,
+            tmp_path / "mistral",
+            samples.USER,
+            samples.call(samples.TOOL, name),
+            samples.result(name),
+        )
         for name in ("chatcmpl-tool-1", "call-0")
     }
     assert len(texts) == 1

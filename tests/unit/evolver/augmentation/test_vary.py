@@ -17,7 +17,7 @@ from evolver.lessons.duplicates import Accepted
 from evolver.store.cycle_folder import UNFIT_VARIANTS
 from evolver.store.jsonl import read_lines
 from evolver.text.value_spans import places, plainly, said
-from evolver.types import Judged, Trace, TraceKind, Varied
+from evolver.types import Trace, TraceKind, TraceVerdict, Varied
 from tests.fakes import shop_tools
 from tests.fakes.evolution import trace
 from tests.fakes.sandbox import InProcessSandbox
@@ -83,7 +83,7 @@ def test_what_does_not_say_the_same_twice_is_no_lesson(tmp_path: Path) -> None:
     stage = context(tmp_path, Executor(shop_tools.registry(), Ticking()), seed=1)
     found = vary(stage, VaryConfig(per_value=2), [KEPT], MADE)
     assert (found.traces, set(found.dropped) - {"duplicate"}) == (0, {"result_changes"})  # a draw may repeat the source
-    unfit = read_lines(tmp_path / UNFIT_VARIANTS, Judged)
+    unfit = read_lines(tmp_path / UNFIT_VARIANTS, TraceVerdict)
     assert len(unfit) == sum(found.dropped.values())
     assert {one.verdict.reason for one in unfit} == set(found.dropped)
     assert all("add the prices" in one.trace.request for one in unfit)

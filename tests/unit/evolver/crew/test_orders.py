@@ -26,7 +26,7 @@ from evolver.mining.uncertainty import SampleOrder
 from evolver.model.client import Generator
 from evolver.tool_making.generate import ToolOrder
 from evolver.types import Task, TraceKind
-from evolver.verification.judging import Judge
+from evolver.verification.check_traces import CheckTrace
 from evolver.verification.verify import RoundTrip
 from tests.fakes import shop_tools
 from tests.fakes.evolution import trace
@@ -44,7 +44,7 @@ ORDERS: list[Any] = [
     MakeOrder(BATCH, 5.0),
     MakeOrder(_Job("no_tool-0", TraceKind.NO_TOOL, NoToolRequests()), 5.0),
     MakeOrder(_Job("s-0", TraceKind.SELF_CONSISTENCY, Vote(TASK, 4)), 5.0),
-    Judge(TRACE),
+    CheckTrace(TRACE),
     RoundTrip(TRACE),
     VaryOrder((TRACE,), 2, Values({("add_prices", "first"): [2]}, {}), frozenset({"x"}), 3),
     ScoreOrder(ITEM, ASKING, SoftScoring(PromptConfig(), "base", {"1": 0.5})),

@@ -182,9 +182,9 @@ def test_calls_are_made_up_and_judged_without_running(tmp_path: Path) -> None:
     assert "sources" not in prompts[0]
     assert recorded == [["one", "two"]] * 2  # so that they are found when one of these is deleted
     assert "Bern" in json.dumps(prompts[0]["structured_outputs"])
-    assert made.served is not None
-    assert (made.results, made.answer, made.served.targets) == ((), "", (1,))
-    assert made.served.messages[1].tool_calls[0].arguments == arguments
+    assert made.client_turn is not None
+    assert (made.results, made.answer, made.client_turn.targets) == ((), "", (1,))
+    assert made.client_turn.messages[1].tool_calls[0].arguments == arguments
     assert (made.provenance.not_executed, made.provenance.interactions) == (True, {"one", "two"})
 
     with (

@@ -6,13 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from evolver.cli.show import cycle_details_text, judged_text, request_text
-from evolver.maintenance.audit import audit, read_judged
+from evolver.cli.show import cycle_details_text, request_text, verdict_text
+from evolver.maintenance.audit import audit, read_verdicts
 from evolver.model.client import Generator, Prompt
 from evolver.model.request_log import NAME, RequestLog, read_requests
 from evolver.store.cycle_folder import COMPOSED, UNFIT_VARIANTS
 from evolver.store.jsonl import append_lines
-from evolver.types import Judged, Verdict
+from evolver.types import TraceVerdict, Verdict
 from tests.fakes.evolution import trace, turn
 from tests.fakes.model_server import Says, serving
 from toolkit.errors import UserError
@@ -51,9 +51,9 @@ def test_a_rare_reason_is_seen(folder: Path) -> None:
 def test_what_was_varied_and_composed_has_a_verdict_too(folder: Path) -> None:
     made = [trace(f"varied {n}", "add", {"a": n}, n) for n in range(4)]
     append_lines(folder / "varied.jsonl", made[:2])
-    append_lines(folder / UNFIT_VARIANTS, [Judged.of(made[2], "result_changes")])
-    append_lines(folder / COMPOSED, [Judged.of(made[3]), Judged.of(made[0], "held_out")])
-    later = [(one.trace.request, one.verdict.reason) for one in read_judged(folder)][60:]
+    append_lines(folder / UNFIT_VARIANTS, [TraceVerdict.of(made[2], "result_changes")])
+    append_lines(folder / COMPOSED, [TraceVerdict.of(made[3]), TraceVerdict.of(made[0], "held_out")])
+    later = [(one.trace.request, one.verdict.reason) for one in read_verdicts(folder)][60:]
     assert later == [
         ("varied 0", ""),
         ("varied 1", ""),
@@ -75,8 +75,8 @@ def test_a_cycle_that_judged_nothing(tmp_path: Path) -> None:
 
 def test_what_was_said_before_is_read_with_a_trace() -> None:
     before = turn("add 1 and 2", ("add", {"a": 1}, 3), answer="It is 3.").messages
-    judged = Judged.of(trace("now add 4", "add", {"a": 4}, 7).model_copy(update={"history": before}))
-    assert judged_text(judged).splitlines()[1:6] == [
+    judged = TraceVerdict.of(trace("now add 4", "add", {"a": 4}, 7).model_copy(update={"history": before}))
+    assert verdict_text(judged).splitlines()[1:6] == [
         "  before   user: add 1 and 2",
         '  before   assistant: add {"a": 1}',
         "  before   tool: 3",
@@ -86,7 +86,7 @@ def test_what_was_said_before_is_read_with_a_trace() -> None:
 
 
 def test_a_trace_as_a_person_reads_it(folder: Path) -> None:
-    shown = judged_text(read_judged(folder)[0])
+    shown = verdict_text(read_verdicts(folder)[0])
     assert shown.splitlines() == [
         "dropped: grounding  (back_translation request 0)",
         "  request  request 0",

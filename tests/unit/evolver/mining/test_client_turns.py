@@ -39,12 +39,12 @@ def test_a_turn_is_learned_as_it_was_served(log: InteractionLog) -> None:
     turn = asked("Weather in Bern?", BERN, history=said(system=SYSTEM), answer=TELLS)
     identity = log_turn(log, turn, owner="shop", tenant="acme")
     found = lesson(log)
-    assert found.served is not None
-    assert found.served.messages == turn.messages
+    assert found.client_turn is not None
+    assert found.client_turn.messages == turn.messages
     assert [message.content for message in found.history] == [SYSTEM]
-    assert [tool["function"]["name"] for tool in found.served.tools] == ["get_weather", "refund_order"]
-    assert found.served.tools == log.read()[0].tool_schemas
-    assert (found.served.targets, found.answer) == ((1, 3), TELLS)
+    assert [tool["function"]["name"] for tool in found.client_turn.tools] == ["get_weather", "refund_order"]
+    assert found.client_turn.tools == log.read()[0].tool_schemas
+    assert (found.client_turn.targets, found.answer) == ((1, 3), TELLS)
     assert [call.arguments for call in found.calls] == [{"city": "Bern"}]
     assert (found.provenance.interaction_id, found.provenance.not_executed) == (identity, True)
 
@@ -58,13 +58,13 @@ def test_the_own_tools_of_this_machine_are_learned_as_ever(log: InteractionLog) 
     )
     log_turn(log, asked("Weather in Bern?", BERN, answer=TELLS))
     (found,) = mined(log, own).worked
-    assert (found.served, found.provenance.not_executed) == (None, False)
+    assert (found.client_turn, found.provenance.not_executed) == (None, False)
 
 
 def test_a_tool_with_the_name_of_an_own_one_and_another_schema_is_the_clients(log: InteractionLog) -> None:
     own = OwnTools([Tool(name=name, description="", parameters={"type": "object"}) for name in ("get_weather",)])
     log_turn(log, asked("Weather in Bern?", BERN, answer=TELLS), tools=[WEATHER])
-    assert mined(log, own).worked[0].served is not None
+    assert mined(log, own).worked[0].client_turn is not None
 
 
 @pytest.mark.parametrize(
@@ -73,7 +73,7 @@ def test_a_tool_with_the_name_of_an_own_one_and_another_schema_is_the_clients(lo
 )
 def test_an_answer_that_tells_the_result_is_a_sign(log: InteractionLog, answer: str, signs: tuple[str, ...]) -> None:
     log_turn(log, asked("Weather in Bern?", BERN, answer=answer))
-    found = lesson(log).served
+    found = lesson(log).client_turn
     assert found is not None
     assert found.signs == signs
     assert (3 in found.targets) is bool(signs)
@@ -84,7 +84,7 @@ def test_a_good_word_and_a_conversation_that_went_on_are_signs(log: InteractionL
     log.feedback(log_turn(log, first), "good")
     later = asked("Thank you, refund A-1 of 3", history=said(("Weather in Bern?", "Done.")), answer="All right.")
     log_turn(log, later)
-    found = lesson(log).served
+    found = lesson(log).client_turn
     assert found is not None
     assert found.signs == ("called good", "went on")
 
@@ -93,7 +93,7 @@ def test_a_good_word_and_a_conversation_that_went_on_are_signs(log: InteractionL
 def test_a_request_that_objects_is_a_doubt(log: InteractionLog, next_request: str) -> None:
     log_turn(log, asked("Weather in Bern?", BERN, answer=TELLS))
     log_turn(log, asked(next_request, history=said(("Weather in Bern?", TELLS)), answer="Sorry."))
-    found = lesson(log).served
+    found = lesson(log).client_turn
     assert found is not None
     assert (found.doubt, found.signs) == ("objected_to", ("result told",))
 
@@ -101,7 +101,7 @@ def test_a_request_that_objects_is_a_doubt(log: InteractionLog, next_request: st
 def test_another_conversation_of_the_session_says_nothing_of_it(log: InteractionLog) -> None:
     log_turn(log, asked("Weather in Bern?", BERN, answer="Done."))
     log_turn(log, asked("No, thanks", answer="All right."))
-    found = lesson(log).served
+    found = lesson(log).client_turn
     assert found is not None
     assert (found.doubt, found.signs) == ("", ())
 
@@ -117,7 +117,7 @@ def test_equal_calls_of_two_conversations_agree_and_others_are_a_doubt(log: Inte
     for session, city in (("a", "Bern"), ("b", "Bern"), ("c", "Thun")):
         call = ("get_weather", {"city": city}, "fine")
         log_turn(log, asked("How is the weather in town?", call, answer="Done."), session=session, owner="shop")
-    found = lesson(log).served
+    found = lesson(log).client_turn
     assert found is not None
     assert (found.signs, found.doubt) == (("agreed",), "")
     log_turn(
@@ -126,7 +126,7 @@ def test_equal_calls_of_two_conversations_agree_and_others_are_a_doubt(log: Inte
         session="d",
         owner="shop",
     )
-    found = lesson(log).served
+    found = lesson(log).client_turn
     assert found is not None
     assert (found.signs, found.doubt) == ((), "turns_disagree")
 
@@ -136,7 +136,7 @@ def test_other_keys_and_other_tools_do_not_agree(log: InteractionLog) -> None:
     log_turn(log, turn, owner="a", session="1")
     log_turn(log, turn, owner="b", session="2")
     log_turn(log, turn, owner="a", session="3", tools=[WEATHER])
-    found = [one.served.signs for one in mined(log).worked if one.served is not None]
+    found = [one.client_turn.signs for one in mined(log).worked if one.client_turn is not None]
     assert found == [(), (), ()]
 
 
@@ -144,15 +144,15 @@ def test_a_call_that_failed_and_one_that_found_nothing_are_not_learned(log: Inte
     nothing, denied = ("get_weather", {"city": "Brn"}, "[]"), ("get_weather", {"city": "B"}, '{"ok": false}')
     log_turn(log, asked("Weather in Bern?", nothing, denied, BERN, answer=TELLS))
     found = lesson(log)
-    assert found.served is not None
-    assert (found.kind, found.served.targets) == ("repaired", (5, 7))
+    assert found.client_turn is not None
+    assert (found.kind, found.client_turn.targets) == ("repaired", (5, 7))
     assert [failure.call.arguments for failure in found.failures] == [{"city": "B"}]
     assert len(found.calls) == 1
 
 
 def test_the_same_call_twice_is_a_doubt(log: InteractionLog) -> None:
     log_turn(log, asked("Weather in Bern?", BERN, BERN, answer=TELLS))
-    found = lesson(log).served
+    found = lesson(log).client_turn
     assert found is not None
     assert found.doubt == "call_repeated"
 
@@ -161,8 +161,8 @@ def test_a_correction_is_learned_with_the_clients_tools(log: InteractionLog) -> 
     identity = log_turn(log, asked("Weather in Bern?", ("get_weather", {"city": "Bonn"}, "rain"), answer="Rain."))
     log.feedback(identity, "bad", expected='[{"name": "get_weather", "arguments": {"city": "Bern"}}]')
     found = lesson(log)
-    assert found.served is not None
-    assert (found.kind, found.served.targets, len(found.served.messages)) == ("corrected", (1,), 2)
+    assert found.client_turn is not None
+    assert (found.kind, found.client_turn.targets, len(found.client_turn.messages)) == ("corrected", (1,), 2)
     assert found.calls[0].arguments == {"city": "Bern"}
 
 
@@ -172,8 +172,8 @@ def test_a_failed_turn_gets_the_calls_of_a_later_one(log: InteractionLog) -> Non
     again = said(("Weather in Bern now?", "Sorry."), system=SYSTEM)
     log_turn(log, asked("Weather now in Bern, please?", BERN, history=again, answer=TELLS))
     worked, repaired = mined(log).worked
-    assert repaired.served is not None
-    assert (repaired.request, repaired.served.signs) == ("Weather in Bern now?", ("result told",))
+    assert repaired.client_turn is not None
+    assert (repaired.request, repaired.client_turn.signs) == ("Weather in Bern now?", ("result told",))
     assert [call.arguments for call in repaired.calls] == [{"city": "Bern"}]
     assert repaired.provenance.other_interaction_ids[0] == worked.provenance.interaction_id
 
@@ -239,5 +239,5 @@ def test_turns_of_another_model_are_trouble_only_where_they_went_badly(
 def test_tools_that_nobody_called_make_no_difference(log: InteractionLog) -> None:
     log_turn(log, asked("Weather in Bern?", BERN, answer=TELLS), tools=[REFUND, WEATHER])
     found = lesson(log)
-    assert found.served is not None
-    assert [tool["function"]["name"] for tool in found.served.tools] == ["refund_order", "get_weather"]
+    assert found.client_turn is not None
+    assert [tool["function"]["name"] for tool in found.client_turn.tools] == ["refund_order", "get_weather"]

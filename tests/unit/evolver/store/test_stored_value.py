@@ -7,7 +7,7 @@ import pytest
 from pydantic import ValidationError
 
 from evolver.store.stored_value import parse
-from evolver.types import Invented, Judged, Made, Mined, Provenance, Trace, TraceKind
+from evolver.types import Invented, Made, Mined, Provenance, Trace, TraceKind, TraceVerdict
 
 OLD: dict[str, Any] = {
     "id": "box_count-0-0?eggs",
@@ -40,7 +40,7 @@ def test_a_trace_of_an_earlier_version_is_one_wherever_it_stands() -> None:
     trace = parse(Trace, text(OLD))
     assert (trace.kind, trace.answer, trace.mean_logprob) == ("asking", OLD["answer"], -0.5)
     verdict = {"trace_id": OLD["id"], "kept": False, "reason": "cut_reads_badly"}
-    judged = parse(Judged, text({"trace": OLD, "verdict": verdict}))
+    judged = parse(TraceVerdict, text({"trace": OLD, "verdict": verdict}))
     assert (judged.trace, judged.verdict.reason) == (trace, "cut_reads_badly")
     mined = parse(Mined, text({"interactions": 1, "last_interaction_id": "1-0", "worked": [OLD]}))
     assert mined.worked == (trace,)

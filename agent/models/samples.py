@@ -14,14 +14,14 @@ _NINE = "callAAAA1"
 Turn = dict[str, Any]
 
 SYSTEM: Turn = {"role": "system", "content": "Be brief about birds."}
-USER: Turn = {"role": "user", "content": "What does probe say about 17?"}
+USER: Turn = {"role": "user", "content": "What does sample say about 17?"}
 ANSWER: Turn = {"role": "assistant", "content": SAID}
 
 
 def tools() -> list[dict[str, Any]]:
     """Return two tools, as vLLM hands them to a template."""
     number = {"type": "object", "properties": {"value": {"type": "integer"}}, "required": ["value"]}
-    named = ((TOOL, "Probe a number."), (OTHER_TOOL, "Scan a number."))
+    named = ((TOOL, "SampleTurns a number."), (OTHER_TOOL, "Scan a number."))
     return [
         {"type": "function", "function": {"name": name, "description": text, "parameters": number}}
         for name, text in named
@@ -41,7 +41,7 @@ def result(identity: str = _NINE) -> Turn:
 
 
 @dataclass(frozen=True)
-class Probe:
+class SampleTurns:
     """A chat template, and what it is given besides the conversation: special tokens by name, options."""
 
     template: str

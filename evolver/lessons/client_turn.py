@@ -10,7 +10,7 @@ from typing import Any
 
 from agent.text.matching import states
 from evolver.lessons.drop_reason import DropReason
-from evolver.types import Served, Trace, TraceKind
+from evolver.types import ClientTurn, Trace, TraceKind
 from toolkit.tool import Tool
 
 LONGEST = 2000
@@ -24,7 +24,7 @@ def wording(trace: Trace) -> DropReason | None:
 
 def outcome(trace: Trace) -> DropReason | None:
     """Return why the calls of a served trace cannot be taken for right, or None. A correction is a person's word."""
-    served = trace.served
+    served = trace.client_turn
     if served is None or trace.kind == TraceKind.CORRECTED:
         return None
     if served.doubt:
@@ -45,11 +45,11 @@ def problem(tool: Tool | None, arguments: Mapping[str, Any]) -> DropReason | Non
     return None if fits else DropReason.CALL_INVALID_ARGUMENTS
 
 
-def all_stated(trace: Trace, served: Served, tools: Mapping[str, Tool]) -> bool:
+def all_stated(trace: Trace, client_turn: ClientTurn, tools: Mapping[str, Tool]) -> bool:
     """Return whether what was said and shown before each call states its arguments, or they are the schema's own."""
     known = [message.content for message in trace.history]
-    for place, message in enumerate(served.messages):
-        if place in served.targets:
+    for place, message in enumerate(client_turn.messages):
+        if place in client_turn.targets:
             text = "\n".join(known)
             for call in message.tool_calls:
                 defaults = _defaults(tools.get(call.name))

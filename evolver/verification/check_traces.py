@@ -1,4 +1,4 @@
-"""Judging traces one by one: by their texts, and by executing their calls again."""
+"""Checks of traces one by one: by their texts, and by executing their calls again."""
 
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import closing
@@ -7,7 +7,7 @@ from functools import partial
 
 from evolver.context import StageContext
 from evolver.crew.workshop import Workshop
-from evolver.lessons import reexecution, served
+from evolver.lessons import client_turn, reexecution
 from evolver.lessons.admission import LessonPolicy, reject
 from evolver.lessons.drop_reason import DropReason
 from evolver.lessons.duplicates import Accepted
@@ -16,8 +16,8 @@ from toolkit.execute import Executor
 
 
 @dataclass(frozen=True)
-class Judge:
-    """Judges ``trace`` by itself: by its text, and by executing its calls again."""
+class CheckTrace:
+    """Checks ``trace`` by itself: by its text, and by executing its calls again."""
 
     trace: Trace
 
@@ -28,7 +28,7 @@ class Judge:
         return trace, reject(trace, policy) or _execution(trace, executor, policy)
 
 
-def judged(
+def check_traces(
     context: StageContext, accepted: Accepted, traces: Sequence[Trace]
 ) -> Generator[tuple[Trace, DropReason | None]]:
     """Yield ``traces`` in their order, each with the reason to drop it, or None; of one that repeats what is
@@ -36,11 +36,11 @@ def judged(
     asked: list[int] = []
     known: dict[int, tuple[Trace, DropReason | None]] = {}
 
-    def orders() -> Iterator[Judge]:
+    def orders() -> Iterator[CheckTrace]:
         for place, trace in enumerate(traces):
             if accepted.repeated_by(trace) is None:
                 asked.append(place)
-                yield Judge(trace)
+                yield CheckTrace(trace)
             else:
                 known[place] = trace, None
 
@@ -60,8 +60,8 @@ def _execution(trace: Trace, executor: Executor, policy: LessonPolicy) -> DropRe
         if policy.runs(trace, failure.call.name) and reexecution.execute(failure.call, executor).ok:
             return DropReason.FAILURE_IS_GONE
     for number, call in enumerate(trace.calls):
-        if trace.served is not None and not policy.runs(trace, call.name):
-            if reason := served.problem(policy.tool_of(trace, call.name), call.arguments):
+        if trace.client_turn is not None and not policy.runs(trace, call.name):
+            if reason := client_turn.problem(policy.tool_of(trace, call.name), call.arguments):
                 return reason
             continue
         tool = executor.registry.get(call.name)
