@@ -7,6 +7,7 @@ from functools import partial
 from itertools import zip_longest
 from typing import Any
 
+from agent import learned
 from agent.adapters import active
 from agent.chat_commands import COMMANDS, ChatCommands
 from agent.chat_input import lines
@@ -95,7 +96,11 @@ def open_chat(config: Config, session: str | None) -> Iterator[Chat]:
                     prompt_version=serving.prompt_version,
                 )  # fmt: skip
                 commands = ChatCommands(
-                    talk, list(executor.registry), partial(active.read, config.data_folder), f"{serving.gateway_url}/ui"
+                    talk,
+                    list(executor.registry),
+                    partial(active.read, config.data_folder),
+                    f"{serving.gateway_url}/ui",
+                    partial(learned.about, config),
                 )
                 yield Chat(agent, talk, executor.registry, commands)
         finally:

@@ -1,11 +1,11 @@
 """Commands inside a conversation: lines such as ``/why``, which no model sees."""
 
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Literal, NamedTuple
 
 from agent.adapters.active import ActiveAdapter
-from agent.messages import BASE, Interaction
+from agent.messages import BASE, Interaction, Trajectory
 from agent.session import Session
 from agent.terminal import short, show_call
 from toolkit.errors import UserError
@@ -27,7 +27,7 @@ COMMANDS = {
     "tools": Command("/tools", "list the tools, and those that the last turn was shown"),
     "good": Command("/good [NOTE]", "call the last answer good"),
     "bad": Command("/bad [NOTE]", "call the last answer bad"),
-    "why": Command("/why", "explain the last turn: tools, calls, adapter, and where to see what was learned"),
+    "why": Command("/why", "explain the last turn: tools, calls, adapter, and what was learned about them"),
 }
 _KEYS = "Ctrl-C ends an answer, Ctrl-D the conversation; the arrow keys recall earlier requests"
 
@@ -36,16 +36,22 @@ class ChatCommands:
     """The commands of one conversation.
 
     ``tools`` are all that there are; ``active`` reads the pointer to the active adapter; ``dashboard`` is the address
-    of the dashboard.
+    of the dashboard. ``learned`` tells what an adapter learned about tools.
     """
 
     def __init__(
-        self, session: Session, tools: Sequence[Tool], active: Callable[[], ActiveAdapter], dashboard: str
+        self,
+        session: Session,
+        tools: Sequence[Tool],
+        active: Callable[[], ActiveAdapter],
+        dashboard: str,
+        learned: Callable[[str, Sequence[str]], Iterable[str]] = lambda _, __: (),
     ) -> None:
         self._session = session
         self._tools = tools
         self._active = active
         self._dashboard = dashboard
+        self._learned = learned
 
     def answer(self, line: str) -> list[str] | None:
         """Return the lines that answer a command; None where ``line`` is a message. Raises UserError."""
@@ -95,7 +101,8 @@ class ChatCommands:
             f"ended    {turn.stop_reason.replace('_', ' ')}{f': {turn.error}' if turn.error else ''}",
             f"adapter  {turn.adapter}: {'; '.join(_standing(turn.adapter, self._active()))}",
             *(f"said     {word.verdict}{f': {word.note}' if word.note else ''}" for word in last.feedback),
-            f"learned  see {self._dashboard}/conversations/{last.id}, or all cycles with: evolver history",
+            *(f"learned  {line}" for line in self._learned(turn.adapter, _names(turn))),
+            f"more     {self._dashboard}/conversations/{last.id}, or all cycles with: evolver history",
         ]
 
     def _last(self) -> Interaction:
@@ -103,6 +110,11 @@ class ChatCommands:
         if last is None:
             raise UserError(f"{_NOTHING_YET}; say something first")
         return last
+
+
+def _names(turn: Trajectory) -> list[str]:
+    """Return the tools that were called, or where none was, those that were shown."""
+    return list(dict.fromkeys(call.name for call in turn.calls)) or list(turn.tools)
 
 
 def _standing(adapter: str, pointer: ActiveAdapter) -> Iterator[str]:

@@ -2,7 +2,7 @@
 
 import io
 import readline
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -50,7 +50,10 @@ def turn(text: str, *, adapter: str = "base") -> Trajectory:
 
 
 def commands(session: Session, pointer: ActiveAdapter | None = None) -> Callable[[str], list[str] | None]:
-    return ChatCommands(session, TOOLS, lambda: pointer or ActiveAdapter(), "http://here/ui").answer
+    def learned(adapter: str, tools: Sequence[str]) -> list[str]:
+        return [f"{adapter} knows {name}" for name in tools]
+
+    return ChatCommands(session, TOOLS, lambda: pointer or ActiveAdapter(), "http://here/ui", learned).answer
 
 
 def test_help_lists_every_command(session: Session) -> None:
@@ -146,7 +149,8 @@ def test_why_says_what_was_shown_called_and_which_adapter_answered(
     assert lines[4].endswith(standing)
     assert lines[5:] == [
         "said     bad: too short",
-        f"learned  see http://here/ui/conversations/{identity}, or all cycles with: evolver history",
+        f"learned  {answered} knows add",
+        f"more     http://here/ui/conversations/{identity}, or all cycles with: evolver history",
     ]
 
 

@@ -1,0 +1,49 @@
+"""What a person is told about the lessons behind an answer."""
+
+from pathlib import Path
+
+import pytest
+
+from agent.config import Config
+from evolver.maintenance.learned import learned
+from evolver.store.cycle_folder import cycle_folder
+from evolver.store.jsonl import append_lines
+from evolver.store.ledger import Ledger
+from evolver.types import Adapter, Verdict
+from tests.fakes.evolution import trace
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> Config:
+    config = Config(data_folder=tmp_path)
+    with Ledger(tmp_path / "evolution.db") as ledger:
+        for number in (1, 2, 3):
+            ledger.open_cycle()
+            added = Adapter(name=f"adapter-{number:04d}", folder=tmp_path, sha256="a" * 64)
+            ledger.add_adapter(added, number, "base", "b" * 64)
+            ledger.end_cycle(number, "promoted", "better")
+            made = trace(f"add {number} and 4", "add", {"a": number}, number)
+            dropped = trace(f"lend {number}", "lend", {"a": number}, number)
+            folder = cycle_folder(tmp_path, number)
+            append_lines(folder / "traces.jsonl", [made, dropped])
+            verdicts = [Verdict(trace_id=made.id, kept=True), Verdict(trace_id=dropped.id, kept=False, reason="rare")]
+            append_lines(folder / "verdicts.jsonl", verdicts)
+    return config
+
+
+def test_lessons_up_to_the_adapters_cycle_count_and_dropped_ones_do_not(config: Config) -> None:
+    assert learned(config, "adapter-0002", ["add", "lend"]) == [
+        "add: 2 lessons, such as (cycle 2): add 2 and 4",
+        "lend: no lesson calls it",
+    ]
+
+
+def test_the_base_model_learned_nothing(config: Config) -> None:
+    assert learned(config, "base", ["add"]) == ["nothing: the base model answered"]
+
+
+def test_an_adapter_of_elsewhere_is_not_known(config: Config, tmp_path: Path) -> None:
+    assert learned(config, "adapter-0009", ["add"]) == ["not known: no cycle here made adapter-0009"]
+    assert learned(Config(data_folder=tmp_path / "empty"), "adapter-0001", ["add"]) == [
+        "not known: no cycle here made adapter-0001"
+    ]
