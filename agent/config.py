@@ -282,3 +282,4 @@ class Config(Section):
     toolkit: ToolkitConfig = ToolkitConfig()
     agent: AgentConfig = AgentConfig()
     evolver: dict[str, Any] = Field(default_factory=dict)
+    cluster: dict[str, Any] = Field(default_factory=dict)

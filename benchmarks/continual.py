@@ -323,7 +323,9 @@ class _Round:
         at_once = max(self.config.evolver.evaluate.concurrency, self.config.evolver.make.concurrency)
         url, key = self.serving.gateway_url, self.serving.gateway_key
         profile = configured_profile(self.config.agent.serving, self.config.data_folder)
-        with open_crew(crew_setup.Setup(self.config.toolkit, url, key, at_once, rules, profile=profile)) as crew:
+        with open_crew(
+            crew_setup.Setup(self.config.toolkit, url, key, at_once, rules, profile=profile), self.config.cluster
+        ) as crew:
             yield crew.limited(self.config.evolver.evaluate.concurrency)
 
     def _loaded(self, model: str) -> None:

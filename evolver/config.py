@@ -9,6 +9,7 @@ from pydantic import AliasChoices, Field, field_validator, model_validator
 
 from agent.config import AgentConfig
 from evolver import crontab
+from evolver.cluster import ClusterConfig
 from toolkit.config import Section, ToolkitConfig
 
 Share = Annotated[float, Field(ge=0, le=1)]
@@ -65,9 +66,7 @@ class MakeConfig(Section):
     tools_for_others: Annotated[
         Share, Field(description="Share of these drawn from other requests than unserved ones.")
     ] = 0.25
-    codes_per_tool: Annotated[
-        int, Field(ge=1, le=64, description="Functions sampled per new tool until one passes.")
-    ] = 4
+    codes_per_tool: Annotated[int, Field(ge=1, le=64, description="Functions sampled per tool until one passes.")] = 4
 
 
 class VerifyConfig(Section):
@@ -382,6 +381,7 @@ class Config(Section):
     toolkit: ToolkitConfig = ToolkitConfig()
     agent: AgentConfig = AgentConfig()
     evolver: EvolverConfig = EvolverConfig()
+    cluster: ClusterConfig = ClusterConfig()
 
     @model_validator(mode="after")
     def _vllm_serves_what_is_trained(self) -> "Config":

@@ -159,6 +159,7 @@ class Config(Section):
     toolkit: ToolkitConfig = ToolkitConfig()
     agent: dict[str, Any] = Field(default_factory=dict)
     evolver: dict[str, Any] = Field(default_factory=dict)
+    cluster: dict[str, Any] = Field(default_factory=dict)
 
 
 C = TypeVar("C", bound=Section)

@@ -35,7 +35,7 @@ def measure(
         load_registered(name, config.data_folder, ledger, running, base_sha256=configured_sha256(config, ledger))
     at_once = config.evolver.evaluate.concurrency
     setup = Setup(config.toolkit, running.gateway_url, running.gateway_key, at_once)
-    with open_crew(setup) as crew:
+    with open_crew(setup, config.cluster) as crew:
         report = score_suite(
             config, suite, name, crew, limit=limit, release=release,
             on_progress=lambda share: on_progress(name, share),

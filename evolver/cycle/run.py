@@ -125,7 +125,7 @@ def _opened(
     profile = configured_profile(config.agent.serving, config.data_folder)
     setup = Setup(config.toolkit, serving.gateway_url, serving.gateway_key, at_once, rules, _markers(config), profile)
     record = RequestLog(folder / request_log.NAME)
-    with open_crew(setup, record=record) as crew:
+    with open_crew(setup, config.cluster, record=record) as crew:
         yield _Run(config, ledger, exam.suite, serving, number, folder, say, crew.limited(evolver.make.concurrency))
 
 

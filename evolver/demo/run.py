@@ -80,7 +80,7 @@ def score_base(config: Config, serving: ServingState, bars: ProgressBars) -> Eva
     """Return the scores before; the cycle finds the answers on file and does not ask again."""
     at_once = config.evolver.evaluate.concurrency
     setup = Setup(config.toolkit, serving.gateway_url, serving.gateway_key, at_once)
-    with open_crew(setup) as crew:
+    with open_crew(setup, config.cluster) as crew:
         return score_requests(
             config,
             suites.read_suite(suites.HELD_OUT),

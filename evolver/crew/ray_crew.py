@@ -1,0 +1,174 @@
+"""A crew of workshops on the nodes of a Ray cluster."""
+
+import hashlib
+import pickle
+import time
+from collections import Counter, deque
+from collections.abc import Generator, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from typing import Any, TypeVar
+
+from evolver.cluster import ClusterConfig
+from evolver.crew.crew import Order
+from evolver.crew.installation import tool_hashes
+from evolver.crew.ray_nodes import Nodes, Place, Say, connected
+from evolver.crew.remote_workshop import MadeTools, Sent
+from evolver.crew.setup import Setup
+from evolver.crew.workshop import Record, Workshop
+from evolver.errors import StageError
+from toolkit.errors import UserError
+from toolkit.made import MadeTool, read_approved
+
+R = TypeVar("R")
+_WAIT_SECONDS = 0.5
+_PATIENCE_SECONDS = 60.0
+"""Time without any workshop after which a stage is given up."""
+_MOST_DEATHS = 3
+"""Workshops that may die over one order."""
+
+
+@dataclass(frozen=True)
+class _Tools:
+    """Tools beside those of the configuration. Workshops know them by ``key``, and fetch them by ``reference``."""
+
+    made: MadeTools = ()
+    key: str = ""
+    reference: Any = None
+
+    def and_also(self, made: tuple[MadeTool, ...], kind: str) -> "_Tools":
+        import ray
+
+        all_made = (*self.made, (made, kind))
+        return _Tools(all_made, hashlib.sha256(pickle.dumps(all_made)).hexdigest(), ray.put(all_made))
+
+
+@dataclass(frozen=True)
+class RayCrew:
+    """Carries out at most ``at_once`` orders at a time in each of the workshops of ``nodes``. See Crew.
+
+    The orders of a workshop that dies are given to others; an order may so be carried out twice, its result arrives
+    once. ``record`` gets the requests to the model of each order whose result arrives.
+    """
+
+    here: Workshop
+    at_once: int
+    nodes: Nodes
+    record: Record
+    tools: _Tools = _Tools()
+
+    def each(self, orders: Iterable[Order[R]]) -> Generator[tuple[int, R]]:
+        """See Crew. Raises StageError where three workshops died over one order, UserError where no node is left."""
+        work = _Work(self, iter(orders))
+        try:
+            while work.give():
+                yield from work.ended()
+        finally:
+            work.wait()
+
+    def limited(self, at_once: int) -> "RayCrew":
+        """See Crew."""
+        return replace(self, at_once=at_once)
+
+    def with_tools(self, made: Iterable[MadeTool], kind: str) -> "RayCrew":
+        """See Crew."""
+        if not (made := tuple(made)):
+            return self
+        return replace(self, here=self.here.with_tools(made, kind), tools=self.tools.and_also(made, kind))
+
+
+class _Work:
+    """The orders of one stage: not yet taken, under way, and to be given again."""
+
+    def __init__(self, crew: RayCrew, orders: Iterator[Order[Any]]) -> None:
+        self._crew = crew
+        self._waiting = enumerate(orders)
+        self._again: deque[tuple[int, Order[Any]]] = deque()
+        self._running: dict[Any, tuple[int, Order[Any], Place]] = {}
+        self._deaths: Counter[int] = Counter()
+        self._alone_since: float | None = None
+
+    def give(self) -> bool:
+        """Give orders to whoever has a place free; return whether any is still to be done."""
+        self._crew.nodes.look()
+        while place := self._free():
+            taken = self._again.popleft() if self._again else next(self._waiting, None)
+            if taken is None:
+                return bool(self._running)
+            self._begin(*taken, place)
+        self._check_patience()
+        return True
+
+    def ended(self) -> Iterator[tuple[int, Any]]:
+        """Wait a moment, and yield number and result of each order that has ended."""
+        import ray
+        from ray.exceptions import RayError, RayTaskError
+
+        if not self._running:  # no workshop is open
+            time.sleep(_WAIT_SECONDS)
+            return
+        if not ray.wait(list(self._running), timeout=_WAIT_SECONDS)[0]:
+            return
+        for reference in ray.wait(list(self._running), num_returns=len(self._running), timeout=0)[0]:
+            number, order, place = self._running.pop(reference)
+            place.running -= 1
+            try:
+                result, recorded = ray.get(reference)
+            except RayTaskError as error:
+                raise error.cause from None
+            except RayError as error:
+                self._lost(number, order, place, error)
+                continue
+            for request in recorded:
+                self._crew.record(*request)
+            yield number, result
+
+    def wait(self) -> None:
+        """Wait for what is under way."""
+        import ray
+
+        if self._running:
+            ray.wait(list(self._running), num_returns=len(self._running))
+        for *_, place in self._running.values():
+            place.running -= 1
+
+    def _free(self) -> Place | None:
+        """The workshop with the fewest orders, if it takes another one."""
+        places = self._crew.nodes.open_ones
+        least = min(places, key=lambda place: place.running, default=None)
+        return least if least is not None and least.running < self._crew.at_once else None
+
+    def _begin(self, number: int, order: Order[Any], place: Place) -> None:
+        tools = self._crew.tools
+        reference = place.actor.do.remote(order, tools.key, [tools.reference])
+        self._running[reference] = number, order, place
+        place.running += 1
+
+    def _lost(self, number: int, order: Order[Any], place: Place, error: Exception) -> None:
+        self._crew.nodes.lose(place)
+        self._deaths[number] += 1
+        if self._deaths[number] == _MOST_DEATHS:
+            raise StageError(f"{_MOST_DEATHS} workshops died over one order: {str(error).strip().splitlines()[0]}")
+        self._again.append((number, order))
+
+    def _check_patience(self) -> None:
+        if self._crew.nodes.open_ones:
+            self._alone_since = None
+            return
+        self._alone_since = self._alone_since or time.monotonic()
+        if time.monotonic() - self._alone_since > _PATIENCE_SECONDS:
+            raise UserError("no node of the cluster is left; start one, then go on with: evolver cycle")
+
+
+@contextmanager
+def open_ray_crew(setup: Setup, config: ClusterConfig, here: Workshop, record: Record, say: Say) -> Iterator[RayCrew]:
+    """Open a workshop on every node; ``here`` is that of this process. Raises as ``connected`` and Nodes.open do."""
+    approved = tuple(read_approved(setup.toolkit.tools.approved))
+    sent = Sent(setup, approved, tool_hashes(here.executor.registry, setup.toolkit))
+    with connected(config.address):
+        nodes = Nodes(config, sent, say)
+        try:
+            nodes.open()
+            yield RayCrew(here, setup.at_once, nodes, record)
+        finally:
+            nodes.close()

@@ -1,0 +1,137 @@
+"""The world of cycles, with real sandboxes, a model that says the same to the same request, and a Ray cluster."""
+
+import hashlib
+import inspect
+import json
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from evolver.cluster import ClusterConfig
+from evolver.config import MakeConfig
+from evolver.store.jsonl import read_lines
+from evolver.types import Trace
+from tests.fakes.evolver_world import ITEMS, World, world
+from tests.fakes.learner import Learner
+from tests.fakes.model_server import Says
+from tests.fakes.shop_tools import WORLD_TOOLS
+from toolkit import execute
+from toolkit.config import SandboxConfig, ToolkitConfig, ToolsConfig
+
+_NODE = {"num_cpus": 1, "include_dashboard": False, "object_store_memory": 80 * 2**20}
+_ENVIRONMENT = {
+    "RAY_AUTH_MODE": "token",
+    "RAY_AUTH_TOKEN": "0123456789abcdef0123456789abcdef",
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_health_check_initial_delay_ms": "0",
+    "RAY_health_check_period_ms": "500",
+    "RAY_health_check_failure_threshold": "3",
+}
+_real_executor = execute.open_executor
+
+
+class Steady(Learner):
+    """A model whose answer depends on nothing but the request. ``on_asked`` is called before each completion."""
+
+    def __init__(self) -> None:
+        super().__init__(ITEMS)
+        self.on_asked: Callable[[], None] = lambda: None
+
+    def _complete(self, request: dict[str, Any]) -> Says:
+        self.on_asked()
+        text = json.dumps(request, sort_keys=True).encode()
+        self._number = int.from_bytes(hashlib.sha256(text).digest()[:3])
+        return super()._complete(request)
+
+
+class Machines:
+    """The nodes of a Ray cluster, all on this machine."""
+
+    def __init__(self) -> None:
+        from ray.cluster_utils import Cluster
+
+        self._cluster = Cluster(initialize_head=True, head_node_args=_NODE)
+        self._others: list[Any] = []
+
+    @property
+    def address(self) -> str:
+        return self._cluster.address
+
+    def alive(self, count: int) -> "Machines":
+        """Return these, so many of them alive."""
+        while len(self._others) < count - 1:
+            self.join()
+        while len(self._others) > count - 1:
+            self._cluster.remove_node(self._others.pop(), allow_graceful=True)
+        return self
+
+    def join(self) -> None:
+        node = {name: value for name, value in _NODE.items() if name != "include_dashboard"}
+        self._others.append(self._cluster.add_node(**node))
+
+    def kill_one(self) -> None:
+        """Kill the node that joined last, as by a loss of power."""
+        self._cluster.remove_node(self._others.pop(), allow_graceful=False)
+
+    def close(self) -> None:
+        self._cluster.shutdown()
+
+
+@contextmanager
+def machines() -> Iterator[Machines]:
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in _ENVIRONMENT.items():
+            patch.setenv(name, value)
+        found = Machines()
+        try:
+            yield found
+        finally:
+            found.close()
+
+
+@contextmanager
+def cluster_world(folder: Path, address: str = "") -> Iterator[World]:
+    """A world whose tools are a user's module, run in real sandboxes, on the cluster at ``address``."""
+    folder.mkdir()
+    head = "from toolkit.tool import tool\n\n\n"
+    (folder / "shop.py").write_text(head + "\n\n".join(map(inspect.getsource, WORLD_TOOLS)))
+    with pytest.MonkeyPatch.context() as patch, world(folder, patch) as here:
+        patch.setattr(execute, "open_executor", _real_executor)
+        learner = Steady()
+        learner.loaded = here.learner.loaded
+        here.learner = learner
+        here.server._script = learner
+        make = MakeConfig(calls_per_tool=8, requests_per_call=2, no_tool_requests=8, concurrency=2)
+        here.config = here.config.model_copy(
+            update={
+                "toolkit": ToolkitConfig(
+                    sandbox=SandboxConfig(workers=1),
+                    tools=ToolsConfig(builtin=False, modules=("shop",), folder=folder),
+                ),
+                "evolver": here.config.evolver.model_copy(update={"make": make}),
+                "cluster": ClusterConfig(address=address),
+            }
+        )
+        yield here
+
+
+def lessons(here: World, name: str) -> list[str]:
+    """The traces of the first cycle in the file ``name``, without what says when they were made; sorted."""
+    traces = read_lines(here.data / "cycles" / "0001" / name, Trace)
+    assert len({trace.id for trace in traces}) == len(traces), "one was stored twice"
+    return sorted(trace.model_dump_json(exclude={"id", "provenance"}) for trace in traces)
+
+
+def sandboxes() -> int:
+    """Count the processes of sandboxes on this machine that have lost their parent."""
+    found = 0
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            name, _, rest = path.read_text().partition("(")[2].rpartition(")")
+        except OSError:
+            continue
+        found += name == "bwrap" and rest.split()[1] == "1"
+    return found
