@@ -6,6 +6,8 @@ from typing import Any
 from dashboard.figures.learning import Learning
 
 Option = dict[str, Any]
+_GOOD, _REST = "#2a9d5c", "#8a94a6"
+"""Green and grey that can be told apart on light and dark pages."""
 
 
 def learning_curve(found: Learning) -> Option:
@@ -59,8 +61,10 @@ def lines(
     return _chart(kind, list(labels), unit, series)
 
 
-def flow(links: Sequence[tuple[str, str, int]]) -> Option:
-    """Return a flow from sources to targets; a name stands for one node."""
+def flow(links: Sequence[tuple[str, str, int]], good: str) -> Option:
+    """Return a flow from sources to targets; a name stands for one node. ``good`` is the target that is wanted."""
+    targets = {target for _, target, _ in links}
+    colours = {name: _GOOD if name == good else _REST for name in targets}
     names = list(dict.fromkeys(name for source, target, _ in links for name in (source, target)))
     return {
         "tooltip": {"trigger": "item"},
@@ -68,8 +72,12 @@ def flow(links: Sequence[tuple[str, str, int]]) -> Option:
             {
                 "type": "sankey",
                 "nodeAlign": "left",
-                "right": 150,
-                "data": [{"name": name} for name in names],
+                "right": 190,
+                "nodeGap": 14,
+                "data": [
+                    {"name": name, **({"itemStyle": {"color": colours[name]}} if name in colours else {})}
+                    for name in names
+                ],
                 "links": [{"source": one, "target": other, "value": count} for one, other, count in links],
                 "lineStyle": {"color": "gradient", "opacity": 0.35},
             }

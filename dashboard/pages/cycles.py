@@ -32,7 +32,7 @@ def one(desk: Desk, visit: Visit) -> Response:
 def flow(desk: Desk, visit: Visit) -> Response:
     """Return the flow from the kinds of traces to kept and dropped."""
     found = traces.flow(verdicts(desk, _report(desk, visit).cycle.number))
-    return JSONResponse(charts.flow([(plain(kind), plain(end), count) for kind, end, count in found]))
+    return JSONResponse(charts.flow([(plain(kind), plain(end), count) for kind, end, count in found], traces.KEPT))
 
 
 def loss(desk: Desk, visit: Visit) -> Response:

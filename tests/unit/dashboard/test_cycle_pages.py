@@ -44,7 +44,11 @@ def test_the_yield_is_that_of_the_verdicts(data: Path, visitor: Visitor, number:
         assert any(text.startswith(reason.replace("_", " ")) and found == count for text, found in shown.items()), (
             reason
         )
-    links = visitor.json(f"/cycles/{number}/flow.json")["series"][0]["links"]
+    drawn = visitor.json(f"/cycles/{number}/flow.json")["series"][0]
+    links = drawn["links"]
+    colours = {node["name"]: node["itemStyle"]["color"] for node in drawn["data"] if "itemStyle" in node}
+    assert set(colours) == {link["target"] for link in links}
+    assert colours.pop("kept") not in colours.values()
     assert sum(link["value"] for link in links) == len(judged)
     assert sum(link["value"] for link in links if link["target"] == "kept") == kept
 
