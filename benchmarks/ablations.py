@@ -11,9 +11,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from benchmarks.likelier import likelier
 from evolver.store.jsonl import read_lines, write_lines
 from evolver.types import Call, Trace
+from toolkit.config import ToolkitConfig
 from toolkit.errors import UserError
+from toolkit.sources import load_local_tools
 
 FULL = "full"
 _FILES = {
@@ -29,23 +32,35 @@ _KEPT = ("kept.jsonl", "selected.jsonl", "varied.jsonl")
 ROUND_2, SERVING = "round 2", "serving"
 
 
+Rewrite = Callable[[list[Trace]], list[Trace]]
+
+
 @dataclass(frozen=True)
 class Ablation:
     """``changes`` are keys of config.toml; ``since`` is the first stage of round 1 to which they matter, ROUND_2 where
     they matter to none of that, or SERVING where they do to no stage at all: then its adapter is only scored anew.
 
-    ``rewrite`` changes each trace that was kept before ``since``. ``forced``: the base model is scored, and has to call
-    where it may. ``blind``: verification asks for a blind round trip too (blind_round_trip.py)."""
+    ``rewrite`` changes the traces of a file that was kept before ``since``. ``forced``: the base model is scored, and
+    has to call where it may. ``blind``: verification asks for a blind round trip too (blind_round_trip.py)."""
 
     changes: dict[str, Any]
     since: str
-    rewrite: Callable[[Trace], Trace] | None = None
+    rewrite: Rewrite | None = None
     forced: bool = False
     blind: bool = False
 
 
-def templated(trace: Trace) -> Trace:
-    """Return ``trace`` with a request that a program writes: "verb, name value, name value". Turns of people stay."""
+def templated(traces: list[Trace]) -> list[Trace]:
+    """Return ``traces`` with requests that a program writes: "verb, name value, name value". Turns of people stay."""
+    return [_templated(trace) for trace in traces]
+
+
+def likelier_traces(traces: list[Trace]) -> list[Trace]:
+    """Return the better three fifths of ``traces`` (likelier.py), which are of built-in tools."""
+    return likelier(traces, list(load_local_tools(ToolkitConfig())))
+
+
+def _templated(trace: Trace) -> Trace:
     if not trace.calls or trace.lived:
         return trace
     said = "; ".join(", ".join([_spoken(call.name), *_slots(call)]) for call in trace.calls)
@@ -73,6 +88,7 @@ ABLATIONS = {
     "unconstrained": Ablation({"agent.serving.vllm_process.constrain_calls": False}, SERVING),
     "no-value-swaps": Ablation({"evolver.vary.per_value": 0}, "vary"),
     "template-requests": Ablation({}, "dataset", rewrite=templated),
+    "likelier": Ablation({}, "vary", rewrite=likelier_traces),
     "forced-base": Ablation({}, SERVING, forced=True),
     "one-wording": Ablation({"evolver.make.requests_per_call": 1, "evolver.verify.kept_per_call": 1}, "make"),
     "no-replay": Ablation({"evolver.dataset.replay_share": 0.0}, ROUND_2),
@@ -82,7 +98,7 @@ ABLATIONS = {
 """``--rounds 1`` against 3 needs none: each round of the full run is a row."""
 
 
-def inherit(full: Path, data: Path, since: str, rewrite: Callable[[Trace], Trace] | None = None) -> None:
+def inherit(full: Path, data: Path, since: str, rewrite: Rewrite | None = None) -> None:
     """Give the run in ``data`` what the one in ``full`` did before ``since``; nothing if it has that already. Raises
     UserError where the full run is not so far."""
     if (data / "data").exists():
@@ -105,7 +121,7 @@ def inherit(full: Path, data: Path, since: str, rewrite: Callable[[Trace], Trace
             shutil.copy2(file, target)
     if rewrite:
         for file in [file for name in _KEPT for file in draft.glob(f"cycles/*/{name}")]:
-            write_lines(file, [rewrite(trace) for trace in read_lines(file, Trace)])
+            write_lines(file, rewrite(read_lines(file, Trace)))
     draft.rename(data / "data")
 
 

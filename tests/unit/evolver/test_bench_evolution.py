@@ -140,10 +140,10 @@ def test_an_ablation_before_the_full_run_is_one_line(tmp_path: Path) -> None:
 
 def test_a_template_request_names_the_tool_and_its_slots() -> None:
     made = trace("How much is left?", "remaining_budget", {"category": "dining", "limits": [1, 2]}, 3)
-    assert templated(made).request == "remaining budget, category dining, limits [1, 2]"
-    assert templated(made).calls == made.calls
+    assert templated([made])[0].request == "remaining budget, category dining, limits [1, 2]"
+    assert templated([made])[0].calls == made.calls
     talk = trace("good morning")
-    assert templated(talk) == talk
+    assert templated([talk])[0] == talk
 
 
 def test_a_forced_client_calls_first_and_answers_then() -> None:
