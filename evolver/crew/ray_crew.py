@@ -101,12 +101,12 @@ class _Work:
 
     def ended(self) -> Iterator[tuple[int, Any]]:
         """Wait a moment, and yield number and result of each order that has ended."""
-        import ray
-        from ray.exceptions import RayError, RayTaskError
-
         if not self._running:  # no workshop is open
             time.sleep(_WAIT_SECONDS)
             return
+        import ray
+        from ray.exceptions import RayError, RayTaskError
+
         if not ray.wait(list(self._running), timeout=_WAIT_SECONDS)[0]:
             return
         for reference in ray.wait(list(self._running), num_returns=len(self._running), timeout=0)[0]:
@@ -125,10 +125,11 @@ class _Work:
 
     def wait(self) -> None:
         """Wait for what is under way."""
+        if not self._running:
+            return
         import ray
 
-        if self._running:
-            ray.wait(list(self._running), num_returns=len(self._running))
+        ray.wait(list(self._running), num_returns=len(self._running))
         for *_, place in self._running.values():
             place.running -= 1
 

@@ -21,7 +21,7 @@ from evolver.crew.remote_workshop import RemoteWorkshop, Sent
 from toolkit.errors import PrerequisiteError, UserError
 
 Say = Callable[[str], None]
-_OPENING_SECONDS = 120.0
+_OPENING_SECONDS = 300.0
 _LOOK_SECONDS = 1.0
 _CLOSING_SECONDS = 10.0
 _MOST_FAILURES = 3

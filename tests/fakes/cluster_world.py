@@ -3,8 +3,10 @@
 import hashlib
 import inspect
 import json
+import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +14,7 @@ import pytest
 
 from evolver.cluster import ClusterConfig
 from evolver.config import MakeConfig
+from evolver.crew.workshop import Workshop
 from evolver.store.jsonl import read_lines
 from evolver.types import Trace
 from tests.fakes.evolver_world import ITEMS, World, world
@@ -92,10 +95,28 @@ def machines() -> Iterator[Machines]:
             found.close()
 
 
+@dataclass(frozen=True)
+class WhichNode:
+    """Tells on which node it is done."""
+
+    def do(self, workshop: Workshop) -> str:
+        import ray
+
+        return ray.get_runtime_context().get_node_id()
+
+
+@dataclass(frozen=True)
+class Fatal:
+    """Ends the process that does it."""
+
+    def do(self, workshop: Workshop) -> None:
+        os._exit(1)
+
+
 @contextmanager
 def cluster_world(folder: Path, address: str = "") -> Iterator[World]:
     """A world whose tools are a user's module, run in real sandboxes, on the cluster at ``address``."""
-    folder.mkdir()
+    folder.mkdir(exist_ok=True)
     head = "from toolkit.tool import tool\n\n\n"
     (folder / "shop.py").write_text(head + "\n\n".join(map(inspect.getsource, WORLD_TOOLS)))
     with pytest.MonkeyPatch.context() as patch, world(folder, patch) as here:
@@ -123,15 +144,3 @@ def lessons(here: World, name: str) -> list[str]:
     traces = read_lines(here.data / "cycles" / "0001" / name, Trace)
     assert len({trace.id for trace in traces}) == len(traces), "one was stored twice"
     return sorted(trace.model_dump_json(exclude={"id", "provenance"}) for trace in traces)
-
-
-def sandboxes() -> int:
-    """Count the processes of sandboxes on this machine that have lost their parent."""
-    found = 0
-    for path in Path("/proc").glob("[0-9]*/stat"):
-        try:
-            name, _, rest = path.read_text().partition("(")[2].rpartition(")")
-        except OSError:
-            continue
-        found += name == "bwrap" and rest.split()[1] == "1"
-    return found
