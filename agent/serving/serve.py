@@ -99,6 +99,7 @@ def _serve(config: Config) -> None:
             vllm_url=of_socket(sockets / socket_folder.ADMIN),
             vllm_key=admin.key,
             vllm_pid=0,
+            settings=serving_state.answer_settings(config.agent),
         )
         stack.callback(serving_state.remove, data, os.getpid())
         announce = partial(_announce, data, state, gateway)

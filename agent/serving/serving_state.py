@@ -1,13 +1,16 @@
 """data/serving.json: how the other commands find the server that ``agent serve`` runs."""
 
+import json
 from pathlib import Path
 
-from pydantic import ConfigDict, ValidationError
+from pydantic import ConfigDict, Field, ValidationError
 
+from agent.config import AgentConfig
 from agent.errors import NO_SERVER, ModelUnavailable
 from agent.prompt import PROMPT_VERSION
 from agent.storage.process_start import start_time
 from toolkit import durable_file
+from toolkit.errors import UserError
 from toolkit.frozen import Frozen
 
 FILE = "serving.json"
@@ -20,7 +23,8 @@ class ServingState(Frozen):
     servers at once; it passes on what else vLLM knows.
     ``gateway_key`` opens the gateway to apprentice's own commands, also where keys are needed.
 
-    ``prompt_version`` names the chat template that is served.
+    ``prompt_version`` names the chat template that is served. ``settings`` are those on which answers depend, as they
+    were at the start (``answer_settings``); {} where the server does not tell.
     ``started`` tells the process ``pid`` from a later one with the same number; "" where that cannot be told.
     """
 
@@ -34,6 +38,29 @@ class ServingState(Frozen):
     gateway_key: str = ""
     started: str = ""
     prompt_version: str = PROMPT_VERSION
+    settings: dict[str, str | bool] = Field(default_factory=dict)
+
+
+def answer_settings(config: AgentConfig) -> dict[str, str | bool]:
+    """Return the settings on which answers depend and that take effect when the server starts."""
+    serving = config.serving
+    return {
+        "[agent.serving] model": serving.model,
+        "[agent.serving.vllm_process] constrain_calls": serving.vllm_process.constrain_calls,
+        "[agent.prompt] judge_tools": config.prompt.judge_tools,
+    }
+
+
+def check_settings(state: ServingState, config: AgentConfig) -> None:
+    """Raise UserError where ``config`` was changed since the server of ``state`` started, so that scores would be of
+    another setting than they are filed under."""
+    for name, now in answer_settings(config).items():
+        if state.settings.get(name, now) != now:
+            before = json.dumps(state.settings[name])
+            raise UserError(
+                f"{name} is {json.dumps(now)} in config.toml, and was {before} when the server started; "
+                "restart it: agent stop, agent serve --detach"
+            )
 
 
 def path(data_folder: Path) -> Path:

@@ -28,6 +28,7 @@ from agent.config import LoopConfig
 from agent.interaction_log import InteractionLog
 from agent.messages import BASE
 from agent.models.chosen import configured_profile
+from agent.serving import serving_state
 from evolver.config import Config
 from evolver.crew.crew import Crew
 from evolver.crew.workshop import Workshop
@@ -182,6 +183,8 @@ class _Run:
     """One evaluation: who is asked, through what, and where the scores are kept."""
 
     def __init__(self, config: Config, model: str, crew: Crew, limit: int | None, on_progress: Progress) -> None:
+        if (serving := serving_state.read(config.data_folder)) is not None:
+            serving_state.check_settings(serving, config.agent)
         self._config = config
         self._model = model
         self._crew = crew

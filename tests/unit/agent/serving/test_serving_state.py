@@ -4,8 +4,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
+from agent.config import AgentConfig
 from agent.serving import serving_state
 from agent.serving.serving_state import ServingState
+from toolkit.errors import UserError
 
 
 def _state(pid: int) -> ServingState:
@@ -19,6 +23,17 @@ def test_a_running_server_is_found_and_its_file_is_private(tmp_path: Path) -> No
     assert found.vllm_key == "secret"
     assert stat.S_IMODE(serving_state.path(tmp_path / "data").stat().st_mode) == 0o600
     assert [file.name for file in (tmp_path / "data").iterdir()] == [serving_state.FILE]
+
+
+def test_a_setting_that_was_changed_since_the_start_is_named_with_its_fix() -> None:
+    config = AgentConfig()
+    state = _state(1).model_copy(update={"settings": serving_state.answer_settings(config)})
+    serving_state.check_settings(state, config)
+    serving_state.check_settings(_state(1), config)  # a server that does not tell
+    prompt = config.prompt.model_copy(update={"judge_tools": True})
+    changed = config.model_copy(update={"prompt": prompt})
+    with pytest.raises(UserError, match=r"^\[agent.prompt\] judge_tools is true .* was false .*; restart it: "):
+        serving_state.check_settings(state, changed)
 
 
 def test_no_server_where_there_is_no_file_or_a_damaged_one(tmp_path: Path) -> None:
