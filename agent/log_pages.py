@@ -1,7 +1,7 @@
 """Reads the interaction log a page at a time: memory does not grow with the log."""
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from agent.messages import Feedback, Interaction, Trajectory, is_foreign
@@ -33,15 +33,16 @@ _BY_SESSION = f"""
     ORDER BY source, tenant, owner, session, id LIMIT :page
 """
 _EARLIER_PARTS = """
-    WITH RECURSIVE part(id, continues, created_at, latency_ms, adapter) AS (
-        SELECT id, continues, created_at, 0.0, adapter FROM interactions WHERE id = :id
+    WITH RECURSIVE part(turn, id, continues, created_at, latency_ms, adapter) AS (
+        SELECT id, id, continues, created_at, 0.0, adapter FROM interactions
+        WHERE id IN (SELECT value FROM json_each(:ids))
         UNION ALL
-        SELECT earlier.id, earlier.continues, earlier.created_at, json_extract(earlier.trajectory, '$.latency_ms'),
-        earlier.adapter
+        SELECT part.turn, earlier.id, earlier.continues, earlier.created_at,
+        json_extract(earlier.trajectory, '$.latency_ms'), earlier.adapter
         FROM part JOIN interactions AS earlier
         ON earlier.id = part.continues AND earlier.id < part.id AND earlier.id > :after
     )
-    SELECT * FROM part WHERE id != :id ORDER BY id
+    SELECT * FROM part WHERE id != turn ORDER BY id
 """
 
 
@@ -163,27 +164,44 @@ def whole_turns(
     while True:
         with database.transaction("BEGIN") as db:
             page = interactions_of(db, db.execute(query, place).fetchall())
-            turns = [_whole(db, turn, after) if turn.continues else turn for turn in page]
+            turns = _whole(db, page, after)
         yield from turns
         if len(page) < _PAGE:
             return
         place |= {"id": page[-1].id, **session_of(page[-1])._asdict()}
 
 
-def _whole(db: SqliteUtilsDatabase, turn: Interaction, after: str) -> Interaction:
-    """Return ``turn`` with what belongs to it of the interactions that it continues."""
-    parts = db.execute(_EARLIER_PARTS, {"id": turn.id, "after": after}).fetchall()
-    if not parts:
-        return turn
-    said = _feedback(db, [part[0] for part in parts])
-    latency_ms = turn.trajectory.latency_ms + sum(part[3] or 0.0 for part in parts)
+class _Part(NamedTuple):
+    """An interaction before the last one of a ``turn``, which is the id of that one."""
+
+    turn: str
+    id: str
+    continues: str
+    created_at: float
+    latency_ms: float | None
+    adapter: str
+
+
+def _whole(db: SqliteUtilsDatabase, page: Sequence[Interaction], after: str) -> list[Interaction]:
+    """Return the turns of ``page`` with what belongs to each of the interactions that it continues."""
+    ids = json.dumps([turn.id for turn in page if turn.continues])
+    parts = [_Part(*row) for row in db.execute(_EARLIER_PARTS, {"ids": ids, "after": after}).fetchall()]
+    said = _feedback(db, [part.id for part in parts])
+    by_turn: dict[str, list[_Part]] = {}
+    for part in parts:
+        by_turn.setdefault(part.turn, []).append(part)
+    return [_joined(turn, by_turn[turn.id], said) if turn.id in by_turn else turn for turn in page]
+
+
+def _joined(turn: Interaction, parts: Sequence[_Part], said: Mapping[str, Sequence[Feedback]]) -> Interaction:
+    latency_ms = turn.trajectory.latency_ms + sum(part.latency_ms or 0.0 for part in parts)
     # A turn is another model's if any part of it is.
-    adapter = next((part[4] for part in parts if is_foreign(part[4])), turn.trajectory.adapter)
+    adapter = next((part.adapter for part in parts if is_foreign(part.adapter)), turn.trajectory.adapter)
     return turn.model_copy(
         update={
-            "continues": parts[0][1],
-            "created_at": parts[0][2],
-            "feedback": (*(word for part in parts for word in said.get(part[0], ())), *turn.feedback),
+            "continues": parts[0].continues,
+            "created_at": parts[0].created_at,
+            "feedback": (*(word for part in parts for word in said.get(part.id, ())), *turn.feedback),
             "trajectory": turn.trajectory.model_copy(update={"latency_ms": latency_ms, "adapter": adapter}),
         }
     )

@@ -197,7 +197,7 @@ class _Seen:
         if self.repair is not None:
             return "repaired"
         if turn.calls:
-            if self._worked(self._place):
+            if self._is_well and self._may_teach(self._place):
                 return "worked"
             return None if bad else "failed"
         if turn.stop_reason != "answered":
@@ -208,7 +208,7 @@ class _Seen:
     @property
     def troubled(self) -> bool:
         """True when the turn went badly, whoever wrote it, and no person said what would have been right."""
-        return self.correction is None and not self._went_well(self._place)
+        return self.correction is None and not self._is_well
 
     def repaired(self) -> Trace:
         """Return the failed request with the calls that worked for it; of one that has a repair."""
@@ -280,7 +280,7 @@ class _Seen:
     def repair(self) -> Interaction | None:
         """Return the turn whose calls did what this failed one was to do: itself if it recovered, or a later one."""
         turn = self.turn.trajectory
-        if self._went_well(self._place) or not (turn.calls or called(self.turn, "bad")) or not self.stands:
+        if self._is_well or not (turn.calls or called(self.turn, "bad")) or not self.stands:
             return None
         if self._recovered():
             return self.turn
@@ -294,6 +294,10 @@ class _Seen:
 
     def _worked(self, place: int) -> bool:
         return self._may_teach(place) and self._went_well(place)
+
+    @cached_property
+    def _is_well(self) -> bool:
+        return self._went_well(self._place)
 
     def _went_well(self, place: int) -> bool:
         interaction = self._session[place]
@@ -323,7 +327,7 @@ class _Seen:
     def clients(self, kind: TraceKind, schemas: Schemas, agreement: Agreement) -> Trace | None:
         """Return the trace of a client's turn, as it was served; None where some of its history is not in sight."""
         before = self._accounted
-        failed = bool(self.turn.trajectory.calls) and not self._worked(self._place)
+        failed = bool(self.turn.trajectory.calls) and not self._is_well
         unfit = kind is TraceKind.LOGGED and (failed or not self._may_teach(self._place))
         if before is None or unfit:
             return None
