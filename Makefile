@@ -5,7 +5,7 @@ PYTHON ?= python3
 EXTRA ?= $(or $(patsubst .venv/.installed-%,%,$(firstword $(wildcard .venv/.installed-*))),cpu)
 BIN := .venv/bin
 
-.PHONY: setup bubblewrap chromium demo test gpu-check soak check format docs lock bench-sandbox bench-train bench-lora bench-evolution bench-continual bench-gateway bench-making
+.PHONY: setup bubblewrap chromium demo test gpu-check soak check format docs lock bench-sandbox bench-train bench-lora bench-evolution bench-clients bench-continual bench-gateway bench-making bench-mining
 
 setup: bubblewrap .venv/.installed-$(EXTRA)
 
@@ -60,6 +60,12 @@ bench-evolution: setup
 
 bench-continual: setup
 	@$(BIN)/python -m benchmarks.continual $(ARGS)
+
+bench-clients: setup
+	@$(BIN)/python -m benchmarks.clients $(ARGS)
+
+bench-mining: setup
+	@$(BIN)/python -m benchmarks.mining $(ARGS)
 
 bench-making: setup
 	@$(BIN)/python -m benchmarks.making

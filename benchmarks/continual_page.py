@@ -112,13 +112,13 @@ def section(runs: Runs, setting: str, picture: str = "") -> str:
     return "\n".join(lines)
 
 
-def replaced(page: str, text: str) -> str:
-    """Return ``page`` with ``text`` between BEGIN and END. Raises UserError where the page has not each once, in this
-    order."""
-    if page.count(BEGIN) != 1 or page.count(END) != 1 or page.index(BEGIN) > page.index(END):
-        raise UserError(f"the page needs the lines {BEGIN} and {END}, each once and in this order; put them back")
-    head, _, rest = page.partition(BEGIN)
-    return f"{head}{BEGIN}\n{text}\n{END}{rest.partition(END)[2]}"
+def replaced(page: str, text: str, begin: str = BEGIN, end: str = END) -> str:
+    """Return ``page`` with ``text`` between ``begin`` and ``end``. Raises UserError where the page has not each once,
+    in this order."""
+    if page.count(begin) != 1 or page.count(end) != 1 or page.index(begin) > page.index(end):
+        raise UserError(f"the page needs the lines {begin} and {end}, each once and in this order; put them back")
+    head, _, rest = page.partition(begin)
+    return f"{head}{begin}\n{text}\n{end}{rest.partition(end)[2]}"
 
 
 def _run_lines(rounds: Sequence[ContinualRound]) -> Iterator[str]:

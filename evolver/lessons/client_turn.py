@@ -10,7 +10,7 @@ from typing import Any
 
 from agent.text.matching import states
 from evolver.lessons.drop_reason import DropReason
-from evolver.types import ClientTurn, Trace, TraceKind
+from evolver.types import Call, ClientTurn, Trace, TraceKind
 from toolkit.tool import Tool
 
 LONGEST = 2000
@@ -46,12 +46,15 @@ def problem(tool: Tool | None, arguments: Mapping[str, Any]) -> DropReason | Non
 
 
 def all_stated(trace: Trace, client_turn: ClientTurn, tools: Mapping[str, Tool]) -> bool:
-    """Return whether what was said and shown before each call states its arguments, or they are the schema's own."""
+    """Return whether what was said and shown before each call states its arguments, or they are the schema's own. A
+    call that ends the turn with the answer is none of the trace's, and the answer may be in any words."""
     known = [message.content for message in trace.history]
     for place, message in enumerate(client_turn.messages):
         if place in client_turn.targets:
             text = "\n".join(known)
             for call in message.tool_calls:
+                if Call(name=call.name, arguments=call.arguments or {}) not in trace.calls:
+                    continue
                 defaults = _defaults(tools.get(call.name))
                 for name, value in (call.arguments or {}).items():
                     if not states(text, value) and json.dumps(value) not in defaults.get(name, ()):

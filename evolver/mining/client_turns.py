@@ -30,6 +30,14 @@ _OBJECTS = re.compile(
 """How people begin who are not content with an answer."""
 _TELLING = 4
 """Letters of a word that hardly stands in an answer by chance."""
+_FINAL, _ANSWER = "final_answer", "answer"
+"""The tool with which a turn of smolagents ends, and its one parameter: no result of it ever comes back."""
+
+
+class _LastCall(Message):
+    """The end of a turn by a ``call`` that brings its answer; ``content`` is that answer."""
+
+    call: ToolCall
 
 
 class Agreement(Frozen):
@@ -49,10 +57,12 @@ def is_clients(turn: Interaction, own: OwnTools, schemas: Schemas | None = None)
 
 
 def with_failures(turn: Interaction) -> Interaction:
-    """Return a client's turn with an error in place of each result that says that its call failed."""
+    """Return a client's turn with an error in place of each result that says that its call failed, and with the answer
+    in place of a last call that brings it."""
     if turn.source in OWN_SOURCES:
         return turn
-    messages = tuple(map(_with_failure, turn.trajectory.messages))
+    *before, last = map(_with_failure, turn.trajectory.messages)
+    messages = (*before, _with_answer(last))
     if messages == turn.trajectory.messages:
         return turn
     return turn.model_copy(update={"trajectory": turn.trajectory.model_copy(update={"messages": messages})})
@@ -103,7 +113,7 @@ def client_trace(
         failures=tuple(_failures(messages[: targets[0]], results)),
         client_turn=ClientTurn(
             tools=tuple(schemas),
-            messages=messages,
+            messages=tuple(map(_as_served, messages)),
             targets=targets,
             signs=_signs(turn, later, agreement, others),
             doubt="" if others else _doubt(turn, later, agreement),
@@ -212,6 +222,18 @@ def _failures(messages: Sequence[Message], results: dict[str, ToolResult]) -> It
         error = results[call.id].error if call.id in results else None
         if error is not None and call.arguments is not None:
             yield Failure(call=Call(name=call.name, arguments=call.arguments), error=error)
+
+
+def _with_answer(last: Message) -> Message:
+    call = last.tool_calls[0] if len(last.tool_calls) == 1 else None
+    if call is None or call.name != _FINAL or call.arguments is None or call.arguments.keys() != {_ANSWER}:
+        return last
+    answer = call.arguments[_ANSWER]
+    return _LastCall(role="assistant", content=answer if isinstance(answer, str) else json.dumps(answer), call=call)
+
+
+def _as_served(message: Message) -> Message:
+    return Message(role="assistant", tool_calls=(message.call,)) if isinstance(message, _LastCall) else message
 
 
 def _with_failure(message: Message) -> Message:

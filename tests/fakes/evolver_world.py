@@ -3,7 +3,7 @@
 import json
 import os
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -112,8 +112,10 @@ class World:
 
 
 @contextmanager
-def world(folder: Path, monkeypatch: pytest.MonkeyPatch, items: Sequence[Item] = ITEMS) -> Iterator[World]:
-    """A world whose shipped suite has ``items``."""
+def world(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, items: Sequence[Item] = ITEMS, *, logs: bool = False
+) -> Iterator[World]:
+    """A world whose shipped suite has ``items``. With ``logs`` its gateway logs what clients ask."""
     made = World(folder)
     suite = folder / "suites"
     suite.mkdir()
@@ -121,7 +123,11 @@ def world(folder: Path, monkeypatch: pytest.MonkeyPatch, items: Sequence[Item] =
     monkeypatch.setattr(suites, "files", lambda _: suite)
     monkeypatch.setattr(run, "train", made.training)
     monkeypatch.setattr(execute, "open_executor", made.executor)
-    with made.server, running_gateway(made.data, made.server) as (_, url):
+    with (
+        InteractionLog(made.data / "interactions.db") if logs else nullcontext() as log,
+        made.server,
+        running_gateway(made.data, made.server, log) as (_, url),
+    ):
         serving = ServingState(pid=os.getpid(), gateway_url=url, vllm_url=made.server.url, vllm_pid=4711, vllm_key=KEY)
         serving_state.write(made.data, serving)
         yield made

@@ -8,11 +8,12 @@ import pytest
 
 from agent.interaction_log import InteractionLog
 from evolver.config import MineConfig
+from evolver.lessons.checks import grounding
 from evolver.lessons.client_tools import OwnTools
 from evolver.mining.mine import mine
 from evolver.mining.turns import LoggedTurns
 from evolver.types import Mined, Task, Trace
-from tests.fakes.client_traffic import REFUND, TOOLS, WEATHER, asked, log_turn, said
+from tests.fakes.client_traffic import REFUND, TEXT, TOOLS, WEATHER, asked, log_turn, said, tool
 from toolkit.tool import Tool
 
 BERN = ("get_weather", {"city": "Bern"}, "cloudy, 14 degrees")
@@ -241,3 +242,32 @@ def test_tools_that_nobody_called_make_no_difference(log: InteractionLog) -> Non
     found = lesson(log)
     assert found.client_turn is not None
     assert [tool["function"]["name"] for tool in found.client_turn.tools] == ["refund_order", "get_weather"]
+
+
+def final(text: str) -> list[tuple[str, dict[str, str], None]]:
+    return [("final_answer", {"answer": text}, None)]
+
+
+@pytest.mark.parametrize("answer", [TELLS, "Done."])
+def test_a_turn_that_ends_with_a_call_for_its_answer_is_learned_with_that_call(
+    log: InteractionLog, answer: str
+) -> None:
+    tools = [WEATHER, tool("final_answer", answer=TEXT)]
+    log_turn(log, asked("Weather in Bern?", BERN, final(answer)), tools=tools, session="1")
+    log_turn(
+        log, asked("Weather in Thun?", ("get_weather", {"city": "Thun"}, "9 degrees"), final("9 degrees")), tools=tools
+    )
+    found = {one.request: one for one in mined(log).worked}["Weather in Bern?"]
+    assert found.client_turn is not None
+    assert [call.name for call in found.calls] == ["get_weather"]
+    assert found.client_turn.signs == (("result told",) if answer == TELLS else ())
+    assert found.client_turn.targets == ((1, 3) if answer == TELLS else (1,))
+    ends = [call.name for message in found.client_turn.messages[2:] for call in message.tool_calls]
+    assert ends == (["final_answer"] if answer == TELLS else [])
+    assert grounding(found) is None
+
+
+def test_a_turn_of_such_a_client_without_another_call_is_talk(log: InteractionLog) -> None:
+    tools = [WEATHER, tool("final_answer", answer=TEXT)]
+    log_turn(log, asked("Good morning!", final("Good morning to you!")), tools=tools)
+    assert [task.kind for task in mined(log).tasks] == ["talk"]
