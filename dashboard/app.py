@@ -29,6 +29,7 @@ from dashboard.pages import (
     overview,
     releases,
     settings,
+    shadow,
     tools,
 )
 from dashboard.sessions import Sessions
@@ -75,6 +76,7 @@ def _views(desk: Desk) -> list[BaseRoute]:
         shown(desk, "/chat", chat.page),
         shown(desk, "/settings", settings.page),
         shown(desk, "/tools", tools.page),
+        shown(desk, "/shadow", shadow.page),
         shown(desk, "/evals", evals.page),
         shown(desk, "/releases", releases.page),
     ]
@@ -101,6 +103,8 @@ def _buttons(desk: Desk) -> list[BaseRoute]:
         button(desk, "/tools/call", tools.call),
         button(desk, "/tools/{name}/approve", tools.approve),
         button(desk, "/tools/{name}/reject", tools.reject),
+        button(desk, "/shadow/switch", shadow.switch),
+        button(desk, "/shadow/switch-back", shadow.switch_back),
         button(desk, "/evals/run", evals.run),
         button(desk, "/releases/roll-back", releases.roll_back),
     ]

@@ -33,6 +33,7 @@ NAVIGATION = (
     ("chat", "Chat"),
     ("tools", "Tools"),
     ("evals", "Scores"),
+    ("shadow", "Shadow"),
     ("settings", "Settings"),
 )
 

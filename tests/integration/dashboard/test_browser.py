@@ -20,6 +20,9 @@ from agent.serving.gateway.agent.chat_completions import AgentModel
 from agent.serving.gateway.agent.turns import AgentTurns, SharedTools
 from agent.serving.gateway.capture_log import CaptureLog
 from agent.serving.serving_state import ServingState
+from agent.serving.shadow import switches
+from agent.serving.shadow.agreement import Comparison
+from agent.serving.shadow.agreement_log import AgreementLog
 from agent.serving.upstreams.connection import Upstream
 from evolver.maintenance.audit import read_verdicts
 from evolver.store.ledger import Ledger
@@ -33,7 +36,7 @@ from toolkit.config import ToolkitConfig
 
 PAGES = (
     "", "cycles", "cycles/2", "cycles/2/traces", "adapters", "adapters/compare?one=base&other=adapter-0001", "releases",
-    "live", "conversations", "chat", "tools", "evals?model=base", "settings",
+    "live", "conversations", "chat", "tools", "evals?model=base", "shadow", "settings",
 )  # fmt: skip
 PHONE, DESK = {"width": 390, "height": 800}, {"width": 1280, "height": 900}
 
@@ -184,6 +187,22 @@ def test_one_approves_and_rolls_back(here: Place, page: Page) -> None:
     page.click("form button:text-is('Roll back')")
     expect(page.locator("#serves")).to_have_text("adapter-0001")
     assert active.read(here.data).name == "adapter-0001"
+
+
+def test_one_sees_the_agreement_and_switches_a_tool_over_and_back(tmp_path: Path, page: Page) -> None:
+    with place(tmp_path) as here:
+        with AgreementLog(here.data / "interactions.db") as log:
+            for _ in range(200):
+                log.add(
+                    [Comparison("weather", same_call=True, same_arguments=True)], adapter="adapter-0001", upstream="x"
+                )
+        page.goto(f"{here.url}/shadow")
+        page.click("#agreement button:text-is('Switch')")
+        expect(page.locator("#agreement tbody tr")).to_contain_text("apprentice (chosen)")
+        assert switches.read(here.data).tools == {"weather": "ours"}
+        page.click("#agreement button:text-is('Switch back')")
+        expect(page.locator("#agreement tbody tr")).to_contain_text("the other server (chosen)")
+        assert switches.read(here.data).tools == {"weather": "upstream"}
 
 
 def test_one_talks_to_it_and_sees_its_calls(here: Place, page: Page) -> None:

@@ -41,6 +41,7 @@ def test_every_page_shows_an_empty_data_folder(empty: Path) -> None:
         "/chat",
         "/tools",
         "/evals",
+        "/shadow",
         "/settings",
     ):
         assert visitor.get(path).status == 200, path
