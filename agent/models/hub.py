@@ -1,4 +1,4 @@
-"""Models from a model hub: pulled once, pinned to a revision, checked by hash. Nothing else asks the hub."""
+"""Models from a model hub: pulled once, pinned to a revision, checked by hash; and the hub for who pushes to it."""
 
 import contextlib
 import json
@@ -25,9 +25,8 @@ def pull(repo: str, revision: str, data_folder: Path, say: Say) -> Path:
     What an earlier call fetched of the same revision is not fetched again. Raises PrerequisiteError (the package, a
     network) and UserError (no such model, no permission, no safetensors, a file that is not what the hub says).
     """
-    if repo.count("/") != 1 or not all(repo.split("/")):
-        raise UserError(f"{repo} is no repository; name it as OWNER/NAME, at a revision as OWNER/NAME@REVISION")
-    with _hub(repo, revision) as api:
+    check_repo(repo)
+    with opened(repo, revision) as api:
         info = api.model_info(repo, revision=revision or None, files_metadata=True)
         wanted = [file for file in info.siblings or () if _is_wanted(file.rfilename)]
         if not any(file.rfilename.endswith(".safetensors") for file in wanted):
@@ -42,6 +41,12 @@ def pull(repo: str, revision: str, data_folder: Path, say: Say) -> Path:
             _fetch(repo, info.sha, file.rfilename, draft)
     _publish(repo, info.sha, wanted, draft, target)
     return target
+
+
+def check_repo(repo: str) -> None:
+    """Raise UserError where ``repo`` is not written as OWNER/NAME."""
+    if repo.count("/") != 1 or not all(repo.split("/")):
+        raise UserError(f"{repo} is no repository; name it as OWNER/NAME, at a revision as OWNER/NAME@REVISION")
 
 
 def pulled(data_folder: Path) -> Iterator[tuple[Path, dict[str, Any]]]:
@@ -89,8 +94,11 @@ def _publish(repo: str, revision: str, wanted: list[Any], draft: Path, target: P
 
 
 @contextlib.contextmanager
-def _hub(repo: str, revision: str) -> Iterator[Any]:
-    """Yield the hub's API; what goes wrong with it is one line."""
+def opened(repo: str, revision: str = "", again: str = "pull again, what came is kept") -> Iterator[Any]:
+    """Yield the hub's API; what goes wrong with it is one line. ``again``: what to do once the hub can be reached.
+
+    Raises UserError and PrerequisiteError.
+    """
     try:
         from huggingface_hub import HfApi
         from huggingface_hub import errors as hub_errors
@@ -98,36 +106,49 @@ def _hub(repo: str, revision: str) -> Iterator[Any]:
         raise PrerequisiteError(
             "this needs the package huggingface-hub; install it: pip install 'apprentice-agent[hub]'"
         ) from None
+    with _reaching(repo, again):
+        try:
+            yield HfApi()
+        except hub_errors.HFValidationError as error:
+            raise UserError(f"{repo} is no name of a repository ({_reason(error)}); name it as OWNER/NAME") from None
+        except hub_errors.GatedRepoError:
+            raise UserError(
+                f"{repo} is gated: ask for access on its page, then set HF_TOKEN to a token of yours and pull again"
+            ) from None
+        except hub_errors.RevisionNotFoundError:
+            raise UserError(f"{repo} has no revision {revision}; correct what stands behind the @") from None
+        except hub_errors.RepositoryNotFoundError:
+            raise UserError(f"the hub has no {repo}, or it is private; correct the name, or set HF_TOKEN") from None
+        except hub_errors.LocalTokenNotFoundError:
+            raise UserError("the hub asks for a token; set HF_TOKEN to one of yours") from None
+
+
+@contextlib.contextmanager
+def _reaching(repo: str, again: str) -> Iterator[None]:
+    """Let a hub that is out of reach, or refuses, be one line."""
+    from huggingface_hub import errors as hub_errors
+
     try:
-        yield HfApi()
-    except hub_errors.HFValidationError as error:
-        raise UserError(f"{repo} is no name of a repository ({_reason(error)}); name it as OWNER/NAME") from None
-    except hub_errors.GatedRepoError:
-        raise UserError(
-            f"{repo} is gated: ask for access on its page, then set HF_TOKEN to a token of yours and pull again"
-        ) from None
-    except hub_errors.RevisionNotFoundError:
-        raise UserError(f"{repo} has no revision {revision}; correct what stands behind the @") from None
-    except hub_errors.RepositoryNotFoundError:
-        raise UserError(f"the hub has no {repo}, or it is private; correct the name, or set HF_TOKEN") from None
+        yield
     except (hub_errors.OfflineModeIsEnabled, hub_errors.LocalEntryNotFoundError):
         raise PrerequisiteError(
-            "the hub cannot be reached; check the network, and that HF_HUB_OFFLINE is not set; what came is kept"
+            f"the hub cannot be reached; check the network, and that HF_HUB_OFFLINE is not set; then {again}"
         ) from None
     except (hub_errors.HfHubHTTPError, OSError) as error:
         if isinstance(error, OSError) and error.errno is not None and not _of_network(error):
             raise
-        raise PrerequisiteError(
-            f"the hub cannot be reached ({_reason(error)}); pull again, what came is kept"
-        ) from None
+        if getattr(getattr(error, "response", None), "status_code", 0) in _REFUSALS:
+            raise UserError(
+                f"the hub refuses {repo} ({_reason(error)}); set HF_TOKEN to a token that may do it"
+            ) from None
+        raise PrerequisiteError(f"the hub cannot be reached ({_reason(error)}); {again}") from None
     except Exception as error:
         if not type(error).__module__.startswith(_HTTP_LIBRARIES):
             raise
-        raise PrerequisiteError(
-            f"the hub cannot be reached ({_reason(error)}); pull again, what came is kept"
-        ) from None
+        raise PrerequisiteError(f"the hub cannot be reached ({_reason(error)}); {again}") from None
 
 
+_REFUSALS = (401, 403)
 _HTTP_LIBRARIES = ("httpx", "httpcore", "requests")
 """Of huggingface_hub, by version: requests, httpx or httpx2."""
 

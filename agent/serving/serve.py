@@ -23,6 +23,7 @@ from agent.address import of_socket
 from agent.config import Config, GatewayConfig, UpstreamConfig
 from agent.interaction_log import FILE, InteractionLog
 from agent.models import default_model
+from agent.models.chosen import configured_profile
 from agent.models.detect import profile_of
 from agent.models.profile import EMBEDDED
 from agent.serving import serving_state, socket_folder
@@ -146,6 +147,9 @@ def _upstreams(config: Config, gateway: Gateway, announce: Callable[..., None]) 
     serving = config.agent.serving
     markers = configured_markers(serving, default_model.present(serving.model, config.data_folder))
     gateway.markers = lambda: markers
+    with contextlib.suppress(UserError):  # a model that cannot be spoken to is refused where it is started
+        profile = configured_profile(serving, config.data_folder)
+        gateway.parallel = lambda: profile.parallel
     named = [Named(_upstream(one), one.each_address) for one in serving.upstreams]
     names = NamedUpstreams(named, gateway.pool, _say)
     watches = (names.watch,) if any(one.each_address for one in named) else ()
@@ -158,7 +162,7 @@ def _own_vllm(
     """Start vLLM, which is stopped with ``stack``, and return it."""
     launch = _Launcher(config, vllm_socket)
     gateway.pool.base_sha256, gateway.pool.template_sha256 = launch.base_sha256, launch.template_sha256
-    gateway.markers, gateway.prompt_version = launch.markers, launch.prompt_version
+    gateway.markers, gateway.prompt_version, gateway.parallel = launch.markers, launch.prompt_version, launch.parallel
     supervisor = Supervisor(
         launch,
         config.data_folder,
@@ -282,6 +286,10 @@ class _Launcher:
     def prompt_version(self) -> str:
         """Of the model that was started last."""
         return self._profile.version
+
+    def parallel(self) -> bool:
+        """Return whether an answer of that model may hold several calls."""
+        return self._profile.parallel
 
     def __call__(self) -> VllmServer:
         data, serving = self._config.data_folder, self._config.agent.serving

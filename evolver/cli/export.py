@@ -1,11 +1,11 @@
-"""``evolver export``: what evolution made, for other programs."""
+"""``evolver export`` and ``evolver push``: what evolution made, for other programs and people."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from evolver.cli.opening import open_ledger, read_config
+from evolver.cli.opening import AdapterArgument, open_ledger, read_config
 from toolkit.command import ConfigOption, JsonOption, print_json
 from toolkit.errors import UserError
 
@@ -13,14 +13,17 @@ if TYPE_CHECKING:
     from evolver.config import Config
     from evolver.store.ledger import Ledger
 
+FormOption = Annotated[
+    Literal["peft", "merged", "gguf"],
+    typer.Option("--format", help="Form: the adapter, or the whole model with it, also as one file for llama.cpp."),
+]
+
 
 def export(
     name: Annotated[
         str, typer.Argument(metavar="NAME", help="Adapter to write, from `evolver adapters`.", show_default=False)
     ] = "",
-    form: Annotated[
-        Literal["peft", "merged"], typer.Option("--format", help="Form: the adapter, or the whole model with it.")
-    ] = "peft",
+    form: FormOption = "peft",
     to: Annotated[
         Path | None, typer.Option("--to", metavar="FOLDER", help="New folder. [default: NAME-FORM]", show_default=False)
     ] = None,
@@ -54,6 +57,26 @@ def export(
     if number is not None and adapter:
         raise UserError("an adapter has the lessons of one cycle: give --cycle N or --adapter NAME, not both")
     _export_lessons(read_config(config), lessons, number, adapter, as_json=as_json)
+
+
+def push(
+    name: AdapterArgument,
+    repo: Annotated[str, typer.Argument(metavar="REPO", help="Repository on the hub, as OWNER/NAME.")],
+    form: FormOption = "peft",
+    public: Annotated[bool, typer.Option("--public", help="Let everybody see it.")] = False,
+    with_logged_turns: Annotated[
+        bool, typer.Option("--with-logged-turns", help="Push it although it learned from people's turns.")
+    ] = False,
+    config: ConfigOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Push an adapter to a repository of a model hub, private by default, with a card that says how it was made."""
+    from evolver.release.push import push as send
+
+    loaded = read_config(config)
+    with open_ledger(loaded) as ledger:
+        url = send(loaded, ledger, name, repo, form, public=public, with_logged_turns=with_logged_turns)
+    print_json({"url": url}) if as_json else typer.echo(url)
 
 
 def _export_lessons(loaded: "Config", lessons: Path, number: int | None, adapter: str, *, as_json: bool) -> None:

@@ -15,17 +15,19 @@ from agent.models import default_model
 from agent.models.detect import profile_of
 from agent.models.profile import ModelProfile
 from evolver.config import Config
+from evolver.release import gguf_file
 from toolkit import durable_file
 from toolkit.errors import UserError
 
-Format = Literal["peft", "merged"]
+Format = Literal["peft", "merged", "gguf"]
 
 
 def export(config: Config, name: str, form: Format, target: Path) -> Path:
     """Write the adapter ``name`` to the new folder ``target`` and return it.
 
-    ``peft``: the adapter, for the same base model. ``merged``: a whole transformers model. Beside them lie the chat
-    template, the profile, the call bias and the manifest. Raises UserError and AdapterError; then ``target`` is absent.
+    ``peft``: the adapter, for the same base model. ``merged``: a whole transformers model. ``gguf``: the same as one
+    file for llama.cpp. Beside them lie the chat template, the profile, the call bias and the manifest. Raises UserError
+    and AdapterError; then ``target`` is absent.
     """
     with durable_file.writing_to(target):
         if target.exists():
@@ -39,12 +41,16 @@ def export(config: Config, name: str, form: Format, target: Path) -> Path:
         raise UserError(f"there is no adapter {name}; see: evolver adapters")
     manifest = package.check_adapter(folder, base_sha256=package.model_sha256(model))
     profile = profile_of(model, serving.profile)
+    if form == "gguf":
+        gguf_file.check(model)
     with durable_file.writing_to(target):
         target.parent.mkdir(parents=True, exist_ok=True)
         draft = Path(tempfile.mkdtemp(dir=target.parent, prefix=f".{target.name}."))
     try:
         if form == "merged":
             _merge(model, folder, draft)
+        elif form == "gguf":
+            _as_gguf(model, folder, draft, profile)
         else:
             for file in manifest.files:
                 shutil.copyfile(folder / file, draft / file)
@@ -71,6 +77,13 @@ def _write_beside(draft: Path, manifest: Manifest, profile: ModelProfile, form: 
         (draft / name).write_text(text, encoding="utf-8")
 
 
+def _as_gguf(model: Path, adapter: Path, draft: Path, profile: ModelProfile) -> None:
+    with tempfile.TemporaryDirectory(dir=draft.parent, prefix=f".{draft.name}.merged.") as merged:
+        _merge(model, adapter, Path(merged))
+        with durable_file.writing_to(draft):
+            gguf_file.write(Path(merged), profile, adapter.name, draft / f"{adapter.name}.gguf")
+
+
 def _merge(model: Path, adapter: Path, draft: Path) -> None:
     """Let a process of its own write the merged model to ``draft``. Raises UserError where it fails."""
     command = [sys.executable, "-m", "evolver.training.merge", str(model), str(adapter), str(draft)]
@@ -83,11 +96,7 @@ def _merge(model: Path, adapter: Path, draft: Path) -> None:
 
 
 def _read_me(manifest: Manifest, profile: ModelProfile, form: Format) -> str:
-    options = (
-        f" --default-chat-template-kwargs '{json.dumps(profile.template_options)}'" if profile.template_options else ""
-    )
-    what = f"served with {manifest.base_model}" if form == "peft" else "a whole model"
-    load = f"--enable-lora --lora-modules {manifest.name}=." if form == "peft" else ""
+    what, command = _command(manifest.name, profile, form)
     return f"""\
 # {manifest.name}
 
@@ -97,6 +106,21 @@ A LoRA adapter of apprentice for {manifest.base_model} ({what}).
 - `profile.json`: how calls begin, what ends an answer, the BOS token, vLLM's parser.
 - `call_bias.json`: send `logit_bias` with every request that has tools and leaves the choice to the model.
 
-    vllm serve {"BASE_MODEL" if form == "peft" else "."} {load} --chat-template chat_template.jinja \\
-      --enable-auto-tool-choice --tool-call-parser {profile.tool_parser} --tool-strict-level parameter{options}
+    {command}
 """
+
+
+def _command(name: str, profile: ModelProfile, form: Format) -> tuple[str, str]:
+    """Return what the folder holds, and the command that serves it."""
+    options = f"'{json.dumps(profile.template_options)}'" if profile.template_options else ""
+    if form == "gguf":
+        given = f" --chat-template-kwargs {options}" if options else ""
+        return "a whole model, the template in it", f"llama-server --model {name}.gguf --jinja{given}"
+    what, model = "a whole model", "."
+    if form == "peft":
+        what, model = "to be served with it", f"BASE_MODEL --enable-lora --lora-modules {name}=."
+    given = f" --default-chat-template-kwargs {options}" if options else ""
+    return what, (
+        f"vllm serve {model} --chat-template chat_template.jinja \\\n      --enable-auto-tool-choice "
+        f"--tool-call-parser {profile.tool_parser} --tool-strict-level parameter{given}"
+    )

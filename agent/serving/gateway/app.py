@@ -101,6 +101,7 @@ class Gateway:
 
     chooses = True  # the model judges tools one by one (choosing)
     prompt_version: Callable[[], str] = staticmethod(lambda: PROMPT_VERSION)  # of the profile that is served
+    parallel: Callable[[], bool] = staticmethod(lambda: True)  # its template can write several calls in one answer
     shadow: Shadow | None = None
 
     def __init__(
@@ -224,6 +225,8 @@ class Gateway:
             return await self._agent_turn(request, caller, body, session)
         body, first = with_further(body)
         shown = literal_chat(body, self.markers())
+        if body.get("tools") and not self.parallel():
+            shown["parallel_tool_calls"] = False
         messages = body["messages"]
         turn = functools.cache(functools.partial(turn_key, caller.name, messages))
         session = request.headers.get(SESSION_HEADER) or session or conversation(messages)

@@ -135,3 +135,11 @@ def test_a_stream_that_is_neither_true_nor_false_is_refused(door: Door, path: st
         "code": 400,
     }
     assert door.server.paths == []
+
+
+def test_a_model_whose_template_writes_one_call_is_asked_for_one(door: Door, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else a client gets two, which no further prompt can hold."""
+    monkeypatch.setattr(door.gateway, "parallel", lambda: False)
+    assert door.chat({**WITH_TOOLS, "parallel_tool_calls": True}).status_code == 200
+    assert door.chat(CHAT).status_code == 200
+    assert [sent.get("parallel_tool_calls") for sent in door.server.requests] == [False, None]
