@@ -20,7 +20,7 @@ class PromptConfig(Section):
             description="The model judges the best 8 tools one by one before it calls, and sees the best one. "
             "Takes an adapter with a call bias."
         ),
-    ] = False
+    ] = True
     history_turns: Annotated[int, Field(ge=0, le=100, description="Earlier turns of the session in each prompt.")] = 6
 
 

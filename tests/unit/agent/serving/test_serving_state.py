@@ -30,9 +30,9 @@ def test_a_setting_that_was_changed_since_the_start_is_named_with_its_fix() -> N
     state = _state(1).model_copy(update={"settings": serving_state.answer_settings(config)})
     serving_state.check_settings(state, config)
     serving_state.check_settings(_state(1), config)  # a server that does not tell
-    prompt = config.prompt.model_copy(update={"judge_tools": True})
+    prompt = config.prompt.model_copy(update={"judge_tools": False})
     changed = config.model_copy(update={"prompt": prompt})
-    with pytest.raises(UserError, match=r"^\[agent.prompt\] judge_tools is true .* was false .*; restart it: "):
+    with pytest.raises(UserError, match=r"^\[agent.prompt\] judge_tools is false .* was true .*; restart it: "):
         serving_state.check_settings(state, changed)
 
 
