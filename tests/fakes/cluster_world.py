@@ -5,7 +5,7 @@ import inspect
 import json
 import os
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -33,7 +33,7 @@ _ENVIRONMENT = {
     "RAY_agent_register_timeout_ms": "300000",
     "RAY_health_check_initial_delay_ms": "0",
     "RAY_health_check_period_ms": "500",
-    "RAY_health_check_failure_threshold": "3",
+    "RAY_health_check_failure_threshold": "12",
 }
 _real_executor = execute.open_executor
 
@@ -52,13 +52,22 @@ class Steady(Learner):
         return super()._complete(request)
 
 
+def _started(start: Callable[[], Any]) -> Any:
+    """Start something of Ray, several times if need be: a raylet gives up where its agents take half a minute to be
+    imported, and finds them in the page cache the next time."""
+    for _ in range(4):
+        with suppress(Exception):
+            return start()
+    return start()
+
+
 class Machines:
     """The nodes of a Ray cluster, all on this machine."""
 
     def __init__(self) -> None:
         from ray.cluster_utils import Cluster
 
-        self._cluster = Cluster(initialize_head=True, head_node_args=_NODE)
+        self._cluster = _started(lambda: Cluster(initialize_head=True, head_node_args=_NODE))
         self._others: list[Any] = []
 
     @property
@@ -75,7 +84,7 @@ class Machines:
 
     def join(self) -> None:
         node = {name: value for name, value in _NODE.items() if name != "include_dashboard"}
-        self._others.append(self._cluster.add_node(**node))
+        self._others.append(_started(lambda: self._cluster.add_node(**node)))
 
     def kill_one(self) -> None:
         """Kill the node that joined last, as by a loss of power."""

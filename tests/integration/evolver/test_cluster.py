@@ -26,7 +26,7 @@ from toolkit.config import SandboxConfig, ToolkitConfig, ToolsConfig
 from toolkit.errors import UserError
 
 ROOT = Path(__file__).parents[3]
-pytestmark = pytest.mark.timeout(600)
+pytestmark = pytest.mark.timeout(1800)
 Lessons = dict[str, list[str]]
 
 
