@@ -18,6 +18,8 @@ def main() -> None:
     adapted: Any = PeftModel.from_pretrained(base.to(torch.float32), str(adapter))
     adapted.merge_and_unload().to(kept).save_pretrained(folder)
     AutoTokenizer.from_pretrained(model, local_files_only=True).save_pretrained(folder)
+    for weights in folder.glob("*.safetensors"):  # written for their owner alone
+        weights.chmod(0o644)
 
 
 if __name__ == "__main__":

@@ -43,3 +43,4 @@ def test_a_whole_model_answers_as_the_adapter_does(config: Config, tmp_path: Pat
     found = logits(AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32, **file))
     torch.testing.assert_close(found, expected, atol=1e-3, rtol=1e-3)
     assert not [path for path in tmp_path.iterdir() if path != folder]
+    assert all(path.stat().st_mode & 0o444 == 0o444 for path in folder.iterdir())
