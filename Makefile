@@ -5,7 +5,7 @@ PYTHON ?= python3
 EXTRA ?= $(or $(patsubst .venv/.installed-%,%,$(firstword $(wildcard .venv/.installed-*))),cpu)
 BIN := .venv/bin
 
-.PHONY: setup bubblewrap chromium demo test gpu-check soak check format docs lock bench-sandbox bench-train bench-lora bench-evolution bench-clients bench-continual bench-gateway bench-making bench-mining
+.PHONY: setup bubblewrap chromium postgres demo test gpu-check soak check format docs lock bench-sandbox bench-train bench-lora bench-evolution bench-clients bench-continual bench-gateway bench-making bench-mining
 
 setup: bubblewrap .venv/.installed-$(EXTRA)
 
@@ -21,7 +21,10 @@ demo: setup
 chromium:
 	@sh scripts/chromium.sh
 
-test: setup chromium
+postgres:
+	@sh scripts/postgres.sh
+
+test: setup chromium postgres
 	@$(BIN)/python -m pytest tests
 
 gpu-check: setup

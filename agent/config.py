@@ -3,8 +3,9 @@
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
+from agent import database_server
 from toolkit.config import Section, ToolkitConfig
 
 Port = Annotated[int, Field(ge=0, le=65535)]
@@ -266,6 +267,15 @@ class TelemetryConfig(Section):
 class AgentConfig(Section):
     """``[agent]``: conversation, serving and logging."""
 
+    database: Annotated[
+        str,
+        Field(
+            pattern=r"^(postgres(ql)?://\S+)?$",
+            description="Postgres database of the interaction log, as `postgresql://USER@HOST/DATABASE`, for several "
+            "gateways; the password comes from `PGPASSWORD` or `~/.pgpass`. Empty: a SQLite file in `data_folder`.",
+        ),
+        AfterValidator(database_server.without_password),
+    ] = ""
     prompt: PromptConfig = PromptConfig()
     loop: LoopConfig = LoopConfig()
     serving: ServingConfig = ServingConfig()
@@ -283,3 +293,8 @@ class Config(Section):
     agent: AgentConfig = AgentConfig()
     evolver: dict[str, Any] = Field(default_factory=dict)
     cluster: dict[str, Any] = Field(default_factory=dict)
+
+    @model_validator(mode="after")
+    def _databases_are_found(self) -> Self:
+        database_server.keep(self.data_folder, self.agent.database)
+        return self

@@ -3,6 +3,7 @@
 UserError (toolkit.errors)
 ├── ModelUnavailable      no model server answers; infrastructure, says nothing about the model
 ├── StorageError          interactions.db cannot be opened, read or written
+│   └── ConnectionLost    its server was gone in a transaction; it may be tried again
 └── AdapterError          the pointer file is not what it should be, or vLLM refuses an adapter
     └── AdapterInvalid    an adapter folder is not what its manifest says
 ModelError                the server answered, but not with a model's reply
@@ -20,6 +21,10 @@ class ModelUnavailable(UserError):
 
 class StorageError(UserError):
     """The interaction log cannot be opened, read or written."""
+
+
+class ConnectionLost(StorageError):
+    """The connection to the database broke in a transaction of which nothing is stored; it may be tried again."""
 
 
 class AdapterError(UserError):

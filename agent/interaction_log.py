@@ -1,7 +1,7 @@
-"""The interaction log: every turn and every word on it, in data/interactions.db.
+"""The interaction log: every turn and every word on it, in data/interactions.db or on a Postgres server.
 
 Written by agent commands and the gateway, each append one transaction that is on disk when it returns. The evolver
-opens the same file read-only.
+opens the same database read-only.
 """
 
 import json
@@ -12,13 +12,16 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, Self
 
-from agent import log_pages
+from agent import log_pages, said
 from agent.config import Config, RedactionConfig
+from agent.forgotten import take_from_later_turns
 from agent.log_pages import COLUMNS, Session, ToolUse
-from agent.messages import Interaction, Message, Trajectory, is_foreign
+from agent.messages import Interaction, Trajectory, is_foreign
 from agent.migrations import migrations
+from agent.postgres_schema import STEPS
 from agent.redaction import Redactor
-from agent.storage.database import Database, SqliteUtilsDatabase, open_database, open_readonly
+from agent.storage.database import open_database, open_readonly
+from agent.storage.statements import OpenDatabase, Statements
 from toolkit.errors import UserError
 
 FILE = "interactions.db"
@@ -30,6 +33,8 @@ COMPLETIONS_SOURCE = "completions"
 """The source of texts that a client let the model go on with: kept, but no conversations."""
 OWN_SOURCES = frozenset({"chat", "apprentice", "demo"})
 """Sources of turns whose tools apprentice itself ran; those of all other turns are their clients'."""
+_ALL = 2**62
+"""More interactions than there are."""
 
 
 @dataclass(frozen=True)
@@ -71,14 +76,14 @@ class InteractionLog:
         path: Path,
         *,
         now: Callable[[], float] = time.time,
-        database: Database | None = None,
+        database: OpenDatabase | None = None,
         redactor: Redactor | None = None,
         on_stored: Callable[[Stored], None] | None = None,
     ) -> None:
         self._now = now
         self._on_stored = on_stored
         self._redactor = redactor or Redactor(RedactionConfig())
-        self._db = database or open_database(path, migrations)
+        self._db = database or open_database(path, migrations, STEPS)
 
     @classmethod
     def of(cls, config: Config, *, on_stored: Callable[[Stored], None] | None = None) -> Self:
@@ -88,7 +93,7 @@ class InteractionLog:
     @classmethod
     def open_readonly(cls, path: Path) -> Self:
         """Open the log for a reader that must not write. A log that does not exist yet reads as empty."""
-        return cls(path, database=open_readonly(path, migrations))
+        return cls(path, database=open_readonly(path, migrations, STEPS))
 
     def __enter__(self) -> Self:
         return self
@@ -168,7 +173,7 @@ class InteractionLog:
             for turn in stored:
                 self._on_stored(turn)
 
-    def _adder(self, db: SqliteUtilsDatabase, stored: list[Stored] | None = None) -> Callable[[Entry, str], str]:
+    def _adder(self, db: Statements, stored: list[Stored] | None = None) -> Callable[[Entry, str], str]:
         """Return the function that ``batch`` yields; what it takes is put into ``stored``."""
         newest: str | None = db.execute("SELECT max(id) FROM interactions").fetchone()[0]
 
@@ -180,6 +185,7 @@ class InteractionLog:
             del row["traceparent"]
             places = ", ".join(f":{column}" for column in row)
             db.execute(f"INSERT INTO interactions ({', '.join(row)}) VALUES ({places})", row)
+            said.keep_words(db, newest, entry.trajectory)
             if stored is not None:
                 stored.append(Stored(newest, created_at, entry))
             return newest
@@ -203,7 +209,7 @@ class InteractionLog:
         with self._db.transaction() as db:
             row = db.execute(
                 "SELECT id FROM interactions WHERE (id = ?1 OR reference = ?1 AND reference != '') "
-                "AND (?2 IS NULL OR owner = ?2) ORDER BY id DESC LIMIT 1",
+                "AND (CAST(?2 AS TEXT) IS NULL OR owner = ?2) ORDER BY id DESC LIMIT 1",
                 (plain_reference(interaction_id), owner),
             ).fetchone()
             if row is None:
@@ -216,19 +222,17 @@ class InteractionLog:
 
     def forget(self, interaction_id: str) -> bool:
         """Delete an interaction, what was said of it, and what later turns of its session carry of it as history;
-        whether there was one. The freed pages are overwritten."""
-        self._db.raw.execute("PRAGMA secure_delete=ON")
-        with self._db.transaction() as db:
+        whether there was one. The database keeps no trace of it."""
+        with self._db.erasing("interactions", "feedback", "said") as db:
             found = db.execute(
                 "SELECT source, session, trajectory FROM interactions WHERE id = ?", (interaction_id,)
             ).fetchone()
             if found is None:
                 return False
             source, session, gone = found[0], found[1], Trajectory.model_validate_json(found[2])
-            _take_from_later_turns(db, source, session, interaction_id, gone)
+            take_from_later_turns(db, source, session, interaction_id, gone)
             db.execute("DELETE FROM feedback WHERE interaction_id = ?", (interaction_id,))
             db.execute("DELETE FROM interactions WHERE id = ?", (interaction_id,))
-        self._db.raw.execute("PRAGMA wal_checkpoint(TRUNCATE)")
         return True
 
     def read(self, limit: int | None = None, since_id: str | None = None) -> list[Interaction]:
@@ -241,7 +245,7 @@ class InteractionLog:
         return self._select("WHERE id > ?", (since_id,), limit, newest=False)
 
     def search(self, text: str, *, limit: int) -> list[Interaction]:
-        """Return the newest ``limit`` interactions that hold all words of ``text``; see ``log_pages.search_words``."""
+        """Return the newest ``limit`` interactions that hold all words of ``text``; see ``said.holding``."""
         return log_pages.search(self._db, text, limit)
 
     def tenants(self, ids: Collection[str]) -> dict[str, int]:
@@ -325,14 +329,14 @@ class InteractionLog:
         """
         query = "SELECT created_at FROM interactions WHERE id > ? ORDER BY id LIMIT 1 OFFSET ?"
         with self._db.transaction("BEGIN") as db:
-            row = db.execute(query, (after, number - 1)).fetchone()
+            row = db.execute(query, (after, max(0, number - 1))).fetchone()
         return row[0] if row else None
 
     def back(self, count: int, *, from_id: str) -> str:
         """Return the id after which there are ``count`` interactions up to ``from_id``; "" when there are fewer."""
         query = "SELECT id FROM interactions WHERE id <= ? ORDER BY id DESC LIMIT 1 OFFSET ?"
         with self._db.transaction("BEGIN") as db:
-            row = db.execute(query, (from_id, count)).fetchone()
+            row = db.execute(query, (from_id, max(0, count))).fetchone()
         return row[0] if row else ""
 
     def _select(
@@ -343,7 +347,7 @@ class InteractionLog:
         # One read transaction: feedback belongs to the same state of the log as the interactions.
         with self._db.transaction("BEGIN") as db:
             found = log_pages.interactions_of(
-                db, db.execute(query, (*values, -1 if limit is None else limit)).fetchall()
+                db, db.execute(query, (*values, _ALL if limit is None else limit)).fetchall()
             )
         return found[::-1] if newest else found
 
@@ -356,31 +360,6 @@ def plain_reference(reference: str) -> str:
 def first_id(moment: float) -> str:
     """Return the id below all interactions stored from ``moment`` on; seconds since the epoch."""
     return f"{max(0, int(moment * 1000)):012x}"
-
-
-def _without(turn: Trajectory, gone: Trajectory) -> Trajectory:
-    """``turn`` with no message of ``gone`` in its history."""
-    said = {_key(message) for message in gone.messages}
-    return turn.model_copy(update={"history": tuple(m for m in turn.history if _key(m) not in said)})
-
-
-def _key(message: Message) -> tuple[str, str, str]:
-    return message.role, message.content, str([(call.name, call.arguments) for call in message.tool_calls])
-
-
-def _take_from_later_turns(
-    db: SqliteUtilsDatabase, source: str, session: str, interaction_id: str, gone: Trajectory
-) -> None:
-    """Take ``gone`` out of the histories of its session's later turns.
-
-    Of all owners: a person may have two keys.
-    """
-    query = "SELECT id, trajectory FROM interactions WHERE source = ? AND session = ? AND id > ? ORDER BY id LIMIT 1"
-    last = interaction_id
-    while (row := db.execute(query, (source, session, last)).fetchone()) is not None:
-        last = row[0]
-        turn = _without(Trajectory.model_validate_json(row[1]), gone)
-        db.execute("UPDATE interactions SET trajectory = ? WHERE id = ?", (turn.model_dump_json(), last))
 
 
 def _next_id(created_at: float, newest: str | None) -> str:

@@ -4,15 +4,14 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
+from agent import said
 from agent.messages import Feedback, Interaction, Trajectory, is_foreign
-from agent.storage.database import Database, SqliteUtilsDatabase
+from agent.storage.statements import OpenDatabase, Statements
 
 COLUMNS = "id, session, source, created_at, trajectory, tool_schemas, owner, tenant, reference, continues"
 _WITHOUT_SCHEMAS = COLUMNS.replace("tool_schemas", "'[]'")
 _PAGE = 200
 """Rows per read transaction."""
-SAID = "id IN (SELECT id FROM said WHERE said MATCH :words)"
-"""A condition on interactions: they hold all of ``words``, as ``search_words`` gives them."""
 
 _WHOLE = """
     AND NOT EXISTS (
@@ -34,11 +33,11 @@ _BY_SESSION = f"""
 """
 _EARLIER_PARTS = """
     WITH RECURSIVE part(turn, id, continues, created_at, latency_ms, adapter) AS (
-        SELECT id, id, continues, created_at, 0.0, adapter FROM interactions
+        SELECT id, id, continues, created_at, CAST(0.0 AS DOUBLE PRECISION), adapter FROM interactions
         WHERE id IN (SELECT value FROM json_each(:ids))
         UNION ALL
         SELECT part.turn, earlier.id, earlier.continues, earlier.created_at,
-        json_extract(earlier.trajectory, '$.latency_ms'), earlier.adapter
+        CAST(json_extract(earlier.trajectory, '$.latency_ms') AS DOUBLE PRECISION), earlier.adapter
         FROM part JOIN interactions AS earlier
         ON earlier.id = part.continues AND earlier.id < part.id AND earlier.id > :after
     )
@@ -79,7 +78,7 @@ def session_of(turn: Interaction) -> Session:
     return Session(turn.source, turn.tenant, turn.owner, turn.session)
 
 
-def interactions_of(db: SqliteUtilsDatabase, rows: Sequence[Sequence[Any]]) -> list[Interaction]:
+def interactions_of(db: Statements, rows: Sequence[Sequence[Any]]) -> list[Interaction]:
     """Return rows of ``COLUMNS`` as interactions, with their feedback."""
     said = _feedback(db, [row[0] for row in rows])
     return [
@@ -100,13 +99,13 @@ def interactions_of(db: SqliteUtilsDatabase, rows: Sequence[Sequence[Any]]) -> l
     ]
 
 
-def tool_use(database: Database, *, after: str, until: str, most: int) -> list[ToolUse]:
+def tool_use(database: OpenDatabase, *, after: str, until: str, most: int) -> list[ToolUse]:
     """Return the first ``most`` interactions with tools after ``after`` and up to ``until``, oldest first."""
     with database.transaction("BEGIN") as db:
         return [ToolUse(*row) for row in db.execute(_TOOL_USE, (after, until, most)).fetchall()]
 
 
-def of_adapter(database: Database, adapter: str, *, after: str = "") -> Iterator[Interaction]:
+def of_adapter(database: OpenDatabase, adapter: str, *, after: str = "") -> Iterator[Interaction]:
     """Yield the interactions that ``adapter`` answered after the one with the id ``after``, newest first.
 
     Without ``tool_schemas``.
@@ -125,20 +124,16 @@ def of_adapter(database: Database, adapter: str, *, after: str = "") -> Iterator
         place["id"] = page[-1].id
 
 
-def search_words(text: str) -> str:
-    """Return ``text`` as the words of a search: each word of it begins a word of what is found, in any order."""
-    return " ".join('"' + word.replace('"', '""') + '"*' for word in text.replace("\0", " ").split())
-
-
-def search(database: Database, text: str, limit: int) -> list[Interaction]:
+def search(database: OpenDatabase, text: str, limit: int) -> list[Interaction]:
     """Return the newest ``limit`` interactions that hold all words of ``text``, oldest first."""
-    query = f"SELECT {COLUMNS} FROM interactions WHERE {SAID} ORDER BY id DESC LIMIT :limit"
     with database.transaction("BEGIN") as db:
-        rows = db.execute(query, {"words": search_words(text), "limit": limit}).fetchall()
+        held, words = said.holding(db, text)
+        query = f"SELECT {COLUMNS} FROM interactions WHERE {held} ORDER BY id DESC LIMIT :limit"
+        rows = db.execute(query, {"words": words, "limit": limit}).fetchall()
         return interactions_of(db, rows)[::-1]
 
 
-def requests(database: Database, *, source: str, owner: str, limit: int) -> list[str]:
+def requests(database: OpenDatabase, *, source: str, owner: str, limit: int) -> list[str]:
     """Return the first messages of the newest ``limit`` interactions of ``owner`` at ``source``, oldest first."""
     query = (
         "SELECT json_extract(trajectory, '$.messages[0].content') FROM interactions "
@@ -149,7 +144,7 @@ def requests(database: Database, *, source: str, owner: str, limit: int) -> list
 
 
 def whole_turns(
-    database: Database, *, after: str = "", until: str = "~", session: Session | None = None
+    database: OpenDatabase, *, after: str = "", until: str = "~", session: Session | None = None
 ) -> Iterator[Interaction]:
     """Yield one interaction per turn, session by session, oldest first in each, without ``tool_schemas``.
 
@@ -182,7 +177,7 @@ class _Part(NamedTuple):
     adapter: str
 
 
-def _whole(db: SqliteUtilsDatabase, page: Sequence[Interaction], after: str) -> list[Interaction]:
+def _whole(db: Statements, page: Sequence[Interaction], after: str) -> list[Interaction]:
     """Return the turns of ``page`` with what belongs to each of the interactions that it continues."""
     ids = json.dumps([turn.id for turn in page if turn.continues])
     parts = [_Part(*row) for row in db.execute(_EARLIER_PARTS, {"ids": ids, "after": after}).fetchall()]
@@ -207,7 +202,7 @@ def _joined(turn: Interaction, parts: Sequence[_Part], said: Mapping[str, Sequen
     )
 
 
-def _feedback(db: SqliteUtilsDatabase, ids: Sequence[str]) -> dict[str, list[Feedback]]:
+def _feedback(db: Statements, ids: Sequence[str]) -> dict[str, list[Feedback]]:
     query = (
         "SELECT interaction_id, verdict, note, expected FROM feedback "
         "WHERE interaction_id IN (SELECT value FROM json_each(?)) ORDER BY number"

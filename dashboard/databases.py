@@ -6,7 +6,9 @@ from pathlib import Path
 
 from agent.interaction_log import FILE, InteractionLog
 from agent.migrations import migrations as log_migrations
-from agent.storage.database import SqliteUtilsDatabase, open_readonly
+from agent.postgres_schema import STEPS
+from agent.storage.database import open_readonly
+from agent.storage.statements import Statements
 from evolver.store.ledger import Ledger
 
 LEDGER = "evolution.db"
@@ -35,7 +37,7 @@ def log(data_folder: Path) -> InteractionLog:
 
 
 @contextmanager
-def log_rows(data_folder: Path) -> Iterator[SqliteUtilsDatabase]:
+def log_rows(data_folder: Path) -> Iterator[Statements]:
     """Yield the log for queries that all see one state. Raises StorageError."""
-    with closing(open_readonly(data_folder / FILE, log_migrations)) as opened, opened.transaction("BEGIN") as db:
+    with closing(open_readonly(data_folder / FILE, log_migrations, STEPS)) as opened, opened.transaction("BEGIN") as db:
         yield db

@@ -7,6 +7,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import AliasChoices, Field, field_validator, model_validator
 
+from agent import database_server
 from agent.config import AgentConfig
 from evolver import crontab
 from evolver.cluster import ClusterConfig
@@ -382,6 +383,11 @@ class Config(Section):
     agent: AgentConfig = AgentConfig()
     evolver: EvolverConfig = EvolverConfig()
     cluster: ClusterConfig = ClusterConfig()
+
+    @model_validator(mode="after")
+    def _databases_are_found(self) -> "Config":
+        database_server.keep(self.data_folder, self.agent.database)
+        return self
 
     @model_validator(mode="after")
     def _vllm_serves_what_is_trained(self) -> "Config":

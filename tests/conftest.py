@@ -1,8 +1,14 @@
 """What holds for every test."""
 
 import signal
+from collections.abc import Iterator
+from pathlib import Path
 
+import pytest
 from hypothesis import settings
+
+from agent import database_server
+from tests.fakes.postgres import PostgresServer, postgres_server
 
 settings.register_profile("any machine", deadline=None)
 settings.load_profile("any machine")
@@ -10,3 +16,20 @@ settings.load_profile("any machine")
 # A shell ignores SIGINT in what it starts with ``&``, and children inherit that: tests that interrupt would wait.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[PostgresServer]:
+    """A Postgres server for all tests of the run that need one."""
+    with postgres_server() as server:
+        yield server
+
+
+@pytest.fixture(params=["sqlite", "postgres"])
+def data_folder(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Path]:
+    """A data folder whose interaction log is in a SQLite file, and one whose log is on a Postgres server."""
+    folder = tmp_path / "data"
+    url = request.getfixturevalue("postgres").database() if request.param == "postgres" else ""
+    database_server.keep(folder, url)
+    yield folder
+    database_server.keep(folder, "")

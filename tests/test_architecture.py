@@ -13,7 +13,7 @@ import pytest
 ROOT = Path(__file__).parents[1]
 COMMANDS = ("toolkit", "agent", "evolver")
 PACKAGES = (*COMMANDS, "dashboard")
-HEAVY = ("torch", "transformers", "peft", "vllm", "onnxruntime", "ray")
+HEAVY = ("torch", "transformers", "peft", "vllm", "onnxruntime", "ray", "psycopg")
 MOST_LINES_OF_A_MODULE, MOST_LINES_OF_A_FUNCTION = 400, 40
 QUESTION = re.compile(r"(What|Whether|How|Who|Which|Where|Why|If)\b")
 NO_VERB = re.compile(r"(The|A|An|All|Every|Each|One|No|None|Never|As|Raises|Returns)\b|[`a-z0-9{]")

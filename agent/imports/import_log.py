@@ -1,5 +1,6 @@
 """The interaction log as imports write it: each turn once, also after it was deleted."""
 
+import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import NamedTuple
@@ -7,7 +8,7 @@ from typing import NamedTuple
 from agent.imports.record import Digest, ImportReason
 from agent.interaction_log import Entry, InteractionLog
 from agent.messages import is_foreign
-from agent.storage.database import SqliteUtilsDatabase
+from agent.storage.statements import Statements
 
 _FIND = (
     "SELECT interactions.id, adapter FROM imported LEFT JOIN interactions ON interactions.id = interaction_id "
@@ -17,7 +18,6 @@ _IS_FORGOTTEN = (
     "SELECT 1 FROM imported LEFT JOIN interactions ON interactions.id = interaction_id "
     "WHERE content = ? AND content != x'' AND interactions.id IS NULL LIMIT 1"
 )
-_RENAME = "UPDATE interactions SET adapter = ?1, trajectory = json_set(trajectory, '$.adapter', ?1) WHERE id = ?2"
 _REMEMBER = "INSERT INTO imported (digest, interaction_id, content) VALUES (?, ?, ?)"
 
 Add = Callable[[Entry, Digest, str], "Stored"]
@@ -50,7 +50,7 @@ class ImportLog(InteractionLog):
                 known = _known(db, digest)
                 if known is not None:
                     if known.is_freed_by(entry):
-                        db.execute(_RENAME, (entry.adapter, known.id))
+                        _rename(db, known.id, entry.adapter)
                     return known
                 stored = Stored(add(entry, continues))
                 db.execute(_REMEMBER, (digest.turn, stored.id, digest.content))
@@ -67,7 +67,14 @@ class ImportLog(InteractionLog):
             return _known(db, digest)
 
 
-def _known(db: SqliteUtilsDatabase, digest: Digest) -> Stored | None:
+def _rename(db: Statements, identity: str, adapter: str) -> None:
+    """Let the model of an interaction be ``adapter``."""
+    (text,) = db.execute("SELECT trajectory FROM interactions WHERE id = ?", (identity,)).fetchone()
+    trajectory = json.dumps({**json.loads(text), "adapter": adapter}, ensure_ascii=False)
+    db.execute("UPDATE interactions SET adapter = ?, trajectory = ? WHERE id = ?", (adapter, trajectory, identity))
+
+
+def _known(db: Statements, digest: Digest) -> Stored | None:
     row = db.execute(_FIND, (digest.turn,)).fetchone()
     if row is not None and row[0] is not None:
         return Stored(row[0], ImportReason.KNOWN, row[1])

@@ -1,4 +1,4 @@
-"""Opening the project's SQLite databases: safe settings, migrations, explained errors. One writer process each.
+"""Opening the project's databases: SQLite files with safe settings, migrations and explained errors, or Postgres.
 
 WAL with ``synchronous=FULL``: what a finished transaction wrote is on disk.
 """
@@ -10,8 +10,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from agent.database_server import server_of
 from agent.errors import StorageError
 from agent.storage.file_system import check_file_system
+from agent.storage.postgres import open_postgres
+from agent.storage.statements import OpenDatabase, Steps
 from toolkit.errors import PrerequisiteError
 from toolkit.lean_imports import absent
 
@@ -47,15 +50,32 @@ class Database:
                 self.raw.rollback()
                 raise
 
+    @contextmanager
+    def erasing(self, *tables: str) -> Iterator[SqliteUtilsDatabase]:
+        """Run a block that deletes in one transaction; what it frees is overwritten, in the journal too."""
+        self.raw.execute("PRAGMA secure_delete=ON")
+        with self.transaction() as db:
+            yield db
+        with _explained(self._path):
+            self.raw.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+
     def close(self) -> None:
         self.raw.close()
 
 
-def open_database(path: Path, migrations: Migrations) -> Database:
-    """Open ``path`` for writing, made if it does not exist.
+def open_database(path: Path, migrations: Migrations, steps: Steps = ()) -> OpenDatabase:
+    """Open ``path`` for writing, made if it does not exist; or what the server of its folder has in its stead.
 
-    Raises StorageError, and PrerequisiteError when SQLite is too old or the file system would damage the database.
+    ``steps``: the schema there; without one, it is always a file. Raises StorageError, and PrerequisiteError when
+    SQLite is too old or the file system would damage the database.
     """
+    if steps and (url := server_of(path.parent)):
+        return open_postgres(url, steps)
+    return open_file(path, migrations)
+
+
+def open_file(path: Path, migrations: Migrations) -> Database:
+    """Open the SQLite database at ``path`` for writing, made if it does not exist. Raises as ``open_database``."""
     check_sqlite_version()
     check_file_system(path)
     with _explained(path):
@@ -71,8 +91,15 @@ def open_database(path: Path, migrations: Migrations) -> Database:
     return database
 
 
-def open_readonly(path: Path, migrations: Migrations) -> Database:
+def open_readonly(path: Path, migrations: Migrations, steps: Steps = ()) -> OpenDatabase:
     """Open a database for a reader that must not write. A database that does not exist yet reads as empty."""
+    if steps and (url := server_of(path.parent)):
+        return open_postgres(url, steps, writable=False)
+    return open_file_readonly(path, migrations)
+
+
+def open_file_readonly(path: Path, migrations: Migrations) -> Database:
+    """Open the SQLite database at ``path`` for a reader; see ``open_readonly``."""
     check_sqlite_version()
     check_file_system(path)
     with _explained(path):
@@ -80,7 +107,7 @@ def open_readonly(path: Path, migrations: Migrations) -> Database:
             db = SqliteUtilsDatabase(_connect(f"{path.absolute().as_uri()}?mode=ro"))
             if migrations.pending(db):  # written by an older version
                 db.close()
-                open_database(path, migrations).close()
+                open_file(path, migrations).close()
                 db = SqliteUtilsDatabase(_connect(f"{path.absolute().as_uri()}?mode=ro"))
         else:
             db = SqliteUtilsDatabase(memory=True)

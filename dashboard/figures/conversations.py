@@ -3,10 +3,11 @@
 from dataclasses import dataclass
 from typing import Any
 
+from agent import said
 from agent.interaction_log import InteractionLog
-from agent.log_pages import SAID, Session, search_words, session_of
+from agent.log_pages import Session, session_of
 from agent.messages import Interaction
-from agent.storage.database import SqliteUtilsDatabase
+from agent.storage.statements import Statements
 from dashboard.figures.traffic import FAILED_CALL, LAST_WORD, WHOLE
 
 TROUBLES = {
@@ -20,9 +21,10 @@ TROUBLES = {
 
 _ROW = f"""
     SELECT id, created_at, session, source, owner, tenant, adapter, stop_reason,
-        json_extract(trajectory, '$.messages[0].content'), json_extract(trajectory, '$.latency_ms'),
+        json_extract(trajectory, '$.messages[0].content'),
+        CAST(json_extract(trajectory, '$.latency_ms') AS DOUBLE PRECISION),
         (
-            SELECT group_concat(json_extract(call.value, '$.name'), ', ')
+            SELECT string_agg(json_extract(call.value, '$.name'), ', ')
             FROM json_each(turn.trajectory, '$.messages') AS message, json_each(message.value, '$.tool_calls') AS call
         ),
         {LAST_WORD}
@@ -41,7 +43,7 @@ class Choice:
     text: str = ""
     before: str = ""
 
-    def conditions(self) -> tuple[str, dict[str, Any]]:
+    def conditions(self, db: Statements) -> tuple[str, dict[str, Any]]:
         """Return the condition on ``turn`` and its values."""
         parts, values = [WHOLE], {}
         for name in ("adapter", "source", "owner"):
@@ -53,8 +55,9 @@ class Choice:
         if self.before:
             parts.append("id < :before")
             values["before"] = self.before
-        if words := search_words(self.text):
-            parts.append(SAID)
+        holds, words = said.holding(db, self.text)
+        if words:
+            parts.append(holds)
             values["words"] = words
         return " AND ".join(parts), values
 
@@ -77,14 +80,14 @@ class Row:
     verdict: str | None
 
 
-def listed(db: SqliteUtilsDatabase, choice: Choice, limit: int) -> list[Row]:
+def listed(db: Statements, choice: Choice, limit: int) -> list[Row]:
     """Return the newest turns of ``choice``."""
-    where, values = choice.conditions()
+    where, values = choice.conditions(db)
     query = f"{_ROW} WHERE {where} ORDER BY id DESC LIMIT :limit"
     return [Row(*row) for row in db.execute(query, {**values, "limit": limit}).fetchall()]
 
 
-def choices(db: SqliteUtilsDatabase) -> dict[str, list[str]]:
+def choices(db: Statements) -> dict[str, list[str]]:
     """Return the adapters, sources and owners that the log knows."""
     columns = ("adapter", "source", "owner")
     return {

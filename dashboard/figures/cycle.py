@@ -8,7 +8,7 @@ from typing import Any
 from agent.adapters import package
 from agent.adapters.manifest import Manifest
 from agent.errors import AdapterError
-from agent.storage.database import SqliteUtilsDatabase
+from agent.storage.statements import Statements
 from dashboard.figures import traces
 from evolver.config import Config
 from evolver.cycle import stages, training_log
@@ -52,12 +52,12 @@ class Timed:
     share: float
 
 
-def count(db: SqliteUtilsDatabase) -> int:
+def count(db: Statements) -> int:
     """Count the cycles."""
     return db.execute("SELECT count(*) FROM cycles").fetchone()[0]
 
 
-def listed(db: SqliteUtilsDatabase, *, limit: int, offset: int) -> list[Listed]:
+def listed(db: Statements, *, limit: int, offset: int) -> list[Listed]:
     """Return a page of cycles, the newest first."""
     counts = ", ".join(
         f"json_extract(summary, '$.{place}')" for place in ("make.traces", "verify.kept", "dataset.train")

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from agent.messages import BASE
-from agent.storage.database import SqliteUtilsDatabase
+from agent.storage.statements import Statements
 from evolver.types import Rate
 
 _NEWEST = """
@@ -33,7 +33,7 @@ class Learning:
     promoted: tuple[str, ...]
 
 
-def learning(db: SqliteUtilsDatabase) -> Learning:
+def learning(db: Statements) -> Learning:
     """Return the newest score of each model on each suite. Suites of other contents have curves of their own."""
     found: dict[tuple[str, str], dict[str, Rate]] = {}
     for model, suite, sha256, accuracy in db.execute(_NEWEST).fetchall():

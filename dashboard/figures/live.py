@@ -5,12 +5,14 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 from agent.interaction_log import first_id
-from agent.storage.database import SqliteUtilsDatabase
+from agent.storage.statements import Statements
 from agent.text.matching import same_question
 from dashboard.figures.traffic import FAILED_CALL, LAST_WORD, WHOLE
 from evolver.store.sessions import ASKS_AGAIN_SECONDS
 
 _HOUR = 3600
+_HOURS = f"CAST(floor(created_at / {_HOUR}) AS INTEGER)"
+_LATENCY = "CAST(json_extract(trajectory, '$.latency_ms') AS DOUBLE PRECISION)"
 _REPAIRED = """
     EXISTS (
         SELECT 1 FROM json_each(turn.trajectory, '$.messages') AS failed
@@ -21,23 +23,21 @@ _REPAIRED = """
     )
 """
 _TROUBLES = f"""
-    SELECT CAST(created_at / {_HOUR} AS INTEGER) AS hour, adapter, count(*), sum(stop_reason != 'answered'),
-        sum({FAILED_CALL}), sum({_REPAIRED}), sum(coalesce({LAST_WORD} = 'bad', 0)),
-        sum(stop_reason != 'answered' OR {FAILED_CALL} OR coalesce({LAST_WORD} = 'bad', 0))
+    SELECT {_HOURS} AS hour, adapter, count(*), count(*) FILTER (WHERE stop_reason != 'answered'),
+        count(*) FILTER (WHERE {FAILED_CALL}), count(*) FILTER (WHERE {_REPAIRED}),
+        count(*) FILTER (WHERE {LAST_WORD} = 'bad'),
+        count(*) FILTER (WHERE stop_reason != 'answered' OR {FAILED_CALL} OR coalesce({LAST_WORD}, '') = 'bad')
     FROM interactions AS turn WHERE id >= ? AND {WHOLE} GROUP BY hour, adapter ORDER BY hour, adapter
 """
 _REQUESTS = f"""
-    SELECT json_array(source, tenant, owner, session), created_at, adapter,
-        json_extract(trajectory, '$.messages[0].content')
+    SELECT source, tenant, owner, session, created_at, adapter, json_extract(trajectory, '$.messages[0].content')
     FROM interactions AS turn WHERE id >= ? AND {WHOLE} ORDER BY source, tenant, owner, session, id
 """
 _LATENCIES = f"""
     WITH ranked AS (
-        SELECT CAST(created_at / {_HOUR} AS INTEGER) AS hour, json_extract(trajectory, '$.latency_ms') AS ms,
-            row_number() OVER (
-                PARTITION BY CAST(created_at / {_HOUR} AS INTEGER) ORDER BY json_extract(trajectory, '$.latency_ms')
-            ) AS place,
-            count(*) OVER (PARTITION BY CAST(created_at / {_HOUR} AS INTEGER)) AS total
+        SELECT {_HOURS} AS hour, {_LATENCY} AS ms,
+            row_number() OVER (PARTITION BY {_HOURS} ORDER BY {_LATENCY}) AS place,
+            count(*) OVER (PARTITION BY {_HOURS}) AS total
         FROM interactions WHERE id >= ?
     )
     SELECT hour, max(CASE WHEN place <= 1 + total / 2 THEN ms END), max(CASE WHEN place <= 1 + total * 0.95 THEN ms END)
@@ -74,16 +74,16 @@ class Latency:
     slow_ms: float
 
 
-def hours(db: SqliteUtilsDatabase, since: float) -> list[Hour]:
+def hours(db: Statements, since: float) -> list[Hour]:
     """Return the hours with a turn, by adapter, the oldest first."""
     rows = db.execute(_TROUBLES, (first_id(since),)).fetchall()
     again = _asked_again(db, since)
     return [Hour(hour * _HOUR, adapter, *rest, asked_again=again[hour, adapter]) for hour, adapter, *rest in rows]
 
 
-def _asked_again(db: SqliteUtilsDatabase, since: float) -> Counter[tuple[int, str]]:
+def _asked_again(db: Statements, since: float) -> Counter[tuple[int, str]]:
     """Count the turns after which the same session soon asked the same once more, by hour and adapter."""
-    rows = db.execute(_REQUESTS, (first_id(since),)).fetchall()
+    rows = [(row[:4], *row[4:]) for row in db.execute(_REQUESTS, (first_id(since),)).fetchall()]
     found: Counter[tuple[int, str]] = Counter()
     for (session, at, adapter, request), (next_session, next_at, _, next_request) in pairwise(rows):
         soon = session == next_session and next_at - at < ASKS_AGAIN_SECONDS
@@ -92,7 +92,7 @@ def _asked_again(db: SqliteUtilsDatabase, since: float) -> Counter[tuple[int, st
     return found
 
 
-def latencies(db: SqliteUtilsDatabase, since: float) -> list[Latency]:
+def latencies(db: Statements, since: float) -> list[Latency]:
     """Return the latencies of the hours with an exchange, the oldest first."""
     rows = db.execute(_LATENCIES, (first_id(since),)).fetchall()
     return [Latency(hour * _HOUR, *rest) for hour, *rest in rows]

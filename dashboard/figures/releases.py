@@ -1,6 +1,6 @@
 """Changes of what serves, from the ledger, and what the monitor compares."""
 
-from agent.storage.database import SqliteUtilsDatabase
+from agent.storage.statements import Statements
 from evolver.config import Config
 from evolver.cycle.daemon import comparison
 from evolver.release.monitor import Comparison
@@ -11,12 +11,12 @@ _COLUMNS = "number, at, adapter, previous, reason, changed_by, cycle"
 _NAMES = ("number", "at", "adapter", "previous", "reason", "by", "cycle")
 
 
-def count(db: SqliteUtilsDatabase) -> int:
+def count(db: Statements) -> int:
     """Count the changes."""
     return db.execute("SELECT count(*) FROM releases").fetchone()[0]
 
 
-def listed(db: SqliteUtilsDatabase, *, limit: int, offset: int) -> list[Release]:
+def listed(db: Statements, *, limit: int, offset: int) -> list[Release]:
     """Return a page of changes, the newest first."""
     query = f"SELECT {_COLUMNS} FROM releases ORDER BY number DESC LIMIT ? OFFSET ?"
     rows = db.execute(query, (limit, offset)).fetchall()

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from agent.storage.database import SqliteUtilsDatabase
+from agent.storage.statements import Statements
 from dashboard.figures.lineage import is_right
 from evolver.store.jsonl import read_lines
 from evolver.types import ItemScore
@@ -40,7 +40,7 @@ class Measured:
     kl: float | None
 
 
-def measured(db: SqliteUtilsDatabase) -> list[Measured]:
+def measured(db: Statements) -> list[Measured]:
     """Return the newest scores of each model on each suite."""
     found = [(at, model, suite, json.loads(text)) for at, model, suite, text in db.execute(_NEWEST).fetchall()]
     return [

@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from agent.storage.database import SqliteUtilsDatabase
+from agent.storage.statements import Statements
 from dashboard.figures.traffic import WHOLE
 from evolver.types import TraceVerdict
 from toolkit.tool import Tool
@@ -37,7 +37,7 @@ class Used:
     lessons: int
 
 
-def calls(db: SqliteUtilsDatabase, since_id: str) -> tuple[dict[str, int], dict[str, int]]:
+def calls(db: Statements, since_id: str) -> tuple[dict[str, int], dict[str, int]]:
     """Count the calls of each tool, and those that failed, in the turns from ``since_id`` on."""
     made, failed = (dict(db.execute(query, (since_id,)).fetchall()) for query in (_CALLS, _FAILURES))
     return made, failed

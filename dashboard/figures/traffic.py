@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from agent.interaction_log import first_id
-from agent.storage.database import SqliteUtilsDatabase
+from agent.storage.statements import Statements
 
 WHOLE = "NOT EXISTS (SELECT 1 FROM interactions AS later WHERE later.continues = turn.id AND later.continues != '')"
 """A condition: ``turn`` has all messages of its turn. A client with tools of its own asks several times in one."""
@@ -17,7 +17,7 @@ FAILED_CALL = """
 """A condition: a call of ``turn`` failed, not for the loss of its worker."""
 
 _SINCE = "FROM interactions WHERE id >= ?"
-_LATENCY = "json_extract(trajectory, '$.latency_ms')"
+_LATENCY = "CAST(json_extract(trajectory, '$.latency_ms') AS DOUBLE PRECISION)"
 
 
 @dataclass(frozen=True)
@@ -35,16 +35,16 @@ class Traffic:
         return self.failed / self.requests if self.requests else None
 
 
-def traffic(db: SqliteUtilsDatabase, since: float) -> Traffic:
+def traffic(db: Statements, since: float) -> Traffic:
     """Count the interactions stored since a moment (seconds since the epoch)."""
     start = first_id(since)
     requests, failed = db.execute(
-        f"SELECT count(*), coalesce(sum(stop_reason != 'answered'), 0) {_SINCE}", (start,)
+        f"SELECT count(*), count(*) FILTER (WHERE stop_reason != 'answered') {_SINCE}", (start,)
     ).fetchone()
     return Traffic(requests, failed, _quantile(db, start, requests, 0.5), _quantile(db, start, requests, 0.95))
 
 
-def _quantile(db: SqliteUtilsDatabase, start: str, count: int, share: float) -> float | None:
+def _quantile(db: Statements, start: str, count: int, share: float) -> float | None:
     if not count:
         return None
     query = f"SELECT {_LATENCY} AS ms {_SINCE} ORDER BY ms LIMIT 1 OFFSET ?"

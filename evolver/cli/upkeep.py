@@ -40,6 +40,8 @@ def backup(
     with Elapsed("copying"), open_ledger(loaded) as ledger:
         back_up(loaded.data_folder, folder, ledger)
     typer.echo(f"backed up to {folder}")
+    if loaded.agent.database:
+        typer.echo(f"without the interaction log: pg_dump '{loaded.agent.database}' copies it", err=True)
 
 
 def doctor(config: ConfigOption = None, as_json: JsonOption = False) -> None:

@@ -3,7 +3,7 @@
 Databases are copied by SQLite's online backup, the pointer with the ledger, small files that are only replaced as a
 whole (API keys, what the servers must have) as they are, adapters (which never change) as hard links where the disk
 allows. A cycle that runs meanwhile is cut off in the copy, and goes on there when the copy is used. Models are left
-out: they can be made again.
+out: they can be made again; so is an interaction log on Postgres, which has tools of its own for that.
 """
 
 import os
@@ -12,9 +12,10 @@ from contextlib import closing, suppress
 from pathlib import Path
 
 from agent.adapters import active, required
+from agent.database_server import server_of
 from agent.migrations import migrations as agent_migrations
 from agent.serving.gateway.access import api_keys
-from agent.storage.database import Migrations, open_readonly, sqlite3  # pyright: ignore[reportPrivateImportUsage]
+from agent.storage.database import Migrations, open_file_readonly, sqlite3  # pyright: ignore[reportPrivateImportUsage]
 from evolver.store.ledger import Ledger
 from evolver.store.migrations import migrations
 from toolkit import durable_file
@@ -36,7 +37,8 @@ def back_up(data_folder: Path, target: Path, ledger: Ledger) -> None:
     with ledger.together():
         _copy_if_there(active.path(data_folder), draft)
         _copy_database(data_folder / "evolution.db", draft, migrations)
-    _copy_database(data_folder / "interactions.db", draft, agent_migrations)
+    if not server_of(data_folder):
+        _copy_database(data_folder / "interactions.db", draft, agent_migrations)
     for path in (api_keys.path(data_folder), required.path(data_folder)):
         _copy_if_there(path, draft)
     for folder in ("adapters", "cycles", "evaluations", APPROVED_FOLDER):
@@ -52,7 +54,7 @@ def _copy_if_there(path: Path, folder: Path) -> None:
 def _copy_database(path: Path, folder: Path, steps: Migrations) -> None:
     target = folder / path.name
     target.touch(mode=0o600)
-    with closing(open_readonly(path, steps)) as source, closing(sqlite3.connect(target)) as copy:
+    with closing(open_file_readonly(path, steps)) as source, closing(sqlite3.connect(target)) as copy:
         source.raw.conn.backup(copy)
 
 

@@ -8,6 +8,7 @@ from contextlib import closing
 from agent.adapters import active, package
 from agent.config import UpstreamConfig
 from agent.errors import ModelUnavailable
+from agent.interaction_log import FILE, InteractionLog
 from agent.messages import BASE
 from agent.models import default_model, round_trip
 from agent.models.detect import profile_of
@@ -137,6 +138,9 @@ def _model(config: Config) -> Check:
 
 def _ledger(config: Config) -> str:
     """The databases are whole, and what serves is what was registered."""
+    if config.agent.database:
+        with InteractionLog.open_readonly(config.data_folder / FILE) as log:
+            log.count()
     for name in ("evolution.db", "interactions.db"):
         with (
             closing(open_readonly(config.data_folder / name, Migrations("none"))) as db,

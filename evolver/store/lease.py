@@ -14,8 +14,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from agent.errors import StorageError
-from agent.storage.database import SqliteUtilsDatabase as Database
 from agent.storage.process_start import start_time
+from agent.storage.statements import Statements
 from evolver.errors import Busy, Fenced
 from evolver.store.ledger import Ledger
 from toolkit.frozen import Frozen
@@ -106,7 +106,7 @@ class _Row(Frozen):
         return self.holder.space != here.space or start_time(self.holder.pid) == self.holder.started
 
 
-def _row(db: Database) -> _Row | None:
+def _row(db: Statements) -> _Row | None:
     """Return the lease as it stands. One that was given back still has its token."""
     query = f"SELECT token, holder, renewed_at, {_DATABASE_TIME} - seen_at FROM lease WHERE name = ?"
     row = db.execute(query, (_CYCLE,)).fetchone()
@@ -141,7 +141,7 @@ class _Heartbeat:
         if self._thread.ident is not None:
             self._thread.join()
 
-    def check(self, db: Database) -> None:
+    def check(self, db: Statements) -> None:
         """Inside a transaction: raise Fenced if another process has taken over."""
         row = _row(db)
         if row is None or row.token != self._token:

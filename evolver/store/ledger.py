@@ -12,7 +12,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from agent.storage.database import Database, SqliteUtilsDatabase, open_database, open_readonly
+from agent.storage.database import open_database, open_readonly
+from agent.storage.statements import OpenDatabase, Statements
 from evolver.store.migrations import migrations
 from evolver.types import Adapter, ChatReport, CycleStatus, EvalReport
 from toolkit.frozen import Frozen
@@ -75,11 +76,13 @@ class Ledger:
     ``fence`` is asked at the beginning of every writing transaction; what it raises undoes the transaction.
     """
 
-    def __init__(self, path: Path, *, now: Callable[[], float] = time.time, database: Database | None = None) -> None:
+    def __init__(
+        self, path: Path, *, now: Callable[[], float] = time.time, database: OpenDatabase | None = None
+    ) -> None:
         self.now = now
         self._db = database or open_database(path, migrations)
         self._mine = threading.local()
-        self.fence: Callable[[SqliteUtilsDatabase], None] = lambda db: None
+        self.fence: Callable[[Statements], None] = lambda db: None
 
     @classmethod
     def open_readonly(cls, path: Path) -> "Ledger":
@@ -93,7 +96,7 @@ class Ledger:
         self._db.close()
 
     @contextmanager
-    def together(self, *, fenced: bool = True) -> Iterator[SqliteUtilsDatabase]:
+    def together(self, *, fenced: bool = True) -> Iterator[Statements]:
         """Make all writes of the block one transaction; no other process writes to the ledger meanwhile."""
         db = getattr(self._mine, "db", None)
         if db is not None:
@@ -259,7 +262,7 @@ class Ledger:
             db.execute("INSERT OR REPLACE INTO settings VALUES (?, ?)", (name, value))
 
     @contextmanager
-    def reading(self) -> Iterator[SqliteUtilsDatabase]:
+    def reading(self) -> Iterator[Statements]:
         """Let all reads of the block see one state."""
         db = getattr(self._mine, "db", None)
         if db is not None:

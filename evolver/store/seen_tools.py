@@ -13,7 +13,7 @@ from typing import Any, Literal, NamedTuple
 
 from agent.interaction_log import COMPLETIONS_SOURCE, FILE, OWN_SOURCES, InteractionLog
 from agent.log_pages import ToolUse
-from agent.storage.database import SqliteUtilsDatabase
+from agent.storage.statements import Statements
 from evolver.store.ledger import Ledger
 from evolver.text.logged_results import says_failure
 from evolver.types import Frozen
@@ -142,7 +142,7 @@ def _state(tool: dict[str, Any], newest: dict[str, Any], now: float) -> State:
     return "retired" if tool["last_seen"] < now - RETIRED_DAYS * _DAY else "in use"
 
 
-def _add(db: SqliteUtilsDatabase, page: Iterable[ToolUse], *, sign: int = 1) -> None:
+def _add(db: Statements, page: Iterable[ToolUse], *, sign: int = 1) -> None:
     """Add the interactions of ``page`` to the figures, or with a ``sign`` of -1 take them out."""
     figures: dict[ToolKey, list[int]] = {}
     newest: dict[ToolKey, tuple[ToolUse, str]] = {}
@@ -167,7 +167,7 @@ def _add(db: SqliteUtilsDatabase, page: Iterable[ToolUse], *, sign: int = 1) -> 
             _see(db, key, first[key], one, text, (turns, calls, failures))
 
 
-def _show_as_before(db: SqliteUtilsDatabase, log: InteractionLog, interaction_id: str) -> None:
+def _show_as_before(db: Statements, log: InteractionLog, interaction_id: str) -> None:
     """Give the tools that an interaction showed last the text of the newest one before it; where the log has none, no
     description."""
     columns = ", ".join(ToolKey._fields)
@@ -187,14 +187,12 @@ def _show_as_before(db: SqliteUtilsDatabase, log: InteractionLog, interaction_id
         db.execute(f"UPDATE seen_tools SET tool = ?, last_id = '' WHERE {_KEY}", (blank, *key))
 
 
-def _count(db: SqliteUtilsDatabase, key: ToolKey, figures: tuple[int, int, int]) -> None:
+def _count(db: Statements, key: ToolKey, figures: tuple[int, int, int]) -> None:
     changed = "turns = turns + ?, calls = max(0, calls + ?), failures = max(0, failures + ?)"
     db.execute(f"UPDATE seen_tools SET {changed} WHERE {_KEY}", (*figures, *key))
 
 
-def _see(
-    db: SqliteUtilsDatabase, key: ToolKey, first: float, newest: ToolUse, text: str, figures: tuple[int, int, int]
-) -> None:
+def _see(db: Statements, key: ToolKey, first: float, newest: ToolUse, text: str, figures: tuple[int, int, int]) -> None:
     """Note when a tool was seen last; insert it, with its ``figures``, where it is new."""
     mine = "source = ? AND tenant = ? AND owner = ?"
     update = f"UPDATE seen_tools SET last_seen = ?, last_id = ?, tool = ? WHERE {mine} AND name = ? AND sha256 = ?"

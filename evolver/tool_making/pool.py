@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Literal
 
-from agent.storage.database import SqliteUtilsDatabase
+from agent.storage.statements import Statements
 from evolver.crew.crew import Crew
 from evolver.store.ledger import Ledger
 from evolver.tool_making.drop_reason import ToolDropReason
@@ -116,7 +116,7 @@ class ToolPool:
     def _by_hash(self, sha256: str) -> PoolTool:
         return next(tool for tool in self.tools() if tool.sha256 == sha256)
 
-    def _set_state(self, db: SqliteUtilsDatabase, tool: PoolTool, state: State) -> None:
+    def _set_state(self, db: Statements, tool: PoolTool, state: State) -> None:
         values = (state, self._ledger.now(), tool.sha256)
         db.execute("UPDATE made_tools SET state = ?, decided_at = ? WHERE sha256 = ?", values)
 

@@ -1,8 +1,9 @@
-"""A gateway in a process of its own, which a test can kill: DATA_FOLDER UPSTREAM_URL. Says its URL on stdout."""
+"""A gateway that a test can kill: DATA_FOLDER UPSTREAM_URL [DATABASE]. Says its URL on stdout."""
 
 import sys
 from pathlib import Path
 
+from agent import database_server
 from agent.config import GatewayConfig
 from agent.interaction_log import InteractionLog
 from agent.serving.gateway.app import Gateway
@@ -11,7 +12,8 @@ from agent.serving.upstreams.connection import Upstream
 from tests.fakes.model_gateway import KEY, running
 
 
-def main(data: Path, upstream: str) -> None:
+def main(data: Path, upstream: str, database: str = "") -> None:
+    database_server.keep(data, database)
     with InteractionLog(data / "interactions.db") as log:
         gateway = Gateway(data, GatewayConfig(requests_per_minute=0), log=CaptureLog(log))
         gateway.pool.replace([Upstream(upstream, KEY)])
@@ -22,4 +24,4 @@ def main(data: Path, upstream: str) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), sys.argv[2])
+    main(Path(sys.argv[1]), *sys.argv[2:])

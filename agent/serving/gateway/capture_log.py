@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import NamedTuple
 
+from agent.errors import ConnectionLost
 from agent.interaction_log import COMPLETIONS_SOURCE, GATEWAY_SOURCE, Entry, InteractionLog
 from agent.messages import Interaction, Trajectory
 from agent.serving.gateway.capture import Exchange, to_trajectory, tool_schemas
@@ -152,9 +153,10 @@ class CaptureLog:
 
     def _append(self, turns: Sequence[_Turn]) -> bool:
         try:
-            with self._log.batch() as add:
-                for turn in turns:
-                    self._remember(turn, add(turn.entry, self._continues(turn.exchange, turn.trajectory)))
+            try:
+                self._add_all(turns)
+            except ConnectionLost:  # its server comes back
+                self._add_all(turns)
         except Exception as error:  # noqa: BLE001 - a full disk must not end the logging
             if len(turns) == 1:
                 _say(error)
@@ -162,6 +164,11 @@ class CaptureLog:
                 self._remember(turn, "")  # the ids that they had name nothing in the log
             return False
         return True
+
+    def _add_all(self, turns: Sequence[_Turn]) -> None:
+        with self._log.batch() as add:
+            for turn in turns:
+                self._remember(turn, add(turn.entry, self._continues(turn.exchange, turn.trajectory)))
 
     def _remember(self, turn: _Turn, identity: str) -> None:
         calls = (call.id for call in turn.trajectory.messages[-1].tool_calls)

@@ -7,8 +7,10 @@ from pathlib import Path
 from typing import NamedTuple
 
 from agent.migrations import migrations
+from agent.postgres_schema import STEPS
 from agent.serving.shadow.agreement import Comparison
-from agent.storage.database import Database, open_database, open_readonly
+from agent.storage.database import open_database, open_readonly
+from agent.storage.statements import OpenDatabase
 
 
 class Agreement(NamedTuple):
@@ -32,13 +34,13 @@ class Agreement(NamedTuple):
 class AgreementLog:
     """An open log; may be shared by threads. Raises StorageError."""
 
-    def __init__(self, path: Path, *, database: Database | None = None) -> None:
-        self._db = database or open_database(path, migrations)
+    def __init__(self, path: Path, *, database: OpenDatabase | None = None) -> None:
+        self._db = database or open_database(path, migrations, STEPS)
 
     @classmethod
     def open_readonly(cls, path: Path) -> "AgreementLog":
         """Open the log for a reader that must not write. A log that does not exist yet reads as empty."""
-        return cls(path, database=open_readonly(path, migrations))
+        return cls(path, database=open_readonly(path, migrations, STEPS))
 
     def __enter__(self) -> "AgreementLog":
         return self

@@ -13,7 +13,9 @@ from pathlib import Path
 
 import httpx
 
+from agent.database_server import server_of
 from agent.interaction_log import InteractionLog
+from agent.storage.database import Database
 from tests.fakes.model_gateway import KEY
 from tests.fakes.model_server import ModelServer, Says
 from tests.fakes.waiting import wait_until
@@ -61,7 +63,7 @@ class Clients:
 
 @contextlib.contextmanager
 def gateway(data: Path, upstream: str) -> Iterator[tuple["subprocess.Popen[str]", str]]:
-    command = [sys.executable, "-m", "tests.fakes.gateway_process", str(data), upstream]
+    command = [sys.executable, "-m", "tests.fakes.gateway_process", str(data), upstream, server_of(data)]
     with subprocess.Popen(
         command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
     ) as process:
@@ -75,8 +77,9 @@ def gateway(data: Path, upstream: str) -> Iterator[tuple["subprocess.Popen[str]"
 def contents(data: Path) -> tuple[Counter[str], Counter[str]]:
     """How often each request, and each word of feedback, is in the log, which must be sound."""
     with InteractionLog(data / "interactions.db") as log:
-        assert log._db.raw.execute("PRAGMA integrity_check").fetchone() == ("ok",)
-        assert log._db.raw.execute("PRAGMA foreign_key_check").fetchall() == []
+        if isinstance(log._db, Database):
+            assert log._db.raw.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+            assert log._db.raw.execute("PRAGMA foreign_key_check").fetchall() == []
         found = log.read()
     requests = Counter(interaction.trajectory.messages[0].content for interaction in found)
     return requests, Counter(word.note for interaction in found for word in interaction.feedback)
@@ -109,18 +112,18 @@ def kill_at_random(data: Path, kills: int, seed: int) -> int:
     return len(stored) + len(praised)
 
 
-def test_killed_at_random_it_keeps_what_it_acknowledged(tmp_path: Path) -> None:
-    assert kill_at_random(tmp_path, KILLS, seed=7) >= 2 * KILLS
+def test_killed_at_random_it_keeps_what_it_acknowledged(data_folder: Path) -> None:
+    assert kill_at_random(data_folder, KILLS, seed=7) >= 2 * KILLS
 
 
-def test_a_clean_stop_loses_nothing(tmp_path: Path) -> None:
-    with server() as upstream, gateway(tmp_path, upstream.url) as (process, url):
+def test_a_clean_stop_loses_nothing(data_folder: Path) -> None:
+    with server() as upstream, gateway(data_folder, upstream.url) as (process, url):
         clients = Clients(url, itertools.count())
         wait_until(lambda: len(clients.answered) >= 30)
         clients.join()
         assert process.stdin is not None
         process.stdin.close()
         assert process.wait(60) == 0
-    requests, words = contents(tmp_path)
+    requests, words = contents(data_folder)
     assert requests == Counter(clients.answered)
     assert words == Counter(clients.praised)

@@ -9,10 +9,11 @@ from pathlib import Path
 import pytest
 from sqlite_utils.utils import sqlite3
 
+from agent.database_server import server_of
 from agent.errors import StorageError
 from agent.interaction_log import InteractionLog
 from agent.messages import Feedback, Message, Sampling, Trajectory
-from agent.storage.database import check_sqlite_version
+from agent.storage.database import Database, check_sqlite_version
 from toolkit.errors import PrerequisiteError, UserError
 from toolkit.tool import ToolCall, ToolError, ToolErrorKind, ToolResult
 
@@ -37,7 +38,14 @@ def turn(text: str = "hi") -> Trajectory:
 
 
 @pytest.fixture
-def path(tmp_path: Path) -> Path:
+def path(data_folder: Path) -> Path:
+    """A log on either database."""
+    return data_folder / "interactions.db"
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    """A log in a SQLite file."""
     return tmp_path / "data" / "interactions.db"
 
 
@@ -106,12 +114,15 @@ def test_what_was_acknowledged_is_there_after_kill_9(path: Path) -> None:
     code = (
         "import sys\n"
         "from pathlib import Path\n"
+        "from agent import database_server\n"
         "from agent.interaction_log import InteractionLog\n"
         "from tests.unit.agent.test_interaction_log import turn\n"
-        "log = InteractionLog(Path(sys.argv[1]))\n"
+        "path = Path(sys.argv[1])\n"
+        "database_server.keep(path.parent, sys.argv[2])\n"
+        "log = InteractionLog(path)\n"
         "while True: print(log.append(turn(), session='', source='chat'), flush=True)\n"
     )
-    command = [sys.executable, "-c", code, str(path)]
+    command = [sys.executable, "-c", code, str(path), server_of(path.parent)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=Path(__file__).parents[3]) as writer:
         assert writer.stdout is not None
         acknowledged = [writer.stdout.readline().strip() for _ in range(20)]
@@ -121,12 +132,13 @@ def test_what_was_acknowledged_is_there_after_kill_9(path: Path) -> None:
         stored = [i.id for i in log.read()]
         assert stored[: len(acknowledged)] == acknowledged
         assert len(stored) <= len(acknowledged) + 1
-        assert log._db.raw.execute("PRAGMA integrity_check").fetchone() == ("ok",)
-        assert log._db.raw.execute("PRAGMA foreign_key_check").fetchall() == []
+        if isinstance(log._db, Database):
+            assert log._db.raw.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+            assert log._db.raw.execute("PRAGMA foreign_key_check").fetchall() == []
 
 
-def test_settings_that_make_an_append_durable(path: Path) -> None:
-    with InteractionLog(path) as log:
+def test_settings_that_make_an_append_durable(file: Path) -> None:
+    with InteractionLog(file) as log:
         assert log._db.raw.journal_mode == "wal"
         assert log._db.raw.execute("PRAGMA synchronous").fetchone()[0] == 2
 
@@ -141,33 +153,33 @@ def test_readers_cannot_write(path: Path) -> None:
         log.append(turn(), session="", source="chat")
 
 
-def test_a_log_that_is_not_there_reads_as_empty_and_is_not_made(path: Path) -> None:
-    with InteractionLog.open_readonly(path) as reader:
+def test_a_log_that_is_not_there_reads_as_empty_and_is_not_made(file: Path) -> None:
+    with InteractionLog.open_readonly(file) as reader:
         assert reader.read() == []
-    assert not path.exists()
+    assert not file.exists()
 
 
-def test_full_disk_is_one_clear_line_and_loses_nothing_stored(path: Path) -> None:
-    with InteractionLog(path) as log:
+def test_full_disk_is_one_clear_line_and_loses_nothing_stored(file: Path) -> None:
+    with InteractionLog(file) as log:
         log.append(turn(), session="", source="chat")
         pages = log._db.raw.execute("PRAGMA page_count").fetchone()[0]
         log._db.raw.execute(f"PRAGMA max_page_count={pages}")
         with pytest.raises(StorageError) as raised:
             log.append(turn("x" * 100_000), session="", source="chat")
-        assert str(raised.value) == f"{path}: the disk is full; free some space and try again"
+        assert str(raised.value) == f"{file}: the disk is full; free some space and try again"
         log._db.raw.execute("PRAGMA max_page_count=100000")
         log.append(turn("after"), session="", source="chat")
         assert [i.trajectory.messages[0].content for i in log.read()] == ["hi", "after"]
 
 
-def test_damaged_file(path: Path) -> None:
-    path.parent.mkdir()
-    path.write_bytes(b"no database at all " * 100)
+def test_damaged_file(file: Path) -> None:
+    file.parent.mkdir()
+    file.write_bytes(b"no database at all " * 100)
     with pytest.raises(StorageError, match="is damaged; move it away or restore a backup"):
-        InteractionLog(path)
+        InteractionLog(file)
 
 
-def test_a_migration_and_its_record_stand_or_fall_together(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_migration_and_its_record_stand_or_fall_together(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from agent import migrations as module
 
     def fails(db: object) -> None:
@@ -178,9 +190,9 @@ def test_a_migration_and_its_record_stand_or_fall_together(path: Path, monkeypat
     monkeypatch.setattr(module.migrations, "_migrations", list(steps))
     module.migrations(name="m999")(fails)
     with pytest.raises(StorageError):
-        InteractionLog(path)
+        InteractionLog(file)
     monkeypatch.setattr(module.migrations, "_migrations", steps)
-    with InteractionLog(path) as log:
+    with InteractionLog(file) as log:
         assert "half" not in log._db.raw.table_names()
         log.append(turn(), session="", source="chat")
 
@@ -222,8 +234,8 @@ def found(log: InteractionLog, text: str, limit: int = 10) -> list[str]:
     return [one.trajectory.messages[0].content for one in log.search(text, limit=limit)]
 
 
-def test_turns_are_found_by_their_words(tmp_path: Path) -> None:
-    with InteractionLog(tmp_path / "log.db") as log:
+def test_turns_are_found_by_their_words(path: Path) -> None:
+    with InteractionLog(path) as log:
         for text, answer in (("Ship to Zürich", "Three days."), ("Ship a parcel", "Where to?"), ("Hello", "Hi!")):
             messages = (Message(role="user", content=text), Message(role="assistant", content=answer))
             log.append(turn().model_copy(update={"messages": messages}), session="s", source="chat")

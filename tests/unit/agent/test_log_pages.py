@@ -52,9 +52,9 @@ def test_whole_turns_are_those_of_the_whole_log(
             ]
 
 
-def test_pages_of_one_adapter_are_all_of_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_pages_of_one_adapter_are_all_of_it(data_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(log_pages, "_PAGE", 2)
-    with InteractionLog(tmp_path / "interactions.db") as log:
+    with InteractionLog(data_folder / "interactions.db") as log:
         fill(log, [("", "", "", 0, "good")] * 5)
         found: list[Interaction] = list(log.of_adapter("base"))
         assert found[::-1] == log.read()

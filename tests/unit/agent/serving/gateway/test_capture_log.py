@@ -10,6 +10,7 @@ import pytest
 from agent.interaction_log import InteractionLog
 from agent.serving.gateway.capture import Exchange
 from agent.serving.gateway.capture_log import CaptureLog
+from agent.storage.database import Database
 
 
 def exchange(text: str, *, calls: str = "", history: tuple[dict[str, Any], ...] = ()) -> Exchange:
@@ -41,7 +42,8 @@ def written(folder: Path, *exchanges: Exchange) -> tuple[list[bool], list[str], 
             return list(await asyncio.gather(*map(writer.store, exchanges))), writer.failures
 
     with InteractionLog(folder / "interactions.db") as log:
-        log._db.raw.conn.set_trace_callback(statements.append)
+        if isinstance(log._db, Database):
+            log._db.raw.conn.set_trace_callback(statements.append)
         acknowledged, failures = asyncio.run(run(log))
     return acknowledged, statements, failures
 
@@ -61,30 +63,30 @@ def test_a_batch_is_one_transaction(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("odd", ["no reply", "no text that SQLite takes"])
 def test_one_that_cannot_be_stored_takes_no_other_with_it(
-    tmp_path: Path, odd: str, capsys: pytest.CaptureFixture[str]
+    data_folder: Path, odd: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     bad = exchange("\ud800") if odd == "no text that SQLite takes" else exchange("cut off")
     if odd == "no reply":
         bad = Exchange(**{**vars(bad), "response": b"{"})
-    acknowledged, _, failures = written(tmp_path, exchange("one"), bad, exchange("two"))
+    acknowledged, _, failures = written(data_folder, exchange("one"), bad, exchange("two"))
     assert acknowledged == [True, False, True]
     assert failures == 1
-    assert requests(tmp_path) == ["one", "two"]
+    assert requests(data_folder) == ["one", "two"]
     assert capsys.readouterr().err.count("an exchange was not logged") == 1
 
 
-def test_an_exchange_continues_one_of_the_same_batch(tmp_path: Path) -> None:
-    written(tmp_path, exchange("add", calls="call-1"), exchange("add", history=results_of("call-1")))
-    with InteractionLog(tmp_path / "interactions.db") as log:
+def test_an_exchange_continues_one_of_the_same_batch(data_folder: Path) -> None:
+    written(data_folder, exchange("add", calls="call-1"), exchange("add", history=results_of("call-1")))
+    with InteractionLog(data_folder / "interactions.db") as log:
         first, second = log.read()
     assert (first.continues, second.continues) == ("", first.id)
 
 
-def test_a_batch_that_was_undone_is_continued_by_nobody(tmp_path: Path) -> None:
+def test_a_batch_that_was_undone_is_continued_by_nobody(data_folder: Path) -> None:
     """A call whose turn is not in the log names no interaction."""
     bad = exchange("\ud800", calls="call-1")
-    acknowledged, _, _ = written(tmp_path, bad, exchange("add", history=results_of("call-1")))
+    acknowledged, _, _ = written(data_folder, bad, exchange("add", history=results_of("call-1")))
     assert acknowledged == [False, True]
-    with InteractionLog(tmp_path / "interactions.db") as log:
+    with InteractionLog(data_folder / "interactions.db") as log:
         (found,) = log.read()
     assert found.continues == ""

@@ -1,0 +1,295 @@
+"""Opening databases on a Postgres server, for several gateways: the same transactions as those of SQLite.
+
+Writers come one after the other over all machines, by a lock of the server: ids sort by storing. What a finished
+transaction wrote is on the server's disk. A connection that breaks is made anew; where it broke in a commit, the server
+is asked what became of it, so that nothing is stored twice.
+"""
+
+import threading
+import time
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING, Any
+
+from agent.errors import ConnectionLost, StorageError
+from agent.storage.postgres_sql import for_postgres, values_for_postgres
+from agent.storage.statements import Steps
+from toolkit.errors import PrerequisiteError
+
+if TYPE_CHECKING:
+    import psycopg
+
+    Connection = psycopg.Connection[tuple[Any, ...]]
+
+SCHEMA = "apprentice"
+MINIMUM_POSTGRES = 14
+
+_WRITER, _MIGRATION = 0x61707072, 0x61707073
+"""Advisory locks: of the one that writes, and of the one that changes the schema."""
+_BEGIN_WRITING = f"BEGIN; SELECT pg_advisory_xact_lock({_WRITER})".encode()
+_COUNT = """
+    INSERT INTO writers (name, number, at) VALUES (%s, %s, now())
+    ON CONFLICT (name) DO UPDATE SET number = excluded.number, at = excluded.at
+"""
+"""Numbers of a writer's transactions. One of the server's own may come again after a crash, for another transaction."""
+_PATIENCE_SECONDS = 30.0
+"""How long a server that is gone may take to come back."""
+_RETRY_SECONDS = 0.1
+_OWN_TABLES = """
+    CREATE TABLE IF NOT EXISTS migrations (name text PRIMARY KEY);
+    CREATE TABLE IF NOT EXISTS writers (name text PRIMARY KEY, number bigint NOT NULL, at timestamptz NOT NULL);
+"""
+_FORGOTTEN_DAYS = 7
+_EXPLAINED = {
+    "53100": "the disk is full; free some space and try again",
+    "25006": "cannot be written by a reader, or is a standby; write to the primary server",
+    "42501": "{text}; let that user CREATE and CONNECT in its database, and own the schema apprentice",
+    "55P03": "another program keeps it locked; end that program and try again",
+    "password": "{text}; set PGPASSWORD, or write the password into ~/.pgpass",
+    "": "{text}; check [agent] database in config.toml, and that the server runs",
+}
+"""What to say of an error, by its SQLSTATE; ``password`` and "" are of connections that were not made."""
+_SESSION = {
+    "search_path": SCHEMA,
+    "lock_timeout": "30s",
+    # A machine that loses its power in a transaction holds the writers' lock: others wait this long.
+    "idle_in_transaction_session_timeout": "30s",
+    "tcp_keepalives_idle": "10",
+    "tcp_keepalives_interval": "5",
+    "tcp_keepalives_count": "3",
+}
+
+
+class PostgresStatements:
+    """The database inside of a transaction; see ``agent.storage.statements``."""
+
+    def __init__(self, connection: "Connection") -> None:
+        self._connection = connection
+
+    def execute(self, sql: str, parameters: Any = None, /) -> Any:
+        """Run one statement and return its cursor."""
+        return self._connection.execute(for_postgres(sql), values_for_postgres(parameters))
+
+
+class PostgresDatabase:
+    """An open database on a server; see ``agent.storage.statements``."""
+
+    def __init__(self, url: str, *, writable: bool = True) -> None:
+        self._url, self._writable = url, writable
+        self._name, self._number = uuid.uuid4().hex, 0
+        self._lock = threading.Lock()
+        with _explained(url):
+            self._connection = self._connected()
+
+    @contextmanager
+    def transaction(self, begin: str = "BEGIN IMMEDIATE") -> Iterator[PostgresStatements]:
+        """Run the block in one transaction: committed when the block ends, undone when it raises.
+
+        Raises ConnectionLost where the connection broke and nothing of the transaction is in the database.
+        """
+        import psycopg
+
+        reads = begin == "BEGIN"
+        with _explained(self._url), self._lock:
+            self._begin(reads=reads)
+            try:
+                yield PostgresStatements(self._connection)
+                self._commit(reads=reads)
+            except psycopg.OperationalError as error:
+                self._undo()
+                if self._connection.closed:
+                    raise ConnectionLost(f"{self._url}: {_explain(error)}") from error
+                raise
+            except BaseException:
+                self._undo()
+                raise
+
+    @contextmanager
+    def erasing(self, *tables: str) -> Iterator[PostgresStatements]:
+        """Run a block that deletes in one transaction; then free the rows that were deleted from ``tables``."""
+        with self.transaction() as db:
+            yield db
+        with _explained(self._url), self._lock:
+            for table in tables:
+                self._connection.execute(f"VACUUM {table}".encode())
+
+    def migrate(self, steps: Steps) -> None:
+        """Take the steps that the database lacks, all or none."""
+        with _explained(self._url), self._lock:
+            if self._known() >= {name for name, _ in steps}:
+                return
+            with self._connection.transaction():
+                self._connection.execute("SET TRANSACTION READ WRITE")
+                self._connection.execute("SELECT pg_advisory_xact_lock(%s)", (_MIGRATION,))
+                self._connection.execute(f"CREATE SCHEMA IF NOT EXISTS {SCHEMA}".encode())
+                self._connection.execute(_OWN_TABLES.encode())
+                known = self._known()
+                for name, statements in steps:
+                    if name not in known:
+                        self._connection.execute(statements.encode())
+                        self._connection.execute("INSERT INTO migrations VALUES (%s)", (name,))
+
+    def close(self) -> None:
+        """Close the connection, and forget this writer."""
+        import psycopg
+
+        with suppress(psycopg.Error), self._lock:
+            if self._number:
+                query = f"DELETE FROM writers WHERE name = %s OR at < now() - interval '{_FORGOTTEN_DAYS} days'"
+                self._connection.execute(query.encode(), (self._name,))
+        self._connection.close()
+
+    def _known(self) -> set[str]:
+        """Return the names of the steps that were taken."""
+        if self._connection.execute("SELECT to_regclass('migrations')").fetchone() == (None,):
+            return set()
+        return {name for (name,) in self._connection.execute("SELECT name FROM migrations").fetchall()}
+
+    def _begin(self, *, reads: bool) -> None:
+        """Begin a transaction; one that writes waits for its turn and counts itself."""
+        import psycopg
+
+        for again in (True, False):
+            try:
+                if self._connection.closed:
+                    self._connection = self._connected(patience=_PATIENCE_SECONDS)
+                if reads:
+                    self._connection.execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
+                else:
+                    self._connection.execute(_BEGIN_WRITING)
+                    self._connection.execute(_COUNT, (self._name, self._number + 1))
+                    self._number += 1
+            except psycopg.OperationalError:
+                self._undo()
+                if not (again and self._connection.closed):
+                    raise
+            except psycopg.Error:
+                self._undo()
+                raise
+            else:
+                return
+
+    def _undo(self) -> None:
+        import psycopg
+
+        with suppress(psycopg.Error):
+            self._connection.execute("ROLLBACK")
+
+    def _commit(self, *, reads: bool) -> None:
+        """Commit. Where the connection breaks meanwhile, nothing is raised if the server has committed."""
+        import psycopg
+
+        try:
+            self._connection.execute("COMMIT")
+        except psycopg.OperationalError as error:
+            if reads or not self._connection.closed or not self._was_committed(error):
+                self._connection.close()
+                raise
+
+    def _was_committed(self, error: "psycopg.OperationalError") -> bool:
+        import psycopg
+
+        try:
+            return self._is_committed()
+        except psycopg.Error:
+            raise StorageError(
+                f"{self._url}: {_explain(error)}; it is not known whether the last turns are stored"
+            ) from error
+
+    def _is_committed(self) -> bool:
+        """Return whether the server, once it is there again and the transaction has ended there, has its number."""
+        self._connection = self._connected(patience=_PATIENCE_SECONDS)
+        self._connection.execute(_BEGIN_WRITING)
+        found = self._connection.execute("SELECT number FROM writers WHERE name = %s", (self._name,)).fetchone()
+        self._connection.execute("COMMIT")
+        return found == (self._number,)
+
+    def _connected(self, *, patience: float = 0.0) -> "Connection":
+        """Return a new connection, within ``patience`` seconds where the server is not there."""
+        import psycopg
+
+        deadline = time.monotonic() + patience
+        while True:
+            try:
+                return _checked(self._url, self._opened())
+            except psycopg.OperationalError:
+                if time.monotonic() > deadline:
+                    raise
+                time.sleep(_RETRY_SECONDS)
+
+    def _opened(self) -> "Connection":
+        import psycopg
+
+        connection = psycopg.connect(
+            self._url,
+            autocommit=True,
+            connect_timeout=10,
+            application_name="apprentice",
+            client_encoding="utf8",
+            keepalives_idle=10,
+            keepalives_interval=5,
+            keepalives_count=3,
+            tcp_user_timeout=30_000,
+        )
+        session = _SESSION if self._writable else {**_SESSION, "default_transaction_read_only": "on"}
+        for name, value in session.items():
+            connection.execute("SELECT set_config(%s, %s, false)", (name, value))
+        return connection
+
+
+def open_postgres(url: str, steps: Steps, *, writable: bool = True) -> PostgresDatabase:
+    """Open the database at ``url``, and bring its schema up to date.
+
+    Raises StorageError, and PrerequisiteError where psycopg is missing or the server would lose what is committed.
+    """
+    try:
+        import psycopg  # noqa: F401
+    except ImportError:
+        raise PrerequisiteError(
+            "[agent] database needs psycopg; install it: pip install 'apprentice-agent[postgres]', or leave it out"
+        ) from None
+    database = PostgresDatabase(url, writable=writable)
+    try:
+        database.migrate(steps)
+    except BaseException:
+        database.close()
+        raise
+    return database
+
+
+def _checked(url: str, connection: "Connection") -> "Connection":
+    """Return ``connection`` if its server keeps what it commits, in the encoding that it is given in."""
+    found = {
+        name: connection.execute("SELECT current_setting(%s)", (name,)).fetchone() or ("",)
+        for name in ("server_version_num", "server_encoding", "fsync", "synchronous_commit")
+    }
+    problem = ""
+    if int(found["server_version_num"][0]) < MINIMUM_POSTGRES * 10_000:
+        problem = f"is older than Postgres {MINIMUM_POSTGRES}; install a newer server"
+    elif found["server_encoding"][0] != "UTF8":
+        problem = f"is encoded in {found['server_encoding'][0]}; make the database with ENCODING 'UTF8'"
+    elif found["fsync"][0] != "on":
+        problem = "may lose what it commits; set fsync = on in its postgresql.conf"
+    if problem:
+        connection.close()
+        raise PrerequisiteError(f"{url}: {problem}")
+    if found["synchronous_commit"][0] == "off":
+        connection.execute("SET synchronous_commit = on")
+    return connection
+
+
+@contextmanager
+def _explained(url: str) -> Iterator[None]:
+    import psycopg
+
+    try:
+        yield
+    except psycopg.Error as error:
+        raise StorageError(f"{url}: {_explain(error)}") from error
+
+
+def _explain(error: "psycopg.Error") -> str:
+    text = error.diag.message_primary or (str(error).strip() or repr(error)).splitlines()[0].strip()
+    state = error.sqlstate or ("password" if "password" in text else "")
+    return _EXPLAINED.get(state, "{text}; check the log of that server").format(text=text)

@@ -1,0 +1,28 @@
+#!/bin/sh
+# Installs the Postgres server with the system's package manager, for the tests that start one. Run by `make test` where it
+# is missing. A failure is only said: those tests are then skipped, and fail where CI=true.
+set -u
+
+say() { printf 'setup: %s\n' "$1" >&2; }
+skip() { say "$1; the tests on Postgres need it"; exit 0; }
+
+if command -v initdb >/dev/null 2>&1; then exit 0; fi
+for program in /usr/lib/postgresql/*/bin/initdb; do
+    if [ -x "$program" ]; then exit 0; fi
+done
+sudo=
+[ "$(id -u)" = 0 ] || sudo="sudo -n"
+if command -v apt-get >/dev/null 2>&1; then install="apt-get install -y --no-install-recommends postgresql"
+elif command -v dnf >/dev/null 2>&1; then install="dnf install -y postgresql-server"
+elif command -v pacman >/dev/null 2>&1; then install="pacman -S --noconfirm postgresql"
+elif command -v apk >/dev/null 2>&1; then install="apk add postgresql"
+else skip "install the Postgres server with your system's package manager"
+fi
+if [ -n "$sudo" ] && ! $sudo true >/dev/null 2>&1; then skip "as root, run: $install"; fi
+say "installing Postgres: $sudo $install"
+case "$install" in apt-get*) $sudo apt-get update >/dev/null 2>&1 || true ;; esac
+# Debian's package would start a server of its own, which the tests do not use.
+[ -d /etc/postgresql-common ] || $sudo mkdir -p /etc/postgresql-common
+[ -e /etc/postgresql-common/createcluster.conf ] \
+    || printf 'create_main_cluster = false\n' | $sudo tee /etc/postgresql-common/createcluster.conf >/dev/null
+DEBIAN_FRONTEND=noninteractive $sudo $install >/dev/null 2>&1 || skip "Postgres could not be installed; run: $install"

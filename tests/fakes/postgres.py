@@ -1,0 +1,104 @@
+"""A real Postgres server on a Unix socket in a temporary folder."""
+
+import itertools
+import os
+import shutil
+import signal
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import psycopg
+import pytest
+
+from tests.fakes.waiting import wait_until
+
+USER = "apprentice"
+_SETTINGS = {
+    "listen_addresses": "",
+    "shared_buffers": "32MB",
+    "max_connections": "40",
+    "autovacuum": "off",
+    "log_min_messages": "fatal",
+}
+
+
+class PostgresServer:
+    """A server that a test may stop and start; each ``database()`` is a new one."""
+
+    def __init__(self, programs: Path, folder: Path) -> None:
+        self._programs, self._folder = programs, folder
+        self._numbers = itertools.count(1)
+        self._owner = "postgres" if os.getuid() == 0 else None  # initdb refuses root
+        if self._owner:
+            shutil.chown(folder, self._owner)
+        options = ["--username", USER, "--auth", "trust", "--encoding", "UTF8", "--locale", "C", "--no-sync"]
+        self._run("initdb", "--pgdata", str(folder / "data"), *options)
+        self.start()
+
+    def start(self) -> None:
+        """Start the server and wait until it answers."""
+        settings = [part for name, value in _SETTINGS.items() for part in ("-c", f"{name}={value}")]
+        settings += ["-c", f"unix_socket_directories={self._folder}"]
+        command = [str(self._programs / "postgres"), "-D", str(self._folder / "data"), *settings]
+        with (self._folder / "log").open("ab") as log:
+            self._process = subprocess.Popen(command, stdout=log, stderr=log, cwd=self._folder, user=self._owner)
+        wait_until(self._answers)
+
+    def stop(self, number: int = signal.SIGQUIT) -> None:
+        """Stop the server; SIGQUIT: at once, so that it recovers from its journal when it starts again."""
+        self._process.send_signal(number)
+        self._process.wait(60)
+
+    def url(self, database: str) -> str:
+        """Return the address of a database."""
+        return f"postgresql://{USER}@/{database}?host={self._folder}"
+
+    def database(self) -> str:
+        """Return the address of a new, empty database."""
+        name = f"test_{next(self._numbers)}"
+        self.execute(f"CREATE DATABASE {name}")
+        return self.url(name)
+
+    def execute(self, sql: str) -> None:
+        """Run a statement outside of any test's database."""
+        with psycopg.connect(self.url("postgres"), autocommit=True) as connection:
+            connection.execute(sql.encode())
+
+    def _answers(self) -> bool:
+        try:
+            self.execute("SELECT 1")
+        except psycopg.OperationalError:
+            assert self._process.poll() is None, (self._folder / "log").read_text()
+            return False
+        return True
+
+    def _run(self, program: str, *arguments: str) -> None:
+        command = [str(self._programs / program), *arguments]
+        subprocess.run(command, check=True, capture_output=True, cwd=self._folder, user=self._owner)
+
+
+@contextmanager
+def postgres_server() -> Iterator[PostgresServer]:
+    """The machine's Postgres. Without one the test is skipped; where CI=true, it fails."""
+    programs = _programs()
+    if programs is None:
+        missing = "no Postgres server is installed; run: sh scripts/postgres.sh"
+        if os.environ.get("CI", "").lower() in ("1", "true"):
+            pytest.fail(missing)
+        pytest.skip(missing)
+    with TemporaryDirectory(prefix="pg-") as folder:
+        server = PostgresServer(programs, Path(folder))
+        try:
+            yield server
+        finally:
+            server.stop()
+
+
+def _programs() -> Path | None:
+    """The folder of ``initdb`` and ``postgres``; Debian's is not on the PATH."""
+    found = [Path(program).parent for program in (shutil.which("initdb"),) if program]
+    found += sorted(Path("/usr/lib/postgresql").glob("*/bin"), reverse=True)
+    return next((folder for folder in found if (folder / "initdb").exists() and (folder / "postgres").exists()), None)
