@@ -283,18 +283,23 @@ class AgentConfig(Section):
     telemetry: TelemetryConfig = TelemetryConfig()
 
 
-class Config(Section):
-    """config.toml as the ``agent`` command reads it; ``evolver`` checks its own tables."""
+class DataConfig(Section):
+    """The part of config.toml that every command with a data folder reads."""
 
     data_folder: Annotated[
         Path, Field(description="Folder of logs, databases, models and adapters, relative to config.toml.")
     ] = Path("data")
     toolkit: ToolkitConfig = ToolkitConfig()
     agent: AgentConfig = AgentConfig()
-    evolver: dict[str, Any] = Field(default_factory=dict)
-    cluster: dict[str, Any] = Field(default_factory=dict)
 
     @model_validator(mode="after")
     def _databases_are_found(self) -> Self:
         database_server.keep(self.data_folder, self.agent.database)
         return self
+
+
+class Config(DataConfig):
+    """config.toml as the ``agent`` command reads it; ``evolver`` checks its own tables."""
+
+    evolver: dict[str, Any] = Field(default_factory=dict)
+    cluster: dict[str, Any] = Field(default_factory=dict)

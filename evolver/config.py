@@ -1,17 +1,15 @@
 """The ``[evolver.*]`` tables of config.toml."""
 
 from datetime import time
-from pathlib import Path
 from typing import Annotated, Literal
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import AliasChoices, Field, field_validator, model_validator
 
-from agent import database_server
-from agent.config import AgentConfig
+from agent.config import DataConfig
 from evolver import crontab
 from evolver.cluster import ClusterConfig
-from toolkit.config import Section, ToolkitConfig
+from toolkit.config import Section
 
 Share = Annotated[float, Field(ge=0, le=1)]
 Count = Annotated[int, Field(ge=0, le=1_000_000)]
@@ -373,21 +371,11 @@ class EvolverConfig(Section):
     daemon: DaemonConfig = DaemonConfig()
 
 
-class Config(Section):
+class Config(DataConfig):
     """config.toml as the ``evolver`` command reads it: all of it."""
 
-    data_folder: Annotated[
-        Path, Field(description="Folder of logs, databases, models and adapters, relative to config.toml.")
-    ] = Path("data")
-    toolkit: ToolkitConfig = ToolkitConfig()
-    agent: AgentConfig = AgentConfig()
     evolver: EvolverConfig = EvolverConfig()
     cluster: ClusterConfig = ClusterConfig()
-
-    @model_validator(mode="after")
-    def _databases_are_found(self) -> "Config":
-        database_server.keep(self.data_folder, self.agent.database)
-        return self
 
     @model_validator(mode="after")
     def _vllm_serves_what_is_trained(self) -> "Config":
