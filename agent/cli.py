@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, BinaryIO, Literal
 
 import typer
 
+from agent.db_commands import app as database
 from agent.model_commands import app as models
 from toolkit.command import ConfigOption, JsonOption, check_state, run_command
 from toolkit.command import print_json as _print_json
@@ -29,6 +30,7 @@ app = typer.Typer(
 keys = typer.Typer(help="Manage the API keys of the gateway.", no_args_is_help=True, rich_markup_mode=None)
 app.add_typer(keys, name="keys")
 app.add_typer(models, name="models")
+app.add_typer(database, name="db")
 
 
 @app.command()
@@ -239,7 +241,7 @@ def feedback(
     right = stored(expected, verdict)
 
     settings = _load(config)
-    if not (settings.data_folder / FILE).exists():
+    if not settings.agent.database and not (settings.data_folder / FILE).exists():
         raise UserError("nothing was said yet; begin with: agent chat")
     with InteractionLog.of(settings) as opened:
         identity = opened.feedback(interaction, verdict, note, expected=right)

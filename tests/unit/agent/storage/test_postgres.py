@@ -1,5 +1,6 @@
 """The interaction log on a Postgres server: what is different there from a file."""
 
+import sys
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -8,6 +9,7 @@ import psycopg
 import pytest
 
 from agent import database_server
+from agent.cli import main
 from agent.config import Config
 from agent.errors import ConnectionLost, StorageError
 from agent.imports.import_log import ImportLog
@@ -144,6 +146,18 @@ def test_an_import_frees_a_turn_that_another_model_answered(url: str) -> None:
         known = log.known(digest)
         assert known is not None
         assert known.id == ""
+
+
+def test_feedback_by_the_command_needs_no_file(tmp_path: Path, url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = tmp_path / "config.toml"
+    file.write_text(f'[agent]\ndatabase = "{url}"\n')
+    with opened(url) as log:
+        identity = log.append(turn("asked"), session="s", source="chat")
+        monkeypatch.setattr(sys, "argv", ["agent", "feedback", identity, "good", "--config", str(file)])
+        with pytest.raises(SystemExit) as ended:
+            main()
+        assert not ended.value.code
+        assert [word.verdict for word in log.read()[0].feedback] == ["good"]
 
 
 def test_no_server_is_one_line_with_the_fix(tmp_path: Path) -> None:

@@ -1,0 +1,30 @@
+"""``agent db``: the database of the interaction log."""
+
+import sys
+
+import typer
+
+from toolkit.command import ConfigOption, JsonOption, print_json
+
+app = typer.Typer(help="Move the interaction log to Postgres.", no_args_is_help=True, rich_markup_mode=None)
+
+
+@app.callback()
+def group() -> None:
+    """Move the interaction log to Postgres."""
+
+
+@app.command("copy")
+def copy(config: ConfigOption = None, as_json: JsonOption = False) -> None:
+    """Copy the interaction log from the data folder to the Postgres database in config.toml; run again, it goes on."""
+    from agent.config import Config
+    from agent.copy_log import copy_log
+    from toolkit.config import load_config
+    from toolkit.tables import table_text
+
+    copied = copy_log(load_config(config, Config), lambda line: print(line, file=sys.stderr))
+    if as_json:
+        print_json([table._asdict() for table in copied])
+        return
+    rows = [(one.table, *map(str, one[1:])) for one in copied]
+    typer.echo(table_text(("TABLE", "COPIED", "CHANGED", "REMOVED", "THERE"), rows))
