@@ -7,10 +7,10 @@ import signal
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib.util import find_spec
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-import psycopg
 import pytest
 
 from tests.fakes.waiting import wait_until
@@ -64,10 +64,14 @@ class PostgresServer:
 
     def execute(self, sql: str) -> None:
         """Run a statement outside of any test's database."""
+        import psycopg
+
         with psycopg.connect(self.url("postgres"), autocommit=True) as connection:
             connection.execute(sql.encode())
 
     def _answers(self) -> bool:
+        import psycopg
+
         try:
             self.execute("SELECT 1")
         except psycopg.OperationalError:
@@ -82,10 +86,10 @@ class PostgresServer:
 
 @contextmanager
 def postgres_server() -> Iterator[PostgresServer]:
-    """The machine's Postgres. Without one the test is skipped; where CI=true, it fails."""
+    """The machine's Postgres. Without one, or without psycopg, the test is skipped; where CI=true, it fails."""
     programs = _programs()
-    if programs is None:
-        missing = "no Postgres server is installed; run: sh scripts/postgres.sh"
+    if programs is None or find_spec("psycopg") is None:
+        missing = "no Postgres server is installed, or no psycopg; run: sh scripts/postgres.sh and make setup"
         if os.environ.get("CI", "").lower() in ("1", "true"):
             pytest.fail(missing)
         pytest.skip(missing)

@@ -5,7 +5,6 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
-import psycopg
 import pytest
 
 from agent import database_server
@@ -43,13 +42,15 @@ def texts(log: InteractionLog) -> list[str]:
 class BreakingConnection:
     """A connection that breaks at COMMIT: before the server hears of it, or with its answer on the way."""
 
-    def __init__(self, connection: "psycopg.Connection[Any]", *, arrives: bool) -> None:
+    def __init__(self, connection: Any, *, arrives: bool) -> None:
         self._connection, self._arrives = connection, arrives
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._connection, name)
 
     def execute(self, query: Any, *parameters: Any) -> Any:
+        import psycopg
+
         if query != "COMMIT":
             return self._connection.execute(query, *parameters)
         if self._arrives:
