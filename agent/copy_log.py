@@ -62,7 +62,7 @@ TABLES = (
 
 
 class Copied(NamedTuple):
-    """What became of the rows of a table: ``total`` are there now."""
+    """The rows of a table by what became of them; ``total`` are there now."""
 
     table: str
     new: int

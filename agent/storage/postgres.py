@@ -34,7 +34,7 @@ _COUNT = """
 """
 """Numbers of a writer's transactions. One of the server's own may come again after a crash, for another transaction."""
 _PATIENCE_SECONDS = 30.0
-"""How long a server that is gone may take to come back."""
+"""The time that a server which is gone has to come back."""
 _RETRY_SECONDS = 0.1
 _OWN_TABLES = """
     CREATE TABLE IF NOT EXISTS migrations (name text PRIMARY KEY);
@@ -49,7 +49,7 @@ _EXPLAINED = {
     "password": "{text}; set PGPASSWORD, or write the password into ~/.pgpass",
     "": "{text}; check [agent] database in config.toml, and that the server runs",
 }
-"""What to say of an error, by its SQLSTATE; ``password`` and "" are of connections that were not made."""
+"""The line to say of an error, by its SQLSTATE; ``password`` and "" are of connections that were not made."""
 _SESSION = {
     "search_path": SCHEMA,
     "lock_timeout": "30s",
