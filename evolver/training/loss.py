@@ -1,4 +1,5 @@
-"""Loss at the target positions only, in one node that keeps no fp32 copy of the logits."""
+"""Loss at the target positions only: cross entropy, in one node that keeps no fp32 copy of the logits, and a pairwise
+term where a rejected answer parts from the right one."""
 
 from typing import Any
 
@@ -34,3 +35,13 @@ class _CrossEntropy(torch.autograd.Function):
 def weighted_cross_entropy(logits: Tensor, slots: Tensor, tokens: Tensor, weights: Tensor) -> Tensor:
     """Sum over targets of weight times cross entropy. logits (slots, vocabulary); the others (targets,); fp32."""
     return _CrossEntropy.apply(logits, slots, tokens, weights)
+
+
+def pairwise(logits: Tensor, slots: Tensor, tokens: Tensor, rejected: Tensor, weights: Tensor) -> Tensor:
+    """Sum over pairs of weight times -log sigmoid(log p(token) - log p(rejected)). logits (slots, vocabulary); the
+    others (pairs,); fp32.
+
+    Both answers have read the same so far, so that one row of logits holds both probabilities.
+    """
+    margins = logits[slots, tokens].float() - logits[slots, rejected].float()
+    return -(torch.nn.functional.logsigmoid(margins) * weights).sum()

@@ -19,13 +19,18 @@ NEVER = sys.maxsize
 
 @dataclass(frozen=True, slots=True)
 class TokenizedLesson:
-    """A tokenised row. ``targets`` are indices into ``tokens`` that carry loss, ascending, none of them 0."""
+    """A tokenised row. ``targets`` are indices into ``tokens`` that carry loss, ascending, none of them 0.
+
+    ``rivals`` are (index of a target, token, weight): where a rejected answer parts from this one, with what, and how
+    much it counts against that.
+    """
 
     id: str
     tokens: tuple[int, ...]
     targets: tuple[int, ...]
     weight: float = 1.0
     decision: str | None = None
+    rivals: tuple[tuple[int, int, float], ...] = ()
 
     @property
     def input(self) -> tuple[int, ...]:
@@ -50,7 +55,7 @@ class Pack:
     ``predictors`` are the packed places whose logits are needed; ``targets`` are (index into predictors, token,
     weight), where lessons that agree are added up; ``first_slots`` maps the number of a lesson in the sequence that was
     packed to the index into predictors that predicts its first target. ``plain_tokens`` is what running each lesson
-    alone would compute.
+    alone would compute. ``rivals`` are (index into predictors, token, rejected token, weight), added up likewise.
     """
 
     lessons: tuple[int, ...]
@@ -61,6 +66,7 @@ class Pack:
     targets: tuple[tuple[int, int, float], ...]
     first_slots: dict[int, int]
     plain_tokens: int
+    rivals: tuple[tuple[int, int, int, float], ...] = ()
 
     @property
     def weight(self) -> float:
@@ -127,6 +133,7 @@ def _with_targets(
     leaf_of: dict[int, int],
 ) -> Pack:
     weights: dict[tuple[int, int], float] = {}
+    against: dict[tuple[int, int, int], float] = {}
     first_place: dict[int, int] = {}
     for number in order:
         lesson, node = lessons[number], leaf_of[number]
@@ -137,6 +144,8 @@ def _with_targets(
             key = (place, lesson.tokens[target])
             weights[key] = weights.get(key, 0.0) + lesson.weight
             first_place[number] = place
+            for _, rejected, weight in (rival for rival in lesson.rivals if rival[0] == target):
+                against[(*key, rejected)] = against.get((*key, rejected), 0.0) + weight
     predictors = sorted({place for place, _ in weights})
     slot = {place: i for i, place in enumerate(predictors)}
     return Pack(
@@ -148,6 +157,7 @@ def _with_targets(
         targets=tuple((slot[place], token, weight) for (place, token), weight in sorted(weights.items())),
         first_slots={number: slot[place] for number, place in first_place.items()},
         plain_tokens=sum(len(lessons[number].input) for number in order),
+        rivals=tuple((slot[place], *pair, weight) for (place, *pair), weight in sorted(against.items())),
     )
 
 

@@ -1,7 +1,8 @@
 """Dataset rows -> lessons: the text of the model's profile, as served, with loss on the assistant's own tokens only."""
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
@@ -12,7 +13,7 @@ from agent.models.profile import ModelProfile
 from agent.shown_tools import shown_tools
 from agent.template_markers import NO_MARKERS, Markers
 from agent.tool_schemas import BadTool
-from evolver.training.prefix_tree import TokenizedLesson
+from evolver.training.prefix_tree import TokenizedLesson, shared_length
 from toolkit.frozen import Frozen
 
 
@@ -20,7 +21,8 @@ class Row(Frozen):
     """One line of train.jsonl or valid.jsonl: a conversation.
 
     ``targets`` are indices of the assistant messages that carry loss; ``open_end`` says that the last of them was cut
-    off, so that its end carries none.
+    off, so that its end carries none. ``rejected`` are wrong answers in place of the first of them, each of which
+    counts ``rejected_weight`` where it parts from that.
     """
 
     model_config = ConfigDict(extra="ignore")
@@ -32,6 +34,8 @@ class Row(Frozen):
     open_end: bool = False
     decision: Literal["call", "no_call"] | None = None
     weight: float = 1.0
+    rejected: list[dict[str, Any]] = Field(default_factory=list)
+    rejected_weight: float = Field(default=1.0, ge=0)
 
 
 class Tokenizer(Protocol):
@@ -84,45 +88,63 @@ def tokenized(
     it. Raises RowInvalid, and RowRefused where the template takes no such conversation.
     """
     messages = [_with_parsed_arguments(message) for message in markers.literal_json(row.messages)]
-    text = _renderer(row, messages, tokenizer, profile, markers)
-    made = []
-    for index in sorted(set(row.targets)):
-        before, through = text(index, True), text(index + 1, False)
+    text = _renderer(row, tokenizer, profile, markers)
+
+    def parts(index: int, answer: dict[str, Any]) -> tuple[list[int], list[int]]:
+        before, through = text(messages[:index], True), text([*messages[:index], answer], False)
         if not through.startswith(before):
             raise RowInvalid(f"row {row.id}: message {index} does not continue its own prompt")
         said = _said(through[len(before) :], profile)
         if row.open_end and index == max(row.targets):
-            content = messages[index]["content"].strip()
+            content = answer["content"].strip()
             said = said[: said.rindex(content) + len(content)]
-        start, answer = _encoded(before, said, tokenizer, profile)
-        tokens = (*start, *answer)
-        targets = tuple(range(len(start), len(tokens)))
-        decision = row.decision if not made else None
-        made.append(TokenizedLesson(f"{row.id}:{index}", tokens, targets, row.weight, decision))
+        return _encoded(before, said, tokenizer, profile)
+
+    made: list[TokenizedLesson] = []
+    for index in sorted(set(row.targets)):
+        start, answer = parts(index, messages[index])
+        lesson = TokenizedLesson(
+            f"{row.id}:{index}", (*start, *answer), tuple(range(len(start), len(start) + len(answer))), row.weight
+        )
+        if not made:
+            wrong = map(_with_parsed_arguments, markers.literal_json(row.rejected))
+            others = [parts(index, message)[1] for message in wrong]
+            rivals = _rivals(len(start), answer, others, row.rejected_weight)
+            lesson = replace(lesson, decision=row.decision, rivals=rivals)
+        made.append(lesson)
     return made
+
+
+def _rivals(
+    start: int, answer: Sequence[int], others: Sequence[Sequence[int]], weight: float
+) -> tuple[tuple[int, int, float], ...]:
+    """Return where each of ``others`` parts from ``answer``, which begins at ``start``; none for one that goes on from
+    it, or that it goes on from."""
+    places = [(shared_length(answer, other), other) for other in others]
+    return tuple((start + at, other[at], weight) for at, other in places if at < min(len(answer), len(other)))
 
 
 def call_token(tokenizer: Tokenizer, profile: ModelProfile) -> int:
     """Return the first token of every call, where an answer begins."""
     question = [{"role": "user", "content": "?"}]
     row = Row(id="call", messages=question)
-    prompt = _renderer(row, question, tokenizer, profile, NO_MARKERS)(1, True)
+    prompt = _renderer(row, tokenizer, profile, NO_MARKERS)(question, True)
     return _encoded(prompt, profile.call_opening, tokenizer, profile)[1][0]
 
 
 def _renderer(
-    row: Row, messages: list[dict[str, Any]], tokenizer: Tokenizer, profile: ModelProfile, markers: Markers
-) -> Callable[[int, bool], str]:
-    """Return what renders the first messages, so many, with or without the beginning of an answer."""
+    row: Row, tokenizer: Tokenizer, profile: ModelProfile, markers: Markers
+) -> Callable[[list[dict[str, Any]], bool], str]:
+    """Return what renders messages with the tools of ``row``, with or without the beginning of an answer."""
     try:
         tools = markers.literal_tools(shown_tools(row.tools) if profile.json_tools else row.tools)
     except BadTool as error:
         raise RowInvalid(f"row {row.id}: {error}") from error
 
-    def text(count: int, prompt: bool) -> str:
+    def text(messages: list[dict[str, Any]], prompt: bool) -> str:
         try:
             return tokenizer.apply_chat_template(
-                messages[:count],
+                messages,
                 tools=tools or None,
                 chat_template=profile.template,
                 tokenize=False,

@@ -1,18 +1,20 @@
 """One forward pass over a pack, and its loss."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
-from evolver.training.loss import weighted_cross_entropy
+from evolver.training.loss import pairwise, weighted_cross_entropy
 from evolver.training.prefix_tree import Pack
 from evolver.training.tree_attention import layout
 
 
 @dataclass(frozen=True, slots=True)
 class Scored:
-    """``loss``: sum of weight times cross entropy; ``logits`` (predictors, vocabulary)."""
+    """``loss``: sum of weight times cross entropy, and the pairwise term of the rivals; ``logits`` (predictors,
+    vocabulary)."""
 
     loss: Tensor
     logits: Tensor
@@ -48,11 +50,15 @@ def score_each_alone(model: nn.Module, pack: Pack) -> Scored:
 
 
 def _scored(logits: Tensor, pack: Pack) -> Scored:
-    slots, tokens, weights = zip(*pack.targets, strict=True)
-    loss = weighted_cross_entropy(
-        logits,
-        torch.tensor(slots, device=logits.device),
-        torch.tensor(tokens, device=logits.device),
-        torch.tensor(weights, dtype=torch.float32, device=logits.device),
-    )
+    loss = weighted_cross_entropy(logits, *_columns(pack.targets, logits.device))
+    if pack.rivals:
+        loss = loss + pairwise(logits, *_columns(pack.rivals, logits.device))
     return Scored(loss, logits.detach())
+
+
+def _columns(rows: Sequence[tuple[float, ...]], device: torch.device) -> tuple[Tensor, ...]:
+    """Return the columns of ``rows``: integers, but for the last, which are weights."""
+    *places, weights = zip(*rows, strict=True)
+    return *(torch.tensor(place, device=device) for place in places), torch.tensor(
+        weights, dtype=torch.float32, device=device
+    )

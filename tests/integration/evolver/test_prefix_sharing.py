@@ -82,6 +82,9 @@ def _plain(model: nn.Module, lessons: list[TokenizedLesson]) -> torch.Tensor:
         places = torch.tensor(lesson.targets)
         losses = nn.functional.cross_entropy(logits[places - 1], torch.tensor(lesson.tokens)[places], reduction="sum")
         total = total + lesson.weight * losses
+        for place, rejected, weight in lesson.rivals:
+            right, wrong = torch.log_softmax(logits[place - 1], -1)[[lesson.tokens[place], rejected]]
+            total = total + weight * torch.log1p(torch.exp(wrong - right))
     return total
 
 
@@ -104,7 +107,9 @@ def trees(draw: st.DrawFn) -> list[TokenizedLesson]:
     for number, tokens in enumerate(sequences):
         targets = draw(st.lists(st.integers(1, len(tokens) - 1), min_size=1, max_size=6, unique=True))
         weight = draw(st.sampled_from([1.0, 0.5, 2.0]))
-        lessons.append(TokenizedLesson(str(number), tuple(tokens), tuple(sorted(targets)), weight))
+        pairs = st.tuples(st.sampled_from(targets), token, st.sampled_from([1.0, 0.3]))
+        rivals = tuple(pair for pair in draw(st.lists(pairs, max_size=2)) if tokens[pair[0]] != pair[1])
+        lessons.append(TokenizedLesson(str(number), tuple(tokens), tuple(sorted(targets)), weight, rivals=rivals))
     return lessons
 
 
