@@ -111,8 +111,10 @@ def inherit(full: Path, data: Path, since: str, rewrite: Rewrite | None = None) 
     if since == SERVING:
         shutil.copytree(source, draft, ignore=shutil.ignore_patterns("evaluations"))
     elif since == ROUND_2:
-        shutil.copytree(source, draft)
         lines = (full / "rounds.jsonl").read_text(encoding="utf-8").splitlines(keepends=True)
+        if len(lines) < 2:  # it was cut off between its copy and its scores
+            raise UserError(f"{data.name} goes on with the first round of the {FULL} run; end that first")
+        shutil.copytree(source, draft)
         (data / "rounds.jsonl").write_text("".join(lines[:2]), encoding="utf-8")
     else:
         for file in _of_before(source, since):

@@ -1,6 +1,7 @@
 """Learning that goes on: tools arrive in batches, and every cycle is scored on all batches so far.
 
-    python -m benchmarks.continual [--small] [--run NAME ...] [--batches 6] [--cycles 6] [--seed 7] [--bfcl]
+    python -m benchmarks.continual [--small] [--run NAME ...] [--way NAME ...] [--batches 6] [--cycles 6] [--seed 7]
+                                   [--bfcl]
 
 The tools are families of the built-in ones, chosen by seed and offered as tools of one's own (``builtin = false``); no
 other tool is there. With a batch come some 60 requests without labels into the log: texts of shipped requests that
@@ -17,22 +18,25 @@ import argparse
 import random
 import sys
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from agent.adapters import active
+from agent.interaction_log import InteractionLog
 from agent.messages import BASE
 from agent.models.chosen import configured_profile
 from agent.serving.serving_state import ServingState
 from benchmarks.ablations import FULL, ROUND_2, inherit, snapshot
+from benchmarks.averaged_adapters import averaging
 from benchmarks.continual_batches import SOURCES, Batch, Plan, apart, arrivals, as_suite, builtin_families, plan
-from benchmarks.continual_page import BEGIN, END, Arrival, ContinualRound, Scores, replaced, section
+from benchmarks.continual_page import BEGIN, END, SEED, Arrival, ContinualRound, Scores, replaced, section
 from benchmarks.continual_picture import picture
 from benchmarks.evolution import StageTimes, cycle_report, place, server, write_config
+from benchmarks.rejected_calls import learning_against_rejected
 from evolver.cli.show import ProgressBars
 from evolver.config import Config
 from evolver.crew import setup as crew_setup
@@ -54,25 +58,35 @@ from evolver.store.base_model import configured_sha256
 from evolver.store.jsonl import append_lines, read_lines, write_lines
 from evolver.store.ledger import Ledger
 from evolver.types import EvalReport, Rate, Trace
-from toolkit import execute
+from toolkit import durable_file, execute
 from toolkit.config import load_config
 from toolkit.errors import PrerequisiteError, UserError
 from toolkit.frozen import Frozen
 
-RUNS: dict[str, dict[str, Any]] = {
-    FULL: {},
-    "no-replay": {"evolver.dataset.replay_share": 0.0},
-    "from-parent": {"evolver.train.start": "parent"},
-    "learn-all": {"evolver.select.known_probability": 1.0},
+
+@dataclass(frozen=True)
+class Variant:
+    """A run under ``title``: ``changes`` are the changed keys of config.toml; ``during`` surrounds its cycles."""
+
+    title: str
+    changes: Mapping[str, Any] = field(default_factory=dict)
+    during: Callable[[Config], AbstractContextManager[None]] = lambda config: nullcontext()
+
+
+WAYS = {
+    "continue": Variant("Continued from the serving adapter", {"evolver.train.start": "parent"}),
+    "restart": Variant("From the base model with all lessons", {"evolver.dataset.replay_share": 1.0}),
+    "average": Variant("Average of the cycles' adapters", during=averaging),
 }
-"""The changed keys of config.toml of each run. All but the full one go on with its first cycle, to which they do not
-matter."""
-TITLES = {
-    FULL: "With replay",
-    "no-replay": "Without replay",
-    "from-parent": "Trained on from the serving adapter",
-    "learn-all": "With what the serving adapter does well already",
+"""Ways from cycle to cycle, beside that of the product: from the base model, with a share of the earlier lessons."""
+RUNS = {
+    FULL: Variant("With replay"),
+    "no-replay": Variant("Without replay", {"evolver.dataset.replay_share": 0.0}),
+    **WAYS,
+    "learn-all": Variant("With what the serving adapter does well already", {"evolver.select.known_probability": 1.0}),
+    "learn-against": Variant("Against rejected calls", during=learning_against_rejected),
 }
+"""All but the full run go on with its first cycle, to which they do not matter."""
 _ROUNDS_OF_MAKING = 3
 _SEED = "seed-"
 _EMPTY_PAGE = f"# Continual learning\n\n{BEGIN}\n{END}\n"
@@ -117,7 +131,7 @@ def main() -> None:
     setup, data = _setup(asked), asked.data or Path("data/continual-small" if asked.small else "data/continual")
     if setup.bfcl_items is not None and bfcl.data_folder() is None:
         raise PrerequisiteError(f"--bfcl needs the package bfcl-eval; install it: {bfcl.INSTALL}")
-    runs, names = data / f"{_SEED}{setup.seed}", asked.run or [FULL, "no-replay"]
+    runs, names = data / f"{_SEED}{setup.seed}", _names(asked)
     items = {name: suites.read_suite(name).items for name in SOURCES}
     planned = plan(builtin_families(), items, count=setup.batches, size=setup.tools, seed=setup.seed)
     own = Path("docs") if not asked.small else data
@@ -132,6 +146,9 @@ def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--small", action="store_true", help="three cycles of 2.5 minutes of making and of training")
     parser.add_argument("--run", action="append", default=[], choices=RUNS, help="instead of full and no-replay")
+    parser.add_argument(
+        "--way", action="append", default=[], choices=WAYS, help="from cycle to cycle, with the full run to compare"
+    )
     parser.add_argument("--batches", type=int, help="of tools; no more than cycles")
     parser.add_argument("--cycles", type=int)
     parser.add_argument("--seed", type=int, default=7, help="of the families, of the requests, and of the cycles")
@@ -141,6 +158,12 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--data", type=Path)
     parser.add_argument("--only-write", action="store_true", help="write the results of what has run")
     return parser.parse_args()
+
+
+def _names(asked: argparse.Namespace) -> list[str]:
+    """Return the runs that are asked for, each once; a way goes on with the full run, and is compared with it."""
+    ways = [FULL, *asked.way] if asked.way else []
+    return list(dict.fromkeys([*ways, *asked.run])) or [FULL, "no-replay"]
 
 
 def _setup(asked: argparse.Namespace) -> Setup:
@@ -157,16 +180,26 @@ def publish(data: Path, setup: Setup, page: Path, drawn: Path) -> None:
     """Write what has run under ``data``, with whatever seed, into ``page``, between its marks, and ``drawn`` beside it;
     a page of its own where there is none."""
     found: dict[str, list[ContinualRound]] = {}
-    for name, title in TITLES.items():
+    for name, title in ((name, one.title) for name, one in RUNS.items()):
         files = sorted(data.glob(f"{_SEED}*/{name}/rounds.jsonl"))
-        found |= {f"{title}, {file.parts[-3].replace('-', ' ')}": read_lines(file, ContinualRound) for file in files}
+        found |= {f"{title}{SEED}{file.parts[-3].removeprefix(_SEED)}": _rounds(file) for file in files}
         found |= {} if files else {title: []}
     text = section(found, setup.told(), picture=drawn.name)
     before = page.read_text(encoding="utf-8") if page.exists() else _EMPTY_PAGE
     page.parent.mkdir(parents=True, exist_ok=True)
     if any(found.values()):
-        drawn.write_text(picture(found), encoding="utf-8")
-    page.write_text(replaced(before, text), encoding="utf-8")
+        _write(drawn, picture(found))
+    _write(page, replaced(before, text))
+
+
+def _rounds(file: Path) -> list[ContinualRound]:
+    return read_lines(file, ContinualRound)
+
+
+def _write(file: Path, text: str) -> None:
+    """Cut off, it leaves the old text or the new one."""
+    durable_file.replace(file, text.encode())
+    file.chmod(0o644)
 
 
 class Run:
@@ -188,14 +221,20 @@ class Run:
         if not wanted:
             return
         path, config = self._configured(max(wanted[0], 1))
-        with server(path, config) as serving, Ledger(config.data_folder / "evolution.db") as ledger:
+        with (
+            server(path, config) as serving,
+            Ledger(config.data_folder / "evolution.db") as ledger,
+            RUNS[self.name].during(config),
+        ):
             for number in wanted:
                 with ProgressBars() as bars:
                     print(f"{self.name}: cycle {number} of {self._setup.cycles}", file=sys.stderr)
                     one = _Round(number, self._configured(max(number, 1))[1], serving, ledger, bars, self._setup)
-                    append_lines(self.data / "rounds.jsonl", [self._done(one)])
+                    done = self._done(one)
+                # Before the round is noted: cut off in between, it is asked for again, and the next one has not begun.
                 if number == 1 and self.name == FULL and not snapshot(self.data).exists():
                     back_up(config.data_folder, snapshot(self.data), ledger)
+                append_lines(self.data / "rounds.jsonl", [done])
                 published()
 
     def _configured(self, cycle: int) -> tuple[Path, Config]:
@@ -203,7 +242,7 @@ class Run:
         modules = [module for batch in self._so_far(cycle) for module in batch.modules]
         changes = {
             **dict(self._setup.changes),
-            **RUNS[self.name],
+            **RUNS[self.name].changes,
             "evolver.seed": self._setup.seed,
             "toolkit.mcp": {},
             "toolkit.tools.python_modules": [],
@@ -275,8 +314,14 @@ class _Round:
     setup: Setup
 
     def log(self, sessions: str, requests: Sequence[str]) -> None:
-        with execute.open_executor(self.config.toolkit) as executor:
-            answer(requests, sessions, self.config, self.serving, executor, self.bars)
+        """Ask those of ``requests`` that the log has not yet."""
+        with InteractionLog(self.config.data_folder / "interactions.db") as log:
+            known = {turn.trajectory.messages[0].content for turn in log.read()}
+        missing = [request for request in requests if request not in known]
+        if missing:
+            with execute.open_executor(self.config.toolkit) as executor:
+                sessions = f"{sessions}-{len(requests) - len(missing)}"
+                answer(missing, sessions, self.config, self.serving, executor, self.bars)
 
     def scores(self, batch: Batch, model: str) -> Scores:
         return Scores.of(self.report(batch.suite(self.setup.scored), model))

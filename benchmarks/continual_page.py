@@ -11,6 +11,8 @@ from toolkit.frozen import Frozen
 
 BEGIN, END = "<!-- bench-continual begins -->", "<!-- bench-continual ends -->"
 """Lines of docs/results.md between which the section stands."""
+SEED = ", seed "
+"""Stands between a run's title and its seed."""
 
 
 class Scores(Frozen):
@@ -106,6 +108,8 @@ def section(runs: Runs, setting: str, picture: str = "") -> str:
     if measured and picture:
         lines += ["", f"![Exact calls on each batch after each cycle]({picture})"]
         lines += ["", "A ring is a batch before the cycle that brought it. The thick line is all batches so far."]
+    if len(measured) > 1:
+        lines += ["", "### Side by side", "", *_side_by_side(measured)]
     for name, rounds in measured.items():
         lines += ["", f"### {name}", "", *_run_lines(rounds)]
     lines += ["", f"Not run: {', '.join(missing)}."] if missing else []
@@ -119,6 +123,46 @@ def replaced(page: str, text: str, begin: str = BEGIN, end: str = END) -> str:
         raise UserError(f"the page needs the lines {begin} and {end}, each once and in this order; put them back")
     head, _, rest = page.partition(begin)
     return f"{head}{begin}\n{text}\n{end}{rest.partition(end)[2]}"
+
+
+def seed_of(name: str) -> str:
+    """Return the seed of the run called ``name``, "" where it has none; runs of one seed are asked the same."""
+    return name.rpartition(SEED)[2] if SEED in name else ""
+
+
+def compared(runs: Runs) -> dict[str, tuple[ContinualRound, tuple[float, float, int] | None]]:
+    """Return of each of the ``runs`` the round after the last cycle that all runs of its seed have, and its soft gain
+    over that of the first of them."""
+    found = {}
+    for name, rounds in runs.items():
+        beside = [other for key, other in runs.items() if seed_of(key) == seed_of(name)]
+        last = min(other[-1].number for other in beside)
+        first, own = (next(one for one in some if one.number == last) for some in (beside[0], rounds))
+        found[name] = own, None if own is first else soft_gain(first, own)
+    return found
+
+
+def _side_by_side(runs: Runs) -> Iterator[str]:
+    yield "*Against the first*: soft score against the first run of the same seed, after the same cycle."
+    yield ""
+    yield "| run | cycle | all batches | points lost, mean | no call | against the first |"
+    yield "| --- " * 6 + "|"
+    rows = compared(runs)
+    for name, (one, gain) in rows.items():
+        lost = forgotten([each for each in runs[name] if each.number <= one.number])
+        points = f"{sum(lost.values()) / len(lost):+.1f}" if lost else "–"
+        yield (
+            f"| {name} | {one.number or 'base'} | {_rate(one.whole)} | {points} | {_rate(one.abstention)} | "
+            f"{_gain(gain)} |"
+        )
+    titles = dict.fromkeys(name.removesuffix(f"{SEED}{seed_of(name)}") for name in runs)
+    for title in titles:
+        shares = [100 * one.whole.value for name, (one, _) in rows.items() if name.rpartition(SEED)[0] == title]
+        if len(shares) > 1:
+            yield (
+                f"| {title}, {len(shares)} seeds | | mean {sum(shares) / len(shares):.1f}, "
+                f"{min(shares):.1f} to {max(shares):.1f} | | | |"
+            )
 
 
 def _run_lines(rounds: Sequence[ContinualRound]) -> Iterator[str]:
@@ -155,7 +199,10 @@ def _new(one: ContinualRound) -> str:
 
 def _soft(rounds: Sequence[ContinualRound], place: int) -> str:
     """Against two cycles before."""
-    found = soft_gain(rounds[place - 2], rounds[place]) if place > 1 else None
+    return _gain(soft_gain(rounds[place - 2], rounds[place]) if place > 1 else None)
+
+
+def _gain(found: tuple[float, float, int] | None) -> str:
     return "–" if found is None else f"{found[0]:+.2f} nats, p = {found[1]:.2g}, n = {found[2]}"
 
 

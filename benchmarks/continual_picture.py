@@ -10,8 +10,10 @@ from benchmarks.continual_page import ContinualRound, Runs, matrix
 
 WIDTH, HEIGHT = 420, 300
 """Of one panel; each run has one."""
+ABREAST = 2
+"""Panels in a row."""
 _LEFT, _RIGHT, _TOP, _BOTTOM = 44, 62, 34, 38
-_LIGHT = ("#0072b2", "#d55e00", "#007a5a", "#a0468c", "#8a6d00", "#3b6fb6", "#a33f00", "#5b5b9a")
+_LIGHT = ("#0072b2", "#b84f00", "#007a5a", "#a0468c", "#8a6d00", "#3b6fb6", "#a33f00", "#5b5b9a")
 _DARK = ("#56b4e9", "#ff9b5c", "#2fcf9f", "#e79ccb", "#f0d442", "#8fb8f0", "#ffb38a", "#b3b3f0")
 _STEPS = (0, 25, 50, 75, 100)
 _LEAST_GAP = 11
@@ -22,15 +24,17 @@ def picture(runs: Runs) -> str:
     """Return the picture of the ``runs`` that were measured: a panel each, a line per batch, and a thick one for all
     batches so far. A ring is a batch before its first cycle."""
     measured = {name: rounds for name, rounds in runs.items() if rounds}
-    width = WIDTH * max(len(measured), 1)
+    width = WIDTH * min(max(len(measured), 1), ABREAST)
+    height = HEIGHT * max(-(-len(measured) // ABREAST), 1)
     lines = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {HEIGHT}" width="{width}" height="{HEIGHT}" '
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" width="{width}" height="{height}" '
         'role="img" font-family="system-ui, sans-serif" font-size="11">',
         "<title>Exact calls on each batch of tools after each cycle</title>",
         f"<style>{_style()}</style>",
     ]
     for place, (name, rounds) in enumerate(measured.items()):
-        lines += [f'<g transform="translate({place * WIDTH} 0)">', *_panel(name, rounds), "</g>"]
+        x, y = place % ABREAST * WIDTH, place // ABREAST * HEIGHT
+        lines += [f'<g transform="translate({x} {y})">', *_panel(name, rounds), "</g>"]
     return "\n".join([*lines, "</svg>", ""])
 
 

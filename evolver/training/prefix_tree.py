@@ -157,7 +157,7 @@ def _with_targets(
         targets=tuple((slot[place], token, weight) for (place, token), weight in sorted(weights.items())),
         first_slots={number: slot[place] for number, place in first_place.items()},
         plain_tokens=sum(len(lessons[number].input) for number in order),
-        rivals=tuple((slot[place], *pair, weight) for (place, *pair), weight in sorted(against.items())),
+        rivals=tuple((slot[place], token, other, weight) for (place, token, other), weight in sorted(against.items())),
     )
 
 

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from safetensors import SafetensorError
 
-from agent.adapters.manifest import Environment, Manifest, Metrics
+from agent.adapters.manifest import Calibration, Environment, Manifest, Metrics, Probe
 from agent.adapters.package import (
     PEFT_CONFIG,
     WEIGHTS,
@@ -104,7 +104,7 @@ def _classified(error: Exception) -> TrainError | None:
 
 
 @dataclass(frozen=True)
-class _Data:
+class Data:
     """The lessons of a dataset in the tokens of ``profile``, without the ``too_long`` ones. ``call_token`` is the first
     token of every call."""
 
@@ -131,7 +131,7 @@ def run(spec: dict[str, Any], emit: Callable[[dict[str, Any]], None]) -> Manifes
     say = emit if team.leads else _silent
     _prepare_torch(config, team.device.type)
     hashes = _hashes(spec)
-    data = _read_data(spec)
+    data = read_data(spec)
     adapted = _open_model(Path(spec["model_folder"]), _parent(spec), config, team)
     sizes = {"lessons": len(data.taught), "valid": len(data.held_out), "processes": team.size}
     say({"event": "loaded", **sizes, "unshared": adapted.unshared, "seconds": time.monotonic() - began})
@@ -169,7 +169,8 @@ def _hashes(spec: dict[str, Any]) -> dict[str, str]:
     return {"base_sha256": base_sha256, "dataset_sha256": folder_sha256(Path(spec["dataset_folder"]))}
 
 
-def _read_data(spec: dict[str, Any]) -> _Data:
+def read_data(spec: dict[str, Any]) -> Data:
+    """Read what ``spec`` names. Raises RowInvalid, and TrainError where no lesson is short enough."""
     from transformers import AutoTokenizer
 
     tokenizer = AutoTokenizer.from_pretrained(Path(spec["model_folder"]), local_files_only=True)
@@ -180,29 +181,48 @@ def _read_data(spec: dict[str, Any]) -> _Data:
     )
     if not taught:
         raise TrainError("data", f"{TRAIN} holds no lesson short enough")
-    return _Data(tokenizer, profile, taught, held_out, too_long, call_token(tokenizer, profile))
+    return Data(tokenizer, profile, taught, held_out, too_long, call_token(tokenizer, profile))
 
 
 def _measured(
     adapted: "Adapted",
-    data: _Data,
+    data: Data,
     done: "Run",
     config: dict[str, Any],
     say: Callable[[dict[str, Any]], None],
 ) -> dict[str, Any]:
-    """Validate the trained adapter; return its metrics, its call bias and its probe, as the manifest has them."""
+    """Examine the trained adapter; return its metrics, its call bias and its probe, as the manifest has them."""
+    found = examine(adapted, data, max(1, config["tokens_per_pack"] >> done.halvings))
+    say({"event": "validated", "step": done.step, "loss": found.loss})
+    return {
+        "metrics": _metrics(done, found.loss, len(data.taught), data.too_long),
+        "calibration": found.calibration,
+        "probe": found.probe,
+    }
+
+
+@dataclass(frozen=True)
+class Examined:
+    """What is measured of an adapter: loss in nats per target token of the held-out lessons (None: there are none),
+    call bias, and probe."""
+
+    loss: float | None
+    calibration: Calibration | None
+    probe: Probe
+
+
+def examine(adapted: "Adapted", data: Data, budget: int) -> Examined:
+    """Examine ``adapted`` in passes of ``budget`` tokens."""
     from evolver.training.probe import take_probe
     from evolver.training.validate import validate
 
-    budget = max(1, config["tokens_per_pack"] >> done.halvings)
-    validation = validate(adapted, data.held_out, budget, data.call_token)
-    loss, margins = (validation.loss, validation.margins) if validation else (None, None)
-    say({"event": "validated", "step": done.step, "loss": loss})
-    return {
-        "metrics": _metrics(done, loss, len(data.taught), data.too_long),
-        "calibration": calibrate(data.call_token, margins["call"], margins["no_call"]) if margins else None,
-        "probe": take_probe(adapted, data.tokenizer, data.profile),
-    }
+    found = validate(adapted, data.held_out, budget, data.call_token)
+    margins = found.margins if found else None
+    return Examined(
+        loss=found.loss if found else None,
+        calibration=calibrate(data.call_token, margins["call"], margins["no_call"]) if margins else None,
+        probe=take_probe(adapted, data.tokenizer, data.profile),
+    )
 
 
 def _open_model(folder: Path, parent: Path | None, config: dict[str, Any], team: "Team") -> "Adapted":

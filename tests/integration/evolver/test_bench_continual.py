@@ -1,5 +1,7 @@
 """The benchmark of continual learning on a small world: tools come, are learned, and a run that was cut off goes on."""
 
+import os
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -10,9 +12,9 @@ import pytest
 from agent.interaction_log import InteractionLog
 from benchmarks import continual
 from benchmarks.ablations import FULL, snapshot
-from benchmarks.continual import Run, Setup
+from benchmarks.continual import Run, Setup, publish
 from benchmarks.continual_batches import Plan, plan
-from benchmarks.continual_page import ContinualRound
+from benchmarks.continual_page import END, ContinualRound
 from evolver.evaluation.suites import Item
 from evolver.store.jsonl import read_lines
 from evolver.types import Call
@@ -147,3 +149,45 @@ def test_a_run_that_was_cut_off_goes_on_and_asks_no_log_twice(here: World) -> No
     with here.ledger() as ledger:
         assert [row.number for row in ledger.cycles()] == [2, 1]
     a_run(here).to_the_end(lambda: pytest.fail("everything is done"))
+
+
+class CutOff(BaseException):
+    """Nothing catches it: the run ends where a kill would end it."""
+
+
+def test_a_run_that_is_cut_off_after_any_durable_step_goes_on_to_the_same_end(
+    here: World, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Each try is cut off one durable step later than the one before it, where it stands by then."""
+    flush, left = os.fsync, [0]
+
+    def counted(descriptor: int) -> None:
+        flush(descriptor)
+        if threading.current_thread() is threading.main_thread():
+            left[0] -= 1
+            if not left[0]:
+                raise CutOff
+
+    page, drawn = tmp_path / "results" / "results.md", tmp_path / "results" / "continual.svg"
+    setup = Setup(batches=2, cycles=2, tools=2, unlabelled=6)
+    monkeypatch.setattr(os, "fsync", counted)
+    tries = 0
+    for steps in range(1, 60):
+        left[0], tries = steps, tries + 1
+        try:
+            a_run(here).to_the_end(lambda: publish(tmp_path, setup, page, drawn))
+            break
+        except CutOff:
+            assert not page.exists() or page.read_text().count(END) == 1
+    monkeypatch.setattr(os, "fsync", flush)
+    assert 5 < tries < 59
+    publish(tmp_path, setup, page, drawn)
+    assert [one.number for one in rounds(here)] == [0, 1, 2]
+    assert all(one.batches[n].exact.value == 1 for one in rounds(here)[1:] for n in one.batches)
+    assert [arrival.batch for arrival in rounds(here)[2].arrived] == [2]
+    assert snapshot(here.data.parent).exists()
+    with InteractionLog.open_readonly(here.data / "interactions.db") as log:
+        texts = [turn.trajectory.messages[0].content for turn in log.read()]
+    assert len(texts) == len(set(texts)), "no request was asked twice"
+    with here.ledger() as ledger:
+        assert {row.number: row.status in ("promoted", "rejected") for row in ledger.cycles()} == {1: True, 2: True}

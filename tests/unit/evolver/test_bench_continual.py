@@ -1,6 +1,7 @@
 """The benchmark of continual learning: what arrives when, who is asked what, and a page of what was measured."""
 
 import re
+import sys
 from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
@@ -8,8 +9,9 @@ from xml.etree import ElementTree
 
 import pytest
 
+from benchmarks import continual
 from benchmarks.ablations import FULL
-from benchmarks.continual import RUNS, SMALL, TITLES, Setup, publish
+from benchmarks.continual import RUNS, SMALL, WAYS, Setup, publish
 from benchmarks.continual_batches import apart, arrivals, plan
 from benchmarks.continual_page import (
     BEGIN,
@@ -17,6 +19,7 @@ from benchmarks.continual_page import (
     Arrival,
     ContinualRound,
     Scores,
+    compared,
     forgotten,
     matrix,
     replaced,
@@ -103,11 +106,12 @@ def test_batches_arrive_spread_over_the_cycles(batches: int, cycles: int, expect
 @pytest.mark.parametrize("name", RUNS)
 def test_every_key_of_a_run_is_one_of_this_version(tmp_path: Path, name: str) -> None:
     modules = {"toolkit.tools.builtin": False, "toolkit.tools.modules": ["toolkit.builtin.contacts"], "toolkit.mcp": {}}
-    path = write_config(ROOT / "config.toml", tmp_path, {**dict(SMALL.changes), **RUNS[name], **modules})
+    path = write_config(ROOT / "config.toml", tmp_path, {**dict(SMALL.changes), **RUNS[name].changes, **modules})
     config = load_config(path, Config)
     assert (config.toolkit.tools.builtin, config.toolkit.mcp) == (False, {})
     assert config.evolver.train.max_minutes == 2.5
-    assert set(TITLES) == set(RUNS)
+    assert list(WAYS) == ["continue", "restart", "average"]
+    assert RUNS[FULL].changes == {}, "what the product does"
 
 
 def scores(hits: int, n: int = 20, **logprobs: float) -> Scores:
@@ -224,5 +228,87 @@ def test_what_has_run_is_written_into_the_page_and_drawn_beside_it(tmp_path: Pat
     publish(tmp_path, Setup(), page, drawn)
     assert page.read_text().startswith("# Own words")
     titles = [line for line in page.read_text().splitlines() if line.startswith("### ")]
-    assert titles == ["### With replay, seed 7", "### With replay, seed 8"]
+    assert titles == ["### Side by side", "### With replay, seed 7", "### With replay, seed 8"]
     assert drawn.read_text().startswith("<svg")
+
+
+def asked(*arguments: str) -> tuple[list[str], int]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys, "argv", ["continual", *arguments])
+        found = continual._arguments()
+    return continual._names(found), found.seed
+
+
+def test_a_way_runs_with_the_full_run_that_it_is_compared_with() -> None:
+    assert asked() == ([FULL, "no-replay"], 7)
+    assert asked("--way", "average", "--seed", "8") == ([FULL, "average"], 8)
+    assert asked("--way", "restart", "--way", "continue") == ([FULL, "restart", "continue"], 7)
+    assert asked("--run", "learn-against") == (["learn-against"], 7)
+    with pytest.raises(SystemExit):
+        asked("--way", "no-replay")
+
+
+def test_a_way_differs_from_the_full_run_in_nothing_else(tmp_path: Path) -> None:
+    full, *others = (
+        load_config(write_config(ROOT / "config.toml", tmp_path / name, dict(RUNS[name].changes)), Config).evolver
+        for name in (FULL, "continue", "restart", "average")
+    )
+    assert [one.train.start for one in others] == ["parent", "base", "base"]
+    assert [one.dataset.replay_share for one in others] == [0.2, 1.0, 0.2]
+    for one in others:
+        same = one.model_copy(update={"train": full.train, "dataset": full.dataset})
+        assert same == full
+
+
+def test_runs_stand_side_by_side_with_those_of_their_seed() -> None:
+    shorter = [*ROUNDS[:1], one(1, {1: scores(16, a=-1, b=-2)}, {1: scores(0)})]
+    runs = {
+        "Full, seed 7": ROUNDS,
+        "Other, seed 7": shorter,
+        "Full, seed 8": ROUNDS,
+        "Other, seed 8": ROUNDS,
+    }
+    found = compared(runs)
+    assert [one.number for one, _ in found.values()] == [1, 1, 2, 2]
+    gain = found["Other, seed 7"][1]
+    assert gain is not None
+    assert (gain[0], gain[2]) == (pytest.approx(2), 2)
+    assert found["Full, seed 7"][1] is found["Full, seed 8"][1] is None
+    rows = [line for line in section(runs, "").splitlines() if line.startswith(("| Full", "| Other"))]
+    assert rows[1].startswith("| Other, seed 7 | 1 | 16/20 (58–92) |")
+    assert rows[1].endswith("| 33/41 (66–90) | +2.00 nats, p = 0, n = 2 |")
+    assert rows[-2:] == [
+        "| Full, 2 seeds | | mean 58.8, 57.5 to 60.0 | | | |",
+        "| Other, 2 seeds | | mean 68.8, 57.5 to 80.0 | | | |",
+    ]
+    assert "Side by side" not in section({"Full, seed 7": ROUNDS}, "")
+
+
+def test_many_runs_are_drawn_in_rows() -> None:
+    drawing = ElementTree.fromstring(picture({str(n): ROUNDS for n in range(5)}))
+    assert drawing.get("viewBox") == f"0 0 {2 * WIDTH} {3 * HEIGHT}"
+    places = [group.get("transform") for group in drawing.iter("{http://www.w3.org/2000/svg}g")]
+    assert places[:3] == ["translate(0 0)", f"translate({WIDTH} 0)", f"translate(0 {HEIGHT})"]
+    assert len(set(places)) == 5
+
+
+def luminance(colour: str) -> float:
+    parts = [int(colour[n : n + 2], 16) / 255 for n in (1, 3, 5)]
+    red, green, blue = (c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in parts)
+    return 0.2126 * red + 0.7152 * green + 0.0722 * blue
+
+
+@pytest.mark.parametrize(("scheme", "page"), [("light", "#ffffff"), ("dark", "#0d1117")])
+def test_lines_and_words_stand_out_on_a_light_and_on_a_dark_page(scheme: str, page: str) -> None:
+    """Contrast of WCAG 2.1: 3 for graphics, 4.5 for text. Every class that is drawn has a colour in both schemes."""
+    text = picture({"a": [one(0, {n: scores(0) for n in range(1, 9)}), one(1, {n: scores(n) for n in range(1, 9)})]})
+    style = re.findall(r"<style>(.*)</style>", text)[0]
+    light, dark = style.split("@media (prefers-color-scheme: dark)")
+    rules = dict(re.findall(r"([.\w]+)\{(?:stroke|fill):(#\w{6})\}", light if scheme == "light" else dark))
+    drawn = set(re.findall(r'class="(\w+)"', text)) - {"grid"}
+    assert {f".{name}" for name in drawn} <= rules.keys()
+    assert len(drawn) == 17
+    for name, colour in rules.items():
+        low, high = sorted((luminance(colour), luminance(page)))
+        needed = 4.5 if name == "text" or name.startswith(".t") else 3
+        assert (high + 0.05) / (low + 0.05) >= needed, (name, colour)
