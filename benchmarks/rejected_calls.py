@@ -79,7 +79,7 @@ def rejected(context: StageContext, config: Config, traces: Sequence[Trace]) -> 
 
 
 def _is_asked(trace: Trace) -> bool:
-    plain = not trace.history and trace.served is None and not trace.provenance.derived_from
+    plain = not trace.history and trace.client_turn is None and not trace.provenance.derived_from
     return plain and len(trace.calls) == 1 == len(trace.results)
 
 
