@@ -203,7 +203,7 @@ def _measured(
 
 @dataclass(frozen=True)
 class Examined:
-    """What is measured of an adapter: loss in nats per target token of the held-out lessons (None: there are none),
+    """Measurements of an adapter: loss in nats per target token of the held-out lessons (None: there are none),
     call bias, and probe."""
 
     loss: float | None
