@@ -78,7 +78,8 @@ def _in_a_process(spec: Mapping[str, Any]) -> None:
         command, root = [sys.executable, "-m", "benchmarks.averaged_adapters", str(file)], Path(__file__).parents[1]
         done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=root)
     if done.returncode:
-        raise TrainError("crashed", f"the adapters cannot be averaged: {done.stderr[-1500:]}")
+        reason = (done.stderr.strip().splitlines() or [f"exit code {done.returncode}"])[-1]
+        raise TrainError("crashed", f"the adapters cannot be averaged: {reason[:1500]}")
     print(done.stdout.strip(), file=sys.stderr)
 
 
