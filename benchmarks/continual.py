@@ -66,13 +66,25 @@ from toolkit.frozen import Frozen
 
 @dataclass(frozen=True)
 class Variant:
-    """A run under ``title``: ``changes`` are the changed keys of config.toml; ``during`` surrounds its cycles."""
+    """A run under ``title``: ``changes`` are the changed keys of config.toml; ``during`` surrounds its cycles.
+    ``modules`` are groups of Python modules, whose functions a cycle learns beside its batches, the groups in turn; no
+    score has them."""
 
     title: str
     changes: Mapping[str, Any] = field(default_factory=dict)
+    modules: tuple[tuple[str, ...], ...] = ()
     during: Callable[[Config], AbstractContextManager[None]] = lambda config: nullcontext()
 
 
+STANDARD_LIBRARY = (
+    ("textwrap", "calendar"),
+    ("statistics", "urllib.parse"),
+    ("datetime", "string"),
+    ("ipaddress", "html"),
+    ("math", "colorsys"),
+    ("difflib", "fractions"),
+)
+"""Pure modules whose functions are described in prose."""
 WAYS = {
     "continue": Variant("Continued from the serving adapter", {"evolver.train.start": "parent"}),
     "restart": Variant("From the base model with all lessons", {"evolver.dataset.replay_share": 1.0}),
@@ -84,6 +96,7 @@ RUNS = {
     "no-replay": Variant("Without replay", {"evolver.dataset.replay_share": 0.0}),
     **WAYS,
     "learn-all": Variant("With what the serving adapter does well already", {"evolver.select.known_probability": 1.0}),
+    "standard-library": Variant("With functions of the standard library, in turn", modules=STANDARD_LIBRARY),
     "learn-against": Variant("Against rejected calls", during=learning_against_rejected),
 }
 """All but the full run go on with its first cycle, to which they do not matter."""
@@ -237,15 +250,17 @@ class Run:
                 append_lines(self.data / "rounds.jsonl", [done])
                 published()
 
-    def _configured(self, cycle: int) -> tuple[Path, Config]:
-        """Write and read the settings of ``cycle``, with the tools that have arrived by then."""
+    def _configured(self, cycle: int, *, learning: bool = False) -> tuple[Path, Config]:
+        """Write and read the settings of ``cycle``, with the tools that have arrived by then; for ``learning`` with the
+        Python modules whose turn it is."""
+        groups = RUNS[self.name].modules if learning else ()
         modules = [module for batch in self._so_far(cycle) for module in batch.modules]
         changes = {
             **dict(self._setup.changes),
             **RUNS[self.name].changes,
             "evolver.seed": self._setup.seed,
             "toolkit.mcp": {},
-            "toolkit.tools.python_modules": [],
+            "toolkit.tools.python_modules": list(groups[cycle % len(groups)]) if groups else [],
             "toolkit.tools.builtin": False,
             "toolkit.tools.modules": modules,
         }
@@ -261,7 +276,8 @@ class Run:
         status: dict[str, Any] = {"arrived": tuple(arrived)}
         model, watch, now = BASE, StageTimes(one.bars), place()
         if one.number:
-            report = cycle_report(one.number, one.config, one.ledger, watch, self._exam)
+            learning = self._configured(one.number, learning=True)[1]
+            report = cycle_report(one.number, learning, one.ledger, watch, self._exam)
             adapter, data, chosen = report.of(stages.TRAIN), report.of(stages.DATASET), report.of(stages.SELECT)
             model = adapter.name if adapter else active.read(one.config.data_folder).name
             status |= {
