@@ -18,10 +18,10 @@ import argparse
 import random
 import sys
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import dataclass, field, replace
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -31,12 +31,11 @@ from agent.messages import BASE
 from agent.models.chosen import configured_profile
 from agent.serving.serving_state import ServingState
 from benchmarks.ablations import FULL, ROUND_2, inherit, snapshot
-from benchmarks.averaged_adapters import averaging
 from benchmarks.continual_batches import SOURCES, Batch, Plan, apart, arrivals, as_suite, builtin_families, plan
 from benchmarks.continual_page import BEGIN, END, SEED, Arrival, ContinualRound, Scores, replaced, section
 from benchmarks.continual_picture import picture
+from benchmarks.continual_runs import RUNS, WAYS
 from benchmarks.evolution import StageTimes, cycle_report, place, server, write_config
-from benchmarks.rejected_calls import learning_against_rejected
 from evolver.cli.show import ProgressBars
 from evolver.config import Config
 from evolver.crew import setup as crew_setup
@@ -63,43 +62,6 @@ from toolkit.config import load_config
 from toolkit.errors import PrerequisiteError, UserError
 from toolkit.frozen import Frozen
 
-
-@dataclass(frozen=True)
-class Variant:
-    """A run under ``title``: ``changes`` are the changed keys of config.toml; ``during`` surrounds its cycles.
-    ``modules`` are groups of Python modules, whose functions a cycle learns beside its batches, the groups in turn; no
-    score has them."""
-
-    title: str
-    changes: Mapping[str, Any] = field(default_factory=dict)
-    modules: tuple[tuple[str, ...], ...] = ()
-    during: Callable[[Config], AbstractContextManager[None]] = lambda config: nullcontext()
-
-
-STANDARD_LIBRARY = (
-    ("textwrap", "calendar"),
-    ("statistics", "urllib.parse"),
-    ("datetime", "string"),
-    ("ipaddress", "html"),
-    ("math", "colorsys"),
-    ("difflib", "fractions"),
-)
-"""Pure modules whose functions are described in prose."""
-WAYS = {
-    "continue": Variant("Continued from the serving adapter", {"evolver.train.start": "parent"}),
-    "restart": Variant("From the base model with all lessons", {"evolver.dataset.replay_share": 1.0}),
-    "average": Variant("Average of the cycles' adapters", during=averaging),
-}
-"""Ways from cycle to cycle, beside that of the product: from the base model, with a share of the earlier lessons."""
-RUNS = {
-    FULL: Variant("With replay"),
-    "no-replay": Variant("Without replay", {"evolver.dataset.replay_share": 0.0}),
-    **WAYS,
-    "learn-all": Variant("With what the serving adapter does well already", {"evolver.select.known_probability": 1.0}),
-    "standard-library": Variant("With functions of the standard library, in turn", modules=STANDARD_LIBRARY),
-    "learn-against": Variant("Against rejected calls", during=learning_against_rejected),
-}
-"""All but the full run go on with its first cycle, to which they do not matter."""
 _ROUNDS_OF_MAKING = 3
 _SEED = "seed-"
 _EMPTY_PAGE = f"# Continual learning\n\n{BEGIN}\n{END}\n"
