@@ -18,7 +18,7 @@ from agent.storage.statements import Steps
 from toolkit.errors import PrerequisiteError
 
 if TYPE_CHECKING:
-    import psycopg  # pyright: ignore[reportMissingImports]
+    import psycopg
 
     Connection = psycopg.Connection[tuple[Any, ...]]
 
@@ -88,7 +88,7 @@ class PostgresDatabase:
 
         Raises ConnectionLost where the connection broke and nothing of the transaction is in the database.
         """
-        import psycopg  # pyright: ignore[reportMissingImports]
+        import psycopg
 
         reads = begin == "BEGIN"
         with _explained(self._url), self._lock:
@@ -132,7 +132,7 @@ class PostgresDatabase:
 
     def close(self) -> None:
         """Close the connection, and forget this writer."""
-        import psycopg  # pyright: ignore[reportMissingImports]
+        import psycopg
 
         with suppress(psycopg.Error), self._lock:
             if self._number:
@@ -148,7 +148,7 @@ class PostgresDatabase:
 
     def _begin(self, *, reads: bool) -> None:
         """Begin a transaction; one that writes waits for its turn and counts itself."""
-        import psycopg  # pyright: ignore[reportMissingImports]
+        import psycopg
 
         for again in (True, False):
             try:
@@ -171,14 +171,14 @@ class PostgresDatabase:
                 return
 
     def _undo(self) -> None:
-        import psycopg  # pyright: ignore[reportMissingImports]
+        import psycopg
 
         with suppress(psycopg.Error):
             self._connection.execute("ROLLBACK")
 
     def _commit(self, *, reads: bool) -> None:
         """Commit. Where the connection breaks meanwhile, nothing is raised if the server has committed."""
-        import psycopg  # pyright: ignore[reportMissingImports]
+        import psycopg
 
         try:
             self._connection.execute("COMMIT")
@@ -188,7 +188,7 @@ class PostgresDatabase:
                 raise
 
     def _was_committed(self, error: "psycopg.OperationalError") -> bool:
-        import psycopg  # pyright: ignore[reportMissingImports]
+        import psycopg
 
         try:
             return self._is_committed()
@@ -207,7 +207,7 @@ class PostgresDatabase:
 
     def _connected(self, *, patience: float = 0.0) -> "Connection":
         """Return a new connection, within ``patience`` seconds where the server is not there."""
-        import psycopg  # pyright: ignore[reportMissingImports]
+        import psycopg
 
         deadline = time.monotonic() + patience
         while True:
@@ -219,7 +219,7 @@ class PostgresDatabase:
                 time.sleep(_RETRY_SECONDS)
 
     def _opened(self) -> "Connection":
-        import psycopg  # pyright: ignore[reportMissingImports]
+        import psycopg
 
         connection = psycopg.connect(
             self._url,
@@ -244,7 +244,7 @@ def open_postgres(url: str, steps: Steps, *, writable: bool = True) -> PostgresD
     Raises StorageError, and PrerequisiteError where psycopg is missing or the server would lose what is committed.
     """
     try:
-        import psycopg  # noqa: F401  # pyright: ignore[reportMissingImports]
+        import psycopg  # noqa: F401
     except ImportError:
         raise PrerequisiteError(
             "[agent] database needs psycopg; install it: pip install 'apprentice-agent[postgres]', or leave it out"
@@ -281,7 +281,7 @@ def _checked(url: str, connection: "Connection") -> "Connection":
 
 @contextmanager
 def _explained(url: str) -> Iterator[None]:
-    import psycopg  # pyright: ignore[reportMissingImports]
+    import psycopg
 
     try:
         yield
