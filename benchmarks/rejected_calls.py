@@ -127,7 +127,8 @@ def with_rejected(made: Dataset, found: Sequence[Rejected]) -> Dataset:
 
 
 def _rows(file: Path) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]
+    with file.open(encoding="utf-8") as lines:
+        return [json.loads(line) for line in lines]
 
 
 def _against(row: dict[str, Any], calls: Mapping[str, Sequence[Call]]) -> dict[str, Any]:

@@ -7,7 +7,7 @@ _CRASHES = "tests/integration/evolver/test_crashes.py"
 ORDER = f"{_CRASHES}::test_what_is_named_is_flushed_before"
 MATRIX = f"{_CRASHES}::test_killed_at_each_step_in_turn_and_again_in_each_recovery[after]"
 POINTER = f"{_CRASHES}::test_pointer_and_ledger_are_as_they_were_when_killed_between_them"
-FOLDER = "tests/unit/agent/storage/test_durable_file.py::test_a_folder_with_all_that_is_in_it"
+FOLDER = "tests/unit/toolkit/test_durable_file.py::test_a_folder_with_all_that_is_in_it"
 _FILE = "os.fsync(file.fileno())"
 
 

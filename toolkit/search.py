@@ -49,7 +49,7 @@ class ToolIndex:
         self._stems: dict[str, str] = {}
         self._counts = [Counter(self._terms(_text_of(tool))) for tool in self._tools]
         self._lengths = [sum(counts.values()) for counts in self._counts]
-        self._mean = sum(self._lengths) / len(self._lengths) if self._lengths else 1.0
+        self._mean = (sum(self._lengths) / len(self._lengths) if self._lengths else 0.0) or 1.0
         found_in = Counter(term for counts in self._counts for term in counts)
         total = len(self._tools)
         self._weights = {term: math.log(1 + (total - n + 0.5) / (n + 0.5)) for term, n in found_in.items()}

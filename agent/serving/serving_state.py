@@ -58,8 +58,8 @@ def check_settings(state: ServingState, config: AgentConfig) -> None:
         if state.settings.get(name, now) != now:
             before = json.dumps(state.settings[name])
             raise UserError(
-                f"{name} is {json.dumps(now)} in config.toml, and was {before} when the server started; "
-                "restart it: agent stop, agent serve --detach"
+                f"{name} is {json.dumps(now)} here, and was {before} when the server started; start both with the same "
+                "config.toml: agent stop, agent serve --detach, and a running evolver daemon too"
             )
 
 

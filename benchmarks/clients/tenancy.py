@@ -54,8 +54,9 @@ def _lines(data_folder: Path) -> Iterator[tuple[str, str]]:
     """Yield the lines of lessons, traces and held back requests of all cycles, each with its place."""
     for folder in cycle_folders(data_folder):
         for file in sorted(folder.rglob("*.jsonl")):
-            for number, line in enumerate(file.read_text(encoding="utf-8").splitlines(), 1):
-                yield f"{file.relative_to(data_folder)}:{number}", line
+            with file.open(encoding="utf-8") as lines:
+                for number, line in enumerate(lines, 1):
+                    yield f"{file.relative_to(data_folder)}:{number}", line
 
 
 def _of(text: str, marks: Mapping[str, re.Pattern[str]]) -> set[str]:

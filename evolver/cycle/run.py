@@ -93,6 +93,7 @@ def run_cycle(
 def _run_cycle(config: Config, ledger: Ledger, exam: Exam | None, on_progress: Progress) -> CycleReport:
     base_model.check_trainable(config)
     serving = serving_state.running(config.data_folder)
+    serving_state.check_settings(serving, config.agent)
     release.reconcile(config.data_folder, ledger)
     retention.sweep(config.data_folder, ledger)
     number = ledger.open_cycle().number

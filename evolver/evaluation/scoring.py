@@ -69,11 +69,13 @@ def score_suite(
 
     Raises UserError for an unknown name, PrerequisiteError where a package is missing, and as ``evaluate`` does.
     """
+    if name == SERVED:
+        return score_turns(config.data_folder, model, limit)
+    if (serving := serving_state.read(config.data_folder)) is not None:
+        serving_state.check_settings(serving, config.agent)
     run = _Run(config, model, crew, limit, on_progress)
     if name == chat.NAME:
         return chat.drift(run.first(_without_calls(suites.read_suite(suites.DEVELOPMENT))), model, crew)
-    if name == SERVED:
-        return score_turns(config.data_folder, model, limit)
     if name.startswith(bfcl.PREFIX):
         return run.bfcl(bfcl.read_suite(name))
     return run.suite(*named(config, name, model, release=release))
@@ -183,8 +185,6 @@ class _Run:
     """One evaluation: who is asked, through what, and where the scores are kept."""
 
     def __init__(self, config: Config, model: str, crew: Crew, limit: int | None, on_progress: Progress) -> None:
-        if (serving := serving_state.read(config.data_folder)) is not None:
-            serving_state.check_settings(serving, config.agent)
         self._config = config
         self._model = model
         self._crew = crew

@@ -105,12 +105,11 @@ def _record_again(folder: Path, ledger: Ledger) -> None:
     recorded = read_marker(marker, Dataset)
     if recorded is None or not data.is_dir() or recorded.sha256 == folder_sha256(data):
         return
-    lines = (data / TRAIN).read_text(encoding="utf-8").splitlines()
-    decisions = [_parsed(line)["decision"] for line in lines]
+    decisions = [_parsed(line)["decision"] for line in _lines((data / TRAIN).read_text(encoding="utf-8"))]
     left = {
         "sha256": folder_sha256(data),
         "train": len(decisions),
-        "valid": len((data / VALID).read_text(encoding="utf-8").splitlines()),
+        "valid": len(_lines((data / VALID).read_text(encoding="utf-8"))),
         "calls": decisions.count("call"),
         "no_calls": len(decisions) - decisions.count("call"),
     }
@@ -154,13 +153,18 @@ def _files(folder: Path) -> Iterator[Path]:
     yield from sorted(file for file in folder.rglob("*") if file.suffix in (".json", ".jsonl") and file.is_file())
 
 
+def _lines(text: str) -> list[str]:
+    """Return the lines of a file of JSON values, which may hold other line breaks of Unicode (U+2028) as they are."""
+    return text.removesuffix("\n").split("\n") if text else []
+
+
 def _clean(file: Path, interaction_id: str, telling: re.Pattern[str] | None) -> int:
     """Take the values that come from the interaction, and the ``telling`` lines, out of ``file``: how many."""
     text = file.read_text(encoding="utf-8", errors="replace")
     if interaction_id not in text and not (telling and telling.search(text)):
         return 0
     if file.suffix == ".jsonl":
-        lines = text.splitlines()
+        lines = _lines(text)
         kept = [line for line in lines if interaction_id not in line and not (telling and telling.search(line))]
         removed, text = len(lines) - len(kept), "".join(f"{line}\n" for line in kept)
     else:

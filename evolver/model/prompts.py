@@ -1,6 +1,6 @@
 """The texts that the makers let the model continue.
 
-The examples name no tool of the toolkit and no request of any suite (tests/unit/evolver/test_few_shots.py).
+The examples name no tool of the toolkit and no request of any suite (tests/unit/evolver/model/test_prompts.py).
 """
 
 import json

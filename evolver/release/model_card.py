@@ -91,13 +91,14 @@ def _scores(name: str, scores: Sequence[Evaluation]) -> str:
     """A row per suite and rate, where the adapter was measured; beside it the base model on the same requests."""
     newest: dict[tuple[str, str, str], dict[str, Any]] = {}
     for one in scores:  # the newest first
-        newest.setdefault((one.model, one.suite, one.suite_sha256), one.scores)
+        if one.suite_sha256:  # without one they are rates of what people asked: other requests for each model
+            newest.setdefault((one.model, one.suite, one.suite_sha256), one.scores)
     rows = []
     for (model, suite, sha256), found in newest.items():
         base = newest.get(("base", suite, sha256), {})
         if model == name:
             rows += [
-                f"| {suite} | {rate.replace('_', ' ')} | {_rate(base.get(rate))} | {_rate(found[rate])} |"
+                f"| {suite} | {rate.replace('_', ' ')} | {_rate(_of_as_many(base.get(rate), found[rate]))} | {_rate(found[rate])} |"
                 for rate in _RATES
                 if rate in found
             ]
@@ -106,6 +107,11 @@ def _scores(name: str, scores: Sequence[Evaluation]) -> str:
     return "\n".join(
         ["## Scores", "| suite | score | base model | with the adapter |", "| --- | --- | --- | --- |", *rows]
     )
+
+
+def _of_as_many(base: dict[str, Any] | None, found: dict[str, Any]) -> dict[str, Any] | None:
+    """Return ``base`` if it counts as many requests as ``found``: a suite may be asked in part."""
+    return base if base and base.get("n") == found.get("n") else None
 
 
 def _rate(found: dict[str, Any] | None) -> str:

@@ -279,7 +279,9 @@ class Gateway:
             started=routed.started,
             log=request.headers.get(LOG_HEADER, ""),
             turn=routed.turn,
-            headers={CHOICE_HEADER: routed.choice.model_dump_json()} if routed.choice is not None else {},
+            headers={CHOICE_HEADER: json.dumps(routed.choice.model_dump(mode="json"))}
+            if routed.choice is not None
+            else {},
             exchange=lambda answer, latency_ms: Exchange(
                 request=routed.body,
                 response=answer,

@@ -36,17 +36,20 @@ _MOST_LOGPROBS = 20
 _KEPT = ("messages", "chat_template_kwargs")
 """The fields that make a prompt, beside the tools."""
 _INDEXES = 64
+_MOST_TOOLS = 128
+"""Beyond, the encoder would take the cores of the model for longer than the model itself."""
 
 
 async def choose(shown: dict[str, Any], model: RoutedModel, ask: Ask, *, off: bool) -> ToolChoice | None:
     """Return the choice among the tools of a chat request, as the model is shown it; None where there is none.
 
-    A choice takes several tools, a request that begins a turn, and a ``model`` whose margin is calibrated. Where a
-    server does not answer there is none either, so that the request itself tells why.
+    A choice takes 2 to 128 tools, a request that begins a turn, and a ``model`` whose margin is calibrated. Where a
+    server does not answer there is none either, so that the request itself tells why; nor where a call is required and
+    no tool is likely.
     """
     text = _request(shown["messages"])
     tools = shown.get("tools") or []
-    if off or len(tools) < 2 or not text or not model.logit_bias or not _free(shown):
+    if off or not 1 < len(tools) <= _MOST_TOOLS or not text or not model.logit_bias or not _free(shown):
         return None
     try:
         found = await asyncio.to_thread(_found, json.dumps(tools), text)
@@ -62,7 +65,9 @@ async def choose(shown: dict[str, Any], model: RoutedModel, ask: Ask, *, off: bo
     ]
     if len(judged) < len(found):
         return None
-    return chosen(judged, one=shown.get("parallel_tool_calls") is False)
+    choice = chosen(judged, one=shown.get("parallel_tool_calls") is False)
+    # Where a call is required and none is likely, the client's own tool to answer with must stay in sight.
+    return choice if shown.get("tool_choice") != "required" or choice.judged[0].margin > 0 else None
 
 
 class Routed(Protocol):

@@ -32,7 +32,10 @@ def test_a_setting_that_was_changed_since_the_start_is_named_with_its_fix() -> N
     serving_state.check_settings(_state(1), config)  # a server that does not tell
     prompt = config.prompt.model_copy(update={"judge_tools": False})
     changed = config.model_copy(update={"prompt": prompt})
-    with pytest.raises(UserError, match=r"^\[agent.prompt\] judge_tools is false .* was true .*; restart it: "):
+    with pytest.raises(
+        UserError,
+        match=r"^\[agent.prompt\] judge_tools is false .* was true .*; start both with the same config.toml: ",
+    ):
         serving_state.check_settings(state, changed)
 
 
