@@ -12,12 +12,13 @@ _LONGEST_NAME = 200
 def page(desk: Desk, visit: Visit) -> Response:
     """Return the agreement about each tool, the threshold, and who answers its calls."""
     rows = agreement.agreements(desk.config)
-    settings = desk.config.agent.serving.shadow
+    settings, active = desk.config.agent.serving.shadow, {row.tool for row in rows if row.active}
     return desk.page(
         visit,
         "shadow.html",
         settings=settings,
         rows=[row for row in rows if row.active],
+        uncompared=[tool for tool in agreement.switched(desk.config) if tool not in active],
         earlier=[row for row in rows if not row.active],
     )
 

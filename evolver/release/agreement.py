@@ -57,6 +57,12 @@ def agreements(config: Config) -> list[ToolAgreement]:
     ]
 
 
+def switched(config: Config) -> list[str]:
+    """Return the tools whose calls a person let apprentice answer, whether or not they were compared with the adapter
+    that serves. Raises StorageError."""
+    return sorted(tool for tool, who in switches.read(config.data_folder).tools.items() if who == "ours")
+
+
 def switch(config: Config, tool: str, *, force: bool = False) -> None:
     """Let apprentice answer the calls of ``tool`` from the next request on. Raises UserError where the agreement of the
     adapter that serves is not good enough, unless ``force``."""

@@ -9,7 +9,7 @@ from pydantic import ConfigDict
 
 from agent.messages import BASE
 from evolver.store.cycle_folder import cycle_folder
-from evolver.store.dataset_files import TRAIN
+from evolver.store.dataset_files import TRAIN, folder_sha256
 from evolver.store.jsonl import iter_lines
 from evolver.store.ledger import Ledger
 from evolver.types import Provenance
@@ -20,7 +20,7 @@ class Learned(Frozen):
     """Lessons of an adapter and of those that it continues. ``tools``: how many lessons call each, most first.
 
     ``logged``: lessons that come from turns in the interaction log. ``unknown``: adapters whose lessons are not on disk
-    any more, so that nobody can tell.
+    as they were learned, so that nobody can tell: deleted, or with turns forgotten since, or of an earlier version.
     """
 
     lessons: int
@@ -36,7 +36,8 @@ class _Row(Frozen):
 
     messages: list[dict[str, Any]]
     targets: list[int]
-    provenance: Provenance = Provenance()
+    provenance: Provenance | None = None
+    """None: the row is of a version that did not write it so."""
 
 
 def learned(data_folder: Path, ledger: Ledger, name: str) -> Learned:
@@ -46,13 +47,22 @@ def learned(data_folder: Path, ledger: Ledger, name: str) -> Learned:
     unknown = []
     for adapter, cycle in _line(ledger, name):
         rows = list(iter_lines(cycle_folder(data_folder, cycle) / "dataset" / TRAIN, _Row)) if cycle else []
-        if not rows:
+        if not rows or not _as_learned(data_folder, ledger, adapter) or any(row.provenance is None for row in rows):
             unknown.append(adapter)
         for row in rows:
             lessons += 1
-            logged += bool(row.provenance.interactions)
+            logged += bool(row.provenance and row.provenance.interactions)
             tools.update(_called(row))
     return Learned(lessons=lessons, logged=logged, tools=dict(tools.most_common()), unknown=tuple(unknown))
+
+
+def _as_learned(data_folder: Path, ledger: Ledger, name: str) -> bool:
+    """Return whether the dataset of ``name`` is the one that it learned: ``forget`` takes lines out of it."""
+    row = ledger.adapter(name)
+    if row is None:
+        return False
+    dataset = cycle_folder(data_folder, row.cycle) / "dataset"
+    return dataset.is_dir() and row.dataset_sha256 == folder_sha256(dataset)
 
 
 def _line(ledger: Ledger, name: str) -> Iterator[tuple[str, int]]:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from agent.adapters.manifest import Manifest
+from agent.messages import BASE
 from agent.models import hub
 from agent.models.packaged import PACKAGED, Terms
 from evolver.release.learned import Learned
@@ -93,15 +94,12 @@ def _scores(name: str, scores: Sequence[Evaluation]) -> str:
     for one in scores:  # the newest first
         if one.suite_sha256:  # without one they are rates of what people asked: other requests for each model
             newest.setdefault((one.model, one.suite, one.suite_sha256), one.scores)
-    rows = []
-    for (model, suite, sha256), found in newest.items():
-        base = newest.get(("base", suite, sha256), {})
-        if model == name:
-            rows += [
-                f"| {suite} | {rate.replace('_', ' ')} | {_rate(_of_as_many(base.get(rate), found[rate]))} | {_rate(found[rate])} |"
-                for rate in _RATES
-                if rate in found
-            ]
+    rows = [
+        _row(suite, rate, newest.get((BASE, suite, sha256), {}).get(rate), found[rate])
+        for (model, suite, sha256), found in newest.items()
+        for rate in _RATES
+        if model == name and rate in found
+    ]
     if not rows:
         return ""
     return "\n".join(
@@ -109,9 +107,11 @@ def _scores(name: str, scores: Sequence[Evaluation]) -> str:
     )
 
 
-def _of_as_many(base: dict[str, Any] | None, found: dict[str, Any]) -> dict[str, Any] | None:
-    """Return ``base`` if it counts as many requests as ``found``: a suite may be asked in part."""
-    return base if base and base.get("n") == found.get("n") else None
+def _row(suite: str, rate: str, base: dict[str, Any] | None, found: dict[str, Any]) -> str:
+    """Return a line of the table. The base model's rate is shown where it counts as many requests: a suite may be asked
+    in part."""
+    beside = base if base and base.get("n") == found.get("n") else None
+    return f"| {suite} | {rate.replace('_', ' ')} | {_rate(beside)} | {_rate(found)} |"
 
 
 def _rate(found: dict[str, Any] | None) -> str:

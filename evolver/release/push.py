@@ -59,7 +59,9 @@ def _check_turns(name: str, taught: Learned, tenants: dict[str, int]) -> None:
         raise UserError(f"{name} learned {taught.logged} of {taught.lessons} lessons from logged turns; {anyway}")
     if taught.unknown:
         gone = ", ".join(taught.unknown)
-        raise UserError(f"the lessons of {gone} are not on disk, so nobody can tell whose turns are in them; {anyway}")
+        raise UserError(
+            f"the lessons of {gone} are not on disk as learned, so nobody can tell whose they were; {anyway}"
+        )
 
 
 def _write_card(config: Config, ledger: Ledger, written: Path, taught: Learned, form: Format) -> None:

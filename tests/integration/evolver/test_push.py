@@ -11,7 +11,7 @@ import pytest
 
 from agent.adapters import package
 from evolver.store.cycle_folder import cycle_folder
-from evolver.store.dataset_files import write_dataset
+from evolver.store.dataset_files import folder_sha256, write_dataset
 from evolver.store.ledger import Ledger
 from evolver.types import EvalReport, Rate
 from tests.fakes.evolution import publish_adapter
@@ -40,10 +40,11 @@ def evolved(folder: Path, lessons: Sequence[dict[str, Any]], tenants: dict[str, 
     adapter = publish_adapter(folder / "data", "adapter-0001", base_sha256=package.model_sha256(model), tenants=tenants)
     with Ledger(folder / "data" / "evolution.db") as ledger:
         cycle = ledger.open_cycle().number
-        ledger.add_adapter(adapter, cycle, "base", "d" * 64)
+        dataset = cycle_folder(folder / "data", cycle) / "dataset"
+        write_dataset(dataset, train=lessons, valid=[])
+        ledger.add_adapter(adapter, cycle, "base", folder_sha256(dataset))
         for model_name, hits in (("base", 3), ("adapter-0001", 17)):
             ledger.record_evaluation(_report(model_name, hits))
-    write_dataset(cycle_folder(folder / "data", cycle) / "dataset", train=lessons, valid=[])
     (folder / "config.toml").write_text(f'data_folder = "data"\n[agent.serving]\nmodel = "{model}"\n')
     return folder
 
@@ -124,7 +125,19 @@ def test_tenants_turns_and_lessons_that_are_gone_are_not_pushed(hub: PushHub, tm
     folder = evolved(tmp_path / "tenants", [lesson("double")], tenants={"": 2, "shop": 5})
     assert "from logged turns of tenants ((none) 2, shop 5)" in push(hub, folder, "me/tenants").stderr
     folder = evolved(tmp_path / "gone", [])
-    assert "the lessons of adapter-0001 are not on disk" in push(hub, folder, "me/gone").stderr
+    assert "the lessons of adapter-0001 are not on disk as learned" in push(hub, folder, "me/gone").stderr
+
+
+def test_lessons_that_were_forgotten_since_and_those_of_earlier_versions_are_not_pushed(
+    hub: PushHub, tmp_path: Path
+) -> None:
+    folder = evolved(tmp_path / "forgot", [lesson("double"), lesson("double", interaction_id="i-1")])
+    write_dataset(cycle_folder(folder / "data", 1) / "dataset", train=[lesson("double")], valid=[])
+    assert "the lessons of adapter-0001 are not on disk as learned" in push(hub, folder, "me/forgot").stderr
+    before = {name: value for name, value in lesson("double").items() if name != "provenance"}
+    folder = evolved(tmp_path / "before", [{**before, "origin": "i-1"}])
+    assert "the lessons of adapter-0001 are not on disk as learned" in push(hub, folder, "me/before").stderr
+    assert not {"me/forgot", "me/before"} & hub.private.keys()
 
 
 @pytest.mark.parametrize(

@@ -75,6 +75,17 @@ def test_a_tool_is_switched_over_and_back(data: Path, visitor: Visitor) -> None:
     assert switches.read(data).tools == {"weather": "upstream"}
 
 
+def test_a_switched_tool_can_be_switched_back_under_an_adapter_that_was_not_compared(
+    data: Path, visitor: Visitor
+) -> None:
+    switches.choose(data, "weather", "ours")
+    seen = visitor.get("/shadow")
+    assert "weather" in seen.of("uncompared")
+    assert "/ui/shadow/switch-back" in seen.actions
+    assert "uncompared" not in visitor.press("/shadow/switch-back", tool="weather").text
+    assert switches.read(data).tools == {"weather": "upstream"}
+
+
 @pytest.mark.parametrize(("tool", "status"), [("refund", 409), ("unknown", 409), ("", 400), ("x" * 300, 400)])
 def test_below_the_threshold_nothing_is_switched(data: Path, visitor: Visitor, tool: str, status: int) -> None:
     compared(data, "refund", (True, False), (True, True))

@@ -97,3 +97,8 @@ def test_threads_that_search_at_once_find_what_one_finds(index: ToolIndex) -> No
     with ThreadPoolExecutor(8) as pool:
         together = list(pool.map(lambda query: fresh.top(query, 5), queries))
     assert together == [index.top(query, 5) for query in queries]
+
+
+def test_tools_without_a_word_are_found_too() -> None:
+    tools = [Tool(name=name, description="", parameters={}) for name in ("查天气", "do")]
+    assert len(ToolIndex(tools).top("What does the weather do?", 2)) == 2

@@ -156,6 +156,16 @@ def test_what_others_said_stays(place: Place) -> None:
     assert [json.loads(row)["id"] for row in rows] == ["1"]
 
 
+@pytest.mark.parametrize("line_break", ["\u2028", "\u2029", "\u0085"])
+def test_line_breaks_of_unicode_in_what_others_said_break_nothing(place: Place, line_break: str) -> None:
+    file = place.data / "cycles/0001/lost.jsonl"
+    other = json.dumps({"job": f"talk{line_break}of others"}, ensure_ascii=False)
+    file.write_text(file.read_text() + other + "\n")
+    with Ledger(place.data / "evolution.db") as ledger:
+        forget(place.data, ledger, place.gone)
+    assert file.read_text().split("\n")[-2:] == [other, ""]
+
+
 def test_again_there_is_nothing_to_delete(place: Place) -> None:
     with Ledger(place.data / "evolution.db") as ledger:
         forget(place.data, ledger, place.gone)

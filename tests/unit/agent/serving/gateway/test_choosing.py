@@ -114,6 +114,31 @@ def test_the_tools_are_left_alone(door: Door, change: dict[str, Any], headers: d
     assert "x-apprentice-choice" not in answer.headers
 
 
+@pytest.mark.parametrize("stream", [False, True])
+def test_names_in_any_script_are_judged(door: Door, stream: bool) -> None:
+    names = ("查天气", "найти_поезд", "do")
+    model(door, dict.fromkeys(names, 1.0))
+    tools = [Tool(name=name, description="", parameters=TEXT).schema() for name in names]
+    answer = door.chat({**BODY, "tools": tools, "stream": stream})
+    assert answer.status_code == 200
+    assert {tool["name"] for tool in json.loads(answer.headers["x-apprentice-choice"])["judged"]} == set(names)
+
+
+def test_a_required_call_is_chosen_only_where_one_is_likely(door: Door) -> None:
+    model(door, MARGINS)
+    assert "x-apprentice-choice" in door.chat({**BODY, "tool_choice": "required"}).headers
+    model(door, dict.fromkeys(MARGINS, -3.0))
+    assert "x-apprentice-choice" not in door.chat({**BODY, "tool_choice": "required"}).headers
+    assert shown(door) == list(MARGINS)
+
+
+def test_more_tools_than_can_be_searched_at_once_are_left_alone(door: Door) -> None:
+    model(door, {})
+    tools = [Tool(name=f"tool_{n}", description="", parameters=TEXT).schema() for n in range(129)]
+    assert "x-apprentice-choice" not in door.chat({**BODY, "tools": tools}).headers
+    assert len(door.server.requests) == 1
+
+
 def test_results_of_an_earlier_turn_do_not_hinder(door: Door) -> None:
     model(door, MARGINS)
     said = [*RESULTS, {"role": "assistant", "content": "1979."}, *BODY["messages"]]
