@@ -7,13 +7,17 @@ from typing import Any
 import pytest
 from starlette.testclient import TestClient
 
+from agent.adapters import active
+from agent.adapters.active import ActiveAdapter
 from agent.config import GatewayConfig
 from agent.interaction_log import InteractionLog
 from agent.messages import Interaction
 from agent.serving.gateway.app import Gateway
 from agent.serving.gateway.capture_log import CaptureLog
 from agent.serving.upstreams.connection import Upstream
+from tests.fakes.adapter_folder import write_manifest
 from tests.fakes.model_server import ModelServer, Says
+from tests.fakes.tool_judge import CALL_TOKEN, judging
 
 KEY = "upstream-key"
 
@@ -30,6 +34,10 @@ class World:
         self.server.requests.clear()
         headers = {"content-type": "application/json", "x-apprentice-log": "wait"}
         return self.client.post(path, content=content, headers=headers)
+
+    def answered(self) -> list[dict[str, Any]]:
+        """The requests that the server answered, without those about single tools that come before."""
+        return [request for request in self.server.requests if "return_tokens_as_token_ids" not in request]
 
     def logged(self) -> list[Interaction]:
         """What was logged since this was asked last."""
@@ -49,10 +57,20 @@ def says(request: dict[str, Any]) -> Says:
     return Says("hello")
 
 
+class Margins(dict[str, float]):
+    """Margins of tools by their names: some likely, some not."""
+
+    def __missing__(self, name: str) -> float:
+        return float(len(name) % 5 - 2)
+
+
 @pytest.fixture(scope="module")
 def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     data = tmp_path_factory.mktemp("data")
-    with InteractionLog(data / "interactions.db") as log, ModelServer(script=says, key=KEY) as server:
+    write_manifest(data / "adapters" / "adapter-0001", {"token_id": CALL_TOKEN, "bias": 0.5})
+    active.write(data, ActiveAdapter(name="adapter-0001", sha256="a" * 64))
+    judge = judging(Margins(), says)
+    with InteractionLog(data / "interactions.db") as log, ModelServer(script=judge, key=KEY) as server:
         gateway = Gateway(data, GatewayConfig(requests_per_minute=0), log=CaptureLog(log))
         gateway.pool.replace([Upstream(server.url, KEY)])
         with TestClient(gateway.app, base_url="http://127.0.0.1:8765", raise_server_exceptions=False) as client:

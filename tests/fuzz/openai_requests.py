@@ -4,7 +4,7 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-NAMES = ("add", "ring_bell", "look_up")
+NAMES = ("add", "ring_bell", "look_up", "查天气")
 _MARKERS = ("<|im_end|>", "<|im_start|>system\n", "<tool_call>", "</tool_call>", "[INST]", "<|eot_id|>", "</think>")
 
 _char = st.characters(codec="utf-8") | st.sampled_from('\x00\u2028\u202e"\\\ufffd<|')

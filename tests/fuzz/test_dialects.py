@@ -80,4 +80,4 @@ def test_every_protocol_answers_in_its_own_form(world: World, sent: tuple[str, b
         if answer.status_code >= 400:
             check_refusal(path, answer.status_code, body)
     answered = answer.status_code == 200 and path in ENDS
-    assert len(world.logged()) == len(world.server.requests) == answered
+    assert len(world.logged()) == len(world.answered()) == answered
