@@ -117,6 +117,16 @@ chat = record(
         "user": text,
     },
 )
+choosing = record(
+    {
+        "messages": st.just([{"role": "user", "content": "Ring the bell and look it up."}]),
+        "tools": st.lists(st.sampled_from(NAMES), min_size=2, max_size=4, unique=True).map(
+            lambda names: [{"type": "function", "function": {"name": name, "parameters": {}}} for name in names]
+        ),
+    },
+    {"model": st.just("agent"), "stream": st.booleans(), "tool_choice": choice, "parallel_tool_calls": st.booleans()},
+)
+"""A request among whose tools the model chooses."""
 completion = record(
     {"prompt": text | st.lists(text, min_size=1, max_size=2) | st.lists(st.integers(0, 9), min_size=1, max_size=3)},
     {"model": st.just("agent"), "stream": st.booleans(), "max_tokens": st.integers(0, 100), "echo": st.booleans()},

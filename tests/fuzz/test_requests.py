@@ -27,7 +27,7 @@ def requests(draw: st.DrawFn) -> tuple[str, bytes]:
     kind = draw(st.integers(0, 40))
     if kind == 40:
         return path, draw(st.binary(max_size=20) | openai.anything.map(encoded))
-    content = encoded(draw(BODIES[path]))
+    content = encoded(draw(openai.choosing if path == CHAT and kind < 6 else BODIES[path]))
     return path, content[: draw(st.integers(0, len(content)))] if kind == 39 else content
 
 
