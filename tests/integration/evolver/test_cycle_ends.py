@@ -23,7 +23,7 @@ from tests.fakes.stages import value_of
 from tests.fakes.whole_cycle import NAME, NAMES, PROMOTED, end, serving
 from toolkit import execute
 from toolkit.describing import describe
-from toolkit.errors import SandboxUnavailable
+from toolkit.errors import SandboxUnavailable, UserError
 from toolkit.execute import Executor
 from toolkit.sandbox import ExecResult
 from toolkit.tool import ToolCall
@@ -35,6 +35,15 @@ def test_a_cycle_whose_adapter_learned_ends_promoted(here: World) -> None:
     assert end(here) == PROMOTED
     assert here.begun() == NAMES
     check_values(here, report)
+
+
+def test_no_cycle_begins_where_the_server_was_started_with_other_settings(here: World) -> None:
+    state = serving_state.running(here.data)
+    serving_state.write(here.data, state.model_copy(update={"settings": {"[agent.prompt] judge_tools": False}}))
+    with pytest.raises(UserError, match=r"\[agent.prompt\] judge_tools is true here, and was false"):
+        here.run()
+    with here.ledger() as ledger:
+        assert ledger.cycles() == []
 
 
 def check_values(here: World, report: CycleReport) -> None:
