@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 
 from agent import database_server
 from toolkit.config import Section, ToolkitConfig
@@ -270,11 +270,10 @@ class AgentConfig(Section):
     database: Annotated[
         str,
         Field(
-            pattern=r"^(postgres(ql)?://\S+)?$",
             description="Postgres database of the interaction log, as `postgresql://USER@HOST/DATABASE`, for several "
-            "gateways; the password comes from `PGPASSWORD` or `~/.pgpass`. Empty: a SQLite file in `data_folder`.",
+            "gateways; the password comes from `~/.pgpass` or `PGPASSWORD`. Empty: a SQLite file in `data_folder`.",
         ),
-        AfterValidator(database_server.without_password),
+        BeforeValidator(database_server.without_password),
     ] = ""
     prompt: PromptConfig = PromptConfig()
     loop: LoopConfig = LoopConfig()

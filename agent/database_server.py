@@ -4,10 +4,17 @@ Databases are opened by their path in many places. Which server has what belongs
 told when its configuration is read.
 """
 
+import re
 from pathlib import Path
-from urllib.parse import parse_qs, urlsplit
+from typing import Any
+from urllib.parse import parse_qsl
 
 _servers: dict[Path, str] = {}
+_HOST = r"(?:\[[^\]\s]*\]|[^:,@/?#\[\]\s]*)(?::\d*)?"
+_ADDRESS = re.compile(
+    rf"postgres(?:ql)?://(?:[^:@/?#\s]*@)?{_HOST}(?:,{_HOST})*(?:/[^?#\s]*)?(?:\?(?P<query>[^#\s]*))?"
+)
+_PASSWORD = "write the password into ~/.pgpass or set PGPASSWORD"
 
 
 def keep(data_folder: Path, url: str) -> None:
@@ -23,13 +30,14 @@ def server_of(data_folder: Path) -> str:
     return _servers.get(data_folder.absolute(), "")
 
 
-def without_password(url: str) -> str:
-    """Return ``url``. Raises ValueError where a password stands in it, or it is no address of a Postgres server."""
-    try:
-        parts = urlsplit(url)
-        secret = parts.password is not None or "password" in parse_qs(parts.query)
-    except ValueError:
-        raise ValueError("database is no address; write postgresql://USER@HOST/DATABASE") from None
-    if secret:
-        raise ValueError("database holds a password; leave it out, and set PGPASSWORD or write it into ~/.pgpass")
+def without_password(url: Any) -> str:
+    """Return ``url``. Raises ValueError, which does not show it, where it is no address of a Postgres server, or one
+    with a password."""
+    if url == "":
+        return ""
+    if not isinstance(url, str) or not (parts := _ADDRESS.fullmatch(url)):
+        raise ValueError(f"is no address without a password; write postgresql://USER@HOST/DATABASE, and {_PASSWORD}")
+    names = [name.lower() for name, _ in parse_qsl(parts["query"] or "", keep_blank_values=True)]
+    if any("password" in name for name in names):
+        raise ValueError(f"holds a password; leave it out, and {_PASSWORD}")
     return url

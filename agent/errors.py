@@ -3,7 +3,9 @@
 UserError (toolkit.errors)
 ├── ModelUnavailable      no model server answers; infrastructure, says nothing about the model
 ├── StorageError          interactions.db cannot be opened, read or written
-│   └── ConnectionLost    its server was gone in a transaction; it may be tried again
+│   ├── ConnectionLost    its server was gone in a transaction; it may be tried again
+│   ├── DatabaseUnavailable   its server does not come back, or stays locked; it has been waited for
+│   └── CommitUnknown     its server was gone in a commit, and does not say what became of it
 └── AdapterError          the pointer file is not what it should be, or vLLM refuses an adapter
     └── AdapterInvalid    an adapter folder is not what its manifest says
 ModelError                the server answered, but not with a model's reply
@@ -25,6 +27,14 @@ class StorageError(UserError):
 
 class ConnectionLost(StorageError):
     """The connection to the database broke in a transaction of which nothing is stored; it may be tried again."""
+
+
+class DatabaseUnavailable(StorageError):
+    """The server of the database was waited for, or its lock, in vain; nothing of the transaction is stored."""
+
+
+class CommitUnknown(StorageError):
+    """It is not known whether a transaction is stored; whoever tries it again may store it twice."""
 
 
 class AdapterError(UserError):

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
-from agent.errors import ConnectionLost, StorageError
+from agent.errors import CommitUnknown, ConnectionLost, DatabaseUnavailable, StorageError
 from agent.storage.postgres_sql import for_postgres, values_for_postgres
 from agent.storage.statements import Steps
 from toolkit.errors import PrerequisiteError
@@ -52,9 +52,11 @@ _EXPLAINED = {
 """The line to say of an error, by its SQLSTATE; ``password`` and "" are of connections that were not made."""
 _SESSION = {
     "search_path": SCHEMA,
-    "lock_timeout": "30s",
-    # A machine that loses its power in a transaction holds the writers' lock: others wait this long.
+    # A snapshot is taken after the wait for the writers' lock, also where the server's default is another.
+    "default_transaction_isolation": "read committed",
+    # A machine that loses its power in a transaction holds the writers' lock: others wait this long, and not less.
     "idle_in_transaction_session_timeout": "30s",
+    "lock_timeout": "60s",
     "tcp_keepalives_idle": "10",
     "tcp_keepalives_interval": "5",
     "tcp_keepalives_count": "3",
@@ -86,20 +88,23 @@ class PostgresDatabase:
     def transaction(self, begin: str = "BEGIN IMMEDIATE") -> Iterator[PostgresStatements]:
         """Run the block in one transaction: committed when the block ends, undone when it raises.
 
-        Raises ConnectionLost where the connection broke and nothing of the transaction is in the database.
+        Raises ConnectionLost where the connection broke and DatabaseUnavailable where the server was waited for in
+        vain, with nothing of the transaction in the database; CommitUnknown where it may be there.
         """
         import psycopg
 
         reads = begin == "BEGIN"
         with _explained(self._url), self._lock:
-            self._begin(reads=reads)
             try:
+                self._begin(reads=reads)
                 yield PostgresStatements(self._connection)
                 self._commit(reads=reads)
             except psycopg.OperationalError as error:
                 self._undo()
                 if self._connection.closed:
                     raise ConnectionLost(f"{self._url}: {_explain(error)}") from error
+                if isinstance(error, psycopg.errors.LockNotAvailable):
+                    raise DatabaseUnavailable(f"{self._url}: {_explain(error)}") from error
                 raise
             except BaseException:
                 self._undo()
@@ -151,9 +156,9 @@ class PostgresDatabase:
         import psycopg
 
         for again in (True, False):
+            if self._connection.closed:
+                self._connect_again()
             try:
-                if self._connection.closed:
-                    self._connection = self._connected(patience=_PATIENCE_SECONDS)
                 if reads:
                     self._connection.execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
                 else:
@@ -161,14 +166,19 @@ class PostgresDatabase:
                     self._connection.execute(_COUNT, (self._name, self._number + 1))
                     self._number += 1
             except psycopg.OperationalError:
-                self._undo()
                 if not (again and self._connection.closed):
                     raise
-            except psycopg.Error:
-                self._undo()
-                raise
             else:
                 return
+
+    def _connect_again(self) -> None:
+        """Make a new connection. Raises DatabaseUnavailable where the server does not come back in time."""
+        import psycopg
+
+        try:
+            self._connection = self._connected(patience=_PATIENCE_SECONDS)
+        except psycopg.OperationalError as error:
+            raise DatabaseUnavailable(f"{self._url}: {_explain(error)}") from error
 
     def _undo(self) -> None:
         import psycopg
@@ -193,7 +203,7 @@ class PostgresDatabase:
         try:
             return self._is_committed()
         except psycopg.Error:
-            raise StorageError(
+            raise CommitUnknown(
                 f"{self._url}: {_explain(error)}; it is not known whether the last turns are stored"
             ) from error
 
@@ -232,7 +242,7 @@ class PostgresDatabase:
             keepalives_count=3,
             tcp_user_timeout=30_000,
         )
-        session = _SESSION if self._writable else {**_SESSION, "default_transaction_read_only": "on"}
+        session = {**_SESSION, "default_transaction_read_only": "off" if self._writable else "on"}
         for name, value in session.items():
             connection.execute("SELECT set_config(%s, %s, false)", (name, value))
         return connection

@@ -5,14 +5,18 @@ import os
 import shutil
 import signal
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import pytest
 
+from agent.storage import postgres
+from agent.storage.postgres import PostgresDatabase
+from agent.storage.statements import OpenDatabase
 from tests.fakes.waiting import wait_until
 
 USER = "apprentice"
@@ -82,6 +86,50 @@ class PostgresServer:
     def _run(self, program: str, *arguments: str) -> None:
         command = [str(self._programs / program), *arguments]
         subprocess.run(command, check=True, capture_output=True, cwd=self._folder, user=self._owner)
+
+
+class BreakingConnection:
+    """A connection that breaks at COMMIT: before the server hears of it, or with its answer on the way."""
+
+    def __init__(self, connection: Any, *, arrives: bool) -> None:
+        self._connection, self._arrives = connection, arrives
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._connection, name)
+
+    def execute(self, query: Any, *parameters: Any) -> Any:
+        import psycopg
+
+        if query != "COMMIT":
+            return self._connection.execute(query, *parameters)
+        if self._arrives:
+            self._connection.execute(query)
+        self._connection.close()
+        raise psycopg.OperationalError("server closed the connection unexpectedly")
+
+
+def break_at_commit(database: OpenDatabase, *, arrives: bool) -> None:
+    """Let the connection of ``database`` break at its next COMMIT."""
+    assert isinstance(database, PostgresDatabase)
+    database._connection = BreakingConnection(database._connection, arrives=arrives)  # type: ignore[assignment]
+
+
+def server_away(monkeypatch: pytest.MonkeyPatch, times: int | None = None) -> Callable[[], int]:
+    """Refuse the next ``times`` new connections, None: all; return the count of those that were asked for."""
+    import psycopg
+
+    opened, numbers = PostgresDatabase._opened, itertools.count()
+    asked: list[int] = []
+
+    def refused(database: PostgresDatabase) -> Any:
+        asked.append(next(numbers))
+        if times is None or asked[-1] < times:
+            raise psycopg.OperationalError("connection refused")
+        return opened(database)
+
+    monkeypatch.setattr(postgres, "_PATIENCE_SECONDS", -1.0)
+    monkeypatch.setattr(PostgresDatabase, "_opened", refused)
+    return lambda: len(asked)
 
 
 @contextmanager

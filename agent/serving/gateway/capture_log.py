@@ -2,18 +2,21 @@
 
 import asyncio
 import sys
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from types import TracebackType
 from typing import NamedTuple
 
-from agent.errors import ConnectionLost
+from agent.errors import CommitUnknown, ConnectionLost, DatabaseUnavailable
 from agent.interaction_log import COMPLETIONS_SOURCE, GATEWAY_SOURCE, Entry, InteractionLog
 from agent.messages import Interaction, Trajectory
 from agent.serving.gateway.capture import Exchange, to_trajectory, tool_schemas
 from agent.serving.gateway.turn_affinity import OpenTurns
 
 _BATCH = 64
+_DRAIN_SECONDS = 20.0
+"""The time after which a writer that is to end begins no further transaction."""
 
 
 @dataclass
@@ -33,13 +36,16 @@ class _Turn(NamedTuple):
 class CaptureLog:
     """A bounded queue in front of an InteractionLog; use it in an ``async with``, which ends when all is written.
 
+    Where the database is gone or slow at the end, the rest is not written, and the number of it is said.
     Handing something in never waits, so that no answer does; ``room`` makes new requests wait while ``capacity``
     exchanges are not written yet. ``failures`` counts what could not be written.
     """
 
     def __init__(self, log: InteractionLog, *, capacity: int = 1024) -> None:
         self.failures = 0
-        self._unwritten = 0
+        self._unwritten = self._given_up = 0
+        self._unavailable = False
+        self._ends_at: float | None = None
         self._log = log
         self._capacity = capacity
         self._turns: OpenTurns[str] = OpenTurns()
@@ -54,8 +60,11 @@ class CaptureLog:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self._ends_at = time.monotonic() + _DRAIN_SECONDS
         self._queue.put_nowait(None)
         await self._writer
+        if self._given_up:
+            _say("the database did not take them before the end", self._given_up)
 
     @property
     def depth(self) -> int:
@@ -119,16 +128,10 @@ class CaptureLog:
                     entry.stored.set_result(stored)
 
     def _write(self, exchanges: Sequence[Exchange | None]) -> list[bool]:
-        """Store the exchanges in one transaction and return which of them are on disk; None counts as stored.
-
-        Where the transaction fails, each gets one of its own: what cannot be stored takes no other with it.
-        """
+        """Store the exchanges and return which of them are on disk; None counts as stored."""
         prepared = [None if exchange is None else self._prepare(exchange) for exchange in exchanges]
         turns = [turn for turn in prepared if turn is not None]
-        if len(turns) > 1 and self._append(turns):
-            stored = set(map(id, turns))
-        else:
-            stored = {id(turn) for turn in turns if self._append([turn])}
+        stored = set(map(id, self._append(turns))) if turns else set()
         self.failures += len(turns) - len(stored)
         return [exchange is None or id(turn) in stored for exchange, turn in zip(exchanges, prepared, strict=True)]
 
@@ -147,23 +150,42 @@ class CaptureLog:
             )
         except Exception as error:  # noqa: BLE001 - one odd exchange must not end the logging
             self.failures += 1
-            _say(error)
+            _say(error, 1)
             return None
         return _Turn(exchange, trajectory, entry)
 
-    def _append(self, turns: Sequence[_Turn]) -> bool:
+    def _append(self, turns: Sequence[_Turn]) -> Sequence[_Turn]:
+        """Store the turns in one transaction and return those that are on disk.
+
+        Where the transaction fails by what is in them, each gets one of its own: what cannot be stored takes no other
+        with it. Where the database is at fault, they are not tried again: it was waited for, or may have them.
+        """
+        if self._ends_at is not None and (self._unavailable or time.monotonic() > self._ends_at):
+            self._given_up += len(turns)
+            return self._without(turns)
         try:
             try:
                 self._add_all(turns)
             except ConnectionLost:  # its server comes back
                 self._add_all(turns)
+        except (CommitUnknown, ConnectionLost, DatabaseUnavailable) as error:
+            self._unavailable = True
+            _say(error, len(turns))
+            return self._without(turns)
         except Exception as error:  # noqa: BLE001 - a full disk must not end the logging
-            if len(turns) == 1:
-                _say(error)
-            for turn in turns:
-                self._remember(turn, "")  # the ids that they had name nothing in the log
-            return False
-        return True
+            self._without(turns)
+            if len(turns) > 1:
+                return [stored for turn in turns for stored in self._append([turn])]
+            _say(error, 1)
+            return []
+        self._unavailable = False
+        return turns
+
+    def _without(self, turns: Sequence[_Turn]) -> Sequence[_Turn]:
+        """Let nobody continue the turns: the ids that they had name nothing in the log. Return none."""
+        for turn in turns:
+            self._remember(turn, "")
+        return []
 
     def _add_all(self, turns: Sequence[_Turn]) -> None:
         with self._log.batch() as add:
@@ -180,5 +202,6 @@ class CaptureLog:
         return self._turns.find(reversed(calls), lambda: exchange.turn) or "" if calls else ""
 
 
-def _say(error: Exception) -> None:
-    print(f"an exchange was not logged: {error}", file=sys.stderr, flush=True)
+def _say(problem: object, count: int) -> None:
+    who = "an exchange was" if count == 1 else f"{count} exchanges were"
+    print(f"{who} not logged: {problem}", file=sys.stderr, flush=True)

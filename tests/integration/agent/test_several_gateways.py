@@ -25,14 +25,21 @@ class Balancer:
         self._turns = itertools.cycle(urls)
         self._numbers = itertools.count()
         self._stop = threading.Event()
-        self._threads = [threading.Thread(target=self._ask) for _ in range(clients)]
+        self._threads = [threading.Thread(target=self._ask, daemon=True) for _ in range(clients)]
+
+    def __enter__(self) -> "Balancer":
         for thread in self._threads:
             thread.start()
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.stop()
 
     def stored_by(self, url: str) -> int:
         return sum(answered == url for _, answered in list(self.stored))
 
-    def join(self) -> None:
+    def stop(self) -> None:
+        """Ask nothing any more, and wait for the last answers."""
         self._stop.set()
         for thread in self._threads:
             thread.join()
@@ -42,10 +49,13 @@ class Balancer:
             while not self._stop.is_set():
                 text, url = f"request {next(self._numbers)}", next(self._turns)
                 body = {"messages": [{"role": "user", "content": text}]}
-                with contextlib.suppress(httpx.TransportError):
-                    headers = {"x-apprentice-log": "wait"}
+                headers = {"x-apprentice-log": "wait"}
+                try:
                     answer = client.post(f"{url}/v1/chat/completions", json=body, headers=headers)
-                    (self.stored.append((text, url)) if answer.status_code == 200 else self.refused.append(text))
+                except httpx.TransportError:
+                    self._stop.wait(0.05)
+                    continue
+                (self.stored.append((text, url)) if answer.status_code == 200 else self.refused.append(text))
 
 
 @contextlib.contextmanager
@@ -68,15 +78,17 @@ def assert_stored_once(folder: Path, acknowledged: list[tuple[str, str]]) -> Non
 
 
 def test_one_of_two_killed_under_load_loses_nothing_acknowledged(tmp_path: Path, postgres: PostgresServer) -> None:
-    with server() as upstream, two_gateways(tmp_path, postgres.database(), upstream.url) as found:
-        (process, one), (_, two) = found
-        people = Balancer([one, two])
+    with (
+        server() as upstream,
+        two_gateways(tmp_path, postgres.database(), upstream.url) as ((process, one), (_, two)),
+        Balancer([one, two]) as people,
+    ):
         wait_until(lambda: people.stored_by(one) >= 10 and people.stored_by(two) >= 10)
         process.kill()
         process.wait()
         before = people.stored_by(two)
         wait_until(lambda: people.stored_by(two) >= before + 20)
-        people.join()
+        people.stop()
         assert_stored_once(tmp_path, people.stored)
 
 
@@ -86,9 +98,9 @@ def test_a_server_that_crashes_and_comes_back_loses_nothing_acknowledged(tmp_pat
         postgres_server() as postgres,
         server() as upstream,
         two_gateways(tmp_path, postgres.database(), upstream.url) as found,
+        Balancer([url for _, url in found]) as people,
     ):
         urls = [url for _, url in found]
-        people = Balancer(urls)
         for _ in range(2):
             counts = [people.stored_by(url) for url in urls]
             wait_until(lambda counts=counts: all(map(lambda u, n: people.stored_by(u) >= n + 10, urls, counts)))
@@ -96,6 +108,6 @@ def test_a_server_that_crashes_and_comes_back_loses_nothing_acknowledged(tmp_pat
             postgres.start()
         counts = [people.stored_by(url) for url in urls]
         wait_until(lambda: all(map(lambda u, n: people.stored_by(u) >= n + 10, urls, counts)))
-        people.join()
+        people.stop()
         assert people.refused == []
         assert_stored_once(tmp_path, people.stored)

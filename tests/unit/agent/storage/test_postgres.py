@@ -1,16 +1,16 @@
 """The interaction log on a Postgres server: what is different there from a file."""
 
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from agent import database_server
 from agent.cli import main
 from agent.config import Config
-from agent.errors import ConnectionLost, StorageError
+from agent.errors import CommitUnknown, ConnectionLost, DatabaseUnavailable, StorageError
 from agent.imports.import_log import ImportLog
 from agent.imports.record import Digest
 from agent.interaction_log import InteractionLog
@@ -18,9 +18,10 @@ from agent.messages import UPSTREAM, Message, Trajectory
 from agent.migrations import migrations
 from agent.postgres_schema import STEPS
 from agent.storage.database import open_file
-from agent.storage.postgres import PostgresDatabase, open_postgres
+from agent.storage.postgres import open_postgres
 from tests.fakes.evolution import turn
-from tests.fakes.postgres import PostgresServer
+from tests.fakes.postgres import PostgresServer, break_at_commit, server_away
+from tests.fakes.waiting import wait_until
 from toolkit.config import load_config
 from toolkit.errors import ConfigError, PrerequisiteError, UserError
 
@@ -37,31 +38,6 @@ def opened(url: str) -> InteractionLog:
 
 def texts(log: InteractionLog) -> list[str]:
     return [one.trajectory.messages[0].content for one in log.read()]
-
-
-class BreakingConnection:
-    """A connection that breaks at COMMIT: before the server hears of it, or with its answer on the way."""
-
-    def __init__(self, connection: Any, *, arrives: bool) -> None:
-        self._connection, self._arrives = connection, arrives
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._connection, name)
-
-    def execute(self, query: Any, *parameters: Any) -> Any:
-        import psycopg
-
-        if query != "COMMIT":
-            return self._connection.execute(query, *parameters)
-        if self._arrives:
-            self._connection.execute(query)
-        self._connection.close()
-        raise psycopg.OperationalError("server closed the connection unexpectedly")
-
-
-def break_at_commit(log: InteractionLog, *, arrives: bool) -> None:
-    assert isinstance(log._db, PostgresDatabase)
-    log._db._connection = BreakingConnection(log._db._connection, arrives=arrives)  # type: ignore[assignment]
 
 
 def test_both_databases_have_the_same_tables_and_columns(url: str, tmp_path: Path) -> None:
@@ -99,18 +75,89 @@ def test_a_connection_that_was_cut_is_made_anew(url: str, postgres: PostgresServ
 
 def test_a_commit_whose_answer_is_lost_is_no_failure_and_stored_once(url: str) -> None:
     with opened(url) as log:
-        break_at_commit(log, arrives=True)
+        break_at_commit(log._db, arrives=True)
         identity = log.append(turn("once"), session="s", source="chat")
         assert [one.id for one in log.read()] == [identity]
 
 
 def test_a_commit_that_did_not_arrive_is_a_failure_and_stores_nothing(url: str) -> None:
     with opened(url) as log:
-        break_at_commit(log, arrives=False)
+        break_at_commit(log._db, arrives=False)
         with pytest.raises(ConnectionLost, match="server closed the connection unexpectedly"):
             log.append(turn("lost"), session="s", source="chat")
         log.append(turn("after"), session="s", source="chat")
         assert texts(log) == ["after"]
+
+
+def test_a_commit_of_which_the_server_says_nothing_is_said_to_be_unknown(
+    url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with opened(url) as log:
+        break_at_commit(log._db, arrives=True)
+        server_away(monkeypatch, times=1)
+        with pytest.raises(CommitUnknown, match="it is not known whether the last turns are stored"):
+            log.append(turn("perhaps"), session="s", source="chat")
+        assert texts(log) == ["perhaps"]
+
+
+def test_a_server_that_does_not_come_back_is_waited_for_once(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    with opened(url) as log:
+        log._db.close()
+        tried = server_away(monkeypatch)
+        with pytest.raises(DatabaseUnavailable):
+            log.append(turn("lost"), session="s", source="chat")
+        assert tried() == 1
+
+
+def test_a_transaction_that_hangs_ends_before_others_give_up_their_turn(url: str) -> None:
+    query = (
+        "SELECT (SELECT setting::int FROM pg_settings WHERE name = 'lock_timeout') "
+        "- (SELECT setting::int FROM pg_settings WHERE name = 'idle_in_transaction_session_timeout')"
+    )
+    with closing(open_postgres(url, STEPS)) as server, server.transaction("BEGIN") as db:
+        assert db.execute(query).fetchone()[0] >= 10_000
+
+
+def test_a_writer_that_waits_for_its_turn_in_vain_stores_nothing(url: str, postgres: PostgresServer) -> None:
+    with opened(url) as one, closing(open_postgres(url, STEPS)) as two, one.batch():
+        two._connection.execute("SET lock_timeout = '1ms'")  # type: ignore[attr-defined]
+        with pytest.raises(DatabaseUnavailable, match="keeps it locked"), two.transaction():
+            raise AssertionError
+
+
+def test_a_writer_sees_what_was_stored_while_it_waited_whatever_the_database_says(
+    url: str, postgres: PostgresServer
+) -> None:
+    name = url.partition("?")[0].rpartition("/")[2]
+    postgres.execute(f"ALTER DATABASE {name} SET default_transaction_isolation = 'repeatable read'")
+    postgres.execute(f"ALTER DATABASE {name} SET default_transaction_read_only = on")
+    waits = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted"
+    with (
+        closing(open_postgres(url, STEPS)) as first,
+        closing(open_postgres(url, STEPS)) as second,
+        closing(open_postgres(url, STEPS)) as observer,
+        ThreadPoolExecutor() as threads,
+    ):
+
+        def waiting() -> bool:
+            with observer.transaction("BEGIN") as db:
+                return db.execute(waits).fetchone()[0] == 1
+
+        one, two = (InteractionLog(Path("unused"), now=lambda: 1.0, database=database) for database in (first, second))
+        with one.batch() as add:
+            stored = add(one.entry(turn("one"), session="s", source="chat"), "")
+            later = threads.submit(two.append, turn("two"), session="s", source="chat")
+            wait_until(waiting)
+        assert stored < later.result()
+
+
+def test_a_reader_cannot_write(url: str) -> None:
+    with (
+        closing(open_postgres(url, STEPS, writable=False)) as server,
+        pytest.raises(StorageError, match="cannot be written by a reader"),
+        server.transaction() as db,
+    ):
+        db.execute("DELETE FROM feedback")
 
 
 def test_a_text_with_a_nul_is_stored_and_found(url: str) -> None:
@@ -185,9 +232,21 @@ def test_commits_wait_for_the_disk_whatever_the_database_says(postgres: Postgres
 @pytest.mark.parametrize(
     ("url", "problem"),
     [
-        ("postgresql://me:secret@db/log", "holds a password; leave it out, and set PGPASSWORD"),
-        ("postgresql://db/log?password=secret", "holds a password; leave it out, and set PGPASSWORD"),
-        ("mysql://db/log", "string should match pattern"),
+        ("postgresql://me:secret@db/log", "is no address without a password; write postgresql://USER@HOST/DATABASE"),
+        ("postgresql://me:se/secret@db/log", "is no address without a password"),
+        ("postgresql://me:se?secret@db/log", "is no address without a password"),
+        ("postgresql://me:a secret@db/log", "is no address without a password"),
+        ("postgresql://me:@db/log", "is no address without a password"),
+        ("postgres+psycopg://me:secret@db/log", "is no address without a password"),
+        ("host=db user=me password=secret", "is no address without a password"),
+        ("mysql://db/log", "is no address without a password"),
+        (
+            "postgresql://db/log?password=secret",
+            "holds a password; leave it out, and write the password into ~/.pgpass",
+        ),
+        ("postgresql://db/log?a=b#&password=secret", "is no address without a password"),
+        ("postgresql://db/log?sslmode=require&SSLPassword=secret", "holds a password"),
+        ("postgresql://db/log?%70assword=secret", "holds a password"),
     ],
 )
 def test_an_address_that_must_not_stand_in_the_file(tmp_path: Path, url: str, problem: str) -> None:
@@ -196,6 +255,29 @@ def test_an_address_that_must_not_stand_in_the_file(tmp_path: Path, url: str, pr
     with pytest.raises(ConfigError, match=problem) as raised:
         load_config(file, Config)
     assert "secret" not in str(raised.value)
+
+
+def test_an_address_of_a_wrong_type_is_not_shown(tmp_path: Path) -> None:
+    file = tmp_path / "config.toml"
+    file.write_text('[agent]\ndatabase = ["postgresql://me:secret@db/log"]\n')
+    with pytest.raises(ConfigError, match=r"agent\.database: is no address without a password") as raised:
+        load_config(file, Config)
+    assert "secret" not in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "postgresql://me@db.example/log?sslmode=verify-full",
+        "postgres://me@one:5432,[::1]:5433/log?target_session_attrs=read-write",
+        "postgresql:///log?host=/run/postgresql&passfile=/etc/apprentice/pgpass",
+        "postgresql://%2Frun%2Fpostgresql/log",
+        "postgresql://db:5432/log?user=me@db",
+        "",
+    ],
+)
+def test_an_address_without_a_password_may_stand_in_the_file(url: str) -> None:
+    assert database_server.without_password(url) == url
 
 
 def test_the_configuration_says_where_the_log_of_its_data_folder_is(tmp_path: Path, url: str) -> None:

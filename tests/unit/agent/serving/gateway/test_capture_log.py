@@ -2,15 +2,20 @@
 
 import asyncio
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from agent.interaction_log import InteractionLog
+from agent.postgres_schema import STEPS
+from agent.serving.gateway import capture_log
 from agent.serving.gateway.capture import Exchange
 from agent.serving.gateway.capture_log import CaptureLog
 from agent.storage.database import Database
+from agent.storage.postgres import open_postgres
+from tests.fakes.postgres import PostgresServer, break_at_commit, server_away
 
 
 def exchange(text: str, *, calls: str = "", history: tuple[dict[str, Any], ...] = ()) -> Exchange:
@@ -36,16 +41,39 @@ def results_of(call: str) -> tuple[dict[str, Any], ...]:
 def written(folder: Path, *exchanges: Exchange) -> tuple[list[bool], list[str], int]:
     """Hand all in at once: who was acknowledged, the statements that the log ran, and the failures counted."""
     statements: list[str] = []
-
-    async def run(log: InteractionLog) -> tuple[list[bool], int]:
-        async with CaptureLog(log) as writer:
-            return list(await asyncio.gather(*map(writer.store, exchanges))), writer.failures
-
     with InteractionLog(folder / "interactions.db") as log:
         if isinstance(log._db, Database):
             log._db.raw.conn.set_trace_callback(statements.append)
-        acknowledged, failures = asyncio.run(run(log))
+        acknowledged, failures = written_to(log, *exchanges)
     return acknowledged, statements, failures
+
+
+def written_to(log: InteractionLog, *exchanges: Exchange) -> tuple[list[bool], int]:
+    """Hand all in at once: who was acknowledged, and the failures counted."""
+
+    async def run() -> tuple[list[bool], int]:
+        async with CaptureLog(log) as writer:
+            return list(await asyncio.gather(*map(writer.store, exchanges))), writer.failures
+
+    return asyncio.run(run())
+
+
+def put_and_ended(log: InteractionLog, count: int) -> int:
+    """Hand so many in and end; return the failures counted."""
+
+    async def run() -> int:
+        async with CaptureLog(log) as writer:
+            for number in range(count):
+                writer.put(exchange(f"request {number}"))
+        return writer.failures
+
+    return asyncio.run(run())
+
+
+@pytest.fixture
+def on_postgres(postgres: PostgresServer) -> Iterator[InteractionLog]:
+    with InteractionLog(Path("unused"), database=open_postgres(postgres.database(), STEPS)) as log:
+        yield log
 
 
 def requests(folder: Path) -> list[str]:
@@ -90,3 +118,44 @@ def test_a_batch_that_was_undone_is_continued_by_nobody(data_folder: Path) -> No
     with InteractionLog(data_folder / "interactions.db") as log:
         (found,) = log.read()
     assert found.continues == ""
+
+
+def test_a_batch_whose_commit_is_unknown_is_not_written_again(
+    on_postgres: InteractionLog, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    break_at_commit(on_postgres._db, arrives=True)
+    server_away(monkeypatch, times=1)
+    assert written_to(on_postgres, exchange("one"), exchange("two")) == ([False, False], 2)
+    assert [found.trajectory.messages[0].content for found in on_postgres.read()] == ["one", "two"]
+    assert "2 exchanges were not logged" in (said := capsys.readouterr().err)
+    assert "it is not known whether the last turns are stored" in said
+
+
+def test_a_server_that_is_gone_is_waited_for_once_for_a_whole_batch(
+    on_postgres: InteractionLog, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    on_postgres.close()
+    tried = server_away(monkeypatch)
+    assert written_to(on_postgres, *map(exchange, "abc")) == ([False] * 3, 3)
+    assert tried() == 1
+    assert capsys.readouterr().err.count("3 exchanges were not logged") == 1
+
+
+def test_a_writer_that_ends_does_not_wait_for_a_server_again(
+    on_postgres: InteractionLog, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    on_postgres.close()
+    tried = server_away(monkeypatch)
+    assert put_and_ended(on_postgres, 200) == 200
+    assert tried() == 1
+    assert "136 exchanges were not logged: the database did not take them before the end" in capsys.readouterr().err
+
+
+def test_a_writer_that_ends_begins_nothing_when_its_time_is_over(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(capture_log, "_DRAIN_SECONDS", -1.0)
+    with InteractionLog(tmp_path / "interactions.db") as log:
+        assert put_and_ended(log, 3) == 3
+        assert log.read() == []
+    assert "3 exchanges were not logged: the database did not take them" in capsys.readouterr().err
