@@ -43,6 +43,10 @@ def for_grammar(schema: dict[str, Any]) -> dict[str, Any]:
             del node[key]
         _bound_lengths(node)
         bound_digits(node)
+        if len(node.get("prefixItems", ())) > node.get("maxItems", math.inf):  # xgrammar refuses what cannot be written
+            node["prefixItems"] = node["prefixItems"][: node["maxItems"]]
+            if not node["prefixItems"]:
+                del node["prefixItems"]
         if "array" in node.get("type", ()):
             node.setdefault("items", True)  # without, xgrammar refuses minItems
         if node.get("required"):

@@ -67,6 +67,12 @@ def test_digits_end(compiler: Any, kind: str) -> None:
     ("field", "good", "bad"),
     [
         ({"allOf": [{"type": "string"}, {"enum": ["yes", "no"]}]}, ['"yes"'], ['"maybe"', "1"]),
+        ({"type": "array", "prefixItems": [{"type": "string"}], "maxItems": 0}, ["[]"], ['["a"]']),
+        (
+            {"prefixItems": [{"type": "string"}, {"type": "integer"}], "maxItems": 1, "type": "array"},
+            ['["a"]'],
+            ["[1]"],
+        ),
         ({"type": "string", "pattern": "^(?!tmp).+$"}, ['"a"'], ["1"]),
         ({"type": "string", "pattern": "\\bfoo\\b"}, ['"a foo b"'], ["1"]),
         ({"type": "string", "pattern": "[0-9]"}, ['"room 7b"'], ["1"]),
