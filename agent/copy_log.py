@@ -131,11 +131,12 @@ class _Copy:
         gone = {table.name: self._gone(table) if table.shrinks else [] for table in TABLES}
         if any(gone.values()):
             with self._target.erasing("interactions", "feedback", "said") as db:
+                for key in gone["interactions"]:  # a number of its feedback may be that of another's now
+                    db.execute("DELETE FROM feedback WHERE interaction_id = ?", (key,))
                 for table in reversed(TABLES):
                     for key in gone[table.name]:
                         db.execute(f"DELETE FROM {table.name} WHERE {table.key} = ?", (key,))
-                    if gone[table.name]:
-                        self._there[table.name] = _standing(db, table)
+                self._there = {table.name: _standing(db, table) for table in TABLES}
                 self._remember(db)
         return {name: len(keys) for name, keys in gone.items()}
 

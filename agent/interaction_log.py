@@ -14,6 +14,7 @@ from typing import Any, Literal, NamedTuple, Self
 
 from agent import log_pages, said
 from agent.config import Config, RedactionConfig
+from agent.errors import ConnectionLost
 from agent.forgotten import take_from_later_turns
 from agent.log_pages import COLUMNS, Session, ToolUse
 from agent.messages import Interaction, Trajectory, is_foreign
@@ -128,6 +129,12 @@ class InteractionLog:
             reference=reference,
             traceparent=traceparent,
         )
+        try:
+            return self._append(entry, continues)
+        except ConnectionLost:  # its server comes back
+            return self._append(entry, continues)
+
+    def _append(self, entry: Entry, continues: str) -> str:
         with self.batch() as add:
             return add(entry, continues)
 
@@ -206,6 +213,13 @@ class InteractionLog:
         ``expected``: what would have been right. It goes with "bad".
         Raises UserError when there is no such interaction, or (``owner`` given) it is not that owner's.
         """
+        word = (verdict, self._redactor.text(note), self._redactor.text(expected))
+        try:
+            return self._feedback(interaction_id, word, owner)
+        except ConnectionLost:  # its server comes back
+            return self._feedback(interaction_id, word, owner)
+
+    def _feedback(self, interaction_id: str, word: tuple[str, str, str], owner: str | None) -> str:
         with self._db.transaction() as db:
             row = db.execute(
                 "SELECT id FROM interactions WHERE (id = ?1 OR reference = ?1 AND reference != '') "
@@ -216,13 +230,13 @@ class InteractionLog:
                 raise UserError(f"there is no interaction {interaction_id}; see their ids with: agent log")
             db.execute(
                 "INSERT INTO feedback (interaction_id, verdict, note, expected, created_at) VALUES (?, ?, ?, ?, ?)",
-                (row[0], verdict, self._redactor.text(note), self._redactor.text(expected), self._now()),
+                (row[0], *word, self._now()),
             )
         return row[0]
 
     def forget(self, interaction_id: str) -> bool:
         """Delete an interaction, what was said of it, and what later turns of its session carry of it as history;
-        whether there was one. The database keeps no trace of it."""
+        whether there was one. The database keeps no trace of it; an index of Postgres keeps single words."""
         with self._db.erasing("interactions", "feedback", "said") as db:
             found = db.execute(
                 "SELECT source, session, trajectory FROM interactions WHERE id = ?", (interaction_id,)

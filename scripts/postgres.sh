@@ -20,9 +20,19 @@ else skip "install the Postgres server with your system's package manager"
 fi
 if [ -n "$sudo" ] && ! $sudo true >/dev/null 2>&1; then skip "as root, run: $install"; fi
 say "installing Postgres: $sudo $install"
-case "$install" in apt-get*) $sudo apt-get update >/dev/null 2>&1 || true ;; esac
+failed=
 # Debian's package would start a server of its own, which the tests do not use.
-[ -d /etc/postgresql-common ] || $sudo mkdir -p /etc/postgresql-common
-[ -e /etc/postgresql-common/createcluster.conf ] \
-    || printf 'create_main_cluster = false\n' | $sudo tee /etc/postgresql-common/createcluster.conf >/dev/null
-DEBIAN_FRONTEND=noninteractive $sudo $install >/dev/null 2>&1 || skip "Postgres could not be installed; run: $install"
+conf=/etc/postgresql-common/createcluster.conf
+case "$install" in
+apt-get*)
+    $sudo apt-get update </dev/null >/dev/null 2>&1 || true
+    if [ -e "$conf" ]; then conf=
+    else
+        $sudo mkdir -p "${conf%/*}"
+        printf 'create_main_cluster = false\n' | $sudo tee "$conf" >/dev/null
+    fi ;;
+*) conf= ;;
+esac
+$sudo env DEBIAN_FRONTEND=noninteractive $install </dev/null >/dev/null 2>&1 || failed=yes
+if [ -n "$conf" ]; then $sudo rm -f "$conf"; fi
+if [ -n "$failed" ]; then skip "Postgres could not be installed; run: $install"; fi

@@ -8,7 +8,7 @@ is asked what became of it, so that nothing is stored twice.
 import threading
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
@@ -46,7 +46,7 @@ _EXPLAINED = {
     "25006": "cannot be written by a reader, or is a standby; write to the primary server",
     "42501": "{text}; let that user CREATE and CONNECT in its database, and own the schema apprentice",
     "55P03": "another program keeps it locked; end that program and try again",
-    "password": "{text}; set PGPASSWORD, or write the password into ~/.pgpass",
+    "password": "{text}; write the password into ~/.pgpass, or set PGPASSWORD",
     "": "{text}; check [agent] database in config.toml, and that the server runs",
 }
 """The line to say of an error, by its SQLSTATE; ``password`` and "" are of connections that were not made."""
@@ -112,12 +112,36 @@ class PostgresDatabase:
 
     @contextmanager
     def erasing(self, *tables: str) -> Iterator[PostgresStatements]:
-        """Run a block that deletes in one transaction; then free the rows that were deleted from ``tables``."""
+        """Run a block that deletes in one transaction; then free the rows that were deleted from ``tables``.
+
+        Raises StorageError also where they are deleted and cannot be freed, which it says.
+        """
+        import psycopg
+
         with self.transaction() as db:
             yield db
-        with _explained(self._url), self._lock:
-            for table in tables:
-                self._connection.execute(f"VACUUM {table}".encode())
+        try:
+            with self._lock:
+                self._free(tables)
+        except (psycopg.Error, StorageError) as error:
+            problem = _explain(error) if isinstance(error, psycopg.Error) else str(error)
+            freed = f"its space is freed by: VACUUM (INDEX_CLEANUP ON) {', '.join(tables)}"
+            raise StorageError(f"{self._url}: it is deleted there; {freed}; that failed ({problem})") from error
+
+    def _free(self, tables: Sequence[str]) -> None:
+        """Free what was deleted, in the indexes too; once again where the connection breaks."""
+        import psycopg
+
+        for again in (True, False):
+            if self._connection.closed:
+                self._connect_again()
+            try:
+                self._connection.execute(f"VACUUM (INDEX_CLEANUP ON) {', '.join(tables)}".encode())
+            except psycopg.OperationalError:
+                if not (again and self._connection.closed):
+                    raise
+            else:
+                return
 
     def migrate(self, steps: Steps) -> None:
         """Take the steps that the database lacks, all or none."""

@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 from evolver.cluster import ClusterConfig
 from evolver.crew.crew import Order
 from evolver.crew.installation import tool_hashes
-from evolver.crew.ray_nodes import Nodes, Place, Say, connected
+from evolver.crew.ray_nodes import Nodes, Place, Say, connected, lines_of
 from evolver.crew.remote_workshop import MadeTools, Sent
 from evolver.crew.setup import Setup
 from evolver.crew.workshop import Record, Workshop
@@ -96,6 +96,11 @@ class _Work:
             if taken is None:
                 return bool(self._running)
             self._begin(*taken, place)
+        if not (self._running or self._again or self._crew.nodes.open_ones):
+            taken = next(self._waiting, None)  # nobody is free to begin it: there may be nothing left to wait for
+            if taken is None:
+                return False
+            self._again.append(taken)
         self._check_patience()
         return True
 
@@ -115,7 +120,7 @@ class _Work:
             try:
                 result, recorded = ray.get(reference)
             except RayTaskError as error:
-                raise error.cause from None
+                raise _from(place, error.cause) from None
             except RayError as error:
                 self._lost(number, order, place, error)
                 continue
@@ -149,7 +154,7 @@ class _Work:
         self._crew.nodes.lose(place)
         self._deaths[number] += 1
         if self._deaths[number] == _MOST_DEATHS:
-            raise StageError(f"{_MOST_DEATHS} workshops died over one order: {str(error).strip().splitlines()[0]}")
+            raise StageError(f"{_MOST_DEATHS} workshops died over one order: {lines_of(error)[0]}")
         self._again.append((number, order))
 
     def _check_patience(self) -> None:
@@ -159,6 +164,15 @@ class _Work:
         self._alone_since = self._alone_since or time.monotonic()
         if time.monotonic() - self._alone_since > _PATIENCE_SECONDS:
             raise UserError("no node of the cluster is left; start one, then go on with: evolver cycle")
+
+
+def _from(place: Place, error: BaseException) -> BaseException:
+    """Return ``error`` with the address of its node in the message."""
+    if error.args and isinstance(error.args[0], str):
+        error.args = (f"node {place.address}: {error}", *error.args[1:])
+    else:
+        error.add_note(f"It happened on node {place.address}.")
+    return error
 
 
 @contextmanager

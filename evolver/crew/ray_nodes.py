@@ -157,11 +157,11 @@ class Nodes:
         try:
             problem: Any = ray.get(place.opening)
         except RayTaskError as error:
-            return str(error.cause).strip().splitlines()[-1]
+            return lines_of(error.cause)[-1]
         except RayError as error:
             self._failures[place.node] = self._failures.get(place.node, 0) + 1
             if self._failures[place.node] == _MOST_FAILURES:
-                return f"its workshops die while they are opened ({str(error).splitlines()[0]})"
+                return f"its workshops die while they are opened ({lines_of(error)[0]})"
             self._drop(place)
             return ""
         if not problem:
@@ -174,6 +174,11 @@ class Nodes:
         self._places.pop(place.node, None)
         with suppress(Exception):  # it may be gone already
             ray.kill(place.actor)
+
+
+def lines_of(error: BaseException) -> list[str]:
+    """Return the lines of what an error says; at least one, also where it says nothing."""
+    return (str(error).strip() or repr(error)).splitlines()
 
 
 @contextmanager

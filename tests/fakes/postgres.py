@@ -89,10 +89,10 @@ class PostgresServer:
 
 
 class BreakingConnection:
-    """A connection that breaks at COMMIT: before the server hears of it, or with its answer on the way."""
+    """A connection that breaks ``at`` a statement: before the server hears of it, or with its answer on the way."""
 
-    def __init__(self, connection: Any, *, arrives: bool) -> None:
-        self._connection, self._arrives = connection, arrives
+    def __init__(self, connection: Any, *, arrives: bool, at: str) -> None:
+        self._connection, self._arrives, self._at = connection, arrives, at
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._connection, name)
@@ -100,7 +100,7 @@ class BreakingConnection:
     def execute(self, query: Any, *parameters: Any) -> Any:
         import psycopg
 
-        if query != "COMMIT":
+        if not (query if isinstance(query, str) else query.decode()).startswith(self._at):
             return self._connection.execute(query, *parameters)
         if self._arrives:
             self._connection.execute(query)
@@ -110,8 +110,13 @@ class BreakingConnection:
 
 def break_at_commit(database: OpenDatabase, *, arrives: bool) -> None:
     """Let the connection of ``database`` break at its next COMMIT."""
+    break_at(database, "COMMIT", arrives=arrives)
+
+
+def break_at(database: OpenDatabase, statement: str, *, arrives: bool = False) -> None:
+    """Let the connection of ``database`` break at the next statement that begins so."""
     assert isinstance(database, PostgresDatabase)
-    database._connection = BreakingConnection(database._connection, arrives=arrives)  # type: ignore[assignment]
+    database._connection = BreakingConnection(database._connection, arrives=arrives, at=statement)  # type: ignore[assignment]
 
 
 def server_away(monkeypatch: pytest.MonkeyPatch, times: int | None = None) -> Callable[[], int]:

@@ -112,6 +112,20 @@ def test_what_was_forgotten_or_said_since_is_in_the_next_copy(tmp_path: Path, po
     assert read(data, url) == read(data)
 
 
+def test_a_number_of_feedback_that_was_given_again_is_no_hindrance(tmp_path: Path, postgres: PostgresServer) -> None:
+    url, data = postgres.database(), tmp_path / "data"
+    with in_file(data) as log:
+        ids = [log.append(turn(text), session="s", source="chat") for text in ("gone", "stays")]
+        log.feedback(ids[0], "bad")
+    copy_log(moved(data, url))
+    with in_file(data) as log:
+        log.forget(ids[0])
+        log.feedback(ids[1], "good")
+    assert [one.total for one in copy_log(moved(data, url))[:2]] == [1, 1]
+    assert read(data, url) == read(data)
+    assert [one.new + one.changed + one.removed for one in copy_log(moved(data, url))] == [0, 0, 0, 0]
+
+
 def test_a_database_with_another_log_is_refused(tmp_path: Path, postgres: PostgresServer) -> None:
     used, copied = postgres.database(), postgres.database()
     fill(tmp_path / "one", 1)

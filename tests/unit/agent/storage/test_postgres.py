@@ -20,7 +20,7 @@ from agent.postgres_schema import STEPS
 from agent.storage.database import open_file
 from agent.storage.postgres import open_postgres
 from tests.fakes.evolution import turn
-from tests.fakes.postgres import PostgresServer, break_at_commit, server_away
+from tests.fakes.postgres import PostgresServer, break_at, break_at_commit, server_away
 from tests.fakes.waiting import wait_until
 from toolkit.config import load_config
 from toolkit.errors import ConfigError, PrerequisiteError, UserError
@@ -83,8 +83,9 @@ def test_a_commit_whose_answer_is_lost_is_no_failure_and_stored_once(url: str) -
 def test_a_commit_that_did_not_arrive_is_a_failure_and_stores_nothing(url: str) -> None:
     with opened(url) as log:
         break_at_commit(log._db, arrives=False)
-        with pytest.raises(ConnectionLost, match="server closed the connection unexpectedly"):
-            log.append(turn("lost"), session="s", source="chat")
+        entry = log.entry(turn("lost"), session="s", source="chat")
+        with pytest.raises(ConnectionLost, match="server closed the connection unexpectedly"), log.batch() as add:
+            add(entry, "")
         log.append(turn("after"), session="s", source="chat")
         assert texts(log) == ["after"]
 
@@ -158,6 +159,60 @@ def test_a_reader_cannot_write(url: str) -> None:
         server.transaction() as db,
     ):
         db.execute("DELETE FROM feedback")
+
+
+def test_a_turn_and_a_word_on_it_are_stored_once_when_a_commit_does_not_arrive(url: str) -> None:
+    with opened(url) as log:
+        break_at_commit(log._db, arrives=False)
+        identity = log.append(turn("kept"), session="s", source="chat")
+        break_at_commit(log._db, arrives=False)
+        log.feedback(identity, "good", "yes")
+        (found,) = log.read()
+        assert (found.id, [word.note for word in found.feedback]) == (identity, ["yes"])
+
+
+def test_what_is_deleted_is_freed_also_when_the_connection_breaks_after_the_commit(url: str) -> None:
+    with opened(url) as log:
+        identity = log.append(turn("gone"), session="s", source="chat")
+        break_at(log._db, "VACUUM")
+        assert log.forget(identity)
+        with log._db.transaction("BEGIN") as db:
+            assert db.execute("SELECT pg_relation_size('interactions')").fetchone() == (0,)
+
+
+def test_what_is_deleted_leaves_the_indexes_of_a_long_log_too(url: str, postgres: PostgresServer) -> None:
+    """VACUUM by itself passes over the indexes where few rows are deleted."""
+    import psycopg
+
+    entries = (
+        "SELECT sum(live_items) FROM (SELECT (bt_page_stats('apprentice.interactions_of_session', page)).* "
+        "FROM generate_series(1, pg_relation_size('apprentice.interactions_of_session') / 8192 - 1) AS page) AS pages "
+        "WHERE type = 'l'"
+    )
+    many = (
+        "INSERT INTO apprentice.interactions (id, session, source, created_at, adapter, stop_reason, trajectory, "
+        "tool_schemas) SELECT '0-' || n, 's' || n, 'chat', n, 'base', 'x', repeat('x', 1000), '[]' "
+        "FROM generate_series(1, 1000) AS n"
+    )
+    with opened(url) as log, psycopg.connect(url, autocommit=True) as connection:
+        if not connection.execute("SELECT 1 FROM pg_available_extensions WHERE name = 'pageinspect'").fetchone():
+            pytest.skip("this Postgres has no pageinspect")
+        connection.execute("CREATE EXTENSION pageinspect")
+        connection.execute(many)
+        identity = log.append(turn("gone"), session="gone", source="chat")
+        before = (connection.execute(entries).fetchone() or (0,))[0]
+        assert log.forget(identity)
+        assert (connection.execute(entries).fetchone() or (0,))[0] < before
+
+
+def test_what_is_deleted_and_cannot_be_freed_is_said_to_be_deleted(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    with opened(url) as log:
+        identity = log.append(turn("gone"), session="s", source="chat")
+        break_at(log._db, "VACUUM")
+        server_away(monkeypatch, times=1)
+        with pytest.raises(StorageError, match="it is deleted there; its space is freed by: VACUUM"):
+            log.forget(identity)
+        assert log.read() == []
 
 
 def test_a_text_with_a_nul_is_stored_and_found(url: str) -> None:
