@@ -16,7 +16,10 @@ def group() -> None:
 
 @app.command("copy")
 def copy(config: ConfigOption = None, as_json: JsonOption = False) -> None:
-    """Copy the interaction log from the data folder to the Postgres database in config.toml; run again, it goes on."""
+    """Copy the log of the data folder to Postgres.
+
+    The database is that of config.toml. Run again, it goes on.
+    """
     from agent.config import Config
     from agent.copy_log import copy_log
     from toolkit.config import load_config

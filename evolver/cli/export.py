@@ -70,7 +70,10 @@ def push(
     config: ConfigOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Push an adapter to a repository of a model hub, private by default, with a card that says how it was made."""
+    """Push an adapter to a model hub.
+
+    Its repository is private by default, and has a card that says how it was made.
+    """
     from evolver.release.push import push as send
 
     loaded = read_config(config)
