@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from agent.config import Config
-from evolver.maintenance.learned import learned
+from evolver.maintenance.lesson_counts import lesson_counts
 from evolver.store.cycle_folder import cycle_folder
 from evolver.store.jsonl import append_lines
 from evolver.store.ledger import Ledger
@@ -32,18 +32,18 @@ def config(tmp_path: Path) -> Config:
 
 
 def test_lessons_up_to_the_adapters_cycle_count_and_dropped_ones_do_not(config: Config) -> None:
-    assert learned(config, "adapter-0002", ["add", "lend"]) == [
+    assert lesson_counts(config, "adapter-0002", ["add", "lend"]) == [
         "add: 2 lessons, such as (cycle 2): add 2 and 4",
         "lend: no lesson calls it",
     ]
 
 
 def test_the_base_model_learned_nothing(config: Config) -> None:
-    assert learned(config, "base", ["add"]) == ["nothing: the base model answered"]
+    assert lesson_counts(config, "base", ["add"]) == ["nothing: the base model answered"]
 
 
 def test_an_adapter_of_elsewhere_is_not_known(config: Config, tmp_path: Path) -> None:
-    assert learned(config, "adapter-0009", ["add"]) == ["not known: no cycle here made adapter-0009"]
-    assert learned(Config(data_folder=tmp_path / "empty"), "adapter-0001", ["add"]) == [
+    assert lesson_counts(config, "adapter-0009", ["add"]) == ["not known: no cycle here made adapter-0009"]
+    assert lesson_counts(Config(data_folder=tmp_path / "empty"), "adapter-0001", ["add"]) == [
         "not known: no cycle here made adapter-0001"
     ]

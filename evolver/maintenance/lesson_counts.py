@@ -16,7 +16,7 @@ _LONGEST = 80
 """Characters of a request that are shown."""
 
 
-def learned(config: Config, adapter: str, tools: Sequence[str]) -> list[str]:
+def lesson_counts(config: Config, adapter: str, tools: Sequence[str]) -> list[str]:
     """Return a line for each of ``tools``: how many lessons of ``adapter`` call it, and the newest of their requests.
 
     Lessons are the traces that were kept up to the adapter's cycle, with variants. Raises StorageError and ConfigError
