@@ -18,7 +18,7 @@ from toolkit.errors import UserError
 
 if TYPE_CHECKING:
     from agent.config import Config
-    from agent.messages import Interaction
+    from agent.turn.messages import Interaction
 
 app = typer.Typer(
     help="Chat with a tool-using agent, serve it, and read its log.",
@@ -87,8 +87,8 @@ def chat(
     if message is not None and not message.strip():
         raise UserError("the message is empty; say something with --message TEXT")
 
-    from agent import chat as chatting
-    from agent.terminal import Terminal, summary
+    from agent.chat import conversation as chatting
+    from agent.turn.terminal import Terminal, summary
 
     with chatting.open_chat(_load(config), session) as talk:
         for line in talk.left_out():
@@ -159,7 +159,7 @@ def log(
     as_json: JsonOption = False,
 ) -> None:
     """Show logged turns, oldest first."""
-    from agent.interaction_log import FILE, InteractionLog
+    from agent.log.interaction_log import FILE, InteractionLog
 
     if search is not None and not search.strip():
         raise UserError("there is nothing to search for; name a word with --search TEXT")
@@ -235,8 +235,8 @@ def feedback(
     config: ConfigOption = None,
 ) -> None:
     """Rate an answer as good or bad."""
-    from agent.corrections import stored
-    from agent.interaction_log import FILE, InteractionLog
+    from agent.log.corrections import stored
+    from agent.log.interaction_log import FILE, InteractionLog
 
     right = stored(expected, verdict)
 
@@ -317,7 +317,7 @@ def _load(path: Path | None) -> "Config":
 def _print_interaction(interaction: "Interaction") -> None:
     import time
 
-    from agent.terminal import show_call, show_check
+    from agent.turn.terminal import show_call, show_check
     from toolkit.tool import neutral, render_result
 
     turn = interaction.trajectory

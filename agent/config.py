@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BeforeValidator, Field, model_validator
 
-from agent import database_server
+from agent.storage import database_server
 from toolkit.config import Section, ToolkitConfig
 
 Port = Annotated[int, Field(ge=0, le=65535)]

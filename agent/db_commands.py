@@ -21,7 +21,7 @@ def copy(config: ConfigOption = None, as_json: JsonOption = False) -> None:
     The database is that of config.toml. Run again, it goes on.
     """
     from agent.config import Config
-    from agent.copy_log import copy_log
+    from agent.log.copy_log import copy_log
     from toolkit.config import load_config
     from toolkit.tables import table_text
 

@@ -13,9 +13,9 @@ from contextlib import contextmanager
 
 from agent.adapters import active
 from agent.config import PromptConfig
-from agent.messages import BASE
-from agent.model_client import HttpModelClient
 from agent.serving.serving_state import ServingState
+from agent.turn.messages import BASE
+from agent.turn.model_client import HttpModelClient
 from evolver.config import Config, VerifyConfig
 from evolver.context import StageContext
 from evolver.cycle import run

@@ -26,10 +26,10 @@ from pathlib import Path
 from typing import Any
 
 from agent.adapters import active
-from agent.interaction_log import InteractionLog
-from agent.messages import BASE
+from agent.log.interaction_log import InteractionLog
 from agent.models.chosen import configured_profile
 from agent.serving.serving_state import ServingState
+from agent.turn.messages import BASE
 from benchmarks.ablations import FULL, ROUND_2, inherit, snapshot
 from benchmarks.continual_batches import SOURCES, Batch, Plan, apart, arrivals, as_suite, builtin_families, plan
 from benchmarks.continual_page import BEGIN, END, SEED, Arrival, ContinualRound, Scores, replaced, section

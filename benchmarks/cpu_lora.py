@@ -17,8 +17,8 @@ import tempfile
 import time
 from pathlib import Path
 
-from agent.address import http_client, of_socket
 from agent.config import VllmConfig
+from agent.http.address import http_client, of_socket
 from agent.models import default_model
 from agent.serving.upstreams import lora_api
 from agent.serving.vllm import process

@@ -24,10 +24,10 @@ from typing import Any
 from agent.adapters import active
 from agent.adapters.package import MANIFEST
 from agent.config import Config as ServerConfig
-from agent.messages import BASE
-from agent.model_client import HttpModelClient, ModelReply
 from agent.serving import detach, serving_state
 from agent.serving.serving_state import ServingState
+from agent.turn.messages import BASE
+from agent.turn.model_client import HttpModelClient, ModelReply
 from benchmarks.ablations import ABLATIONS, FULL, ROUND_2, SERVING, inherit, snapshot
 from benchmarks.blind_round_trip import blind_round_trip
 from benchmarks.evolution_page import Round, results_text

@@ -31,8 +31,8 @@ import aiohttp
 import httpx
 import uvloop
 
-from agent.address import http_url, socket_path
 from agent.config import VllmConfig
+from agent.http.address import http_url, socket_path
 from agent.models import default_model
 from agent.serving import serving_state
 from agent.serving.vllm.process import VllmServer

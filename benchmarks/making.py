@@ -25,12 +25,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from agent.address import http_client, of_socket
 from agent.config import VllmConfig
-from agent.model_client import HttpModelClient
+from agent.http.address import http_client, of_socket
 from agent.models import default_model
 from agent.serving.vllm import cpu_engine, process
 from agent.serving.vllm.process import VllmServer
+from agent.turn.model_client import HttpModelClient
 from evolver.config import Config
 from evolver.crew.workshop import Rules, Workshop
 from evolver.evaluation.suites import Fingerprints

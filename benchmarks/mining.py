@@ -20,9 +20,9 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from agent.interaction_log import FILE, GATEWAY_SOURCE, Entry, InteractionLog
-from agent.messages import Message, Sampling, Trajectory
-from agent.tool_schemas import prepared
+from agent.log.interaction_log import FILE, GATEWAY_SOURCE, Entry, InteractionLog
+from agent.tools.schemas import prepared
+from agent.turn.messages import Message, Sampling, Trajectory
 from evolver.config import MineConfig
 from evolver.lessons.client_tools import OwnTools
 from evolver.mining.mine import mine

@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from agent.adapters import active
-from agent.messages import BASE, Message
-from agent.prompt import to_openai
+from agent.turn.messages import BASE, Message
+from agent.turn.prompt import to_openai
 from evolver.config import Config
 from evolver.context import StageContext
 from evolver.crew.crew import results

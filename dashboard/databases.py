@@ -4,9 +4,9 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 
-from agent.interaction_log import FILE, InteractionLog
-from agent.migrations import migrations as log_migrations
-from agent.postgres_schema import STEPS
+from agent.log.interaction_log import FILE, InteractionLog
+from agent.log.migrations import migrations as log_migrations
+from agent.log.postgres_schema import STEPS
 from agent.storage.database import open_readonly
 from agent.storage.statements import Statements
 from evolver.store.ledger import Ledger

@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 from pydantic import AliasChoices, Field, JsonValue
 
-from agent.messages import Message
+from agent.turn.messages import Message
 from toolkit.explained import Explained
 from toolkit.frozen import Frozen
 from toolkit.tool import ToolError

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
-from agent import database_server
+from agent.storage import database_server
 from tests.fakes.postgres import PostgresServer, postgres_server
 
 settings.register_profile("any machine", deadline=None)

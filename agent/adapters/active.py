@@ -10,7 +10,7 @@ from typing import Literal
 from pydantic import Field, ValidationError
 
 from agent.errors import AdapterError
-from agent.messages import BASE
+from agent.turn.messages import BASE
 from toolkit import durable_file
 from toolkit.frozen import Frozen
 

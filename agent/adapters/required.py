@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from agent.adapters import active
-from agent.messages import BASE
+from agent.turn.messages import BASE
 from toolkit import durable_file
 
 FILE = "due_adapters.json"

@@ -5,9 +5,9 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Literal, NamedTuple
 
 from agent.adapters.active import ActiveAdapter
-from agent.messages import BASE, Interaction, Trajectory
-from agent.session import Session
-from agent.terminal import short, show_call
+from agent.log.session import Session
+from agent.turn.messages import BASE, Interaction, Trajectory
+from agent.turn.terminal import short, show_call
 from toolkit.errors import UserError
 from toolkit.tool import Tool
 

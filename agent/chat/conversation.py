@@ -7,19 +7,19 @@ from functools import partial
 from itertools import zip_longest
 from typing import Any
 
-from agent import learned
 from agent.adapters import active
-from agent.chat_commands import COMMANDS, ChatCommands
-from agent.chat_input import lines
+from agent.chat import learned
+from agent.chat.commands import COMMANDS, ChatCommands
+from agent.chat.lines import lines
 from agent.config import Config
 from agent.errors import NO_SERVER
-from agent.loop import Agent
-from agent.messages import Trajectory
-from agent.model_client import HttpModelClient
+from agent.log.session import Session, check_name, new_name, room_for_history
+from agent.log.traced_log import traced_log
 from agent.serving import serving_state
-from agent.session import Session, check_name, new_name, room_for_history
-from agent.terminal import Terminal, summary
-from agent.traced_log import traced_log
+from agent.turn.loop import Agent
+from agent.turn.messages import Trajectory
+from agent.turn.model_client import HttpModelClient
+from agent.turn.terminal import Terminal, summary
 from toolkit.elapsed import Elapsed
 from toolkit.errors import UserError
 from toolkit.execute import open_executor

@@ -10,8 +10,8 @@ from pydantic import ConfigDict, ValidationError
 from pydantic_core import ErrorDetails
 from starlette.requests import ClientDisconnect, Request
 
-from agent import strict_json
 from agent.http.http_error import HttpError
+from agent.text import strict_json
 from toolkit.frozen import Frozen
 
 NO_OBJECT = "the request's body is no JSON object"

@@ -6,9 +6,9 @@ from contextlib import contextmanager
 from typing import NamedTuple
 
 from agent.imports.record import Digest, ImportReason
-from agent.interaction_log import Entry, InteractionLog
-from agent.messages import is_foreign
+from agent.log.interaction_log import Entry, InteractionLog
 from agent.storage.statements import Statements
+from agent.turn.messages import is_foreign
 
 _FIND = (
     "SELECT interactions.id, adapter FROM imported LEFT JOIN interactions ON interactions.id = interaction_id "

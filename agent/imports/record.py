@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple
 
-from agent import strict_json
+from agent.text import strict_json
 from toolkit.explained import Explained
 
 _MOST = 2**63

@@ -14,10 +14,10 @@ from agent.imports.reading import objects, records
 from agent.imports.record import Digest, Form, ImportReason
 from agent.imports.report import Report
 from agent.imports.turns import ImportedTurn, Origin, turn_of
-from agent.interaction_log import FILE, Entry
-from agent.messages import is_foreign
-from agent.redaction import Redactor
+from agent.log.interaction_log import FILE, Entry
+from agent.log.redaction import Redactor
 from agent.serving.gateway.turn_affinity import OpenTurns
+from agent.turn.messages import is_foreign
 
 _BATCH = 200
 """Turns per transaction. It is a fraction of a second: other writers of the log wait so long at most."""

@@ -9,11 +9,11 @@ from agent.errors import ModelError
 from agent.http import json_body
 from agent.http.http_error import HttpError
 from agent.imports.record import Digest, ImportReason, Record
-from agent.messages import IMPORTED, UPSTREAM, Trajectory
 from agent.serving.gateway.access import api_keys
 from agent.serving.gateway.capture import Exchange, conversation, to_trajectory, tool_schemas
 from agent.serving.gateway.request_models import ChatRequest, settled
-from agent.tool_schemas import BadTool, prepared_request
+from agent.tools.schemas import BadTool, prepared_request
+from agent.turn.messages import IMPORTED, UPSTREAM, Trajectory
 
 _UNNAMED = "unknown"
 """The model of an export that names none."""

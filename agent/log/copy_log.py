@@ -13,10 +13,10 @@ from typing import Any, NamedTuple
 
 from agent.config import Config
 from agent.errors import StorageError
-from agent.interaction_log import FILE
-from agent.migrations import migrations
-from agent.postgres_schema import STEPS
-from agent.said import keep_words
+from agent.log.interaction_log import FILE
+from agent.log.migrations import migrations
+from agent.log.postgres_schema import STEPS
+from agent.log.search_index import keep_words
 from agent.storage.database import open_file
 from agent.storage.postgres import PostgresDatabase, open_postgres
 from agent.storage.process_lock import SERVE, process_lock

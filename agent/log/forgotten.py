@@ -1,7 +1,7 @@
 """Takes an interaction that is forgotten out of what the log has besides it."""
 
-from agent.messages import Message, Trajectory
 from agent.storage.statements import Statements
+from agent.turn.messages import Message, Trajectory
 
 
 def take_from_later_turns(db: Statements, source: str, session: str, interaction_id: str, gone: Trajectory) -> None:

@@ -12,17 +12,17 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, Self
 
-from agent import log_pages, said
 from agent.config import Config, RedactionConfig
 from agent.errors import ConnectionLost
-from agent.forgotten import take_from_later_turns
-from agent.log_pages import COLUMNS, Session, ToolUse
-from agent.messages import Interaction, Trajectory, is_foreign
-from agent.migrations import migrations
-from agent.postgres_schema import STEPS
-from agent.redaction import Redactor
+from agent.log import pages, search_index
+from agent.log.forgotten import take_from_later_turns
+from agent.log.migrations import migrations
+from agent.log.pages import COLUMNS, Session, ToolUse
+from agent.log.postgres_schema import STEPS
+from agent.log.redaction import Redactor
 from agent.storage.database import open_database, open_readonly
 from agent.storage.statements import OpenDatabase, Statements
+from agent.turn.messages import Interaction, Trajectory, is_foreign
 from toolkit.errors import UserError
 
 FILE = "interactions.db"
@@ -192,7 +192,7 @@ class InteractionLog:
             del row["traceparent"]
             places = ", ".join(f":{column}" for column in row)
             db.execute(f"INSERT INTO interactions ({', '.join(row)}) VALUES ({places})", row)
-            said.keep_words(db, newest, entry.trajectory)
+            search_index.keep_words(db, newest, entry.trajectory)
             if stored is not None:
                 stored.append(Stored(newest, created_at, entry))
             return newest
@@ -259,8 +259,8 @@ class InteractionLog:
         return self._select("WHERE id > ?", (since_id,), limit, newest=False)
 
     def search(self, text: str, *, limit: int) -> list[Interaction]:
-        """Return the newest ``limit`` interactions that hold all words of ``text``; see ``said.holding``."""
-        return log_pages.search(self._db, text, limit)
+        """Return the newest ``limit`` interactions that hold all words of ``text``; see ``search_index.holding``."""
+        return pages.search(self._db, text, limit)
 
     def tenants(self, ids: Collection[str]) -> dict[str, int]:
         """Count these interactions by tenant ("": of none)."""
@@ -300,8 +300,8 @@ class InteractionLog:
         return {identity for identity, verdict in last.items() if verdict == word}
 
     def of_adapter(self, adapter: str, *, after: str = "") -> Iterator[Interaction]:
-        """Yield the interactions of ``adapter`` after ``after``, newest first; see ``log_pages.of_adapter``."""
-        return log_pages.of_adapter(self._db, adapter, after=after)
+        """Yield the interactions of ``adapter`` after ``after``, newest first; see ``pages.of_adapter``."""
+        return pages.of_adapter(self._db, adapter, after=after)
 
     def read_session(self, session: str, *, source: str, owner: str = "", limit: int) -> list[Interaction]:
         """Return the newest ``limit`` interactions of a session of ``owner``, oldest first."""
@@ -309,17 +309,17 @@ class InteractionLog:
 
     def requests(self, *, source: str, owner: str, limit: int) -> list[str]:
         """Return the newest ``limit`` requests of ``owner`` at ``source``, oldest first, as they were stored."""
-        return log_pages.requests(self._db, source=source, owner=owner, limit=limit)
+        return pages.requests(self._db, source=source, owner=owner, limit=limit)
 
     def whole_turns(
         self, *, after: str = "", until: str = "~", session: Session | None = None
     ) -> Iterator[Interaction]:
-        """Yield one interaction per turn, session by session; see ``log_pages.whole_turns``."""
-        return log_pages.whole_turns(self._db, after=after, until=until, session=session)
+        """Yield one interaction per turn, session by session; see ``pages.whole_turns``."""
+        return pages.whole_turns(self._db, after=after, until=until, session=session)
 
     def tool_use(self, *, after: str, until: str, most: int) -> list[ToolUse]:
         """Return the tools of the first ``most`` interactions that had any, after ``after`` and up to ``until``."""
-        return log_pages.tool_use(self._db, after=after, until=until, most=most)
+        return pages.tool_use(self._db, after=after, until=until, most=most)
 
     def find(self, interaction_id: str) -> Interaction | None:
         """Return the interaction, or None when the log does not have it."""
@@ -360,9 +360,7 @@ class InteractionLog:
         query = f"SELECT {COLUMNS} FROM interactions {where} ORDER BY id {order} LIMIT ?"
         # One read transaction: feedback belongs to the same state of the log as the interactions.
         with self._db.transaction("BEGIN") as db:
-            found = log_pages.interactions_of(
-                db, db.execute(query, (*values, _ALL if limit is None else limit)).fetchall()
-            )
+            found = pages.interactions_of(db, db.execute(query, (*values, _ALL if limit is None else limit)).fetchall())
         return found[::-1] if newest else found
 
 

@@ -4,9 +4,9 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from agent import said
-from agent.messages import Feedback, Interaction, Trajectory, is_foreign
+from agent.log import search_index
 from agent.storage.statements import OpenDatabase, Statements
+from agent.turn.messages import Feedback, Interaction, Trajectory, is_foreign
 
 COLUMNS = "id, session, source, created_at, trajectory, tool_schemas, owner, tenant, reference, continues"
 _WITHOUT_SCHEMAS = COLUMNS.replace("tool_schemas", "'[]'")
@@ -127,7 +127,7 @@ def of_adapter(database: OpenDatabase, adapter: str, *, after: str = "") -> Iter
 def search(database: OpenDatabase, text: str, limit: int) -> list[Interaction]:
     """Return the newest ``limit`` interactions that hold all words of ``text``, oldest first."""
     with database.transaction("BEGIN") as db:
-        held, words = said.holding(db, text)
+        held, words = search_index.holding(db, text)
         query = f"SELECT {COLUMNS} FROM interactions WHERE {held} ORDER BY id DESC LIMIT :limit"
         rows = db.execute(query, {"words": words, "limit": limit}).fetchall()
         return interactions_of(db, rows)[::-1]

@@ -1,7 +1,7 @@
 """The schema of the interaction log on Postgres, one step after the other. A step that has shipped is never edited.
 
-The tables are those of ``agent.migrations``; texts compare by code points, as SQLite's do. Functions have the names of
-SQLite's, so that queries are the same.
+The tables are those of ``agent.log.migrations``; texts compare by code points, as SQLite's do. Functions have the names
+of SQLite's, so that queries are the same.
 """
 
 from agent.storage.statements import Steps

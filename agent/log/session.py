@@ -13,8 +13,8 @@ from typing import Literal
 
 from agent.config import AgentConfig
 from agent.errors import StorageError
-from agent.interaction_log import InteractionLog
-from agent.messages import Interaction, Message, Trajectory
+from agent.log.interaction_log import InteractionLog
+from agent.turn.messages import Interaction, Message, Trajectory
 from toolkit.errors import UserError
 from toolkit.tool import Tool
 

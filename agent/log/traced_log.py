@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from agent.config import Config
-from agent.interaction_log import InteractionLog
+from agent.log.interaction_log import InteractionLog
 from toolkit.errors import PrerequisiteError
 
 
@@ -19,7 +19,7 @@ def traced_log(config: Config) -> Iterator[InteractionLog]:
             yield log
         return
     try:
-        from agent.telemetry import open_spans
+        from agent.log.telemetry import open_spans
 
         spans = open_spans(config.agent.telemetry)
     except ImportError:

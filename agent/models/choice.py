@@ -14,10 +14,10 @@ from typing import Any
 from agent.adapters import active, package
 from agent.adapters.active import ActiveAdapter, Change
 from agent.config import Config
-from agent.messages import BASE
 from agent.models import default_model, hub, packaged
 from agent.models.detect import profile_of
 from agent.models.packaged import PACKAGED
+from agent.turn.messages import BASE
 from toolkit import durable_file
 from toolkit.errors import UserError
 

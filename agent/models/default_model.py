@@ -24,7 +24,7 @@ from toolkit import durable_file
 from toolkit.errors import PrerequisiteError, UserError
 
 NAME = SMOLLM2.folder
-TEMPLATE = Path(__file__).parents[1] / "chat_template.jinja"
+TEMPLATE = Path(__file__).parents[1] / "turn" / "chat_template.jinja"
 MARKER = "complete.json"
 
 _SMOLLM2_GGUF = "SmolLM2-135M-Instruct.Q4_1.gguf"

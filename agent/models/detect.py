@@ -7,14 +7,14 @@ from dataclasses import dataclass, replace
 from os.path import commonprefix
 from pathlib import Path
 
-from agent import tool_formats
 from agent.config import ProfileConfig
 from agent.models import files, samples, templates
 from agent.models.files import ModelFiles
 from agent.models.profile import EMBEDDED, ModelProfile, Source
 from agent.models.rendering import TemplateFailed
 from agent.models.samples import SampleTurns
-from agent.tool_formats import HERMES, ToolFormat
+from agent.tools import formats as tool_formats
+from agent.tools.formats import HERMES, ToolFormat
 from toolkit.errors import UserError
 
 _TABLE = "[agent.serving.profile]"

@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from agent.prompt import TEMPLATE
+from agent.turn.prompt import TEMPLATE
 from toolkit.frozen import Frozen
 
 Source = Literal["apprentice", "apprentice in the model's turns", "model", "model, calls written by apprentice", "file"]

@@ -18,7 +18,7 @@ from typing import Any
 from agent.config import ServingConfig
 from agent.models.detect import profile_of
 from agent.models.files import read_json, typed
-from agent.prompt import TEMPLATE
+from agent.turn.prompt import TEMPLATE
 from toolkit import json_texts
 from toolkit.errors import UserError
 from toolkit.json_texts import with_texts

@@ -4,8 +4,8 @@ import json
 from collections.abc import Collection
 from pathlib import Path
 
-from agent.prompt import TEMPLATE
-from agent.tool_formats import ToolFormat
+from agent.tools.formats import ToolFormat
+from agent.turn.prompt import TEMPLATE
 
 _FOLDER = Path(__file__).parent
 _END_OF_MACROS = "{%- set has_system = "

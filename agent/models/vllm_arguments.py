@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 
 from agent.models.profile import ModelProfile
-from agent.prompt import TEMPLATE
+from agent.turn.prompt import TEMPLATE
 
 _HERMES_CALLS = Path(__file__).parents[1] / "serving" / "vllm_plugin" / "hermes_calls.py"
 """Overrides vLLM's parser ``hermes``."""

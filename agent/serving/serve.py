@@ -19,13 +19,15 @@ import uvicorn
 from starlette.types import ASGIApp
 
 from agent.adapters.package import model_sha256
-from agent.address import of_socket
 from agent.config import Config, GatewayConfig, UpstreamConfig
-from agent.interaction_log import FILE, InteractionLog
+from agent.http.address import of_socket
+from agent.log.interaction_log import FILE, InteractionLog
+from agent.log.traced_log import traced_log
 from agent.models import default_model
 from agent.models.chosen import configured_profile
 from agent.models.detect import profile_of
 from agent.models.profile import EMBEDDED
+from agent.models.template_markers import Markers, configured_markers
 from agent.serving import serving_state, socket_folder
 from agent.serving.gateway.access import api_keys
 from agent.serving.gateway.agent.chat_completions import AgentModel
@@ -42,8 +44,6 @@ from agent.serving.upstreams.names import Named, NamedUpstreams
 from agent.serving.vllm.process import KEEP_ALIVE_SECONDS, VllmServer
 from agent.serving.vllm.supervisor import Supervisor
 from agent.storage.process_lock import SERVE, process_lock
-from agent.template_markers import Markers, configured_markers
-from agent.traced_log import traced_log
 from toolkit.errors import PrerequisiteError, UserError
 
 Watch = Callable[[], Coroutine[Any, Any, None]]

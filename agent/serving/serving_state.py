@@ -7,8 +7,8 @@ from pydantic import ConfigDict, Field, ValidationError
 
 from agent.config import AgentConfig
 from agent.errors import NO_SERVER, ModelUnavailable
-from agent.prompt import PROMPT_VERSION
 from agent.storage.process_start import start_time
+from agent.turn.prompt import PROMPT_VERSION
 from toolkit import durable_file
 from toolkit.errors import UserError
 from toolkit.frozen import Frozen
@@ -19,8 +19,8 @@ FILE = "serving.json"
 class ServingState(Frozen):
     """A running server. The file holds keys, so only its owner may read it (mode 0600).
 
-    ``vllm_url`` and ``vllm_key``: the address (``agent.address``) and key of the door where adapters are loaded, on all
-    servers at once; it passes on what else vLLM knows.
+    ``vllm_url`` and ``vllm_key``: the address (``agent.http.address``) and key of the door where adapters are loaded,
+    on all servers at once; it passes on what else vLLM knows.
     ``gateway_key`` opens the gateway to apprentice's own commands, also where keys are needed.
 
     ``prompt_version`` names the chat template that is served. ``settings`` are those on which answers depend, as they

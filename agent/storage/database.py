@@ -10,8 +10,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from agent.database_server import server_of
 from agent.errors import StorageError
+from agent.storage.database_server import server_of
 from agent.storage.file_system import check_file_system
 from agent.storage.postgres import open_postgres
 from agent.storage.statements import OpenDatabase, Steps

@@ -9,9 +9,9 @@ from collections.abc import Callable, Iterator
 from functools import lru_cache
 from typing import Any
 
-from agent import strict_json
-from agent.grammar import for_grammar
 from agent.http.http_error import HttpError
+from agent.text import strict_json
+from agent.tools.grammar import for_grammar
 from toolkit.schemas import MAX_NODES, BadSchema, Budget, arguments_schema, resolved, shown_path
 
 _MOST_NODES = 20_000

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
-from agent.tool_schemas import prepared
+from agent.tools.schemas import prepared
 
 
 def shown_tools(tools: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:

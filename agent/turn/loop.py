@@ -8,13 +8,13 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
-from agent.call_check import CallCheck, check
-from agent.choice import ToolChoice, candidates
 from agent.config import LoopConfig, PromptConfig
 from agent.errors import ModelError, ModelTimeout
-from agent.messages import Message, Sampling, StopReason, Trajectory, Usage
-from agent.model_client import ModelClient, ModelReply
-from agent.prompt import PROMPT_VERSION, request
+from agent.turn.call_check import CallCheck, check
+from agent.turn.choice import ToolChoice, candidates
+from agent.turn.messages import Message, Sampling, StopReason, Trajectory, Usage
+from agent.turn.model_client import ModelClient, ModelReply
+from agent.turn.prompt import PROMPT_VERSION, request
 from toolkit.tool import Tool, ToolCall, ToolError, ToolErrorKind, ToolResult, render_result
 
 

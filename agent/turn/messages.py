@@ -4,8 +4,8 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from agent.call_check import CallCheck
-from agent.choice import ToolChoice
+from agent.turn.call_check import CallCheck
+from agent.turn.choice import ToolChoice
 from toolkit.frozen import Frozen
 from toolkit.tool import ToolCall, ToolResult
 

@@ -13,12 +13,12 @@ from typing import Any, Protocol
 
 import httpx
 
-from agent import strict_json
-from agent.address import unavailable
-from agent.choice import ToolChoice
 from agent.errors import ModelError, ModelTimeout, ModelUnavailable
-from agent.messages import Message, Usage
-from agent.tool_formats import CALL_TAGS
+from agent.http.address import unavailable
+from agent.text import strict_json
+from agent.tools.formats import CALL_TAGS
+from agent.turn.choice import ToolChoice
+from agent.turn.messages import Message, Usage
 from toolkit.tool import ToolCall
 
 ADAPTER_HEADER = "x-apprentice-adapter"
@@ -27,7 +27,7 @@ SESSION_HEADER = "x-apprentice-session"
 LOG_HEADER = "x-apprentice-log"
 """``no``: the sender logs the whole turn itself."""
 CHOICE_HEADER = "x-apprentice-choice"
-"""Of a request: ``off`` leaves its tools alone. Of an answer: the choice among its tools (agent.choice), as JSON."""
+"""``off`` in a request leaves its tools alone. In an answer: the choice (``agent.turn.choice``), as JSON."""
 
 _OPENING, _CLOSING = "<tool_call>", "</tool_call>"
 _OPENINGS = re.compile(f"({'|'.join(map(re.escape, CALL_TAGS))})")
@@ -50,7 +50,10 @@ class ModelReply:
 
 
 class ModelClient(Protocol):
-    """Asks for one assistant message; ``request`` is from ``agent.prompt``. Raises ModelUnavailable and ModelError."""
+    """Asks for one assistant message; ``request`` is from ``agent.turn.prompt``.
+
+    Raises ModelUnavailable and ModelError.
+    """
 
     def chat(self, request: dict[str, Any], *, timeout_seconds: float | None = None) -> ModelReply: ...
 

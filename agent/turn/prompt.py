@@ -9,8 +9,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from agent.messages import Message, Sampling
-from agent.tool_formats import CALL_TAGS
+from agent.tools.formats import CALL_TAGS
+from agent.turn.messages import Message, Sampling
 from toolkit.tool import Tool, ToolCall
 
 TEMPLATE = Path(__file__).with_name("chat_template.jinja")

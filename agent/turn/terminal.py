@@ -5,8 +5,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TextIO
 
-from agent.call_check import CallCheck
-from agent.messages import Message, Trajectory
+from agent.turn.call_check import CallCheck
+from agent.turn.messages import Message, Trajectory
 from toolkit.elapsed import Elapsed
 from toolkit.tool import ToolCall, neutral, render_result
 

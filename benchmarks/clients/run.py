@@ -16,10 +16,10 @@ from pathlib import Path
 from typing import Any
 
 from agent.adapters import active
-from agent.interaction_log import FILE, GATEWAY_SOURCE, InteractionLog
-from agent.messages import BASE
+from agent.log.interaction_log import FILE, GATEWAY_SOURCE, InteractionLog
 from agent.serving.gateway.access import api_keys
 from agent.serving.serving_state import ServingState
+from agent.turn.messages import BASE
 from benchmarks.clients.applications import APPLICATIONS, Application, has_succeeded, is_exact
 from benchmarks.clients.frameworks import Door, ask
 from benchmarks.clients.outcomes import Cycle, Forgetting, Learned, Outcome, Phase, Results, Session, Start

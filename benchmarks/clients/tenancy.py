@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
-from agent.interaction_log import FILE, InteractionLog
+from agent.log.interaction_log import FILE, InteractionLog
 from benchmarks.clients.applications import APPLICATIONS
 from evolver.store.cycle_folder import cycle_folders
 from evolver.types import Provenance

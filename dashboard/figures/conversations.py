@@ -3,11 +3,11 @@
 from dataclasses import dataclass
 from typing import Any
 
-from agent import said
-from agent.interaction_log import InteractionLog
-from agent.log_pages import Session, session_of
-from agent.messages import Interaction
+from agent.log import search_index
+from agent.log.interaction_log import InteractionLog
+from agent.log.pages import Session, session_of
 from agent.storage.statements import Statements
+from agent.turn.messages import Interaction
 from dashboard.figures.traffic import FAILED_CALL, LAST_WORD, WHOLE
 
 TROUBLES = {
@@ -55,7 +55,7 @@ class Choice:
         if self.before:
             parts.append("id < :before")
             values["before"] = self.before
-        holds, words = said.holding(db, self.text)
+        holds, words = search_index.holding(db, self.text)
         if words:
             parts.append(holds)
             values["words"] = words

@@ -2,8 +2,8 @@
 
 from dataclasses import dataclass
 
-from agent.messages import BASE
 from agent.storage.statements import Statements
+from agent.turn.messages import BASE
 from evolver.types import Rate
 
 _NEWEST = """

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from agent.messages import BASE
+from agent.turn.messages import BASE
 from evolver.evaluation import suites
 from evolver.store.jsonl import read_lines
 from evolver.store.ledger import AdapterRow

@@ -4,7 +4,7 @@ from collections import Counter
 from dataclasses import dataclass
 from itertools import pairwise
 
-from agent.interaction_log import first_id
+from agent.log.interaction_log import first_id
 from agent.storage.statements import Statements
 from agent.text.matching import same_question
 from dashboard.figures.traffic import FAILED_CALL, LAST_WORD, WHOLE

@@ -8,12 +8,12 @@ from typing import Any
 import httpx
 from starlette.responses import Response, StreamingResponse
 
-from agent.address import http_client, unavailable
+from agent.http.address import http_client, unavailable
 from agent.http.http_error import HttpError
-from agent.model_client import ADAPTER_HEADER, SESSION_HEADER
+from agent.log.session import check_name
 from agent.serving import serving_state
 from agent.serving.gateway.model_routing import ALIAS
-from agent.session import check_name
+from agent.turn.model_client import ADAPTER_HEADER, SESSION_HEADER
 from dashboard import databases
 from dashboard.desk import Desk, Visit
 

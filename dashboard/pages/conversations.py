@@ -4,10 +4,10 @@ from typing import Literal, cast
 
 from starlette.responses import RedirectResponse, Response
 
-from agent.corrections import checked
 from agent.http.http_error import HttpError
-from agent.interaction_log import FILE, InteractionLog
-from agent.redaction import Redactor
+from agent.log.corrections import checked
+from agent.log.interaction_log import FILE, InteractionLog
+from agent.log.redaction import Redactor
 from dashboard import databases
 from dashboard.desk import PAGE_ROWS, Desk, Visit, paging, see
 from dashboard.figures import conversations as figures

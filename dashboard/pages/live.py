@@ -6,7 +6,7 @@ from typing import Any
 import httpx
 from starlette.responses import JSONResponse, Response
 
-from agent.address import http_client
+from agent.http.address import http_client
 from agent.serving import serving_state
 from dashboard import charts, databases
 from dashboard.desk import Desk, Visit

@@ -14,8 +14,8 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedCo
 
 from agent.adapters import package
 from agent.adapters.manifest import Manifest
-from agent.messages import Message
-from agent.terminal import neutral
+from agent.turn.messages import Message
+from agent.turn.terminal import neutral
 from evolver.cli.score_words import SCORES, SOFT_SCORE, mean_text, rate_text
 from evolver.cycle import stages
 from evolver.cycle.report import CycleReport

@@ -9,7 +9,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, TypeVar
 
-from agent.address import http_client
+from agent.http.address import http_client
 from evolver.crew.crew import Order
 from evolver.crew.installation import Installation, installed, other_tools, tool_hashes
 from evolver.crew.setup import Setup, open_workshop

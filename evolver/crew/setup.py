@@ -4,9 +4,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from agent.model_client import HttpModelClient
 from agent.models.profile import EMBEDDED, ModelProfile
-from agent.template_markers import NO_MARKERS, Markers
+from agent.models.template_markers import NO_MARKERS, Markers
+from agent.turn.model_client import HttpModelClient
 from evolver.crew.workshop import Record, Rules, Workshop
 from evolver.lessons.execution_policy import harmless
 from evolver.model.client import Generator

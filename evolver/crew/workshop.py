@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from agent.model_client import HttpModelClient
+from agent.turn.model_client import HttpModelClient
 from evolver.lessons.admission import HeldOut, LessonPolicy
 from evolver.model.client import Generator
 from toolkit.execute import Executor

@@ -9,8 +9,8 @@ from itertools import pairwise
 from pydantic import JsonValue
 
 from agent.config import RedactionConfig
-from agent.interaction_log import InteractionLog
-from agent.redaction import Redactor
+from agent.log.interaction_log import InteractionLog
+from agent.log.redaction import Redactor
 from evolver.config import MakeConfig
 from evolver.lessons.client_tools import ClientTool, OwnTools, called_schemas, signatures, tool_of
 from evolver.store.seen_tools import SeenTool

@@ -11,9 +11,9 @@ from itertools import islice
 
 from agent.adapters import active
 from agent.errors import AdapterInvalid
-from agent.interaction_log import InteractionLog, first_id
-from agent.messages import BASE
+from agent.log.interaction_log import InteractionLog, first_id
 from agent.serving import serving_state
+from agent.turn.messages import BASE
 from evolver.config import Config
 from evolver.cycle.rounds import run_rounds
 from evolver.cycle.schedule import cools_until, why_not_due

@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from pathlib import Path
 
-from agent.interaction_log import InteractionLog
+from agent.log.interaction_log import InteractionLog
 from evolver.config import Config
 from evolver.lessons.client_tools import called_schemas, signatures
 from evolver.lessons.replay import still_right

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from agent.interaction_log import InteractionLog
+from agent.log.interaction_log import InteractionLog
 from evolver.config import Config
 from evolver.cycle.earlier_lessons import earlier_lessons, replayable
 from evolver.evaluation import suites

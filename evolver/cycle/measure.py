@@ -3,9 +3,9 @@
 from collections.abc import Callable
 
 from agent.adapters import active
-from agent.messages import BASE
 from agent.serving import serving_state
 from agent.serving.gateway.app import ALIAS
+from agent.turn.messages import BASE
 from evolver.config import Config
 from evolver.crew.opening import open_crew
 from evolver.crew.setup import Setup

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from statistics import median
 
-from agent.interaction_log import InteractionLog
+from agent.log.interaction_log import InteractionLog
 from evolver.config import Config
 from evolver.cycle.client_tools import may_make
 from evolver.cycle.earlier_lessons import earlier_lessons

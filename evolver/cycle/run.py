@@ -13,13 +13,13 @@ from typing import Any
 
 from agent.adapters import active, package
 from agent.errors import AdapterError
-from agent.interaction_log import InteractionLog
-from agent.messages import BASE
+from agent.log.interaction_log import InteractionLog
 from agent.models import default_model
 from agent.models.chosen import configured_profile
+from agent.models.template_markers import Markers, configured_markers
 from agent.serving import serving_state
 from agent.serving.serving_state import ServingState
-from agent.template_markers import Markers, configured_markers
+from agent.turn.messages import BASE
 from evolver.augmentation.vary import vary
 from evolver.config import Config
 from evolver.context import Say, StageContext

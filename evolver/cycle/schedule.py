@@ -3,7 +3,7 @@
 import datetime as dt
 from zoneinfo import ZoneInfo
 
-from agent.interaction_log import InteractionLog
+from agent.log.interaction_log import InteractionLog
 from evolver import crontab
 from evolver.config import Config, DaemonConfig
 from evolver.release.release import on_trial

@@ -7,7 +7,7 @@ would always be one that calls. What a person said stands with tools of the same
 import random
 from collections.abc import Iterable, Sequence
 
-from agent.prompt import to_openai
+from agent.turn.prompt import to_openai
 from evolver.config import DatasetConfig
 from evolver.dataset.rows import Row, row_of
 from evolver.types import Trace

@@ -3,9 +3,9 @@
 from collections.abc import Sequence
 from typing import Any
 
-from agent.messages import Message
-from agent.prompt import to_openai
 from agent.text.matching import states
+from agent.turn.messages import Message
+from agent.turn.prompt import to_openai
 from evolver.types import Trace
 from toolkit.tool import Tool, ToolCall, ToolResult, render_result
 

@@ -14,12 +14,12 @@ import httpx
 
 from agent.adapters import active
 from agent.config import Config as ServerConfig
-from agent.interaction_log import InteractionLog
-from agent.loop import Agent
-from agent.messages import BASE
-from agent.model_client import HttpModelClient, own_headers
+from agent.log.interaction_log import InteractionLog
 from agent.serving import detach, serving_state
 from agent.serving.serving_state import ServingState
+from agent.turn.loop import Agent
+from agent.turn.messages import BASE
+from agent.turn.model_client import HttpModelClient, own_headers
 from evolver.cli.show import ProgressBars, cycle_text
 from evolver.config import Config
 from evolver.crew.opening import open_crew

@@ -6,9 +6,9 @@ Nobody runs the client's tools. The calls of the first step count, by their argu
 import json
 
 from agent.errors import ModelError
-from agent.messages import Message, Sampling
-from agent.model_client import HttpModelClient
-from agent.prompt import request
+from agent.turn.messages import Message, Sampling
+from agent.turn.model_client import HttpModelClient
+from agent.turn.prompt import request
 from evolver.evaluation.suites import Item
 from evolver.lessons.client_tools import tool_of
 from evolver.lessons.client_turn import problem

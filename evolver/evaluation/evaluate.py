@@ -14,8 +14,8 @@ from typing import Any, Protocol, TypeVar
 
 from agent.config import LoopConfig, PromptConfig
 from agent.errors import ModelError
-from agent.loop import Agent
-from agent.messages import Trajectory
+from agent.turn.loop import Agent
+from agent.turn.messages import Trajectory
 from evolver.crew.crew import Crew, Order
 from evolver.crew.workshop import Workshop
 from evolver.evaluation import client_items

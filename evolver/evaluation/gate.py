@@ -3,7 +3,7 @@
 from collections.abc import Collection, Sequence
 from typing import NamedTuple
 
-from agent.messages import BASE
+from agent.turn.messages import BASE
 from evolver.config import GateConfig
 from evolver.statistics import mean, paired_t_test, sign_test
 from evolver.types import EvalReport, GateDecision, ItemScore

@@ -23,12 +23,12 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from agent.choice import candidates
 from agent.config import LoopConfig
-from agent.interaction_log import InteractionLog
-from agent.messages import BASE
+from agent.log.interaction_log import InteractionLog
 from agent.models.chosen import configured_profile
 from agent.serving import serving_state
+from agent.turn.choice import candidates
+from agent.turn.messages import BASE
 from evolver.config import Config
 from evolver.crew.crew import Crew
 from evolver.crew.workshop import Workshop

@@ -15,12 +15,12 @@ from pathlib import Path
 from typing import Any
 
 from agent.adapters import package
-from agent.choice import ToolChoice, candidates
 from agent.config import PromptConfig
 from agent.errors import ModelError
-from agent.messages import BASE, Message, Sampling
-from agent.model_client import HttpModelClient
-from agent.prompt import request
+from agent.turn.choice import ToolChoice, candidates
+from agent.turn.messages import BASE, Message, Sampling
+from agent.turn.model_client import HttpModelClient
+from agent.turn.prompt import request
 from evolver.crew.workshop import Workshop
 from evolver.evaluation.client_items import item_of
 from evolver.evaluation.suites import Item

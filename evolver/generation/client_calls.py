@@ -9,7 +9,7 @@ import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from agent.messages import Message
+from agent.turn.messages import Message
 from evolver.config import MakeConfig
 from evolver.crew.workshop import Workshop
 from evolver.generation.back_translation import Dropped, arguments_prompt, request_prompt

@@ -7,8 +7,8 @@ from typing import Any
 
 from pydantic import JsonValue
 
-from agent.messages import Message
-from agent.tool_schemas import BadTool, prepared
+from agent.tools.schemas import BadTool, prepared
+from agent.turn.messages import Message
 from evolver.store.seen_tools import signature
 from evolver.types import Frozen, Trace
 from toolkit.search import ToolIndex

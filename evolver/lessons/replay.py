@@ -4,8 +4,8 @@ again."""
 from collections.abc import Callable, Collection, Iterable
 from pathlib import Path
 
-from agent.interaction_log import InteractionLog
-from agent.messages import is_foreign
+from agent.log.interaction_log import InteractionLog
+from agent.turn.messages import is_foreign
 from evolver.store.cycle_folder import cycle_folders, read_marker
 from evolver.store.jsonl import read_lines
 from evolver.types import LIVED, Mined, Provenance, Trace, TraceKind

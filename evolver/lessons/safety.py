@@ -11,7 +11,7 @@ from functools import lru_cache
 from pydantic import JsonValue
 
 from agent.config import RedactionConfig
-from agent.redaction import Redactor
+from agent.log.redaction import Redactor
 from evolver.lessons.drop_reason import DropReason
 from evolver.types import Trace
 from toolkit.json_texts import leaves

@@ -12,10 +12,10 @@ from contextlib import closing, suppress
 from pathlib import Path
 
 from agent.adapters import active, required
-from agent.database_server import server_of
-from agent.migrations import migrations as agent_migrations
+from agent.log.migrations import migrations as agent_migrations
 from agent.serving.gateway.access import api_keys
 from agent.storage.database import Migrations, open_file_readonly, sqlite3  # pyright: ignore[reportPrivateImportUsage]
+from agent.storage.database_server import server_of
 from evolver.store.ledger import Ledger
 from evolver.store.migrations import migrations
 from toolkit import durable_file

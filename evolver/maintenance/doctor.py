@@ -8,14 +8,14 @@ from contextlib import closing
 from agent.adapters import active, package
 from agent.config import UpstreamConfig
 from agent.errors import ModelUnavailable
-from agent.interaction_log import FILE, InteractionLog
-from agent.messages import BASE
+from agent.log.interaction_log import FILE, InteractionLog
 from agent.models import default_model, round_trip
 from agent.models.detect import profile_of
 from agent.models.packaged import PACKAGED
 from agent.serving import serving_state
 from agent.serving.upstreams.open_routes import open_routes
 from agent.storage.database import Migrations, check_sqlite_version, open_readonly
+from agent.turn.messages import BASE
 from evolver.config import Config
 from evolver.maintenance import gpu_memory
 from evolver.release import release

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
-from agent.interaction_log import InteractionLog
+from agent.log.interaction_log import InteractionLog
 from evolver.lessons.replay import wrong_since
 from evolver.store.cycle_folder import cycle_folders
 from evolver.store.dataset_files import TRAIN, VALID

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from agent.interaction_log import InteractionLog
+from agent.log.interaction_log import InteractionLog
 from evolver.model import request_log
 from evolver.store.cycle_folder import cycle_folders, read_marker, write_marker
 from evolver.store.dataset_files import TRAIN, VALID, folder_sha256

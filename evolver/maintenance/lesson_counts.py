@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from agent.config import Config
-from agent.messages import BASE
+from agent.turn.messages import BASE
 from evolver.maintenance.audit import read_verdicts
 from evolver.store.cycle_folder import cycle_folders
 from evolver.store.ledger import Ledger

@@ -8,11 +8,11 @@ import re
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from agent.corrections import Expected
-from agent.interaction_log import COMPLETIONS_SOURCE, OWN_SOURCES
-from agent.log_pages import session_of
-from agent.messages import Interaction, Message
+from agent.log.corrections import Expected
+from agent.log.interaction_log import COMPLETIONS_SOURCE, OWN_SOURCES
+from agent.log.pages import session_of
 from agent.text.matching import normalised
+from agent.turn.messages import Interaction, Message
 from evolver.lessons.client_tools import OwnTools
 from evolver.lessons.drop_reason import DropReason
 from evolver.store.sessions import asks_again

@@ -10,11 +10,11 @@ from hashlib import blake2b
 from itertools import groupby
 from typing import NamedTuple
 
-from agent.corrections import Expected, of_stored
-from agent.interaction_log import COMPLETIONS_SOURCE, OWN_SOURCES
-from agent.log_pages import Session, session_of
-from agent.messages import Interaction
+from agent.log.corrections import Expected, of_stored
+from agent.log.interaction_log import COMPLETIONS_SOURCE, OWN_SOURCES
+from agent.log.pages import Session, session_of
 from agent.text.matching import normalised
+from agent.turn.messages import Interaction
 from evolver.config import MineConfig
 from evolver.lessons.client_tools import OwnTools
 from evolver.mining.candidates import Candidate, Candidates

@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Iterable
 
-from agent.log_pages import Session
+from agent.log.pages import Session
 from evolver.config import MineConfig
 from evolver.mining.candidates import Candidate
 

@@ -4,8 +4,8 @@ from collections.abc import Iterable
 
 from pydantic import JsonValue
 
-from agent.messages import Interaction, Message
 from agent.text.matching import normalised
+from agent.turn.messages import Interaction, Message
 from evolver.types import Call, Failure, Task, TaskKind, Trace
 from toolkit.tool import ToolErrorKind
 

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Protocol
 
-from agent.interaction_log import InteractionLog
-from agent.log_pages import Session
-from agent.messages import Interaction
+from agent.log.interaction_log import InteractionLog
+from agent.log.pages import Session
+from agent.turn.messages import Interaction
 
 _REPAIRABLE = 200
 """Interactions before the new ones that a new turn may repair."""

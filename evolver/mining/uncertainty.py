@@ -10,11 +10,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 
-from agent.choice import candidates
 from agent.config import PromptConfig
 from agent.errors import ModelError
-from agent.messages import Message, Sampling
-from agent.prompt import request
+from agent.turn.choice import candidates
+from agent.turn.messages import Message, Sampling
+from agent.turn.prompt import request
 from evolver.crew.crew import Crew, results
 from evolver.crew.workshop import Workshop
 from evolver.types import Call, SampledCalls, Task

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from agent.messages import Interaction, Trajectory, is_foreign
+from agent.turn.messages import Interaction, Trajectory, is_foreign
 
 
 def written_upstream(session: Sequence[Interaction], place: int) -> bool:

@@ -7,11 +7,11 @@ from typing import Any
 import httpx
 from pydantic import JsonValue
 
-from agent.address import asking_server
-from agent.messages import BASE
-from agent.model_client import own_headers
+from agent.http.address import asking_server
 from agent.models.profile import EMBEDDED, ModelProfile
-from agent.template_markers import NO_MARKERS, Markers
+from agent.models.template_markers import NO_MARKERS, Markers
+from agent.turn.messages import BASE
+from agent.turn.model_client import own_headers
 from evolver.errors import StageError
 from evolver.model.prompts import reply_prompt
 from evolver.model.sampling_schemas import json_pattern

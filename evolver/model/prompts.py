@@ -9,7 +9,7 @@ from typing import Any
 
 import jinja2
 
-from agent.prompt import TEMPLATE
+from agent.turn.prompt import TEMPLATE
 from evolver.types import Call
 from toolkit.tool import Tool
 

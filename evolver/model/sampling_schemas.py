@@ -9,7 +9,7 @@ from typing import Any
 
 from pydantic import JsonValue
 
-from agent.grammar import MAX_DIGITS, bound_digits
+from agent.tools.grammar import MAX_DIGITS, bound_digits
 from toolkit.schemas import nodes
 
 _LONGEST_LIST = 6

@@ -1,7 +1,7 @@
 """Agreement with the server that answers people in shadow mode, by tool, and the switch of a tool to apprentice."""
 
 from agent.adapters import active
-from agent.interaction_log import FILE
+from agent.log.interaction_log import FILE
 from agent.serving.shadow import switches
 from agent.serving.shadow.agreement import NO_CALL
 from agent.serving.shadow.agreement_log import Agreement, AgreementLog

@@ -4,8 +4,8 @@
 """
 
 from agent.adapters import active
-from agent.messages import BASE
 from agent.serving import serving_state
+from agent.turn.messages import BASE
 from evolver.config import Config
 from evolver.release import release
 from evolver.store.base_model import configured_sha256

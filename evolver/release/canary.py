@@ -11,9 +11,9 @@ from typing import Literal
 
 from agent.adapters import active
 from agent.adapters.active import Canary
-from agent.interaction_log import InteractionLog, first_id
-from agent.log_pages import session_of
-from agent.messages import Interaction
+from agent.log.interaction_log import InteractionLog, first_id
+from agent.log.pages import session_of
+from agent.turn.messages import Interaction
 from evolver.config import Config, ReleaseConfig
 from evolver.statistics import SequentialTest
 from evolver.store.ledger import Ledger

@@ -1,6 +1,6 @@
 """History of the active adapter, as the ledger has it."""
 
-from agent.messages import BASE
+from agent.turn.messages import BASE
 from evolver.store.ledger import Ledger
 from toolkit.errors import UserError
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from pydantic import ConfigDict
 
-from agent.messages import BASE
+from agent.turn.messages import BASE
 from evolver.store.cycle_folder import cycle_folder
 from evolver.store.dataset_files import TRAIN, folder_sha256
 from evolver.store.jsonl import iter_lines

@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any, Literal
 
 from agent.adapters.manifest import Manifest
-from agent.messages import BASE
 from agent.models import hub
 from agent.models.packaged import PACKAGED, Terms
+from agent.turn.messages import BASE
 from evolver.release.learned import Learned
 from evolver.store.ledger import Evaluation
 

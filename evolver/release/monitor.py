@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from statistics import NormalDist, median
 
-from agent.messages import BASE, Interaction
+from agent.turn.messages import BASE, Interaction
 from evolver.config import MonitorConfig
 from evolver.statistics import mann_whitney_z, newcombe_lower_limit
 from evolver.store.sessions import troubles, whole_turns

@@ -5,8 +5,8 @@ from pathlib import Path
 from typing import Any
 
 from agent.adapters import package
-from agent.messages import BASE
 from agent.models import default_model, hub
+from agent.turn.messages import BASE
 from evolver.config import Config
 from evolver.release.export import Format, export
 from evolver.release.learned import Learned, learned

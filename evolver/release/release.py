@@ -12,9 +12,9 @@ from typing import Literal
 from agent.adapters import active, package
 from agent.adapters.active import ActiveAdapter, Canary, Change
 from agent.errors import AdapterInvalid, ModelUnavailable
-from agent.messages import BASE
 from agent.serving.serving_state import ServingState
 from agent.serving.upstreams import lora_api
+from agent.turn.messages import BASE
 from evolver.config import ReleaseConfig
 from evolver.release.history import before
 from evolver.release.served_weights import Proved, Server, prove

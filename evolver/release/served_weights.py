@@ -9,12 +9,12 @@ from collections.abc import Sequence
 from statistics import fmean
 
 from agent.adapters.manifest import Manifest, Probe
-from agent.address import asking_server, at_each_address, http_client
 from agent.config import ServingConfig, UpstreamConfig
 from agent.errors import NO_SERVER, AdapterInvalid, ModelUnavailable
-from agent.messages import BASE
+from agent.http.address import asking_server, at_each_address, http_client
 from agent.serving.serving_state import ServingState
 from agent.serving.upstreams import lora_api
+from agent.turn.messages import BASE
 from toolkit.errors import PrerequisiteError
 from toolkit.frozen import Frozen
 
@@ -24,7 +24,7 @@ _ROUNDINGS, _EFFECT_SHARE, _LEAST = 3.0, 0.1, 0.002
 
 
 class Server(Frozen):
-    """A vLLM: its address (``agent.address``), and the key that it asks for."""
+    """A vLLM: its address (``agent.http.address``), and the key that it asks for."""
 
     url: str
     key: str

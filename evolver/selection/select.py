@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 
-from agent.messages import BASE
+from agent.turn.messages import BASE
 from evolver.config import SelectConfig
 from evolver.context import StageContext
 from evolver.crew.workshop import Workshop

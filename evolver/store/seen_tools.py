@@ -11,8 +11,8 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
-from agent.interaction_log import COMPLETIONS_SOURCE, FILE, OWN_SOURCES, InteractionLog
-from agent.log_pages import ToolUse
+from agent.log.interaction_log import COMPLETIONS_SOURCE, FILE, OWN_SOURCES, InteractionLog
+from agent.log.pages import ToolUse
 from agent.storage.statements import Statements
 from evolver.store.ledger import Ledger
 from evolver.text.logged_results import says_failure

@@ -2,9 +2,9 @@
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
-from agent.log_pages import Session, session_of
-from agent.messages import Interaction, is_foreign
+from agent.log.pages import Session, session_of
 from agent.text.matching import same_question
+from agent.turn.messages import Interaction, is_foreign
 from toolkit.tool import ToolErrorKind, ToolResult
 
 ASKS_AGAIN_SECONDS = 600.0

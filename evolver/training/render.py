@@ -10,9 +10,9 @@ import jinja2
 from pydantic import ConfigDict, Field, ValidationError
 
 from agent.models.profile import ModelProfile
-from agent.shown_tools import shown_tools
-from agent.template_markers import NO_MARKERS, Markers
-from agent.tool_schemas import BadTool
+from agent.models.template_markers import NO_MARKERS, Markers
+from agent.tools.schemas import BadTool
+from agent.tools.shown_tools import shown_tools
 from evolver.training.prefix_tree import TokenizedLesson, shared_length
 from toolkit.frozen import Frozen
 

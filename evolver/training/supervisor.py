@@ -17,7 +17,7 @@ from agent.adapters.package import check_adapter, check_name, manifest_sha256, m
 from agent.errors import AdapterInvalid
 from agent.models.detect import profile_of
 from agent.models.profile import ModelProfile
-from agent.template_markers import NO_MARKERS, Markers
+from agent.models.template_markers import NO_MARKERS, Markers
 from evolver.config import TrainConfig
 from evolver.errors import TrainError
 from evolver.store.dataset_files import folder_sha256

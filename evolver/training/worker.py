@@ -30,7 +30,7 @@ from agent.adapters.package import (
 )
 from agent.errors import AdapterInvalid
 from agent.models.profile import ModelProfile
-from agent.template_markers import Markers
+from agent.models.template_markers import Markers
 from evolver.errors import TrainError
 from evolver.store.dataset_files import TRAIN, VALID, folder_sha256
 from evolver.training.calibration import calibrate

@@ -5,9 +5,9 @@ import threading
 import pytest
 
 from agent.errors import ModelError, ModelTimeout, ModelUnavailable
-from agent.messages import Usage
-from agent.model_client import HttpModelClient, ModelReply
-from agent.prompt import to_openai
+from agent.turn.messages import Usage
+from agent.turn.model_client import HttpModelClient, ModelReply
+from agent.turn.prompt import to_openai
 from tests.fakes.model_server import ModelServer, Says, serving
 
 REQUEST = {"model": "agent", "messages": [{"role": "user", "content": "hi"}]}

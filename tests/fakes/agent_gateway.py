@@ -5,7 +5,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from agent.config import AgentConfig, Config, GatewayConfig
-from agent.interaction_log import InteractionLog
+from agent.log.interaction_log import InteractionLog
 from agent.serving.gateway.agent.chat_completions import AgentModel
 from agent.serving.gateway.agent.turns import AgentTurns, SharedTools
 from agent.serving.gateway.app import Gateway

@@ -4,10 +4,10 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from agent.interaction_log import InteractionLog
-from agent.messages import Interaction, Sampling, Trajectory
+from agent.log.interaction_log import InteractionLog
 from agent.serving.gateway.history import as_messages
-from agent.tool_schemas import prepared
+from agent.tools.schemas import prepared
+from agent.turn.messages import Interaction, Sampling, Trajectory
 from evolver.mining import client_turns
 from evolver.types import Sign, Trace, TraceKind
 

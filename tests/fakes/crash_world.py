@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from agent.adapters import active, package
-from agent.interaction_log import InteractionLog
+from agent.log.interaction_log import InteractionLog
 from evolver.config import ReleaseConfig
 from evolver.release import release
 from evolver.store.jsonl import read_lines

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import httpx
 
-from agent.interaction_log import InteractionLog
-from agent.messages import Interaction
+from agent.log.interaction_log import InteractionLog
 from agent.serving.gateway.app import Gateway
+from agent.turn.messages import Interaction
 from tests.fakes.agent_gateway import Tooled, running_agent
 from tests.fakes.model_server import ModelServer, Says
 from tests.fakes.waiting import wait_until

@@ -13,8 +13,8 @@ from pydantic import JsonValue
 from agent.adapters import package
 from agent.adapters.manifest import Manifest, Metrics, Probe
 from agent.adapters.package import MANIFEST, PEFT_CONFIG, WEIGHTS
-from agent.log_pages import Session, session_of
-from agent.messages import Feedback, Interaction, Message, Sampling, StopReason, Trajectory
+from agent.log.pages import Session, session_of
+from agent.turn.messages import Feedback, Interaction, Message, Sampling, StopReason, Trajectory
 from evolver.config import MineConfig
 from evolver.evaluation.evaluate import report
 from evolver.evaluation.suites import Suite

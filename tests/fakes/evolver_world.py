@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from agent.config import AgentConfig, PromptConfig, ServingConfig
-from agent.interaction_log import InteractionLog
+from agent.log.interaction_log import InteractionLog
 from agent.serving import serving_state
 from agent.serving.serving_state import ServingState
 from evolver.config import Config, DatasetConfig, EvaluateConfig, EvolverConfig, MakeConfig, MineConfig

@@ -3,12 +3,12 @@
 import sys
 from pathlib import Path
 
-from agent import database_server
 from agent.config import GatewayConfig
-from agent.interaction_log import InteractionLog
+from agent.log.interaction_log import InteractionLog
 from agent.serving.gateway.app import Gateway
 from agent.serving.gateway.capture_log import CaptureLog
 from agent.serving.upstreams.connection import Upstream
+from agent.storage import database_server
 from tests.fakes.model_gateway import KEY, running
 
 

@@ -14,7 +14,7 @@ from typing import Any
 from agent.adapters import package
 from agent.adapters.manifest import Probe
 from agent.models.profile import ModelProfile
-from agent.template_markers import Markers
+from agent.models.template_markers import Markers
 from evolver.evaluation.suites import Item
 from evolver.model.sampling_schemas import restricted
 from evolver.training.supervisor import TrainConfig

@@ -11,7 +11,7 @@ from pathlib import Path
 import uvicorn
 
 from agent.config import GatewayConfig
-from agent.interaction_log import InteractionLog
+from agent.log.interaction_log import InteractionLog
 from agent.serving.gateway.app import Gateway
 from agent.serving.gateway.capture_log import CaptureLog
 from agent.serving.upstreams.connection import Upstream

@@ -10,11 +10,11 @@ from starlette.testclient import TestClient
 from agent.adapters import active
 from agent.adapters.active import ActiveAdapter
 from agent.config import GatewayConfig
-from agent.interaction_log import InteractionLog
-from agent.messages import Interaction
+from agent.log.interaction_log import InteractionLog
 from agent.serving.gateway.app import Gateway
 from agent.serving.gateway.capture_log import CaptureLog
 from agent.serving.upstreams.connection import Upstream
+from agent.turn.messages import Interaction
 from tests.fakes.adapter_folder import write_manifest
 from tests.fakes.model_server import ModelServer, Says
 from tests.fakes.tool_judge import CALL_TOKEN, judging

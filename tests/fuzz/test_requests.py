@@ -7,7 +7,7 @@ import pytest
 from hypothesis import HealthCheck, event, given, settings
 from hypothesis import strategies as st
 
-from agent.prompt import to_openai
+from agent.turn.prompt import to_openai
 from tests.fuzz import openai_requests as openai
 from tests.fuzz.conftest import World
 

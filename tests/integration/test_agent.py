@@ -7,14 +7,14 @@ from typing import Any
 import pytest
 
 from agent.config import LoopConfig, PromptConfig
-from agent.interaction_log import InteractionLog
-from agent.loop import Agent
-from agent.messages import Message
-from agent.model_client import HttpModelClient, ModelReply
+from agent.log.interaction_log import InteractionLog
+from agent.log.session import Session
 from agent.serving.gateway.app import Gateway
 from agent.serving.upstreams.connection import Upstream
 from agent.serving.vllm.process import VllmServer
-from agent.session import Session
+from agent.turn.loop import Agent
+from agent.turn.messages import Message
+from agent.turn.model_client import HttpModelClient, ModelReply
 from tests.fakes.model_gateway import running
 from toolkit.config import ToolkitConfig
 from toolkit.execute import Executor, open_executor

@@ -12,7 +12,7 @@ from typing import Any
 import httpx
 import pytest
 
-from agent.address import http_client
+from agent.http.address import http_client
 from agent.serving.upstreams import lora_api
 from agent.serving.vllm.process import VllmServer
 

@@ -10,15 +10,15 @@ import pytest
 
 from agent.adapters import active, package
 from agent.config import AgentConfig, GatewayConfig, LoopConfig, ServingConfig
-from agent.interaction_log import InteractionLog
-from agent.loop import Agent
-from agent.model_client import HttpModelClient
+from agent.log.interaction_log import InteractionLog
 from agent.serving import serving_state
 from agent.serving.gateway.app import Gateway
 from agent.serving.serving_state import ServingState
 from agent.serving.upstreams import lora_api
 from agent.serving.upstreams.connection import Upstream
 from agent.serving.vllm.process import VllmServer
+from agent.turn.loop import Agent
+from agent.turn.model_client import HttpModelClient
 from evolver.config import Config, DatasetConfig, EvaluateConfig, EvolverConfig, MakeConfig, TrainConfig, VerifyConfig
 from evolver.cycle import stages
 from evolver.cycle.report import CycleReport

@@ -13,12 +13,12 @@ from typing import Annotated, Any
 import pytest
 from pydantic import BaseModel, Field
 
-from agent.interaction_log import InteractionLog
-from agent.messages import Interaction
+from agent.log.interaction_log import InteractionLog
 from agent.serving.gateway.app import Gateway
 from agent.serving.gateway.capture_log import CaptureLog
 from agent.serving.upstreams.connection import Upstream
 from agent.serving.vllm.process import VllmServer
+from agent.turn.messages import Interaction
 from tests.fakes.event_loop import event_loop
 from tests.fakes.model_gateway import running
 from tests.fakes.model_tools import ADD

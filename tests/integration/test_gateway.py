@@ -15,15 +15,15 @@ from safetensors.numpy import save_file
 from agent.adapters import active
 from agent.adapters.active import ActiveAdapter
 from agent.adapters.package import folder_of, manifest_sha256
-from agent.address import http_client
-from agent.interaction_log import InteractionLog
-from agent.messages import Interaction
-from agent.model_client import HttpModelClient, ModelReply
+from agent.http.address import http_client
+from agent.log.interaction_log import InteractionLog
 from agent.serving.gateway.app import Gateway
 from agent.serving.gateway.capture_log import CaptureLog
 from agent.serving.upstreams import lora_api
 from agent.serving.upstreams.connection import Upstream
 from agent.serving.vllm.process import VllmServer
+from agent.turn.messages import Interaction
+from agent.turn.model_client import HttpModelClient, ModelReply
 from tests.fakes.adapter_folder import write_manifest
 from tests.fakes.model_gateway import running
 from tests.fakes.model_tools import ADD, SQUARE

@@ -21,9 +21,7 @@ import pytest
 from agent.adapters import package
 from agent.config import GatewayConfig
 from agent.errors import ModelError
-from agent.interaction_log import InteractionLog
-from agent.messages import Interaction
-from agent.model_client import ReplyBuilder
+from agent.log.interaction_log import InteractionLog
 from agent.serving import serving_state
 from agent.serving.gateway.app import Gateway
 from agent.serving.gateway.capture_log import CaptureLog
@@ -31,6 +29,8 @@ from agent.serving.serving_state import ServingState
 from agent.serving.upstreams import lora_api
 from agent.serving.upstreams.connection import Upstream
 from agent.serving.vllm.process import VllmServer
+from agent.turn.messages import Interaction
+from agent.turn.model_client import ReplyBuilder
 from evolver.release import release
 from evolver.store.ledger import Ledger
 from evolver.types import Adapter

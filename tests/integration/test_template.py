@@ -6,10 +6,10 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from agent.address import http_client
-from agent.messages import Message
-from agent.prompt import to_openai
+from agent.http.address import http_client
 from agent.serving.vllm.process import VllmServer
+from agent.turn.messages import Message
+from agent.turn.prompt import to_openai
 from tests.fakes.few_tools import add_minutes, double_number, shout_text
 from toolkit.describing import describe
 from toolkit.tool import ToolCall, ToolResult, render_result

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from agent.address import http_client
+from agent.http.address import http_client
 from agent.serving.vllm.process import VllmServer
 from tests.fakes import ports
 from tests.fakes.waiting import wait_until

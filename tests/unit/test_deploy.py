@@ -16,7 +16,7 @@ import yaml
 from typer.testing import CliRunner
 
 from agent.config import GatewayConfig
-from agent.interaction_log import InteractionLog
+from agent.log.interaction_log import InteractionLog
 from agent.serving.gateway.app import Gateway
 from agent.serving.gateway.capture_log import CaptureLog
 from evolver.config import Config

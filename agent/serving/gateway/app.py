@@ -21,15 +21,12 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Mount, Route
 
-from agent import corrections
-from agent.choice import ToolChoice
 from agent.config import GatewayConfig, ServingConfig
 from agent.errors import AdapterError, StorageError
 from agent.http import http_error, json_body
 from agent.http.http_error import HttpError
-from agent.messages import UPSTREAM, is_foreign
-from agent.model_client import CHOICE_HEADER, LOG_HEADER, SESSION_HEADER
-from agent.prompt import PROMPT_VERSION
+from agent.log import corrections
+from agent.models.template_markers import Markers, configured_markers
 from agent.serving.gateway.access import api_keys
 from agent.serving.gateway.access.api_keys import Scope
 from agent.serving.gateway.access.auth import Access, Caller, Refused, allowed_hosts
@@ -63,8 +60,11 @@ from agent.serving.gateway.status_routes import MODELS, UNAVAILABLE, StatusRoute
 from agent.serving.gateway.turn_affinity import TurnAffinity, turn_key
 from agent.serving.upstreams.connection import Connections
 from agent.serving.upstreams.pool import UpstreamPool
-from agent.template_markers import Markers, configured_markers
-from agent.tool_schemas import checked, prepared_answer
+from agent.tools.schemas import checked, prepared_answer
+from agent.turn.choice import ToolChoice
+from agent.turn.messages import UPSTREAM, is_foreign
+from agent.turn.model_client import CHOICE_HEADER, LOG_HEADER, SESSION_HEADER
+from agent.turn.prompt import PROMPT_VERSION
 from toolkit.errors import UserError
 
 _CHAT, _COMPLETIONS = "/v1/chat/completions", "/v1/completions"

@@ -10,14 +10,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from agent.choice import ToolChoice
 from agent.errors import ModelError
-from agent.messages import Message, Sampling, Trajectory, Usage
-from agent.model_client import ADAPTER_HEADER, ADAPTER_SHA256_HEADER, ModelReply, ReplyBuilder, reply_of
-from agent.prompt import PROMPT_VERSION
 from agent.serving.gateway import history, smolagents_format
 from agent.serving.gateway.history import text_of
 from agent.serving.gateway.turn_affinity import turn_key
+from agent.turn.choice import ToolChoice
+from agent.turn.messages import Message, Sampling, Trajectory, Usage
+from agent.turn.model_client import ADAPTER_HEADER, ADAPTER_SHA256_HEADER, ModelReply, ReplyBuilder, reply_of
+from agent.turn.prompt import PROMPT_VERSION
 
 UNNAMED = "~"
 """No session of `agent chat` begins so."""

@@ -9,10 +9,10 @@ from types import TracebackType
 from typing import NamedTuple
 
 from agent.errors import CommitUnknown, ConnectionLost, DatabaseUnavailable
-from agent.interaction_log import COMPLETIONS_SOURCE, GATEWAY_SOURCE, Entry, InteractionLog
-from agent.messages import Interaction, Trajectory
+from agent.log.interaction_log import COMPLETIONS_SOURCE, GATEWAY_SOURCE, Entry, InteractionLog
 from agent.serving.gateway.capture import Exchange, to_trajectory, tool_schemas
 from agent.serving.gateway.turn_affinity import OpenTurns
+from agent.turn.messages import Interaction, Trajectory
 
 _BATCH = 64
 _DRAIN_SECONDS = 20.0

@@ -12,16 +12,16 @@ from typing import Any, Protocol
 from starlette.requests import Request
 from starlette.responses import Response
 
-from agent.choice import MOST_JUDGED, JudgedTool, ToolChoice, chosen
-from agent.model_client import CHOICE_HEADER
-from agent.prompt import FURTHER
 from agent.serving.gateway.event_stream import LEFT, Left, while_connected
 from agent.serving.gateway.history import text_of
 from agent.serving.gateway.model_routing import RoutedModel
 from agent.serving.gateway.proxy import ModelRequest, Proxy
 from agent.serving.gateway.request_models import settled
 from agent.serving.gateway.turn_affinity import since_last_word_of_the_user
-from agent.tool_schemas import checked, prepared_request
+from agent.tools.schemas import checked, prepared_request
+from agent.turn.choice import MOST_JUDGED, JudgedTool, ToolChoice, chosen
+from agent.turn.model_client import CHOICE_HEADER
+from agent.turn.prompt import FURTHER
 from toolkit.errors import PrerequisiteError
 from toolkit.search import ToolIndex
 from toolkit.tool import Tool

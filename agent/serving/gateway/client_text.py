@@ -3,7 +3,7 @@
 from typing import Any
 
 from agent.http.http_error import HttpError
-from agent.template_markers import Markers
+from agent.models.template_markers import Markers
 
 _SHOWN = ("messages", "tools", "functions", "documents", "chat_template_kwargs")
 """The fields that a chat template writes into the prompt."""

@@ -12,9 +12,9 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from agent import strict_json
-from agent.messages import Message
-from agent.model_client import parse_call
+from agent.text import strict_json
+from agent.turn.messages import Message
+from agent.turn.model_client import parse_call
 from toolkit.tool import ToolCall, ToolError, ToolErrorKind, ToolResult
 
 _ERROR = re.compile(r"\s*(error\b|an error occurred|exception\b|traceback \(most recent)", re.IGNORECASE)

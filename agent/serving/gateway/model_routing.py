@@ -10,8 +10,8 @@ from agent.adapters import active
 from agent.adapters.active import ActiveAdapter
 from agent.adapters.package import MANIFEST, folder_of, manifest_sha256, read_manifest
 from agent.errors import AdapterError
-from agent.messages import BASE
-from agent.model_client import ADAPTER_HEADER, ADAPTER_SHA256_HEADER
+from agent.turn.messages import BASE
+from agent.turn.model_client import ADAPTER_HEADER, ADAPTER_SHA256_HEADER
 
 ALIAS = "agent"
 

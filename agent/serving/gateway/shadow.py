@@ -18,7 +18,6 @@ from starlette.responses import Response
 
 from agent.config import ShadowConfig
 from agent.errors import AdapterError, ModelError, StorageError
-from agent.messages import UPSTREAM, is_foreign
 from agent.serving.gateway.capture import Exchange, latest_results, to_trajectory
 from agent.serving.gateway.event_stream import LEFT, Left, while_connected
 from agent.serving.gateway.model_routing import ALIAS, CachedFile, RoutedModel
@@ -29,6 +28,7 @@ from agent.serving.shadow.agreement import compare
 from agent.serving.shadow.agreement_log import AgreementLog
 from agent.serving.upstreams.connection import LOST, Upstream
 from agent.serving.upstreams.pool import Member, UpstreamPool
+from agent.turn.messages import UPSTREAM, is_foreign
 from toolkit.tool import ToolCall
 
 _OUR_SECONDS = 120.0

@@ -6,8 +6,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
 
-from agent.migrations import migrations
-from agent.postgres_schema import STEPS
+from agent.log.migrations import migrations
+from agent.log.postgres_schema import STEPS
 from agent.serving.shadow.agreement import Comparison
 from agent.storage.database import open_database, open_readonly
 from agent.storage.statements import OpenDatabase

@@ -8,7 +8,7 @@ from typing import Any
 import aiohttp
 from multidict import CIMultiDictProxy
 
-from agent.address import http_url, socket_path
+from agent.http.address import http_url, socket_path
 
 _CONNECT_SECONDS = 5.0
 _KEEPALIVE_SECONDS = 4.0
@@ -24,7 +24,7 @@ UNREACHABLE = (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError)
 
 @dataclass(frozen=True)
 class Upstream:
-    """A vLLM: its address (``agent.address``), the key that it asks for, its process (0: not one of this machine's).
+    """A vLLM: its address (``agent.http.address``), its key, its process (0: not one of this machine's).
 
     ``adapters_folder``: the adapters' folder as that server sees it; None: as it is here.
     """

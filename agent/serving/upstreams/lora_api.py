@@ -1,14 +1,14 @@
 """Loads, unloads and lists adapters in the running vLLM. An admin power: never reachable through the gateway.
 
-``url``: the server's address (``agent.address``). ``seconds``: how long to wait for an answer; a server that gives none
-by then is one that does not answer.
+``url``: the server's address (``agent.http.address``). ``seconds``: how long to wait for an answer; a server that gives
+none by then is one that does not answer.
 """
 
 from pathlib import Path
 
-from agent.address import asking_server, http_client
 from agent.errors import AdapterError
-from agent.messages import BASE
+from agent.http.address import asking_server, http_client
+from agent.turn.messages import BASE
 from toolkit.lean_imports import absent
 
 with absent("httpx._main"):  # its command line

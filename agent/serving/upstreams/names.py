@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
 
-from agent.address import at_each_address
+from agent.http.address import at_each_address
 from agent.serving.upstreams.connection import Upstream
 from agent.serving.upstreams.pool import UpstreamPool
 

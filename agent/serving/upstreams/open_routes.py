@@ -3,7 +3,7 @@
 vLLM 0.32 asks for its key below ``/v1``, ``/v2`` and ``/inference`` only.
 """
 
-from agent.address import asking_server, http_client
+from agent.http.address import asking_server, http_client
 from toolkit.lean_imports import absent
 
 with absent("httpx._main"):  # its command line

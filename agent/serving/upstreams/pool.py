@@ -14,9 +14,9 @@ from agent.adapters import active, required
 from agent.adapters.manifest import Manifest
 from agent.adapters.package import check_adapter, folder_of, manifest_sha256, template_warning
 from agent.errors import NO_SERVER, AdapterError, ModelUnavailable
-from agent.messages import BASE
 from agent.serving.upstreams import lora_api
 from agent.serving.upstreams.connection import Upstream
+from agent.turn.messages import BASE
 from toolkit.errors import UserError
 
 _LOOK_SECONDS = 2.0

@@ -13,8 +13,8 @@ from typing import Self
 
 import httpx
 
-from agent.address import http_client, is_listening, of_socket
 from agent.config import VllmConfig
+from agent.http.address import http_client, is_listening, of_socket
 from agent.models import vllm_arguments
 from agent.models.detect import profile_of
 from agent.models.profile import ModelProfile
@@ -40,7 +40,8 @@ _STEPS = {
 
 
 class VllmServer:
-    """A running vLLM. ``url`` is its address (``agent.address``); requests carry ``Authorization: Bearer api_key``;
+    """A running vLLM. ``url`` is its address (``agent.http.address``); requests carry
+    ``Authorization: Bearer api_key``;
     ``pid`` is vLLM's own.
 
     Ends with this process, however that ends (``agent.serving.vllm.process_guard``). Also a context manager.

@@ -12,8 +12,8 @@ from typing import Protocol
 
 import httpx
 
-from agent.address import http_client
 from agent.config import VllmConfig
+from agent.http.address import http_client
 from agent.serving.upstreams.connection import Upstream
 from agent.serving.upstreams.pool import bring_up_to_date
 from toolkit.errors import UserError

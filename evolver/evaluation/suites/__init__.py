@@ -9,8 +9,8 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from agent.messages import Message
 from agent.text.matching import normalised
+from agent.turn.messages import Message
 from evolver.errors import StageError
 from evolver.evaluation.suites import bfcl
 from evolver.types import Call

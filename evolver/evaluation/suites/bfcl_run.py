@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from agent.errors import ModelError
-from agent.model_client import ModelClient, ModelReply
+from agent.turn.model_client import ModelClient, ModelReply
 from evolver.crew.workshop import Workshop
 from evolver.evaluation.suites.bfcl import BfclItem, BfclSuite
 from evolver.evaluation.suites.bfcl_check import problem

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from agent.messages import BASE
+from agent.turn.messages import BASE
 from evolver.crew.crew import Crew, results
 from evolver.crew.workshop import Workshop
 from evolver.errors import StageError

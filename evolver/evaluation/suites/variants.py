@@ -9,11 +9,11 @@ from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
-from agent.choice import candidates
 from agent.config import LoopConfig, PromptConfig
-from agent.loop import Agent, CallExecutor
-from agent.messages import Trajectory
-from agent.model_client import ModelClient
+from agent.turn.choice import candidates
+from agent.turn.loop import Agent, CallExecutor
+from agent.turn.messages import Trajectory
+from agent.turn.model_client import ModelClient
 from evolver.lessons.rename_tools import RenamedTool, rename_tool, shuffle_parameters
 from toolkit.search import ToolIndex
 from toolkit.tool import Tool, ToolCall, ToolResult

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from agent.cli import main
-from agent.interaction_log import InteractionLog
-from agent.messages import Message, Sampling, Trajectory
+from agent.log.interaction_log import InteractionLog
+from agent.turn.messages import Message, Sampling, Trajectory
 
 
 @pytest.fixture
@@ -134,7 +134,7 @@ def test_a_full_disk_is_one_line(
 
 
 def test_a_bug_is_a_traceback_and_exit_code_1(config: Path) -> None:
-    code = "import agent.cli as c, agent.interaction_log as i; i.InteractionLog.open_readonly = 3; c.main()"
+    code = "import agent.cli as c, agent.log.interaction_log as i; i.InteractionLog.open_readonly = 3; c.main()"
     done = subprocess.run(
         [sys.executable, "-c", code, "log", "--config", str(config)], capture_output=True, text=True, check=False
     )
@@ -144,7 +144,8 @@ def test_a_bug_is_a_traceback_and_exit_code_1(config: Path) -> None:
 
 def test_the_command_loads_nothing_heavy() -> None:
     code = (
-        "import sys, agent.cli, agent.chat, agent.serving.gateway.app, agent.serving.serve, agent.serving.detach\n"
+        "import sys, agent.cli, agent.chat.conversation\n"
+        "import agent.serving.gateway.app, agent.serving.serve, agent.serving.detach\n"
         "print(sorted({'torch', 'transformers', 'vllm', 'peft'} & set(sys.modules)))"
     )
     shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout

@@ -8,11 +8,11 @@ import pytest
 from transformers import AutoTokenizer
 
 from agent.config import ServingConfig
-from agent.messages import Message
 from agent.models.profile import EMBEDDED
-from agent.prompt import TEMPLATE, to_openai
+from agent.models.template_markers import Markers, configured_markers
 from agent.serving.gateway.client_text import literal_chat
-from agent.template_markers import Markers, configured_markers
+from agent.turn.messages import Message
+from agent.turn.prompt import TEMPLATE, to_openai
 from evolver.training.render import Row, tokenized
 from tests.fakes.model_tools import ADD
 from toolkit.tool import ToolCall, ToolResult

@@ -15,7 +15,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from agent.adapters import active
 from agent.adapters.active import ActiveAdapter
 from agent.config import GatewayConfig
-from agent.interaction_log import InteractionLog
+from agent.log.interaction_log import InteractionLog
 from agent.serving.gateway.access import api_keys
 from tests.fakes.adapter_folder import write_manifest
 from tests.fakes.model_gateway import running_gateway

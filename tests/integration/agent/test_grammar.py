@@ -8,7 +8,7 @@ import xgrammar
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from agent.tool_schemas import BadTool, prepared
+from agent.tools.schemas import BadTool, prepared
 
 _END = 256
 

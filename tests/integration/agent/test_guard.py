@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from agent.address import of_socket
+from agent.http.address import of_socket
 from agent.serving.vllm import process_guard
 from tests.fakes import process_tree
 

@@ -13,9 +13,9 @@ from pathlib import Path
 
 import httpx
 
-from agent.database_server import server_of
-from agent.interaction_log import InteractionLog
+from agent.log.interaction_log import InteractionLog
 from agent.storage.database import Database
+from agent.storage.database_server import server_of
 from tests.fakes.model_gateway import KEY
 from tests.fakes.model_server import ModelServer, Says
 from tests.fakes.waiting import wait_until

@@ -14,7 +14,7 @@ from agent.models.detect import profile_of
 from agent.models.round_trip import _bare, check, examples
 from agent.models.samples import SampleTurns
 from agent.models.vllm_arguments import plugin
-from agent.shown_tools import shown_tools
+from agent.tools.shown_tools import shown_tools
 from tests.fakes.few_tools import add_minutes, double_number, shout_text
 from tests.fakes.model_folders import FAMILIES, write_family
 from toolkit.describing import describe

@@ -10,7 +10,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from agent import database_server
+from agent.storage import database_server
 from tests.fakes.postgres import PostgresServer, postgres_server
 from tests.fakes.waiting import wait_until
 from tests.integration.agent.test_log_durability import contents, gateway, server

@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 from smolagents import OpenAIModel, ToolCallingAgent, tool
 
-from agent.interaction_log import InteractionLog
-from agent.messages import Interaction
+from agent.log.interaction_log import InteractionLog
 from agent.serving.gateway import smolagents_format
 from agent.serving.gateway.capture import latest_results
+from agent.turn.messages import Interaction
 from tests.fakes.adapter_folder import make_adapter
 from tests.fakes.model_gateway import running_gateway
 from tests.fakes.model_server import ModelServer, Says

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from agent.address import of_socket
 from agent.config import VllmConfig
+from agent.http.address import of_socket
 from agent.models.profile import EMBEDDED
 from agent.serving.vllm import cpu_engine, process
 from agent.serving.vllm.process import VllmServer

@@ -13,7 +13,7 @@ from playwright.sync_api import Browser, Page, expect
 
 from agent.adapters import active
 from agent.config import Config
-from agent.interaction_log import InteractionLog
+from agent.log.interaction_log import InteractionLog
 from agent.serving import serving_state
 from agent.serving.gateway.access import api_keys
 from agent.serving.gateway.agent.chat_completions import AgentModel

@@ -15,7 +15,7 @@ from transformers import AutoModelForCausalLM
 from agent.adapters.manifest import Manifest
 from agent.adapters.package import PEFT_CONFIG, WEIGHTS, check_adapter, file_sha256, manifest_sha256, model_sha256
 from agent.models.detect import profile_of
-from agent.template_markers import NO_MARKERS
+from agent.models.template_markers import NO_MARKERS
 from benchmarks import averaged_adapters
 from benchmarks.averaged_adapters import (
     PARTS,

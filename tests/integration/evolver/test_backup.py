@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from agent.adapters import active, required
-from agent.interaction_log import InteractionLog
+from agent.log.interaction_log import InteractionLog
 from agent.serving.gateway.access import api_keys
 from evolver.maintenance.backup import back_up
 from evolver.release import release

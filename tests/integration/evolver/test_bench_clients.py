@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from agent.errors import ModelUnavailable
-from agent.interaction_log import InteractionLog
+from agent.log.interaction_log import InteractionLog
 from agent.serving import serving_state
 from benchmarks.clients.applications import APPLICATIONS, Application
 from benchmarks.clients.frameworks import Door, ask

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from agent.interaction_log import InteractionLog
+from agent.log.interaction_log import InteractionLog
 from benchmarks import continual
 from benchmarks.ablations import FULL, snapshot
 from benchmarks.continual import Run, Setup, publish

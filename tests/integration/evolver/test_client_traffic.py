@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from agent.interaction_log import InteractionLog
+from agent.log.interaction_log import InteractionLog
 from evolver.cli.show import cycle_text
 from evolver.maintenance.forget import forget
 from evolver.store.seen_tools import ToolCatalogue

@@ -6,7 +6,7 @@ from typing import Any, Literal
 import pytest
 
 from agent.adapters.package import read_manifest
-from agent.interaction_log import InteractionLog
+from agent.log.interaction_log import InteractionLog
 from evolver.cli.past_tables import adapters_text, lessons_of
 from evolver.cli.show import cycle_text
 from evolver.config import TrainConfig

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from agent.interaction_log import InteractionLog
+from agent.log.interaction_log import InteractionLog
 from agent.serving import serving_state
 from evolver.demo import run
 from evolver.demo.run import Beats, the_job

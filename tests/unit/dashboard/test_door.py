@@ -10,7 +10,7 @@ from starlette.testclient import TestClient
 
 from agent.adapters import active
 from agent.config import Config, GatewayConfig
-from agent.interaction_log import InteractionLog
+from agent.log.interaction_log import InteractionLog
 from agent.serving.gateway.access import api_keys
 from agent.serving.gateway.access.auth import Access
 from agent.serving.gateway.app import Gateway

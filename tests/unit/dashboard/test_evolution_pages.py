@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from agent.adapters import active
-from agent.interaction_log import InteractionLog
+from agent.log.interaction_log import InteractionLog
 from evolver.cycle.progress import ProgressFile
 from evolver.release import release
 from evolver.store.ledger import Ledger

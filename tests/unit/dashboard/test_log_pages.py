@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from agent.interaction_log import InteractionLog
+from agent.log.interaction_log import InteractionLog
 from evolver.store.jsonl import append_lines
 from evolver.store.ledger import Ledger
 from evolver.store.seen_tools import refreshed

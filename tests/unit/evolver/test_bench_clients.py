@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from agent.interaction_log import InteractionLog
+from agent.log.interaction_log import InteractionLog
 from benchmarks.clients.__main__ import SMALL, publish
 from benchmarks.clients.applications import APPLICATIONS, Application, check, has_succeeded, is_exact
 from benchmarks.clients.desk import Desk, UnknownRecord

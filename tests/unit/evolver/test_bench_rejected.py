@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from agent.adapters import active
-from agent.messages import Message
-from agent.model_client import ModelReply
+from agent.turn.messages import Message
+from agent.turn.model_client import ModelReply
 from benchmarks.continual import RUNS
 from benchmarks.rejected_calls import FILE, Rejected, learning_against_rejected, rejected, with_rejected
 from evolver.config import Config, DatasetConfig

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from scipy import stats
 from scipy.optimize import minimize
 
-from agent.messages import Interaction
+from agent.turn.messages import Interaction
 from benchmarks.gateway import _median_interval
 from evolver.config import MonitorConfig, ReleaseConfig
 from evolver.evaluation.suites.chat import divergence

@@ -11,7 +11,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from agent.config import GatewayConfig
 from agent.http.http_error import HttpError
-from agent.model_client import ADAPTER_HEADER, ADAPTER_SHA256_HEADER
+from agent.turn.model_client import ADAPTER_HEADER, ADAPTER_SHA256_HEADER
 
 _SAFE = ("GET", "HEAD", "OPTIONS")
 _FOREIGN_SITES = ("cross-site", "same-site")

@@ -16,8 +16,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from agent.http.http_error import HttpError, error_body
-from agent.messages import Message
-from agent.model_client import LOG_HEADER, SESSION_HEADER
+from agent.log.session import check_name
 from agent.serving.gateway import history
 from agent.serving.gateway.access.auth import Caller
 from agent.serving.gateway.agent.conversations import Conversations
@@ -27,7 +26,8 @@ from agent.serving.gateway.capture import TRACE_HEADER, UNNAMED
 from agent.serving.gateway.event_stream import COMMENT, LEFT, EventStream, Left, while_connected
 from agent.serving.gateway.metrics import Metrics
 from agent.serving.gateway.model_routing import RoutedModel
-from agent.session import check_name
+from agent.turn.messages import Message
+from agent.turn.model_client import LOG_HEADER, SESSION_HEADER
 from toolkit.errors import SandboxUnavailable, UserError
 
 ROUTE = "apprentice"

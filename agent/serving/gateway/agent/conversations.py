@@ -6,8 +6,8 @@ import secrets
 from collections import OrderedDict
 from collections.abc import Sequence
 
-from agent.messages import Message
 from agent.serving.gateway.agent.text import spoken
+from agent.turn.messages import Message
 
 _CAPACITY = 20_000
 

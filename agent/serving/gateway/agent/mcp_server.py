@@ -26,10 +26,10 @@ from mcp_types import (
 
 from agent.config import Config
 from agent.errors import NO_SERVER
-from agent.model_client import SESSION_HEADER
+from agent.log.session import check_name
 from agent.serving import serving_state
 from agent.serving.gateway.agent.text import FIELD, MODEL
-from agent.session import check_name
+from agent.turn.model_client import SESSION_HEADER
 from toolkit.errors import SandboxUnavailable, UserError
 from toolkit.execute import Executor, open_executor
 from toolkit.tool import Effect, ToolCall, render_result

@@ -10,8 +10,8 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
-from agent.messages import Message, Trajectory
-from agent.terminal import short, show_call
+from agent.turn.messages import Message, Trajectory
+from agent.turn.terminal import short, show_call
 from toolkit.tool import ToolCall, ToolResult, neutral, render_result
 
 MODEL = "apprentice"

@@ -13,12 +13,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from agent.config import Config
-from agent.interaction_log import InteractionLog
-from agent.loop import Agent
-from agent.messages import Message, Trajectory
-from agent.model_client import HttpModelClient
-from agent.prompt import PROMPT_VERSION
-from agent.session import Session, room_for_history
+from agent.log.interaction_log import InteractionLog
+from agent.log.session import Session, room_for_history
+from agent.turn.loop import Agent
+from agent.turn.messages import Message, Trajectory
+from agent.turn.model_client import HttpModelClient
+from agent.turn.prompt import PROMPT_VERSION
 from toolkit.config import ToolkitConfig
 from toolkit.execute import Executor, open_executor
 from toolkit.search import VECTORS_FILE, ToolIndex

@@ -9,11 +9,11 @@ from starlette.responses import Response
 
 from agent.http import json_body
 from agent.http.http_error import HttpError
-from agent.prompt import to_openai
 from agent.serving.gateway.access.auth import Caller
 from agent.serving.gateway.capture_log import CaptureLog
 from agent.serving.gateway.dialects import messages, messages_request, responses, responses_request
 from agent.serving.gateway.dialects.translation import Translated
+from agent.turn.prompt import to_openai
 
 AnswerChat = Callable[[Request, Caller, dict[str, Any], str], Awaitable[Response]]
 """Answers a chat request, given as its body, in a session ("": as the request says)."""

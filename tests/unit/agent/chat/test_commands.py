@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from agent import chat_input
 from agent.adapters.active import ActiveAdapter, Canary, Change
-from agent.chat_commands import COMMANDS, ChatCommands
-from agent.interaction_log import InteractionLog
-from agent.messages import Message, Sampling, Trajectory
-from agent.session import Session
+from agent.chat import lines as chat_input
+from agent.chat.commands import COMMANDS, ChatCommands
+from agent.log.interaction_log import InteractionLog
+from agent.log.session import Session
+from agent.turn.messages import Message, Sampling, Trajectory
 from tests.fakes.model_tools import TOOLS
 from toolkit.errors import UserError
 from toolkit.tool import ToolCall, ToolResult

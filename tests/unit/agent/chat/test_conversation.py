@@ -10,15 +10,15 @@ from typing import Any
 import pytest
 
 from agent.adapters import active
-from agent.chat import Chat, as_json, talk
-from agent.chat_commands import ChatCommands
+from agent.chat.commands import ChatCommands
+from agent.chat.conversation import Chat, as_json, talk
 from agent.config import LoopConfig, PromptConfig
 from agent.errors import ModelUnavailable
-from agent.interaction_log import InteractionLog
-from agent.loop import Agent
-from agent.model_client import HttpModelClient
-from agent.session import Session
-from agent.terminal import Terminal, summary
+from agent.log.interaction_log import InteractionLog
+from agent.log.session import Session
+from agent.turn.loop import Agent
+from agent.turn.model_client import HttpModelClient
+from agent.turn.terminal import Terminal, summary
 from tests.fakes.model_server import Says, serving
 from tests.fakes.model_tools import TOOLS, AllTools, InProcess
 from toolkit.registry import LeftOut, ToolRegistry

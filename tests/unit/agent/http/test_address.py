@@ -6,7 +6,7 @@ from threading import Barrier, Thread
 import httpx
 import pytest
 
-from agent.address import http_client, http_url, is_listening, of_socket, socket_path
+from agent.http.address import http_client, http_url, is_listening, of_socket, socket_path
 from tests.fakes.model_server import ModelServer
 
 

@@ -15,7 +15,7 @@ from agent.imports.reading import objects
 from agent.imports.record import ImportReason
 from agent.imports.run import _Run, _Target
 from agent.imports.turns import Origin
-from agent.messages import Trajectory
+from agent.turn.messages import Trajectory
 from tests.unit.agent.imports import exports
 from tests.unit.agent.imports.exports import ANSWER, PARTS, SPOKEN, STEPS, TOOL, as_lines
 

@@ -15,8 +15,8 @@ from agent.imports import run
 from agent.imports.record import ImportReason
 from agent.imports.report import Report
 from agent.imports.turns import Origin
-from agent.interaction_log import InteractionLog
-from agent.messages import Interaction
+from agent.log.interaction_log import InteractionLog
+from agent.turn.messages import Interaction
 from evolver.config import MineConfig
 from evolver.mining.mine import mine
 from evolver.mining.turns import LoggedTurns

@@ -6,17 +6,17 @@ from pathlib import Path
 
 import pytest
 
-from agent import copy_log as module
 from agent.cli import main
 from agent.config import AgentConfig, Config
-from agent.copy_log import Copied, copy_log
 from agent.imports.import_log import ImportLog
 from agent.imports.record import Digest
-from agent.interaction_log import InteractionLog
-from agent.messages import Interaction
+from agent.log import copy_log as module
+from agent.log.copy_log import Copied, copy_log
+from agent.log.interaction_log import InteractionLog
 from agent.serving.shadow.agreement import Comparison
 from agent.serving.shadow.agreement_log import AgreementLog
 from agent.storage.process_lock import SERVE, process_lock
+from agent.turn.messages import Interaction
 from tests.fakes.evolution import turn
 from tests.fakes.postgres import PostgresServer
 from toolkit.errors import UserError

@@ -9,8 +9,8 @@ import httpx
 import pytest
 
 from agent.cli import main
-from agent.corrections import checked
-from agent.interaction_log import InteractionLog
+from agent.log.corrections import checked
+from agent.log.interaction_log import InteractionLog
 from tests.fakes.evolution import turn
 from tests.fakes.model_gateway import KEY, running_gateway
 from tests.fakes.model_server import ModelServer

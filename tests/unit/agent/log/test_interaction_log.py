@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 from sqlite_utils.utils import sqlite3
 
-from agent.database_server import server_of
 from agent.errors import StorageError
-from agent.interaction_log import InteractionLog
-from agent.messages import Feedback, Message, Sampling, Trajectory
+from agent.log.interaction_log import InteractionLog
 from agent.storage.database import Database, check_sqlite_version
+from agent.storage.database_server import server_of
+from agent.turn.messages import Feedback, Message, Sampling, Trajectory
 from toolkit.errors import PrerequisiteError, UserError
 from toolkit.tool import ToolCall, ToolError, ToolErrorKind, ToolResult
 
@@ -114,8 +114,8 @@ def test_what_was_acknowledged_is_there_after_kill_9(path: Path) -> None:
     code = (
         "import sys\n"
         "from pathlib import Path\n"
-        "from agent import database_server\n"
-        "from agent.interaction_log import InteractionLog\n"
+        "from agent.storage import database_server\n"
+        "from agent.log.interaction_log import InteractionLog\n"
         "from tests.unit.agent.test_interaction_log import turn\n"
         "path = Path(sys.argv[1])\n"
         "database_server.keep(path.parent, sys.argv[2])\n"
@@ -180,7 +180,7 @@ def test_damaged_file(file: Path) -> None:
 
 
 def test_a_migration_and_its_record_stand_or_fall_together(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from agent import migrations as module
+    from agent.log import migrations as module
 
     def fails(db: object) -> None:
         db.execute("CREATE TABLE half (x)")  # type: ignore[attr-defined]
@@ -280,7 +280,7 @@ def test_forgetting_takes_as_long_in_a_long_log(tmp_path: Path) -> None:
 
 
 def test_a_log_of_before_can_be_searched(tmp_path: Path) -> None:
-    from agent import migrations as module
+    from agent.log import migrations as module
 
     path = tmp_path / "log.db"
     with InteractionLog(path) as log:

@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 
 from agent.config import RedactionConfig
-from agent.interaction_log import InteractionLog
-from agent.messages import Message, Sampling, Trajectory
-from agent.redaction import Redactor
+from agent.log.interaction_log import InteractionLog
+from agent.log.redaction import Redactor
+from agent.turn.messages import Message, Sampling, Trajectory
 from toolkit.tool import ToolCall, ToolError, ToolErrorKind, ToolResult
 
 # Put together here, so that no scanner of repositories takes them for real ones.

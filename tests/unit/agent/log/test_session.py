@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 
 from agent.errors import StorageError
-from agent.interaction_log import InteractionLog
-from agent.messages import Message, Sampling, StopReason, Trajectory
-from agent.session import Session, new_name
+from agent.log.interaction_log import InteractionLog
+from agent.log.session import Session, new_name
+from agent.turn.messages import Message, Sampling, StopReason, Trajectory
 from tests.fakes.model_tools import ADD, COUNT, TOOLS
 from toolkit.errors import UserError
 

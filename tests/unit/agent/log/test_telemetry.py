@@ -14,10 +14,10 @@ from opentelemetry.semconv._incubating.attributes import gen_ai_attributes
 from opentelemetry.trace import SpanKind, StatusCode
 
 from agent.config import AgentConfig, Config, TelemetryConfig
-from agent.interaction_log import COMPLETIONS_SOURCE, GATEWAY_SOURCE, InteractionLog
-from agent.messages import Message, Sampling, Trajectory, Usage
-from agent.telemetry import Spans, open_spans
-from agent.traced_log import traced_log
+from agent.log.interaction_log import COMPLETIONS_SOURCE, GATEWAY_SOURCE, InteractionLog
+from agent.log.telemetry import Spans, open_spans
+from agent.log.traced_log import traced_log
+from agent.turn.messages import Message, Sampling, Trajectory, Usage
 from tests.fakes.agent_gateway import running_agent
 from tests.fakes.model_server import ModelServer, Says
 from toolkit.errors import PrerequisiteError
@@ -259,7 +259,7 @@ def configured(folder: Path, **telemetry: bool) -> Config:
 def test_without_the_package_it_is_one_line_where_it_is_switched_on(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.delitem(sys.modules, "agent.telemetry", raising=False)
+    monkeypatch.delitem(sys.modules, "agent.log.telemetry", raising=False)
     monkeypatch.setitem(sys.modules, "opentelemetry.sdk.trace", None)
     with (
         pytest.raises(PrerequisiteError, match=r"pip install 'apprentice-agent\[otel\]'"),

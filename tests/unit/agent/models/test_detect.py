@@ -10,8 +10,8 @@ from agent.models.files import read
 from agent.models.profile import EMBEDDED, ModelProfile
 from agent.models.rendering import render
 from agent.models.samples import SampleTurns
-from agent.prompt import PROMPT_VERSION, TEMPLATE
-from agent.template_markers import configured_markers
+from agent.models.template_markers import configured_markers
+from agent.turn.prompt import PROMPT_VERSION, TEMPLATE
 from tests.fakes.model_folders import FAMILIES, write_family
 from toolkit.errors import UserError
 

@@ -14,8 +14,8 @@ from tokenizers.pre_tokenizers import ByteLevel
 
 from agent.config import ServingConfig
 from agent.http.http_error import HttpError
+from agent.models.template_markers import KNOWN, NO_MARKERS, Markers, configured_markers
 from agent.serving.gateway.client_text import literal_chat
-from agent.template_markers import KNOWN, NO_MARKERS, Markers, configured_markers
 from toolkit.errors import UserError
 
 CHATML = Markers(["<|im_start|>", "<|im_end|>", "<tool_call>", "</tool_call>", "<tool_response>", "</tool_response>"])

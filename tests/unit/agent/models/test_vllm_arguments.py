@@ -4,7 +4,7 @@ from pathlib import Path
 from agent.models import vllm_arguments
 from agent.models.detect import profile_of
 from agent.models.profile import EMBEDDED
-from agent.prompt import TEMPLATE
+from agent.turn.prompt import TEMPLATE
 from tests.fakes.model_folders import write_family
 
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from agent.interaction_log import InteractionLog
+from agent.log.interaction_log import InteractionLog
 from agent.storage import file_system
 from evolver.store.ledger import Ledger
 from toolkit.errors import PrerequisiteError

@@ -7,18 +7,18 @@ from pathlib import Path
 
 import pytest
 
-from agent import database_server
 from agent.cli import main
 from agent.config import Config
 from agent.errors import CommitUnknown, ConnectionLost, DatabaseUnavailable, StorageError
 from agent.imports.import_log import ImportLog
 from agent.imports.record import Digest
-from agent.interaction_log import InteractionLog
-from agent.messages import UPSTREAM, Message, Trajectory
-from agent.migrations import migrations
-from agent.postgres_schema import STEPS
+from agent.log.interaction_log import InteractionLog
+from agent.log.migrations import migrations
+from agent.log.postgres_schema import STEPS
+from agent.storage import database_server
 from agent.storage.database import open_file
 from agent.storage.postgres import open_postgres
+from agent.turn.messages import UPSTREAM, Message, Trajectory
 from tests.fakes.evolution import turn
 from tests.fakes.postgres import PostgresServer, break_at, break_at_commit, server_away
 from tests.fakes.waiting import wait_until

@@ -4,8 +4,8 @@ import json
 
 import pytest
 
-from agent import strict_json
-from agent.messages import Message
+from agent.text import strict_json
+from agent.turn.messages import Message
 from toolkit.tool import ToolResult
 
 

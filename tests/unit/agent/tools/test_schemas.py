@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from agent.tool_schemas import BadTool, prepared, prepared_answer, prepared_request
+from agent.tools.schemas import BadTool, prepared, prepared_answer, prepared_request
 from evolver.model.prompts import signature
 from evolver.tool_making import definition
 from toolkit.config import ToolkitConfig

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from agent.call_check import check
+from agent.turn.call_check import check
 from toolkit.tool import Tool, ToolCall
 
 TOOL = Tool(

@@ -8,13 +8,13 @@ from typing import Any
 
 import pytest
 
-from agent.choice import JudgedTool, ToolChoice, chosen
 from agent.config import LoopConfig, PromptConfig
 from agent.errors import ModelUnavailable
-from agent.loop import Agent
-from agent.messages import Message, Trajectory
-from agent.model_client import HttpModelClient
-from agent.prompt import PROMPT_VERSION
+from agent.turn.choice import JudgedTool, ToolChoice, chosen
+from agent.turn.loop import Agent
+from agent.turn.messages import Message, Trajectory
+from agent.turn.model_client import HttpModelClient
+from agent.turn.prompt import PROMPT_VERSION
 from tests.fakes.model_server import ModelServer, Says
 from tests.fakes.model_tools import AllTools, InProcess
 from toolkit.errors import SandboxUnavailable

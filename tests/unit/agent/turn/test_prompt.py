@@ -3,8 +3,8 @@
 import hashlib
 import json
 
-from agent.messages import Message, Sampling
-from agent.prompt import PROMPT_VERSION, TEMPLATE, request, to_openai
+from agent.turn.messages import Message, Sampling
+from agent.turn.prompt import PROMPT_VERSION, TEMPLATE, request, to_openai
 from tests.fakes.model_tools import ADD
 from toolkit.tool import ToolCall, ToolResult
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from agent.interaction_log import InteractionLog
+from agent.log.interaction_log import InteractionLog
 from evolver.cycle import plan
 from tests.fakes.client_traffic import asked, log_turn
 from tests.fakes.evolver_command import Evolver

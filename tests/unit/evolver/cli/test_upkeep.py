@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from agent.interaction_log import InteractionLog
+from agent.log.interaction_log import InteractionLog
 from evolver.store.jsonl import append_lines
 from evolver.store.lease import held
 from evolver.store.ledger import Ledger

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from agent.interaction_log import InteractionLog
+from agent.log.interaction_log import InteractionLog
 from evolver.config import MakeConfig, MineConfig, VerifyConfig
 from evolver.crew.workshop import Workshop
 from evolver.cycle.client_tools import client_tools, reads

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from agent.adapters import active
-from agent.interaction_log import InteractionLog
+from agent.log.interaction_log import InteractionLog
 from evolver.config import Config, DaemonConfig, EvolverConfig, MineConfig, MonitorConfig
 from evolver.cycle import daemon
 from evolver.cycle import run as cycle

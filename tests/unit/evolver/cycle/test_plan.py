@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from agent.config import ShadowConfig
-from agent.interaction_log import InteractionLog
+from agent.log.interaction_log import InteractionLog
 from evolver.cli.show_plan import plan_text
 from evolver.config import Config, EvolverConfig, MakeConfig, MineConfig
 from evolver.cycle import plan as module

@@ -8,7 +8,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from agent.interaction_log import InteractionLog
+from agent.log.interaction_log import InteractionLog
 from evolver.config import Config, DaemonConfig, EvolverConfig, MineConfig, MonitorConfig
 from evolver.cycle.schedule import why_not_due
 from evolver.store import lease

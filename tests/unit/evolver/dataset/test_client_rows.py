@@ -8,8 +8,8 @@ from typing import Any
 import httpx
 import jinja2
 
-from agent.interaction_log import InteractionLog
-from agent.prompt import TEMPLATE
+from agent.log.interaction_log import InteractionLog
+from agent.turn.prompt import TEMPLATE
 from evolver.config import DatasetConfig, MineConfig
 from evolver.dataset.client_rows import client_rows
 from evolver.mining.mine import mine

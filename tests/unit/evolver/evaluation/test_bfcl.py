@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from agent.messages import Message
-from agent.model_client import HttpModelClient, ModelReply
+from agent.turn.messages import Message
+from agent.turn.model_client import HttpModelClient, ModelReply
 from evolver.evaluation import suites
 from evolver.evaluation.suites import bfcl, bfcl_run
 from evolver.evaluation.suites.bfcl import BfclItem, BfclSuite

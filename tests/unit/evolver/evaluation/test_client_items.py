@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from agent.config import PromptConfig
-from agent.model_client import HttpModelClient
+from agent.turn.model_client import HttpModelClient
 from evolver.config import Config
 from evolver.crew.local import LocalCrew
 from evolver.crew.workshop import Workshop

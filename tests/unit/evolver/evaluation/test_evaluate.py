@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from agent.config import LoopConfig, PromptConfig
 from agent.errors import ModelError, ModelUnavailable
-from agent.messages import Message, Trajectory
-from agent.model_client import HttpModelClient
+from agent.turn.messages import Message, Trajectory
+from agent.turn.model_client import HttpModelClient
 from evolver.crew.local import LocalCrew
 from evolver.crew.workshop import Workshop
 from evolver.evaluation.evaluate import Asking, SoftScore, evaluate, expected_results, report, score

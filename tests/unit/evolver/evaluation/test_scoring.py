@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from agent.config import AgentConfig, PromptConfig, VllmConfig
-from agent.interaction_log import InteractionLog
-from agent.model_client import HttpModelClient
+from agent.log.interaction_log import InteractionLog
+from agent.turn.model_client import HttpModelClient
 from evolver.config import Config, EvaluateConfig, EvolverConfig
 from evolver.crew.local import LocalCrew
 from evolver.crew.workshop import Workshop

@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agent.choice import JudgedTool, ToolChoice, chosen
 from agent.config import PromptConfig
 from agent.errors import ModelError
-from agent.model_client import HttpModelClient
+from agent.turn.choice import JudgedTool, ToolChoice, chosen
+from agent.turn.model_client import HttpModelClient
 from evolver.crew.workshop import Workshop
 from evolver.evaluation.evaluate import expected_results
 from evolver.evaluation.soft_score import (

@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 
 from agent.config import LoopConfig, PromptConfig
-from agent.messages import Trajectory
-from agent.model_client import HttpModelClient
+from agent.turn.messages import Trajectory
+from agent.turn.model_client import HttpModelClient
 from evolver.evaluation.evaluate import score
 from evolver.evaluation.suites import Item
 from evolver.evaluation.suites.variants import rename_tool, run, shuffle_parameters

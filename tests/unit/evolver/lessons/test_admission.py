@@ -2,7 +2,7 @@
 
 import pytest
 
-from agent.messages import Message
+from agent.turn.messages import Message
 from evolver.lessons.admission import LessonPolicy, reject
 from evolver.lessons.drop_reason import DropReason
 from evolver.types import Trace, TraceKind

@@ -92,7 +92,7 @@ def test_other_wordings_variants_and_later_calls_for_the_same_are_held_back_too(
 
 
 def turn_of(request: str) -> Any:
-    from agent.messages import Message
+    from agent.turn.messages import Message
 
     return (Message(role="user", content=request), Message(role="assistant", content="2"))
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from agent.interaction_log import InteractionLog
+from agent.log.interaction_log import InteractionLog
 from evolver.lessons.replay import still_right
 from evolver.store.cycle_folder import cycle_folder, write_marker
 from evolver.store.jsonl import append_lines

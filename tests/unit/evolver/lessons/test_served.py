@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from agent.tool_schemas import prepared
+from agent.tools.schemas import prepared
 from evolver.config import VerifyConfig
 from evolver.lessons.admission import reject
 from evolver.lessons.client_tools import OwnTools

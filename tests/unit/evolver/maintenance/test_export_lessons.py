@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from agent.interaction_log import InteractionLog
+from agent.log.interaction_log import InteractionLog
 from evolver.cli.main import main
 from evolver.dataset.rows import call_row, declined_row, repaired_row
 from evolver.maintenance import export_lessons as module

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from agent.interaction_log import InteractionLog
-from agent.messages import Message
+from agent.log.interaction_log import InteractionLog
+from agent.turn.messages import Message
 from evolver.maintenance.forget import forget
 from evolver.store.cycle_folder import read_marker, write_marker
 from evolver.store.dataset_files import folder_sha256

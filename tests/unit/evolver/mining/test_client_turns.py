@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from agent.interaction_log import InteractionLog
+from agent.log.interaction_log import InteractionLog
 from evolver.config import MineConfig
 from evolver.lessons.checks import grounding
 from evolver.lessons.client_tools import OwnTools

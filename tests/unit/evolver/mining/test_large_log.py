@@ -8,7 +8,7 @@ import pytest
 
 from agent.adapters import active
 from agent.adapters.active import ActiveAdapter, Canary
-from agent.interaction_log import InteractionLog
+from agent.log.interaction_log import InteractionLog
 from evolver.config import Config, EvolverConfig, MineConfig
 from evolver.cycle.schedule import why_not_due
 from evolver.evaluation.scoring import score_turns

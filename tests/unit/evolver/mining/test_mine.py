@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from agent.messages import Interaction, Message, Trajectory
 from agent.text.matching import normalised
+from agent.turn.messages import Interaction, Message, Trajectory
 from evolver.config import MineConfig
 from evolver.types import Call, SampledCalls
 from tests.fakes.evolution import interaction, turn

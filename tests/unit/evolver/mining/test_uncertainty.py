@@ -3,7 +3,7 @@
 from typing import Any
 
 from agent.config import PromptConfig
-from agent.model_client import HttpModelClient
+from agent.turn.model_client import HttpModelClient
 from evolver.crew.local import LocalCrew
 from evolver.crew.workshop import Record, Workshop
 from evolver.mining.uncertainty import sample_calls

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from agent.interaction_log import InteractionLog
-from agent.messages import Message, Trajectory
+from agent.log.interaction_log import InteractionLog
+from agent.turn.messages import Message, Trajectory
 from evolver.config import MineConfig
 from evolver.mining.mine import mine
 from evolver.mining.turns import LoggedTurns

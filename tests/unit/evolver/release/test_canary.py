@@ -11,8 +11,8 @@ from typer.testing import CliRunner
 from agent.adapters import active
 from agent.adapters.active import Canary
 from agent.errors import StorageError
-from agent.interaction_log import InteractionLog
-from agent.messages import Interaction
+from agent.log.interaction_log import InteractionLog
+from agent.turn.messages import Interaction
 from evolver.cli.main import app
 from evolver.config import Config, EvolverConfig, MonitorConfig, ReleaseConfig
 from evolver.cycle import daemon

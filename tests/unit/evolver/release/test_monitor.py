@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from agent.messages import Interaction
+from agent.turn.messages import Interaction
 from evolver.config import MonitorConfig
 from evolver.release.monitor import watch
 from tests.fakes.evolution import interaction, turn

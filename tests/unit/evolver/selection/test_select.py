@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from agent.messages import BASE, Message
+from agent.turn.messages import BASE, Message
 from evolver.config import SelectConfig
 from evolver.crew.workshop import Workshop
 from evolver.selection.select import select

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from agent.interaction_log import InteractionLog
+from agent.log.interaction_log import InteractionLog
 from evolver.store import seen_tools
 from evolver.store.ledger import Ledger
 from evolver.store.seen_tools import RETIRED_DAYS, SeenTool, ToolCatalogue, signature

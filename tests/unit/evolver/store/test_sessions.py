@@ -1,6 +1,6 @@
 """A turn is one turn, however many exchanges it took."""
 
-from agent.messages import Interaction
+from agent.turn.messages import Interaction
 from evolver.config import MonitorConfig
 from evolver.release.monitor import watch
 from evolver.store.sessions import troubles, whole_turns

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from agent.models.profile import EMBEDDED, ModelProfile
-from agent.template_markers import Markers
+from agent.models.template_markers import Markers
 from evolver.config import TrainConfig
 from evolver.training.supervisor import _spec
 from evolver.training.worker import _read

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from agent.messages import Feedback, Interaction
+from agent.turn.messages import Feedback, Interaction
 from evolver.config import MineConfig, VerifyConfig
 from evolver.store.jsonl import read_lines
 from evolver.types import Mined, Trace, Verdict

@@ -7,7 +7,7 @@ import httpx
 import pytest
 
 from agent.errors import ModelUnavailable
-from agent.model_client import HttpModelClient
+from agent.turn.model_client import HttpModelClient
 from tests.fakes.gateway_door import CHAT, WITH_TOOLS, Door
 from tests.fakes.leaving import asked
 from tests.fakes.model_gateway import KEY, running_gateway

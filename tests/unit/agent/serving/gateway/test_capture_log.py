@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from agent.interaction_log import InteractionLog
-from agent.postgres_schema import STEPS
+from agent.log.interaction_log import InteractionLog
+from agent.log.postgres_schema import STEPS
 from agent.serving.gateway import capture_log
 from agent.serving.gateway.capture import Exchange
 from agent.serving.gateway.capture_log import CaptureLog

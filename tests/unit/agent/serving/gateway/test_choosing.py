@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from agent.interaction_log import InteractionLog
-from agent.messages import Interaction
+from agent.log.interaction_log import InteractionLog
+from agent.turn.messages import Interaction
 from tests.fakes.gateway_door import Door
 from tests.fakes.model_gateway import running_gateway
 from tests.fakes.model_server import ModelServer, Says

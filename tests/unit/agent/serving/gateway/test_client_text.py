@@ -9,10 +9,10 @@ from typing import Any
 import httpx
 import pytest
 
-from agent.interaction_log import InteractionLog
-from agent.model_client import HttpModelClient, ModelReply
+from agent.log.interaction_log import InteractionLog
+from agent.models.template_markers import NO_MARKERS, Markers
 from agent.serving.gateway.app import Gateway
-from agent.template_markers import NO_MARKERS, Markers
+from agent.turn.model_client import HttpModelClient, ModelReply
 from tests.fakes.model_gateway import running_gateway
 from tests.fakes.model_server import ModelServer, Says
 

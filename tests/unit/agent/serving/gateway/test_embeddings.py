@@ -12,7 +12,7 @@ import numpy as np
 import openai
 import pytest
 
-from agent.interaction_log import InteractionLog
+from agent.log.interaction_log import InteractionLog
 from agent.serving.gateway import embeddings
 from agent.serving.gateway.app import Gateway
 from tests.fakes.leaving import asked

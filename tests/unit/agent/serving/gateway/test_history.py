@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
-from agent.messages import Message
 from agent.serving.gateway.history import as_messages, with_distinct_ids
+from agent.turn.messages import Message
 from toolkit.tool import ToolCall
 
 USER = {"role": "user", "content": "go"}

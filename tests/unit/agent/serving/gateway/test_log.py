@@ -8,8 +8,8 @@ from typing import Any
 import httpx
 import pytest
 
-from agent.interaction_log import InteractionLog
-from agent.tool_schemas import prepared
+from agent.log.interaction_log import InteractionLog
+from agent.tools.schemas import prepared
 from tests.fakes.gateway_door import CHAT, WITH_TOOLS
 from tests.fakes.model_gateway import running_gateway
 from tests.fakes.model_server import ModelServer, Says

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from agent.tool_schemas import prepared
+from agent.tools.schemas import prepared
 from tests.fakes.gateway_door import CHAT, WITH_TOOLS, Door
 from tests.fakes.model_tools import ADD
 

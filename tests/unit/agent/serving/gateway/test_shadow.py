@@ -14,14 +14,14 @@ import pytest
 from agent.adapters import active
 from agent.adapters.active import ActiveAdapter
 from agent.config import ShadowConfig
-from agent.interaction_log import FILE, InteractionLog
-from agent.model_client import HttpModelClient
+from agent.log.interaction_log import FILE, InteractionLog
 from agent.serving.gateway.app import Gateway
 from agent.serving.gateway.capture_log import CaptureLog
 from agent.serving.gateway.shadow import Shadow
 from agent.serving.shadow import switches
 from agent.serving.shadow.agreement_log import Agreement, AgreementLog
 from agent.serving.upstreams.connection import Upstream
+from agent.turn.model_client import HttpModelClient
 from evolver.cli.main import main
 from evolver.config import Config, EvolverConfig, MineConfig
 from evolver.crew.local import LocalCrew

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from agent.address import at_each_address
 from agent.config import UpstreamConfig
+from agent.http.address import at_each_address
 from agent.serving.upstreams.connection import Upstream
 from agent.serving.upstreams.names import Named, NamedUpstreams
 from agent.serving.upstreams.pool import UpstreamPool

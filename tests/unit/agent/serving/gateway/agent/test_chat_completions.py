@@ -12,7 +12,7 @@ import pytest
 from openai import OpenAI
 
 from agent.config import AgentConfig, GatewayConfig, LoopConfig
-from agent.interaction_log import InteractionLog
+from agent.log.interaction_log import InteractionLog
 from agent.serving.gateway.access import api_keys
 from agent.serving.gateway.agent import turns as agent_turns
 from agent.serving.gateway.agent.text import spoken

@@ -13,7 +13,7 @@ from mcp import Client, StdioServerParameters, stdio_client
 from mcp.client.streamable_http import streamable_http_client
 
 from agent.config import GatewayConfig
-from agent.interaction_log import InteractionLog
+from agent.log.interaction_log import InteractionLog
 from agent.serving import serving_state
 from agent.serving.gateway.access import api_keys
 from tests.fakes.agent_gateway import running_agent

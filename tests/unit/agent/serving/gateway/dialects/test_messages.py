@@ -9,7 +9,7 @@ import pytest
 from anthropic import Anthropic, BadRequestError, NotFoundError
 
 from agent.config import GatewayConfig
-from agent.interaction_log import InteractionLog
+from agent.log.interaction_log import InteractionLog
 from agent.serving.gateway.access import api_keys
 from tests.fakes.dialect_door import DialectDoor, dialect_door
 from tests.fakes.model_gateway import running_gateway

@@ -1,0 +1,1 @@
+"""`agent chat`: a conversation in a terminal, with its commands and its history."""
