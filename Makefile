@@ -5,7 +5,7 @@ PYTHON ?= python3
 EXTRA ?= $(or $(patsubst .venv/.installed-%,%,$(firstword $(wildcard .venv/.installed-*))),cpu)
 BIN := .venv/bin
 
-.PHONY: setup bubblewrap chromium postgres demo test gpu-check soak check format docs lock bench-sandbox bench-train bench-lora bench-evolution bench-clients bench-continual bench-gateway bench-making bench-mining
+.PHONY: setup bubblewrap chromium postgres demo test gpu-check soak check format docs lock bench-sandbox bench-train bench-lora bench-evolution bench-clients bench-continual bench-gateway bench-making bench-mining bench-cluster
 
 setup: bubblewrap .venv/.installed-$(EXTRA)
 
@@ -75,3 +75,6 @@ bench-making: setup
 
 bench-gateway: setup
 	@$(BIN)/python -m benchmarks.gateway
+
+bench-cluster: setup
+	@$(BIN)/python -m benchmarks.cluster $(ARGS)
