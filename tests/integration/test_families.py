@@ -17,14 +17,14 @@ from tokenizers import Tokenizer
 from transformers import AutoModelForCausalLM
 
 from agent.adapters.manifest import Manifest
-from agent.address import http_client
 from agent.config import VllmConfig
+from agent.http.address import http_client
 from agent.models.detect import profile_of
 from agent.models.profile import ModelProfile
 from agent.serving.socket_folder import VLLM, socket_folder
 from agent.serving.upstreams import lora_api
 from agent.serving.vllm.process import VllmServer
-from agent.tool_schemas import prepared
+from agent.tools.schemas import prepared
 from evolver.release.served_weights import Server, prove
 from tests.fakes.tiny_families import CONFIGS, make_family
 from tests.fakes.tiny_training import TOOLS, make_dataset, run
