@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from agent.log import pages
 from agent.log.interaction_log import InteractionLog
 from agent.log.pages import session_of
 from agent.turn.messages import Interaction
