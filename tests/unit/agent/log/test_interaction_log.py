@@ -116,7 +116,7 @@ def test_what_was_acknowledged_is_there_after_kill_9(path: Path) -> None:
         "from pathlib import Path\n"
         "from agent.storage import database_server\n"
         "from agent.log.interaction_log import InteractionLog\n"
-        "from tests.unit.agent.test_interaction_log import turn\n"
+        "from tests.unit.agent.log.test_interaction_log import turn\n"
         "path = Path(sys.argv[1])\n"
         "database_server.keep(path.parent, sys.argv[2])\n"
         "log = InteractionLog(path)\n"
