@@ -123,7 +123,7 @@ def test_what_was_acknowledged_is_there_after_kill_9(path: Path) -> None:
         "while True: print(log.append(turn(), session='', source='chat'), flush=True)\n"
     )
     command = [sys.executable, "-c", code, str(path), server_of(path.parent)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=Path(__file__).parents[3]) as writer:
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=Path(__file__).parents[4]) as writer:
         assert writer.stdout is not None
         acknowledged = [writer.stdout.readline().strip() for _ in range(20)]
         writer.kill()
