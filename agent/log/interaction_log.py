@@ -10,7 +10,7 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Literal, NamedTuple, Self
+from typing import Any, Literal, NamedTuple, Required, Self, TypedDict, Unpack
 
 from agent.config import Config, RedactionConfig
 from agent.errors import ConnectionLost
@@ -55,6 +55,21 @@ class Entry:
     adapter: str
     stop_reason: str
     traceparent: str = ""
+
+
+class Origin(TypedDict, total=False):
+    """Where a turn comes from, and with which tools; what is left out is "" or none.
+
+    ``reference``: the id of its answer at the client. ``traceparent``: the client's span (W3C).
+    """
+
+    session: Required[str]
+    source: Required[str]
+    tool_schemas: Sequence[dict[str, Any]]
+    owner: str
+    tenant: str
+    reference: str
+    traceparent: str
 
 
 class Stored(NamedTuple):
@@ -105,30 +120,12 @@ class InteractionLog:
     def close(self) -> None:
         self._db.close()
 
-    def append(
-        self,
-        trajectory: Trajectory,
-        *,
-        session: str,
-        source: str,
-        tool_schemas: Sequence[dict[str, Any]] = (),
-        owner: str = "",
-        tenant: str = "",
-        reference: str = "",
-        continues: str = "",
-        traceparent: str = "",
-    ) -> str:
-        """Store one turn; returns its id. Ids sort by the order in which turns were stored, over all processes."""
-        entry = self.entry(
-            trajectory,
-            session=session,
-            source=source,
-            tool_schemas=tool_schemas,
-            owner=owner,
-            tenant=tenant,
-            reference=reference,
-            traceparent=traceparent,
-        )
+    def append(self, trajectory: Trajectory, *, continues: str = "", **origin: Unpack[Origin]) -> str:
+        """Store one turn; returns its id. Ids sort by the order in which turns were stored, over all processes.
+
+        ``continues``: the id of the interaction that it continues, "" for none.
+        """
+        entry = self.entry(trajectory, **origin)
         try:
             return self._append(entry, continues)
         except ConnectionLost:  # its server comes back
@@ -138,32 +135,21 @@ class InteractionLog:
         with self.batch() as add:
             return add(entry, continues)
 
-    def entry(
-        self,
-        trajectory: Trajectory,
-        *,
-        session: str,
-        source: str,
-        tool_schemas: Sequence[dict[str, Any]] = (),
-        owner: str = "",
-        tenant: str = "",
-        reference: str = "",
-        traceparent: str = "",
-    ) -> Entry:
+    def entry(self, trajectory: Trajectory, **origin: Unpack[Origin]) -> Entry:
         """Return the turn redacted and serialised, for ``batch``. Touches no database."""
-        turn, tools = self._redactor.value([trajectory.model_dump(mode="json"), list(tool_schemas)])
+        turn, tools = self._redactor.value([trajectory.model_dump(mode="json"), list(origin.get("tool_schemas", ()))])
         payload, schemas = (json.dumps(value, ensure_ascii=False) for value in (turn, tools))
         return Entry(
-            session=session,
-            source=source,
+            session=origin["session"],
+            source=origin["source"],
             trajectory=payload,
             tool_schemas=schemas,
-            owner=owner,
-            tenant=tenant,
-            reference=reference,
+            owner=origin.get("owner", ""),
+            tenant=origin.get("tenant", ""),
+            reference=origin.get("reference", ""),
             adapter=trajectory.adapter,
             stop_reason=trajectory.stop_reason,
-            traceparent=traceparent,
+            traceparent=origin.get("traceparent", ""),
         )
 
     @contextmanager
