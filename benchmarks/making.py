@@ -5,7 +5,7 @@
 The makers work once through the shipped tools; what they ask is recorded. Then both servers are asked the recorded
 requests in turn, round by round, each with its own number of requests in flight; the one that is not asked is stopped
 (SIGSTOP). The prompts of a round begin with its number, so that of the prefix cache only the makers' examples count, as
-in a cycle; these are read before the clock starts. TraceVerdict is the median of the rounds' ratios.
+in a cycle; these are read before the clock starts. The figure is the median of the rounds' ratios.
 """
 
 import argparse
@@ -18,10 +18,10 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -48,12 +48,16 @@ Body = dict[str, Any]
 
 @dataclass(frozen=True)
 class Setting:
-    """How a server is started and asked. ``in_flight`` counts requests; each asks for several completions."""
+    """How a server is started and asked. ``in_flight`` counts requests; each asks for several completions.
+
+    ``variables``: environment variables that differ from those of the product.
+    """
 
     name: str
     max_num_seqs: int
     in_flight: int
     whole_machine: bool = True
+    variables: Mapping[str, str] = field(default_factory=dict)
 
     def command(self, model: Path, socket: Path) -> list[str]:
         config = VllmConfig(max_num_seqs=self.max_num_seqs)
@@ -63,7 +67,7 @@ class Setting:
     def environment(self, folder: Path) -> dict[str, str]:
         made = process.environment(os.environ, VllmConfig(), "benchmark", folder, gpu=False)
         if self.whole_machine:
-            return made
+            return {**made, **self.variables}
         return {name: value for name, value in made.items() if name not in cpu_engine.environment(1)}
 
 
