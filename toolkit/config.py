@@ -1,6 +1,6 @@
 """Reading config.toml, and the ``[toolkit.*]`` tables.
 
-The path of a table is the path of the module that it configures. Each package validates the tables that it knows:
+Each package validates the tables that it knows:
 ``toolkit`` its own, ``agent`` also toolkit's, ``evolver`` all. Every section is a frozen model that refuses unknown
 keys; values reach the code as arguments, nothing reads configuration from deep inside.
 """
