@@ -50,7 +50,8 @@ Body = dict[str, Any]
 class Setting:
     """How a server is started and asked. ``in_flight`` counts requests; each asks for several completions.
 
-    ``variables``: environment variables that differ from those of the product.
+    ``variables`` and ``arguments``: environment variables and further arguments of vLLM's command line, beside the
+    product's.
     """
 
     name: str
@@ -58,11 +59,14 @@ class Setting:
     in_flight: int
     whole_machine: bool = True
     variables: Mapping[str, str] = field(default_factory=dict)
+    arguments: Sequence[str] = ()
 
     def command(self, model: Path, socket: Path) -> list[str]:
         config = VllmConfig(max_num_seqs=self.max_num_seqs)
         words = process.command(config, model, socket, gpu=False)
-        return words if self.whole_machine else [word for word in words if word not in cpu_engine.ARGUMENTS]
+        if self.whole_machine:
+            return [*words, *self.arguments]
+        return [word for word in words if word not in cpu_engine.ARGUMENTS]
 
     def environment(self, folder: Path) -> dict[str, str]:
         made = process.environment(os.environ, VllmConfig(), "benchmark", folder, gpu=False)

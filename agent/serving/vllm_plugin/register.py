@@ -40,9 +40,10 @@ def register() -> None:
         platform.get_punica_wrapper = classmethod(refuse)
         return
     platform.get_punica_wrapper = classmethod(lambda _: WRAPPER)
-    from agent.serving.vllm_plugin import seeded_requests
+    from agent.serving.vllm_plugin import fused_norms, seeded_requests
 
     seeded_requests.install()
+    fused_norms.install(platform)
 
 
 def _mismatch(platform: type) -> str:
