@@ -14,8 +14,7 @@ from evolver.config import Config
 from evolver.cycle import stages, training_log
 from evolver.cycle.report import CycleReport, report_of
 from evolver.cycle.stages import STAGES
-from evolver.store.cycle_folder import cycle_folder
-from evolver.store.ledger import CycleRow, Ledger
+from evolver.store.ledger import Ledger
 from evolver.types import Adapter, TraceVerdict
 
 _SCORES = {
@@ -44,11 +43,11 @@ class Listed:
 
 @dataclass(frozen=True)
 class Timed:
-    """A stage that is done, with the seconds from the end of the one before it."""
+    """A stage that is done, with the seconds from its begin to its end; None where the ledger does not know them."""
 
     name: str
     sentence: str
-    seconds: float
+    seconds: float | None
     share: float
 
 
@@ -71,17 +70,15 @@ def report(config: Config, ledger: Ledger, number: int) -> CycleReport | None:
     return report_of(config, ledger, number) if ledger.cycles(number) else None
 
 
-def timeline(config: Config, cycle: CycleRow) -> list[Timed]:
-    """Return the stages that are done, by the times at which their markers were written."""
-    folder = cycle_folder(config.data_folder, cycle.number)
-    ends = [(stage, _written_at(folder / f"{stage.name}.json")) for stage in STAGES]
-    done = [(stage, at) for stage, at in ends if at is not None]
-    before, found = cycle.started_at, []
-    for stage, at in done:
-        found.append((stage, max(0.0, at - before)))
-        before = max(before, at)
-    total = sum(seconds for _, seconds in found) or 1.0
-    return [Timed(stage.name, stage.sentence, seconds, seconds / total) for stage, seconds in found]
+def timeline(ledger: Ledger, report: CycleReport) -> list[Timed]:
+    """Return the stages that are done, with the times that the ledger keeps."""
+    seconds = ledger.stage_seconds(report.cycle.number)
+    total = sum(seconds.values()) or 1.0
+    return [
+        Timed(stage.name, stage.sentence, found := seconds.get(stage.name), (found or 0.0) / total)
+        for stage in STAGES
+        if stage.name in report.values
+    ]
 
 
 def manifest(adapter: Adapter | None, data_folder: Path) -> Manifest | None:
@@ -120,7 +117,7 @@ def shown(config: Config, ledger: Ledger, number: int, found: Sequence[TraceVerd
     scores = [(title, *(getattr(one, name) if one else None for one in reports)) for name, title in _SCORES.items()]
     return {
         "report": report,
-        "stages": timeline(config, report.cycle),
+        "stages": timeline(ledger, report),
         "manifest": manifest(report.of(stages.TRAIN), config.data_folder),
         "scores": scores if any(reports) else [],
         "checks": checks(decision.reasons) if decision else [],
@@ -141,10 +138,3 @@ class Check:
 def checks(reasons: Sequence[str]) -> list[Check]:
     """Return the gate's reasons as checks."""
     return [Check(not reason.startswith("failed"), reason.partition(": ")[2] or reason) for reason in reasons]
-
-
-def _written_at(path: Path) -> float | None:
-    try:
-        return path.stat().st_mtime
-    except OSError:
-        return None

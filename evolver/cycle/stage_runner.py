@@ -37,9 +37,9 @@ class StageRunner:
             value = work(say)
             with self._ledger.together():
                 write_marker(marker, value)
-                self._ledger.note(self._number, stage.name, summary(value))
+                self._ledger.stage_ends(self._number, stage.name, summary(value))
         elif stage.name not in self._ledger.cycles(self._number)[0].summary:
-            self._ledger.note(self._number, stage.name, summary(value))
+            self._ledger.stage_ends(self._number, stage.name, summary(value))
         self._values[stage.name] = value
         say(1.0, "")
         return value

@@ -124,8 +124,30 @@ class Ledger:
         return self.cycles(number)[0]
 
     def stage_begins(self, cycle: int, stage: str) -> None:
+        """Note where the cycle is. A stage that was cut off and goes on keeps the time at which it began."""
         with self.together() as db:
             db.execute("UPDATE cycles SET stage = ? WHERE number = ?", (stage, cycle))
+            db.execute(
+                "INSERT INTO stage_times (cycle, stage, began_at) VALUES (?, ?, ?) ON CONFLICT (cycle, stage) "
+                "DO UPDATE SET began_at = iif(ended_at IS NULL, began_at, excluded.began_at), ended_at = NULL",
+                (cycle, stage, self.now()),
+            )
+
+    def stage_ends(self, cycle: int, stage: str, summary: dict[str, Any]) -> None:
+        """Note what a stage reports, and that it ended now."""
+        with self.together() as db:
+            self.note(cycle, stage, summary)
+            ended = "UPDATE stage_times SET ended_at = ? WHERE cycle = ? AND stage = ?"
+            db.execute(ended, (self.now(), cycle, stage))
+
+    def stage_seconds(self, cycle: int) -> dict[str, float]:
+        """Return the seconds from begin to end of each stage that ended, pauses in between included.
+
+        Cycles of before these times were kept have none.
+        """
+        query = "SELECT stage, ended_at - began_at FROM stage_times WHERE cycle = ? AND ended_at IS NOT NULL"
+        with self.reading() as db:
+            return {stage: max(0.0, seconds) for stage, seconds in db.execute(query, (cycle,)).fetchall()}
 
     def note(self, cycle: int, key: str, value: Any) -> None:
         """Put ``value`` (JSON) into the cycle's summary under ``key``."""

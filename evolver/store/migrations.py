@@ -208,3 +208,19 @@ def m008_seen_tools(db: Database) -> None:
         ) STRICT, WITHOUT ROWID
         """
     )
+
+
+@migrations()
+def m009_times_of_stages(db: Database) -> None:
+    """Add when each stage of a cycle began and ended (seconds since the epoch; ``ended_at`` NULL: not yet)."""
+    db.execute(
+        """
+        CREATE TABLE stage_times (
+            cycle INTEGER NOT NULL REFERENCES cycles (number),
+            stage TEXT NOT NULL,
+            began_at REAL NOT NULL,
+            ended_at REAL,
+            PRIMARY KEY (cycle, stage)
+        ) STRICT, WITHOUT ROWID
+        """
+    )

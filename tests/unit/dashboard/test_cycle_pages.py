@@ -1,6 +1,7 @@
 """Cycles and their traces: what is shown is what the stages stored."""
 
 import json
+import os
 import sys
 from collections import Counter
 from pathlib import Path
@@ -91,9 +92,26 @@ def test_the_training_is_shown_step_by_step(data: Path, visitor: Visitor) -> Non
     assert {one["name"]: one["data"] for one in option["series"]} == {"training": [2.0, 1.5], "validation": [None, 1.7]}
 
 
-def test_the_stages_are_in_order_with_their_times(visitor: Visitor) -> None:
-    names = [row[0] for row in visitor.get("/cycles/1").rows("stages")]
-    assert names == ["mine", "make", "verify", "vary", "dataset", "train", "load", "incumbent", "evaluate", "gate"]
+STAGES = ["mine", "make", "verify", "vary", "dataset", "train", "load", "incumbent", "evaluate", "gate"]
+
+
+def test_the_stages_are_in_order_with_the_times_of_the_ledger(data: Path, visitor: Visitor) -> None:
+    """However old the files are: a folder that was copied or restored shows the same."""
+    times = iter((100.0, 130.0, 200.0, 290.0))
+    with Ledger(data / "evolution.db", now=lambda: next(times)) as ledger:
+        for stage in ("make", "train"):
+            ledger.stage_begins(1, stage)
+            ledger.stage_ends(1, stage, {})
+    for marker in (data / "cycles" / "0001").glob("*.json"):
+        os.utime(marker, (0, 0))
+    rows = visitor.get("/cycles/1").rows("stages")
+    assert [row[0] for row in rows] == STAGES
+    assert [row[1] for row in rows if row[0] in ("make", "train")] == ["30 s", "1 min 30 s"]
+
+
+def test_a_cycle_of_before_these_times_were_kept_shows_none(visitor: Visitor) -> None:
+    rows = visitor.get("/cycles/1").rows("stages")
+    assert [row[:2] for row in rows] == [[stage, "–"] for stage in STAGES]
 
 
 @pytest.mark.parametrize(

@@ -77,6 +77,22 @@ def test_what_stages_note_is_kept_together(ledger: Ledger, path: Path) -> None:
         }
 
 
+def test_a_stage_keeps_its_begin_over_an_interruption_and_gets_a_new_one_when_it_is_done_again(path: Path) -> None:
+    times = iter((0.0, 10.0, 15.0, 40.0, 50.0, 57.0))
+    with Ledger(path, now=lambda: next(times)) as ledger:
+        number = ledger.open_cycle().number
+        ledger.stage_begins(number, "make")
+        assert ledger.stage_seconds(number) == {}
+        ledger.stage_begins(number, "make")  # it was cut off, and goes on
+        ledger.stage_ends(number, "make", {"traces": 3})
+        assert ledger.stage_seconds(number) == {"make": 30.0}
+        ledger.stage_begins(number, "make")  # from other values than before
+        assert ledger.stage_seconds(number) == {}
+        ledger.stage_ends(number, "make", {"traces": 4})
+        assert ledger.stage_seconds(number) == {"make": 7.0}
+        assert ledger.cycles(number)[0].summary == {"make": {"traces": 4}}
+
+
 def test_only_a_cycle_that_was_judged_has_used_up_the_log(ledger: Ledger) -> None:
     for status, last in (("promoted", "05"), ("failed", "09"), ("rejected", "07"), ("rejected", "")):
         ledger.end_cycle(ledger.open_cycle().number, status, "", last)  # type: ignore[arg-type]
