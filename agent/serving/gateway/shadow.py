@@ -1,15 +1,16 @@
 """Shadow mode at the gateway: another server answers people, apprentice answers beside it, unseen.
 
 Our answer never holds theirs up: it is asked for at the same time, only while fewer than ``max_in_flight`` are under
-way, and compared in a thread. Where people, or what was measured, let us answer the calls of a tool, we are asked first
-about requests that offer it; the other server is asked where we call no such tool.
+way, and compared in a thread. What was found waits for the database in a queue of its own. Where people, or what was
+measured, let us answer the calls of a tool, we are asked first about requests that offer it; the other server is asked
+where we call no such tool.
 """
 
 import asyncio
-import threading
 import time
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,14 +18,15 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from agent.config import ShadowConfig
-from agent.errors import AdapterError, ModelError, StorageError
+from agent.errors import AdapterError, ModelError
 from agent.serving.gateway.capture import Exchange, latest_results, to_trajectory
 from agent.serving.gateway.event_stream import LEFT, Left, while_connected
 from agent.serving.gateway.model_routing import ALIAS, CachedFile, RoutedModel
 from agent.serving.gateway.proxy import NO_LOG, Lease, ModelRequest, Proxy
+from agent.serving.gateway.shadow_log import ShadowLog
 from agent.serving.gateway.shadow_results import Results
 from agent.serving.shadow import switches
-from agent.serving.shadow.agreement import compare
+from agent.serving.shadow.agreement import Comparison, compare
 from agent.serving.shadow.agreement_log import AgreementLog
 from agent.serving.upstreams.connection import LOST, Upstream
 from agent.serving.upstreams.pool import Member, UpstreamPool
@@ -63,7 +65,8 @@ class _OnlyServer(UpstreamPool):
 
 class Shadow:
     """``main`` passes requests to our own servers. ``compared``, ``dropped`` and ``failed`` count our answers: those
-    that were compared, were not asked for because others were under way, and came to nothing."""
+    that were compared, were not asked for because others were under way, and came to nothing. ``log`` stores what was
+    found."""
 
     def __init__(
         self,
@@ -84,13 +87,16 @@ class Shadow:
         self._say = say
         self._asking = self._looking = 0
         self._tasks: set[asyncio.Task[None]] = set()
-        self._results, self._results_lock = Results(), threading.Lock()
+        self._results = Results()
+        self.log = ShadowLog(say)
         self._file = CachedFile()
         self._measured: dict[str, frozenset[str]] = {}
+        self._measuring: set[str] = set()
         gauge = main.metrics.gauge
         gauge("apprentice_shadow_compared", "Our answers that were compared.", lambda: self.compared)
         gauge("apprentice_shadow_dropped", "Our answers that were not asked for: busy.", lambda: self.dropped)
         gauge("apprentice_shadow_failed", "Our answers that came to nothing.", lambda: self.failed)
+        gauge("apprentice_shadow_not_stored", "Comparisons and results that the database refused.", self._not_stored)
 
     def takes(self, asked: str) -> bool:
         """Return whether a request for the model ``asked`` is one that the other server answers."""
@@ -105,7 +111,7 @@ class Shadow:
             self._main.metrics.results_sent(messages, asked.ours.model.name if ours else self.model.name)
             self._look_at_results(asked)
             return await (self._main.answer(request, asked.ours) if ours else self._answer_theirs(request, asked))
-        offered, switched = asked.offered, await self._switched(asked)
+        offered, switched = asked.offered, self._switched(asked)
         if offered and offered == switched:
             return await self._main.answer(request, asked.ours)
         return await (self._answer_first(request, asked, switched) if switched else self._answer_theirs(request, asked))
@@ -115,6 +121,7 @@ class Shadow:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self.log.close()
 
     async def _answer_theirs(
         self, request: Request, asked: Beside, known: asyncio.Future[Exchange | None] | None = None
@@ -198,56 +205,52 @@ class Shadow:
         finally:
             asking.cancel()
         if ours is not None:
-            await asyncio.to_thread(self._store, asked, ours, theirs)
+            found = await asyncio.to_thread(_compared, ours, theirs)
+            if found is None:
+                self.failed += 1
+            else:
+                self.log.put(partial(self._store, asked.owner, asked.ours.model.name, found))
 
-    def _store(self, asked: Beside, ours: Exchange, theirs: Exchange) -> None:
-        adapter = asked.ours.model.name
-        our_calls, their_calls = _calls(ours), _calls(theirs)
-        if our_calls is None or their_calls is None:
-            self.failed += 1
-            return
-        found = compare(their_calls, our_calls)
-        try:
-            numbers = self._agreements.add(found, adapter=adapter, upstream=self._config.model)
-            with self._results_lock:
-                for number, comparison in zip(numbers, found, strict=True):
-                    self._results.wait_for(asked.owner, number, comparison)
-            self._measure(adapter)
-        except StorageError as error:
-            self.failed += 1
-            self._say(f"a comparison was not stored: {error}")
-            return
+    def _store(self, owner: str, adapter: str, found: list[Comparison]) -> None:
+        numbers = self._agreements.add(found, adapter=adapter, upstream=self._config.model)
+        for number, comparison in zip(numbers, found, strict=True):
+            self._results.wait_for(owner, number, comparison)
+        self._measure(adapter)
         self.compared += 1
 
     def _look_at_results(self, asked: Beside) -> None:
-        """Compare results where the client sends some: in a thread, and not while enough of it is under way."""
+        """Compare results where the client sends some, and not while enough of it waits."""
         if self._looking >= self._config.max_in_flight or asked.theirs.log == NO_LOG:
             return
         self._looking += 1
-        self._begin(self._see(asked))
+        self.log.put(partial(self._note_results, asked), self._looked)
 
-    async def _see(self, asked: Beside) -> None:
-        try:
-            await asyncio.to_thread(self._note_results, asked)
-        finally:
-            self._looking -= 1
+    def _looked(self) -> None:
+        self._looking -= 1
 
     def _note_results(self, asked: Beside) -> None:
         try:
-            with self._results_lock:
-                decided = self._results.seen(asked.owner, asked.body["messages"])
-            for number, same in decided:
-                self._agreements.note_result(number, same=same)
-            if decided:
-                self._measure(asked.ours.model.name)
-        except (StorageError, KeyError, TypeError, AttributeError) as error:
+            decided = self._results.seen(asked.owner, asked.body["messages"])
+        except (KeyError, TypeError, AttributeError) as error:
             self._say(f"results were not compared: {error!r}")
+            return
+        for number, same in decided:
+            self._agreements.note_result(number, same=same)
+        if decided:
+            self._measure(asked.ours.model.name)
 
-    async def _switched(self, asked: Beside) -> frozenset[str]:
-        """Return the offered tools whose calls we answer; none where the choices cannot be read."""
+    def _not_stored(self) -> int:
+        return self.log.failed + self.log.dropped
+
+    def _switched(self, asked: Beside) -> frozenset[str]:
+        """Return the offered tools whose calls we answer; none where the choices cannot be read.
+
+        What was measured of an adapter is read beside answering: its first requests are the other server's.
+        """
         adapter = asked.ours.model.name
-        if self._config.switch_automatically and adapter not in self._measured:
-            await asyncio.to_thread(self._measure, adapter)
+        if self._config.switch_automatically and not {adapter} & (self._measured.keys() | self._measuring):
+            self._measuring.add(adapter)
+            self.log.put(partial(self._measure, adapter), partial(self._measuring.discard, adapter))
         file = switches.path(self._data_folder)
         try:
             chosen = self._file.get(file, lambda: switches.read(self._data_folder))
@@ -274,3 +277,9 @@ def _calls(exchange: Exchange) -> tuple[ToolCall, ...] | None:
         return to_trajectory(exchange).messages[-1].tool_calls
     except (ModelError, ValueError):
         return None
+
+
+def _compared(ours: Exchange, theirs: Exchange) -> list[Comparison] | None:
+    """Return what two answers agree about; None if one of them is none."""
+    our_calls, their_calls = _calls(ours), _calls(theirs)
+    return None if our_calls is None or their_calls is None else compare(their_calls, our_calls)

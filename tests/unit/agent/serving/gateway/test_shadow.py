@@ -247,6 +247,43 @@ class TestAgreement:
             assert "secret" not in str(db.execute("SELECT * FROM shadow_comparisons").fetchall())
 
 
+class _Slow(AgreementLog):
+    """A log whose database hangs until ``hold`` is set; ``most``: threads that waited for it at a time."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(path)
+        self.hold, self._waiting, self.most = threading.Event(), 0, 0
+
+    def _wait(self) -> None:
+        self._waiting += 1
+        self.most = max(self.most, self._waiting)
+        assert self.hold.wait(60)
+        self._waiting -= 1
+
+    def add(self, found: Any, *, adapter: str, upstream: str) -> list[int]:
+        self._wait()
+        return super().add(found, adapter=adapter, upstream=upstream)
+
+    def agreements(self, adapters: Any = None) -> list[Agreement]:
+        self._wait()
+        return super().agreements(adapters)
+
+
+class TestDatabaseAway:
+    """Who waits for it."""
+
+    def test_one_thread_waits_and_every_client_is_answered(self, tmp_path: Path) -> None:
+        with _Slow(tmp_path / FILE) as slow, world(tmp_path, switch_automatically=True) as place:
+            place.shadow._agreements = slow
+            for asked in range(1, 13):
+                assert place.ask(WITH_TOOLS).json()["choices"][0]["message"]["content"] == "theirs"
+                wait_until(lambda asked=asked: place.shadow.log._queue.qsize() >= asked)
+            assert (slow.most, place.shadow.compared) == (1, 0)
+            slow.hold.set()
+            wait_until(lambda: place.shadow.compared == 12)
+            assert place.shadow.log.dropped == 0
+
+
 class TestSwitching:
     """Who answers the calls of a tool."""
 
