@@ -15,9 +15,10 @@ from starlette.responses import Response
 from agent.serving.gateway.event_stream import LEFT, Left, while_connected
 from agent.serving.gateway.history import text_of
 from agent.serving.gateway.model_routing import RoutedModel
-from agent.serving.gateway.proxy import ModelRequest, Proxy
+from agent.serving.gateway.proxy import ModelRequest, Proxy, Told
 from agent.serving.gateway.request_models import settled
 from agent.serving.gateway.turn_affinity import since_last_word_of_the_user
+from agent.serving.upstreams.pool import Member
 from agent.tools.schemas import checked, prepared_request
 from agent.turn.choice import MOST_JUDGED, JudgedTool, ToolChoice, chosen
 from agent.turn.model_client import CHOICE_HEADER
@@ -28,9 +29,12 @@ from toolkit.tool import Tool
 
 OFF = "off"
 
-Ask = Callable[[bytes], Awaitable[bytes | None]]
-"""Sends the body of a chat request to a server; the body of its answer, None where it gives none."""
+Ask = Callable[[bytes], Awaitable[Told | None]]
+"""Sends the body of a chat request to a server; None where none answers."""
 
+_LOGPROBS = "logprobs"
+"""What a server names, in the beginning of an error, that refuses to give so many or any."""
+_BEGINNING = 100
 _MOST_LOGPROBS = 20
 """As many as vLLM gives by default."""
 _KEPT = ("messages", "chat_template_kwargs")
@@ -40,12 +44,14 @@ _MOST_TOOLS = 128
 """Beyond, the encoder would take the cores of the model for longer than the model itself."""
 
 
-async def choose(shown: dict[str, Any], model: RoutedModel, ask: Ask, *, off: bool) -> ToolChoice | None:
+async def choose(
+    shown: dict[str, Any], model: RoutedModel, ask: Ask, silent: Callable[[Member], None], *, off: bool
+) -> ToolChoice | None:
     """Return the choice among the tools of a chat request, as the model is shown it; None where there is none.
 
     A choice takes 2 to 128 tools, a request that begins a turn, and a ``model`` whose margin is calibrated. Where a
     server does not answer there is none either, so that the request itself tells why; nor where a call is required and
-    no tool is likely.
+    no tool is likely. ``silent`` is told of a server that gives no log-probabilities.
     """
     text = _request(shown["messages"])
     tools = shown.get("tools") or []
@@ -57,7 +63,7 @@ async def choose(shown: dict[str, Any], model: RoutedModel, ask: Ask, *, off: bo
         return None
     ((token, bias),) = model.logit_bias.items()
     bodies = [_question(shown, model.name, tools[place]) for place, _ in found]
-    margins = [_margin(answer, token) for answer in await asyncio.gather(*map(ask, bodies))]
+    margins = [_margin_of(told, token, silent) for told in await asyncio.gather(*map(ask, bodies))]
     judged = [
         JudgedTool(name=tools[place]["function"]["name"], margin=round(margin + bias, 3), search=round(points, 2))
         for (place, points), margin in zip(found, margins, strict=True)
@@ -89,9 +95,10 @@ async def answer_chosen(
     ``made`` gives the request with these fields of ``routed`` changed. Raises HttpError where no server answers.
     """
     asked = made()
-    off = not on or request.headers.get(CHOICE_HEADER) == OFF
+    off = not on or request.headers.get(CHOICE_HEADER) == OFF or not proxy.gives_logprobs
+    choosing = choose(routed.shown, routed.model, partial(proxy.ask, asked), proxy.pool.without_logprobs, off=off)
     try:
-        choice = await while_connected(request, choose(routed.shown, routed.model, partial(proxy.ask, asked), off=off))
+        choice = await while_connected(request, choosing)
     except Left:
         await proxy.finish(asked, LEFT)
         return Response(status_code=LEFT)
@@ -171,13 +178,33 @@ def _question(shown: dict[str, Any], model: str, tool: dict[str, Any]) -> bytes:
     return json.dumps({**kept, "model": model, "tools": [tool], **asked, **named}).encode()
 
 
-def _margin(answer: bytes | None, token: str) -> float | None:
+def _margin_of(told: Told | None, token: str, silent: Callable[[Member], None]) -> float | None:
+    """Return the margin of ``token`` in an answer; None where there is none, after ``silent`` was told of a server that
+    never gives one."""
+    if told is None:
+        return None
+    margin = _margin(told.content, token) if told.status == 200 else None
+    if margin is None and (told.status == 200 or _refuses_logprobs(told.content)):
+        silent(told.member)
+    return margin
+
+
+def _refuses_logprobs(content: bytes) -> bool:
+    """Return whether an error is about log-probabilities. What it may quote of a request comes later in it."""
+    try:
+        error = json.loads(content)["error"]
+        return _LOGPROBS in str(error.get("param")) or _LOGPROBS in error["message"][:_BEGINNING]
+    except (ValueError, LookupError, TypeError, AttributeError):
+        return False
+
+
+def _margin(answer: bytes, token: str) -> float | None:
     """Return the log-probability of ``token`` minus the largest other one; None where the answer does not tell.
 
     A token that is not among the likeliest counts as the last of them.
     """
     try:
-        likeliest = json.loads(answer or b"")["choices"][0]["logprobs"]["content"][0]["top_logprobs"]
+        likeliest = json.loads(answer)["choices"][0]["logprobs"]["content"][0]["top_logprobs"]
         logprobs = {found["token"].rpartition(":")[2]: float(found["logprob"]) for found in likeliest}
         other = max(logprob for name, logprob in logprobs.items() if name != token)
         return logprobs.get(token, min(logprobs.values())) - other

@@ -3,8 +3,9 @@
 import asyncio
 import json
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import NamedTuple
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -50,6 +51,14 @@ class ModelRequest:
     turn: Callable[[], str]
     exchange: Callable[[bytes, float], Exchange]
     headers: Mapping[str, str] = field(default_factory=dict)
+
+
+class Told(NamedTuple):
+    """Status and body of an answer, and who gave it."""
+
+    status: int
+    content: bytes
+    member: Member
 
 
 class Lease:
@@ -124,11 +133,19 @@ class Proxy:
         headers = {"content-type": _EVENTS if streamed else _JSON, **asked.model.headers}
         return Response(content, 200, headers)
 
-    async def ask(self, asked: ModelRequest, content: bytes) -> bytes | None:
-        """Send ``content`` as what comes before ``asked``, neither counted nor logged, and return the body of its
-        answer; None where no server gives one."""
-        lease = await self._send(replace(asked, content=content, stream=False))
-        return lease.content if lease is not None and lease.answer is not None and lease.answer.status == 200 else None
+    @property
+    def gives_logprobs(self) -> bool:
+        """Whether there is a ready server of which it is not known that it gives no log-probabilities."""
+        return any(member.ready and member.gives_logprobs for member in self.pool.members)
+
+    async def ask(self, asked: ModelRequest, content: bytes) -> Told | None:
+        """Send ``content`` as what comes before ``asked``, neither counted nor logged, to a server that may give
+        log-probabilities; None where none answers."""
+        silent = [member for member in self.pool.members if not member.gives_logprobs]
+        lease = await self._send(replace(asked, content=content, stream=False), silent)
+        if lease is None or lease.answer is None:
+            return None
+        return Told(lease.answer.status, lease.content, lease.member)
 
     async def finish(self, asked: ModelRequest, status: int, content: bytes = b"", *, streamed: bool = False) -> bool:
         """Count one request that is done, and hand its answer to the log if it is one for the log.
@@ -148,12 +165,12 @@ class Proxy:
         self._log.put(exchange)
         return True
 
-    async def _send(self, asked: ModelRequest) -> Lease | None:
+    async def _send(self, asked: ModelRequest, without: Sequence[Member] = ()) -> Lease | None:
         """Send a request to a server; once more, over a fresh connection, if that one is lost before it has begun to
-        answer; and then to another. None if none answers."""
+        answer; and then to another. None if none answers, those ``without`` left out."""
         if self._log is not None:
             await self._log.room()
-        tried: list[Member] = []
+        tried = [*without]
         while (member := self.pool.pick(without=tried)) is not None:
             tried.append(member)
             lease = await self._try(member, asked, fresh=False) or await self._try(member, asked, fresh=True)

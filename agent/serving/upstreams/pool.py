@@ -23,13 +23,17 @@ _LOOK_SECONDS = 2.0
 
 
 class Member:
-    """One server. ``in_flight`` counts the requests that it is answering; ``trouble`` says why it is not ready."""
+    """One server. ``in_flight`` counts the requests that it is answering; ``trouble`` says why it is not ready.
+
+    ``gives_logprobs`` is True until an answer shows that it gives no log-probabilities, and again when it comes back.
+    """
 
     def __init__(self, upstream: Upstream, *, ready: bool) -> None:
         self.upstream = upstream
         self.ready = ready
         self.trouble = "" if ready else "not ready yet"
         self.in_flight = 0
+        self.gives_logprobs = True
 
 
 class UpstreamPool:
@@ -76,6 +80,12 @@ class UpstreamPool:
         if trouble != member.trouble:
             self._say(f"{member.upstream.url}: {trouble}; it gets no requests meanwhile")
         member.ready, member.trouble = False, trouble
+
+    def without_logprobs(self, member: Member) -> None:
+        """Remember that ``member`` gives no log-probabilities."""
+        if member.gives_logprobs:
+            self._say(f"{member.upstream.url} gives no log-probabilities; the model does not choose among tools there")
+        member.gives_logprobs = False
 
     def is_due(self, name: str) -> bool:
         """Return whether every ready server must have the adapter ``name``."""
@@ -141,6 +151,7 @@ class UpstreamPool:
             return
         if not member.ready:
             self._say(f"{upstream.url} is ready")
+            member.gives_logprobs = True  # it may have been started with other options
         member.ready, member.trouble = True, ""
 
     def _due(self) -> set[str]:

@@ -8,9 +8,10 @@ from typing import Any
 import pytest
 
 from agent.log.interaction_log import InteractionLog
+from agent.serving.upstreams.connection import Upstream
 from agent.turn.messages import Interaction
 from tests.fakes.gateway_door import Door
-from tests.fakes.model_gateway import running_gateway
+from tests.fakes.model_gateway import KEY, running_gateway
 from tests.fakes.model_server import ModelServer, Says
 from tests.fakes.tool_judge import CALL_TOKEN, judging
 from toolkit.tool import Tool
@@ -162,6 +163,60 @@ def test_where_the_server_gives_no_margin_the_request_is_asked_as_it_is(door: Do
     door.server._script = lambda request: Says("too long", status=400) if request.get("logprobs") else Says("hello")
     assert door.chat(BODY).json()["choices"][0]["message"]["content"] == "hello"
     assert shown(door) == [tool["function"]["name"] for tool in TOOLS]
+
+
+TOO_MANY = "Requested sample logprobs of 20, which is greater than max allowed: 5"
+
+
+@pytest.mark.parametrize(
+    ("silent", "remembered"),
+    [
+        (Says("It is 3."), True),
+        (Says(raw=b'{"choices": [{"index": 0, "logprobs": null, "message": {"content": "hi"}}]}'), True),
+        (Says(TOO_MANY, status=400), True),
+        (Says("the prompt is too long", status=400), False),
+        (Says(f"the prompt is too long: {'x' * 100} logprobs", status=400), False),
+        (Says("overloaded", status=503), False),
+    ],
+    ids=["left out", "null", "refused", "another error", "quoted by another error", "overloaded"],
+)
+def test_a_server_that_gives_no_logprobs_is_asked_for_them_once(tmp_path: Any, silent: Says, remembered: bool) -> None:
+    import httpx
+
+    with (
+        ModelServer(script=lambda request: silent if request.get("logprobs") else Says("hello")) as server,
+        running_gateway(tmp_path, server) as (gateway, url),
+        httpx.Client(base_url=url, trust_env=False, timeout=60) as client,
+    ):
+        door = Door(gateway, server, client, tmp_path)
+        door.adapter("adapter-0001", CALIBRATION)
+        for judged in (len(TOOLS), 0 if remembered else len(TOOLS)):
+            server.requests.clear()
+            answer = door.chat(BODY)
+            assert answer.json()["choices"][0]["message"]["content"] == "hello"
+            assert "x-apprentice-choice" not in answer.headers
+            assert shown(door) == [tool["function"]["name"] for tool in TOOLS]
+            assert len(server.requests) == judged + 1
+
+
+def test_beside_a_server_without_logprobs_another_one_judges_the_tools(tmp_path: Any) -> None:
+    import httpx
+
+    def then(request: dict[str, Any]) -> Says:
+        return Says("hello")
+
+    with (
+        ModelServer(script=then) as silent,
+        ModelServer(script=judging(MARGINS, then), key=KEY) as telling,
+        running_gateway(tmp_path, silent) as (gateway, url),
+        httpx.Client(base_url=url, trust_env=False, timeout=60) as client,
+    ):
+        gateway.pool.replace([Upstream(silent.url, KEY, pid=4711), Upstream(telling.url, KEY, pid=4712)])
+        gateway.pool.without_logprobs(gateway.pool.members[0])
+        door = Door(gateway, telling, client, tmp_path)
+        door.adapter("adapter-0001", CALIBRATION)
+        assert json.loads(door.chat(BODY).headers["x-apprentice-choice"])["shown"] == ["find_train"]
+        assert [request for request in silent.requests if request.get("logprobs")] == []
 
 
 def test_a_choice_is_logged_with_all_candidates(tmp_path: Any) -> None:

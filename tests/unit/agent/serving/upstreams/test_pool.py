@@ -159,6 +159,23 @@ def test_a_server_that_is_down_gets_what_it_missed_when_it_is_back(tmp_path: Pat
         assert said[-1] == f"{second.url} is ready"
 
 
+def test_what_gives_no_logprobs_is_said_once_and_looked_at_anew_when_it_is_back(
+    tmp_path: Path, servers: list[ModelServer]
+) -> None:
+    pool, said = pool_of(tmp_path, servers[:1])
+    (member,) = pool.members
+    for _ in range(2):
+        pool.without_logprobs(member)
+    assert not member.gives_logprobs
+    assert [line for line in said if "gives no log-probabilities" in line] == said
+    assert len(said) == 1
+    look(pool)
+    assert not member.gives_logprobs
+    pool.failed(member, "cannot be reached")
+    look(pool)
+    assert (member.ready, member.gives_logprobs) == (True, True)
+
+
 def test_a_server_that_lost_its_adapters_between_two_looks_gets_them_again(
     tmp_path: Path, servers: list[ModelServer]
 ) -> None:
