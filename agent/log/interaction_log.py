@@ -58,7 +58,7 @@ class Entry:
 
 
 class Origin(TypedDict, total=False):
-    """Where a turn comes from, and with which tools; what is left out is "" or none.
+    """Source and tools of a turn; what is left out is "" or none.
 
     ``reference``: the id of its answer at the client. ``traceparent``: the client's span (W3C).
     """

@@ -135,7 +135,7 @@ class Proxy:
 
     @property
     def gives_logprobs(self) -> bool:
-        """Whether there is a ready server of which it is not known that it gives no log-probabilities."""
+        """True while there is a ready server that may give log-probabilities."""
         return any(member.ready and member.gives_logprobs for member in self.pool.members)
 
     async def ask(self, asked: ModelRequest, content: bytes) -> Told | None:

@@ -1,4 +1,4 @@
-"""What shadow mode has found, on its way into the database: one writer behind a bounded queue."""
+"""The way of comparisons of shadow mode into the database: one writer behind a bounded queue."""
 
 import asyncio
 import time
