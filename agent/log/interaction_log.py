@@ -58,7 +58,7 @@ class Entry:
 
 
 class Origin(TypedDict, total=False):
-    """Source and tools of a turn; what is left out is "" or none.
+    """Source of a turn and its tools; omitted fields are "" or empty.
 
     ``reference``: the id of its answer at the client. ``traceparent``: the client's span (W3C).
     """
