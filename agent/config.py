@@ -270,8 +270,9 @@ class AgentConfig(Section):
     database: Annotated[
         str,
         Field(
-            description="Postgres database of the interaction log, as `postgresql://USER@HOST/DATABASE`, for several "
-            "gateways; the password comes from `~/.pgpass` or `PGPASSWORD`. Empty: a SQLite file in `data_folder`.",
+            description="Postgres database of the interaction log and the active adapter, for several gateways, as "
+            "`postgresql://USER@HOST/DATABASE`; the password comes from `~/.pgpass` or `PGPASSWORD`. Empty: files in "
+            "`data_folder`.",
         ),
         BeforeValidator(database_server.without_password),
     ] = ""

@@ -1,20 +1,28 @@
-"""The pointer file data/active_adapter.json: which adapter serves under the name ``agent``.
+"""The pointer to the active adapter: which one serves under the name ``agent``.
 
-Promotion and rollback are one ``write``; a reader sees the old pointer or the new one, never a part.
+It is the file data/active_adapter.json, or a row of the Postgres database that ``[agent] database`` names; then each
+gateway keeps the file as its copy of the row (``agent.serving.upstreams.follow``). Promotion and rollback are one
+``write``; a reader sees the old pointer or the new one, never a part.
 """
 
 import hashlib
+from contextlib import closing
 from pathlib import Path
 from typing import Literal
 
 from pydantic import Field, ValidationError
 
+from agent.adapters import shared_pointer
 from agent.errors import AdapterError
+from agent.storage.database_server import server_of
+from agent.storage.statements import Statements
 from agent.turn.messages import BASE
 from toolkit import durable_file
 from toolkit.frozen import Frozen
 
 FILE = "active_adapter.json"
+
+_FIX = "write it anew with: evolver rollback base"
 
 NAME_PATTERN = r"^[a-z0-9][a-z0-9._-]{0,63}$"
 
@@ -58,23 +66,79 @@ class ActiveAdapter(Frozen):
     change: Change | None = None
     canary: Canary | None = None
 
+    @property
+    def named(self) -> list[tuple[str, str]]:
+        """Names and hashes of the adapters that answer; the base model is none."""
+        found = [(self.name, self.sha256)] if self.name != BASE else []
+        return found if self.canary is None else [*found, (self.canary.name, self.canary.sha256)]
+
 
 def path(data_folder: Path) -> Path:
     return data_folder / FILE
 
 
 def read(data_folder: Path) -> ActiveAdapter:
-    """Read the active adapter; ``base`` where nothing was ever promoted. Raises AdapterError on a damaged file."""
+    """Read the active adapter; ``base`` where nothing was ever promoted.
+
+    Where the pointer is on Postgres and none was written there yet, the file counts. Raises AdapterError on a damaged
+    pointer, StorageError.
+    """
+    url = server_of(data_folder)
+    if url:
+        with closing(shared_pointer.open_pointer(url)) as database, database.transaction("BEGIN") as db:
+            text = shared_pointer.read(db)
+        if text:
+            return parsed(text, f"{url}: the active adapter")
+    return read_here(data_folder)
+
+
+def read_here(data_folder: Path) -> ActiveAdapter:
+    """Read what serves on this machine: the file, which a gateway on Postgres brings in line with the database.
+
+    Raises AdapterError on a damaged file.
+    """
     file = path(data_folder)
     try:
-        return ActiveAdapter.model_validate_json(file.read_bytes())
+        text = file.read_bytes()
     except FileNotFoundError:
         return ActiveAdapter()
-    except (ValidationError, OSError) as error:
-        problem = error.strerror if isinstance(error, OSError) else "is damaged"
-        raise AdapterError(f"{file}: {problem}; write it anew with: evolver rollback base") from error
+    except OSError as error:
+        raise AdapterError(f"{file}: {error.strerror}; {_FIX}") from error
+    return parsed(text, str(file))
 
 
-def write(data_folder: Path, adapter: ActiveAdapter) -> None:
-    """Point to ``adapter``; on disk when it returns. When it raises OSError, the file holds one of the two pointers."""
+def parsed(text: str | bytes, where: str) -> ActiveAdapter:
+    """Return the pointer that ``text``, JSON, holds. Raises AdapterError, which says ``where`` it was found."""
+    try:
+        return ActiveAdapter.model_validate_json(text)
+    except ValidationError as error:
+        raise AdapterError(f"{where}: is damaged; {_FIX}") from error
+
+
+def write(data_folder: Path, adapter: ActiveAdapter, db: Statements | None = None) -> None:
+    """Point to ``adapter``; on disk when it returns. When it raises OSError, the file holds one of the two pointers.
+
+    ``db``: a transaction on the server of ``data_folder``, where there is one, which the change becomes part of.
+    Raises StorageError.
+    """
+    url = server_of(data_folder)
+    if not url:
+        write_here(data_folder, adapter)
+        return
+    with shared_pointer.changing(url, db) as inside:
+        shared_pointer.write(
+            inside, adapter.model_dump_json(), _hashes(inside) | {sha256 for _, sha256 in adapter.named}
+        )
+
+
+def write_here(data_folder: Path, adapter: ActiveAdapter) -> None:
+    """Let the file hold ``adapter``; see ``write``."""
     durable_file.replace(path(data_folder), adapter.model_dump_json().encode())
+
+
+def _hashes(db: Statements) -> set[str]:
+    """Return the hashes of the adapters that the present pointer names: going back to them must be quick."""
+    try:
+        return {sha256 for _, sha256 in parsed(shared_pointer.read(db), "").named}
+    except AdapterError:
+        return set()

@@ -40,6 +40,7 @@ from agent.serving.serving_state import ServingState
 from agent.serving.shadow.agreement_log import AgreementLog
 from agent.serving.upstreams.admin_api import AdminApi
 from agent.serving.upstreams.connection import Upstream
+from agent.serving.upstreams.follow import Follower
 from agent.serving.upstreams.names import Named, NamedUpstreams
 from agent.serving.vllm.process import KEEP_ALIVE_SECONDS, VllmServer
 from agent.serving.vllm.supervisor import Supervisor
@@ -106,6 +107,7 @@ def _serve(config: Config) -> None:
         announce = partial(_announce, data, state, gateway)
         if gateway.needs_keys and not any(key.revoked_at is None for key in api_keys.read(data)):
             _say("requests need an API key here, and there is none; make one with: agent keys create NAME")
+        follower = _follower(config, gateway, stack)
         if serving.upstreams:
             backend = _upstreams(config, gateway, announce)
         else:
@@ -115,11 +117,20 @@ def _serve(config: Config) -> None:
         servers = [(web, listener), (_Web(admin.app), admin_listener)]
         sys.setswitchinterval(_SWITCH_SECONDS)
         with asyncio.Runner(loop_factory=_new_loop) as runner:
-            runner.run(_run(servers, (gateway.pool.watch, *backend.watches), backend.give_up))
+            runner.run(_run(servers, (gateway.pool.watch, *follower, *backend.watches), backend.give_up))
 
 
 def _turns(config: Config, log: InteractionLog, url: str, gateway: Gateway) -> AgentTurns:
     return AgentTurns(config, log, url, gateway.own_key, prompt_version=lambda: gateway.prompt_version())  # noqa: PLW0108
+
+
+def _follower(config: Config, gateway: Gateway, stack: contextlib.ExitStack) -> tuple[Watch, ...]:
+    """Let the pointer here be that of the database, where config.toml names one; return what keeps it so."""
+    if not config.agent.database:
+        return ()
+    follower = stack.enter_context(Follower(config.data_folder, config.agent.database, gateway.pool, _say))
+    follower.catch_up()
+    return (follower.watch,)
 
 
 def _begin_shadow(config: Config, gateway: Gateway, stack: contextlib.ExitStack) -> None:

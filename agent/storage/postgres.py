@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from agent.errors import CommitUnknown, ConnectionLost, DatabaseUnavailable, StorageError
 from agent.storage.postgres_sql import for_postgres, values_for_postgres
-from agent.storage.statements import Steps
+from agent.storage.statements import LOG_LOCK, Steps
 from toolkit.errors import PrerequisiteError
 
 if TYPE_CHECKING:
@@ -25,9 +25,8 @@ if TYPE_CHECKING:
 SCHEMA = "apprentice"
 MINIMUM_POSTGRES = 14
 
-_WRITER, _MIGRATION = 0x61707072, 0x61707073
-"""Advisory locks: of the one that writes, and of the one that changes the schema."""
-_BEGIN_WRITING = f"BEGIN; SELECT pg_advisory_xact_lock({_WRITER})".encode()
+_MIGRATION_LOCK = 0x61707073
+"""The advisory lock of the one that changes the schema."""
 _COUNT = """
     INSERT INTO writers (name, number, at) VALUES (%s, %s, now())
     ON CONFLICT (name) DO UPDATE SET number = excluded.number, at = excluded.at
@@ -75,10 +74,15 @@ class PostgresStatements:
 
 
 class PostgresDatabase:
-    """An open database on a server; see ``agent.storage.statements``."""
+    """An open database on a server; see ``agent.storage.statements``.
 
-    def __init__(self, url: str, *, writable: bool = True) -> None:
-        self._url, self._writable = url, writable
+    ``lock``: those with the same one write one after the other. ``patience``: the seconds that a server which is gone
+    has to come back, None for as many as a writer waits.
+    """
+
+    def __init__(self, url: str, *, writable: bool = True, lock: int = LOG_LOCK, patience: float | None = None) -> None:
+        self._url, self._writable, self._patience = url, writable, patience
+        self._begin_writing = f"BEGIN; SELECT pg_advisory_xact_lock({lock})".encode()
         self._name, self._number = uuid.uuid4().hex, 0
         self._lock = threading.Lock()
         with _explained(url):
@@ -150,7 +154,7 @@ class PostgresDatabase:
                 return
             with self._connection.transaction():
                 self._connection.execute("SET TRANSACTION READ WRITE")
-                self._connection.execute("SELECT pg_advisory_xact_lock(%s)", (_MIGRATION,))
+                self._connection.execute("SELECT pg_advisory_xact_lock(%s)", (_MIGRATION_LOCK,))
                 self._connection.execute(f"CREATE SCHEMA IF NOT EXISTS {SCHEMA}".encode())
                 self._connection.execute(_OWN_TABLES.encode())
                 known = self._known()
@@ -186,7 +190,7 @@ class PostgresDatabase:
                 if reads:
                     self._connection.execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
                 else:
-                    self._connection.execute(_BEGIN_WRITING)
+                    self._connection.execute(self._begin_writing)
                     self._connection.execute(_COUNT, (self._name, self._number + 1))
                     self._number += 1
             except psycopg.OperationalError:
@@ -200,7 +204,7 @@ class PostgresDatabase:
         import psycopg
 
         try:
-            self._connection = self._connected(patience=_PATIENCE_SECONDS)
+            self._connection = self._connected(patience=_PATIENCE_SECONDS if self._patience is None else self._patience)
         except psycopg.OperationalError as error:
             raise DatabaseUnavailable(f"{self._url}: {_explain(error)}") from error
 
@@ -234,7 +238,7 @@ class PostgresDatabase:
     def _is_committed(self) -> bool:
         """Return whether the server, once it is there again and the transaction has ended there, has its number."""
         self._connection = self._connected(patience=_PATIENCE_SECONDS)
-        self._connection.execute(_BEGIN_WRITING)
+        self._connection.execute(self._begin_writing)
         found = self._connection.execute("SELECT number FROM writers WHERE name = %s", (self._name,)).fetchone()
         self._connection.execute("COMMIT")
         return found == (self._number,)
@@ -272,8 +276,10 @@ class PostgresDatabase:
         return connection
 
 
-def open_postgres(url: str, steps: Steps, *, writable: bool = True) -> PostgresDatabase:
-    """Open the database at ``url``, and bring its schema up to date.
+def open_postgres(
+    url: str, steps: Steps, *, writable: bool = True, lock: int = LOG_LOCK, patience: float | None = None
+) -> PostgresDatabase:
+    """Open the database at ``url``, and bring its schema up to date; see ``PostgresDatabase``.
 
     Raises StorageError, and PrerequisiteError where psycopg is missing or the server would lose what is committed.
     """
@@ -283,7 +289,7 @@ def open_postgres(url: str, steps: Steps, *, writable: bool = True) -> PostgresD
         raise PrerequisiteError(
             "[agent] database needs psycopg; install it: pip install 'apprentice-agent[postgres]', or leave it out"
         ) from None
-    database = PostgresDatabase(url, writable=writable)
+    database = PostgresDatabase(url, writable=writable, lock=lock, patience=patience)
     try:
         database.migrate(steps)
     except BaseException:

@@ -34,3 +34,6 @@ class OpenDatabase(Protocol):
 
 Steps = Sequence[tuple[str, str]]
 """A schema for Postgres: steps by name, each some statements. A step that has shipped is never edited."""
+
+LOG_LOCK, LEDGER_LOCK = 0x61707072, 0x61707074
+"""Locks of the server under which writers come one after the other: those of the log, and of ledger and pointer."""

@@ -12,6 +12,7 @@ from agent.adapters import active
 from agent.errors import AdapterError, ModelUnavailable
 from agent.serving.serving_state import ServingState
 from agent.serving.upstreams import lora_api
+from agent.storage.database_server import server_of
 from evolver.config import ReleaseConfig
 from evolver.store.ledger import AdapterRow, Ledger
 from toolkit import durable_file
@@ -35,8 +36,8 @@ def sweep(data_folder: Path, ledger: Ledger) -> None:
     for row in ledger.adapters():
         if row.state == "removed":
             shutil.rmtree(adapters / row.name, ignore_errors=True)
-    with ledger.together():  # nobody writes the pointer now
-        for draft in data_folder.glob(f".{active.FILE}.*"):
+    with ledger.together():  # nobody writes the pointer now; where it is a row, gateways write their copies of it
+        for draft in data_folder.glob(f".{active.FILE}.*") if not server_of(data_folder) else ():
             draft.unlink(missing_ok=True)
 
 

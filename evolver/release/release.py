@@ -9,11 +9,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
-from agent.adapters import active, package
+from agent.adapters import active, package, shared_pointer
 from agent.adapters.active import ActiveAdapter, Canary, Change
 from agent.errors import AdapterInvalid, ModelUnavailable
 from agent.serving.serving_state import ServingState
 from agent.serving.upstreams import lora_api
+from agent.storage.database_server import server_of
 from agent.turn.messages import BASE
 from evolver.config import ReleaseConfig
 from evolver.release.history import before
@@ -78,6 +79,22 @@ def load_registered(
     return row.sha256
 
 
+def _made_ready(
+    name: str,
+    data_folder: Path,
+    ledger: Ledger,
+    serving: ServingState | None,
+    *,
+    base_sha256: str | None,
+    hurry: bool = False,
+) -> str:
+    """As ``load_registered``; gateways on other machines find the files in their database from then on."""
+    sha256 = load_registered(name, data_folder, ledger, serving, base_sha256=base_sha256, hurry=hurry)
+    if url := server_of(data_folder):
+        shared_pointer.store_files(url, adapters_folder(data_folder) / name, sha256)
+    return sha256
+
+
 def promote(
     name: str,
     data_folder: Path,
@@ -94,8 +111,7 @@ def promote(
     """
     sha256 = ""
     if name != BASE:
-        sha256 = load_registered(name, data_folder, ledger, serving, base_sha256=base_sha256)
-    if name != BASE:
+        sha256 = _made_ready(name, data_folder, ledger, serving, base_sha256=base_sha256)
         active.read(data_folder)
     with ledger.together():
         previous = _settled(data_folder, ledger)
@@ -120,7 +136,7 @@ def begin_trial(
 
     ``cycle``: the one that begins the trial; without one, a person does, for a ``reason``.
     """
-    registered = load_registered(name, data_folder, ledger, serving, base_sha256=base_sha256)
+    registered = _made_ready(name, data_folder, ledger, serving, base_sha256=base_sha256)
     canary = Canary(name=name, sha256=registered, share=share)
     with ledger.together():
         current = _settled(data_folder, ledger)
@@ -140,7 +156,7 @@ def promote_from_trial(
     base_sha256: str | None = None,
 ) -> None:
     """Let ``name`` answer all sessions, unless its trial has ended meanwhile. Raises as ``promote``."""
-    sha256 = load_registered(name, data_folder, ledger, serving, base_sha256=base_sha256)
+    sha256 = _made_ready(name, data_folder, ledger, serving, base_sha256=base_sha256)
     with ledger.together():
         previous, row = _settled(data_folder, ledger), ledger.adapter(name)
         if row is not None and name == on_trial(data_folder):
@@ -195,9 +211,9 @@ def rollback(
     sha256 = ""
     if target != BASE:
         try:
-            sha256 = load_registered(target, data_folder, ledger, serving, base_sha256=base_sha256, hurry=True)
+            sha256 = _made_ready(target, data_folder, ledger, serving, base_sha256=base_sha256, hurry=True)
         except ModelUnavailable:
-            sha256 = load_registered(target, data_folder, ledger, None, base_sha256=base_sha256)
+            sha256 = _made_ready(target, data_folder, ledger, None, base_sha256=base_sha256)
     with ledger.together():
         current = _settled(data_folder, ledger)
         if only_from not in (None, current):

@@ -89,4 +89,4 @@ class ModelRouter:
 
     def _pointer(self) -> ActiveAdapter:
         file = active.path(self._data_folder)
-        return self._files.get(file, lambda: active.read(self._data_folder))
+        return self._files.get(file, lambda: active.read_here(self._data_folder))

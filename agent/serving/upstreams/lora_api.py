@@ -49,7 +49,8 @@ def loaded(url: str, key: str, *, seconds: float = TIMEOUT_SECONDS) -> set[str]:
 def _request(
     method: str, url: str, key: str, path: str, body: dict[str, str] | None, seconds: float = TIMEOUT_SECONDS
 ) -> httpx.Response:
-    with asking_server(), http_client(url, headers={"Authorization": f"Bearer {key}"}, timeout=seconds) as client:
+    headers = {"Authorization": f"Bearer {key}"} if key else {}
+    with asking_server(), http_client(url, headers=headers, timeout=seconds) as client:
         return client.request(method, path, json=body)
 
 

@@ -171,7 +171,7 @@ def due(data_folder: Path) -> dict[str, str]:
     """
     kept = {n: sha256 for n, sha256 in required.read(data_folder).items() if folder_of(data_folder, n).is_dir()}
     try:
-        pointer = active.read(data_folder)
+        pointer = active.read_here(data_folder)
     except AdapterError:
         return kept
     if pointer.canary is not None and pointer.canary.name in kept:
@@ -192,7 +192,7 @@ def bring_up_to_date(
     that serves: then raises AdapterError. One that learned with another chat template than ``template_sha256`` is
     loaded, and said. Raises ModelUnavailable where no server answers.
     """
-    serving = active.read(data_folder).name
+    serving = active.read_here(data_folder).name
     wanted = due(data_folder)
     lacking = wanted.keys() - lora_api.loaded(upstream.url, upstream.key)
     for name in sorted(lacking, key=lambda name: (name != serving, name)):
@@ -212,7 +212,7 @@ def _bring(upstream: Upstream, folder: Path, sha256: str, base_sha256: str, say:
         raise AdapterError(f"adapter {folder.name} is missing; serve another one with: evolver rollback")
     manifest = check_adapter(folder, sha256=sha256, base_sha256=base_sha256)
     say(f"loading {folder.name}")
-    lora_api.load(upstream.url, upstream.key, folder.name, upstream.folder_of(folder))
+    _load(upstream, folder.name, folder)
     return manifest
 
 
@@ -220,5 +220,10 @@ def _load(upstream: Upstream, name: str, folder: Path) -> bool:
     """Load an adapter where it is not loaded; return whether it was not."""
     if name in lora_api.loaded(upstream.url, upstream.key):
         return False
-    lora_api.load(upstream.url, upstream.key, name, upstream.folder_of(folder))
+    try:
+        lora_api.load(upstream.url, upstream.key, name, upstream.folder_of(folder))
+    except AdapterError:
+        if name in lora_api.loaded(upstream.url, upstream.key):  # another gateway was first
+            return False
+        raise
     return True

@@ -101,3 +101,8 @@ def test_a_unix_socket_is_asked_like_a_port(tmp_path: Path) -> None:
         assert lora_api.loaded(server.url, "k") == {"adapter-0001"}
         lora_api.unload(server.url, "k", "adapter-0001")
         assert lora_api.loaded(server.url, "k") == set()
+
+
+def test_a_server_without_a_key_is_asked_without_one() -> None:
+    with ModelServer() as server:
+        assert lora_api.loaded(server.url, "") == set()

@@ -1,0 +1,139 @@
+"""The pointer to the active adapter on Postgres, and the files of the adapters that it names, for all gateways.
+
+One row is the pointer. The files stand beside it in parts, so that a gateway on another machine can fetch what it is to
+load; those that the pointer no longer names are removed when it changes.
+"""
+
+import shutil
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+
+from agent.adapters.package import MANIFEST, PEFT_CONFIG, WEIGHTS, check_adapter, folder_of, manifest_sha256
+from agent.errors import AdapterInvalid
+from agent.storage.postgres import PostgresDatabase, open_postgres
+from agent.storage.statements import LEDGER_LOCK, OpenDatabase, Statements, Steps
+from toolkit import durable_file
+
+STEPS: Steps = (
+    (
+        "agent_002_active_adapter",
+        """
+        CREATE TABLE active_adapter (
+            one integer PRIMARY KEY CHECK (one = 1),
+            pointer text COLLATE "C" NOT NULL
+        );
+        CREATE TABLE adapter_files (
+            adapter text COLLATE "C" NOT NULL,
+            name text COLLATE "C" NOT NULL,
+            part integer NOT NULL,
+            content bytea NOT NULL,
+            stored_at timestamptz NOT NULL DEFAULT now(),
+            PRIMARY KEY (adapter, name, part)
+        );
+        """,
+    ),
+)
+"""``adapter``: the hash of its manifest. Its row is stored last: with it, the adapter is whole."""
+_PART_BYTES = 1 << 20
+_FILES = (WEIGHTS, PEFT_CONFIG, MANIFEST)
+
+
+def open_pointer(url: str, *, writable: bool = False, patience: float | None = None) -> PostgresDatabase:
+    """Open the database of the pointer; see ``open_postgres``."""
+    return open_postgres(url, STEPS, writable=writable, lock=LEDGER_LOCK, patience=patience)
+
+
+@contextmanager
+def changing(url: str, db: Statements | None) -> Iterator[Statements]:
+    """Yield ``db``, or where that is None the inside of a transaction of its own."""
+    if db is not None:
+        yield db
+        return
+    with closing(open_pointer(url, writable=True)) as database, database.transaction() as own:
+        yield own
+
+
+def read(db: Statements) -> str:
+    """Return the pointer as JSON; "" where none was ever written."""
+    row = db.execute("SELECT pointer FROM active_adapter").fetchone()
+    return row[0] if row else ""
+
+
+def write(db: Statements, pointer: str, named: set[str]) -> None:
+    """Let ``pointer``, JSON, be the pointer. Remove the files of all adapters but those with the hashes ``named`` and
+    those stored in the last hour, which a promotion that is under way may be about to name."""
+    db.execute(
+        "INSERT INTO active_adapter (one, pointer) VALUES (1, ?) "
+        "ON CONFLICT (one) DO UPDATE SET pointer = excluded.pointer",
+        (pointer,),
+    )
+    rows = db.execute("SELECT DISTINCT adapter FROM adapter_files WHERE stored_at < now() - interval '1 hour'")
+    for (adapter,) in rows.fetchall():
+        if adapter not in named:
+            db.execute("DELETE FROM adapter_files WHERE adapter = ?", (adapter,))
+
+
+def store_files(url: str, folder: Path, sha256: str) -> None:
+    """Store the files of an adapter, which was checked, in the database, where they are not there already.
+
+    Each part is a transaction: nobody waits for all of them. Raises StorageError, OSError.
+    """
+    with closing(open_pointer(url, writable=True)) as database:
+        with database.transaction("BEGIN") as db:
+            if _is_whole(db, sha256):
+                return
+        for name in _FILES:
+            with (folder / name).open("rb") as file:
+                part = 0
+                while content := file.read(_PART_BYTES):
+                    with database.transaction() as db:
+                        db.execute(
+                            "INSERT INTO adapter_files (adapter, name, part, content) VALUES (?, ?, ?, ?) "
+                            "ON CONFLICT (adapter, name, part) DO UPDATE SET content = excluded.content, "
+                            "stored_at = now()",
+                            (sha256, name, part, content),
+                        )
+                    part += 1
+
+
+def fetch_files(database: OpenDatabase, data_folder: Path, name: str, sha256: str) -> Path:
+    """Return the folder of the adapter ``name``, made of the files in ``database`` where it is not here.
+
+    Raises AdapterInvalid where the database lacks them, or what is here or there is another adapter; StorageError,
+    OSError.
+    """
+    folder = folder_of(data_folder, name)
+    if folder.is_dir():
+        if manifest_sha256(folder) != sha256:
+            raise AdapterInvalid(
+                f"adapter {name}: {folder} holds another one than was promoted", "move that folder away"
+            )
+        return folder
+    draft = folder.with_name(f".{name}.fetched")
+    shutil.rmtree(draft, ignore_errors=True)
+    draft.mkdir(parents=True)
+    with database.transaction("BEGIN") as db:
+        if not _is_whole(db, sha256):
+            raise AdapterInvalid(
+                f"adapter {name}: neither here nor in the database",
+                f"copy {folder} from the machine that promoted it, or promote it there again",
+            )
+        for file in _FILES:
+            _write_parts(db, sha256, draft / file)
+    check_adapter(draft, sha256=sha256)
+    durable_file.publish_folder(draft, folder)
+    return folder
+
+
+def _write_parts(db: Statements, sha256: str, target: Path) -> None:
+    query = "SELECT content FROM adapter_files WHERE adapter = ? AND name = ? AND part = ?"
+    with target.open("wb") as file:
+        part = 0
+        while row := db.execute(query, (sha256, target.name, part)).fetchone():
+            file.write(row[0])
+            part += 1
+
+
+def _is_whole(db: Statements, sha256: str) -> bool:
+    return bool(db.execute("SELECT 1 FROM adapter_files WHERE adapter = ? AND name = ?", (sha256, MANIFEST)).fetchone())

@@ -1,0 +1,75 @@
+"""Machines that share a Postgres database: what is promoted on one serves on all, and one of them evolves."""
+
+import contextlib
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+
+from agent.serving import serving_state
+from agent.storage import database_server
+from evolver.release import release
+from evolver.store.ledger import Ledger
+from tests.fakes.evolution import publish_adapter
+from tests.fakes.model_server import ModelServer, Says
+from tests.fakes.postgres import PostgresServer
+from tests.fakes.waiting import wait_until
+from tests.integration.test_agent_serve import House
+
+BODY = {"model": "agent", "messages": [{"role": "user", "content": "hi"}]}
+
+
+@pytest.fixture
+def houses(tmp_path: Path, postgres: PostgresServer) -> Iterator[list[House]]:
+    """Two machines with a data folder and a model server each."""
+    database = postgres.database()
+    with contextlib.ExitStack() as stack:
+        found = []
+        for name in ("one", "two"):
+            server = stack.enter_context(ModelServer(script=lambda _: Says("hi")))
+            (tmp_path / name).mkdir()
+            house = House(tmp_path / name, upstreams=f'upstreams = [{{url = "{server.url}"}}]')
+            house.config.write_text(f'[agent]\ndatabase = "{database}"\n{house.config.read_text()}')
+            database_server.keep(house.data, database)
+            stack.callback(database_server.keep, house.data, "")
+            found.append(house)
+        yield found
+
+
+def serves(house: House) -> str:
+    """The adapter that answered a request to its gateway; "" for none."""
+    running = serving_state.running(house.data)
+    answer = httpx.post(f"{running.gateway_url}/v1/chat/completions", json=BODY, trust_env=False, timeout=60)
+    return answer.headers["x-apprentice-adapter"] if answer.status_code == 200 else ""
+
+
+def arrival(houses: list[House], name: str, change: Callable[[], object]) -> float:
+    """Change what serves to ``name``, and return the seconds from then until all gateways answered with it."""
+    change()
+    changed = time.monotonic()
+    wait_until(lambda: all(serves(house) == name for house in houses))
+    return time.monotonic() - changed
+
+
+def test_a_promotion_and_a_rollback_reach_both_gateways(
+    houses: list[House], capsys: pytest.CaptureFixture[str]
+) -> None:
+    one, two = houses
+    with one.serving() as running, two.serving(), Ledger(one.data / "evolution.db") as ledger:
+        wait_until(lambda: [serves(one), serves(two)] == ["base", "base"])
+        place = (one.data, ledger, running)
+        adapter = publish_adapter(one.data, "adapter-0001")
+        ledger.add_adapter(adapter, ledger.open_cycle().number, "base", "d" * 64)
+        asked = time.monotonic()
+        wait_until(lambda: [serves(one), serves(two)] == ["base", "base"])
+        asked = time.monotonic() - asked
+        there = arrival(houses, "adapter-0001", lambda: release.promote("adapter-0001", *place, reason="test"))
+        assert (two.data / "adapters" / "adapter-0001" / "manifest.json").exists()
+        back = arrival(houses, "base", lambda: release.rollback(*place, reason="test"))
+    with capsys.disabled():
+        print(
+            f"\nboth gateways: promotion after {there:.2f} s, rollback after {back:.2f} s, "
+            f"of which {asked:.2f} s for asking both"
+        )

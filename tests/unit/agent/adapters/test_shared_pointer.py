@@ -1,0 +1,124 @@
+"""The pointer and the adapters' files on a Postgres server."""
+
+import shutil
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from agent.adapters import active, shared_pointer
+from agent.adapters.active import ActiveAdapter, Canary
+from agent.errors import AdapterError, AdapterInvalid
+from agent.storage import database_server
+from tests.fakes.adapter_folder import make_adapter, sha256_of
+from tests.fakes.postgres import PostgresServer
+
+
+@pytest.fixture
+def url(postgres: PostgresServer) -> str:
+    return postgres.database()
+
+
+@pytest.fixture
+def data(tmp_path: Path, url: str) -> Iterator[Path]:
+    """A data folder whose pointer is on the server."""
+    folder = tmp_path / "data"
+    database_server.keep(folder, url)
+    yield folder
+    database_server.keep(folder, "")
+
+
+def execute(url: str, sql: str) -> list[tuple[object, ...]]:
+    with closing(shared_pointer.open_pointer(url, writable=True)) as database, database.transaction() as db:
+        cursor = db.execute(sql)
+        return cursor.fetchall() if cursor.description else []
+
+
+def fetch(url: str, data: Path, name: str, sha256: str) -> Path:
+    with closing(shared_pointer.open_pointer(url)) as database:
+        return shared_pointer.fetch_files(database, data, name, sha256)
+
+
+def test_what_one_machine_wrote_another_reads(data: Path, tmp_path: Path, url: str) -> None:
+    assert active.read(data) == ActiveAdapter()
+    canary = Canary(name="adapter-0002", sha256="b" * 64, share=0.1)
+    pointer = ActiveAdapter(name="adapter-0001", sha256="a" * 64, canary=canary)
+    active.write(data, pointer)
+    database_server.keep(tmp_path / "other", url)
+    assert active.read(tmp_path / "other") == pointer
+    assert active.read_here(data) == ActiveAdapter()  # only a gateway changes what serves on a machine
+
+
+def test_before_anything_was_written_there_the_file_counts(data: Path) -> None:
+    active.write_here(data, ActiveAdapter(name="adapter-0001", sha256="a" * 64))
+    assert active.read(data).name == "adapter-0001"
+    active.write(data, ActiveAdapter())
+    assert active.read(data).name == "base"
+
+
+def test_a_damaged_pointer_names_the_fix_which_works(data: Path, url: str) -> None:
+    active.write(data, ActiveAdapter())
+    execute(url, "UPDATE active_adapter SET pointer = '{'")
+    with pytest.raises(AdapterError, match="is damaged; write it anew with: evolver rollback base"):
+        active.read(data)
+    active.write(data, ActiveAdapter())
+    assert active.read(data) == ActiveAdapter()
+
+
+def test_an_adapter_arrives_whole_on_another_machine(tmp_path: Path, url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(shared_pointer, "_PART_BYTES", 100)
+    folder = make_adapter(tmp_path / "one", "adapter-0001")
+    for _ in range(2):
+        shared_pointer.store_files(url, folder, sha256_of(folder))
+    there = fetch(url, tmp_path / "two", "adapter-0001", sha256_of(folder))
+    assert there == tmp_path / "two" / "adapters" / "adapter-0001"
+    assert {path.name: path.read_bytes() for path in there.iterdir()} == {
+        path.name: path.read_bytes() for path in folder.iterdir()
+    }
+    assert [path.name for path in there.parent.iterdir()] == ["adapter-0001"]
+    assert fetch(url, tmp_path / "two", "adapter-0001", sha256_of(folder)) == there
+
+
+def test_one_that_was_stored_in_part_is_not_there_and_storing_it_again_mends_that(tmp_path: Path, url: str) -> None:
+    folder = make_adapter(tmp_path / "one", "adapter-0001")
+    shared_pointer.store_files(url, folder, sha256_of(folder))
+    execute(url, "DELETE FROM adapter_files WHERE name = 'manifest.json'")
+    with pytest.raises(AdapterInvalid, match=r"neither here nor in the database; copy .* or promote it there again"):
+        fetch(url, tmp_path / "two", "adapter-0001", sha256_of(folder))
+    shared_pointer.store_files(url, folder, sha256_of(folder))
+    fetch(url, tmp_path / "two", "adapter-0001", sha256_of(folder))
+
+
+def test_one_that_was_changed_in_the_database_is_refused(tmp_path: Path, url: str) -> None:
+    folder = make_adapter(tmp_path / "one", "adapter-0001")
+    shared_pointer.store_files(url, folder, sha256_of(folder))
+    execute(url, "UPDATE adapter_files SET content = content || 'x' WHERE name = 'adapter_model.safetensors'")
+    with pytest.raises(AdapterInvalid, match="is not the file that the manifest names"):
+        fetch(url, tmp_path / "two", "adapter-0001", sha256_of(folder))
+    assert not (tmp_path / "two" / "adapters" / "adapter-0001").exists()
+
+
+def test_another_adapter_of_that_name_is_refused(tmp_path: Path, url: str) -> None:
+    folder = make_adapter(tmp_path / "one", "adapter-0001")
+    shared_pointer.store_files(url, folder, sha256_of(folder))
+    make_adapter(tmp_path / "two", "adapter-0001", base_sha256="e" * 64)
+    with pytest.raises(AdapterInvalid, match="holds another one than was promoted; move that folder away"):
+        fetch(url, tmp_path / "two", "adapter-0001", sha256_of(folder))
+
+
+def test_the_database_keeps_the_files_of_what_serves_and_of_what_served_before_it(data: Path, url: str) -> None:
+    hashes = {}
+    for number in (1, 2, 3):
+        name = f"adapter-{number:04d}"
+        folder = make_adapter(data, name)
+        hashes[name] = sha256_of(folder)
+        shared_pointer.store_files(url, folder, hashes[name])
+        active.write(data, ActiveAdapter(name=name, sha256=hashes[name]))
+    assert len(execute(url, "SELECT DISTINCT adapter FROM adapter_files")) == 3  # all within the hour
+    execute(url, "UPDATE adapter_files SET stored_at = now() - interval '2 hours'")
+    active.write(data, ActiveAdapter(name="adapter-0002", sha256=hashes["adapter-0002"]))
+    left = {str(row[0]) for row in execute(url, "SELECT DISTINCT adapter FROM adapter_files")}
+    assert left == {hashes["adapter-0002"], hashes["adapter-0003"]}
+    shutil.rmtree(data / "adapters")
+    fetch(url, data, "adapter-0003", hashes["adapter-0003"])

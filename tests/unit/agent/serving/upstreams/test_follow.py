@@ -1,0 +1,215 @@
+"""A gateway serves what the pointer on Postgres names: files first, then the servers, then the file of each request."""
+
+import asyncio
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+
+from agent.adapters import active, required, shared_pointer
+from agent.adapters.active import ActiveAdapter, Canary, Change
+from agent.serving.upstreams import lora_api
+from agent.serving.upstreams.connection import Upstream
+from agent.serving.upstreams.follow import Follower
+from agent.serving.upstreams.pool import UpstreamPool
+from agent.storage import database_server
+from tests.fakes.adapter_folder import make_adapter, sha256_of
+from tests.fakes.model_server import ModelServer
+from tests.fakes.postgres import PostgresServer, server_away
+
+KEY = "key"
+
+
+class Machines:
+    """One machine where adapters are promoted, and another one whose gateway follows."""
+
+    def __init__(self, folder: Path, url: str, server: ModelServer, stack: ExitStack) -> None:
+        self.said: list[str] = []
+        self.server, self.here, self._there, self._url = server, folder / "here", folder / "there", url
+        database_server.keep(self._there, url)
+        stack.callback(database_server.keep, self._there, "")
+        self.pool = UpstreamPool(self.here, self.said.append)
+        self.pool.replace([Upstream(server.url, KEY)])
+        self.follower = stack.enter_context(Follower(self.here, url, self.pool, self.said.append))
+
+    def promote(self, name: str, *, previous: str = "base", store: bool = True, on_trial: str = "") -> None:
+        hashes = {one: self.made(one, store=store) for one in (name, on_trial) if one not in ("", "base")}
+        active.write(
+            self._there,
+            ActiveAdapter(
+                name=name,
+                sha256=hashes.get(name, ""),
+                change=Change(serial=1, previous=previous, reason="test", by="person"),
+                canary=Canary(name=on_trial, sha256=hashes[on_trial], share=0.5) if on_trial else None,
+            ),
+        )
+
+    def made(self, name: str, *, store: bool) -> str:
+        folder = self._there / "adapters" / name
+        sha256 = sha256_of(folder if folder.exists() else make_adapter(self._there, name))
+        if store:
+            shared_pointer.store_files(self._url, folder, sha256)
+        return sha256
+
+    @property
+    def serves(self) -> str:
+        return active.read_here(self.here).name
+
+
+@pytest.fixture
+def machines(tmp_path: Path, postgres: PostgresServer) -> Iterator[Machines]:
+    with ExitStack() as stack:
+        server = stack.enter_context(ModelServer(key=KEY))
+        yield Machines(tmp_path, postgres.database(), server, stack)
+
+
+def look(follower: Follower, *between: Callable[[], object]) -> list[float]:
+    """Let it look once, and once more after each of ``between``; return the pauses that it made."""
+    pauses: list[float] = []
+    steps = iter(between)
+
+    async def sleep(seconds: float) -> None:
+        pauses.append(seconds)
+        step = next(steps, None)
+        if step is None:
+            raise asyncio.CancelledError
+        step()
+
+    with pytest.raises(asyncio.CancelledError):
+        asyncio.run(follower.watch(sleep=sleep))
+    return pauses
+
+
+def test_a_promotion_and_the_way_back_arrive_loaded(machines: Machines) -> None:
+    machines.promote("adapter-0001")
+    look(machines.follower)
+    assert (machines.serves, machines.server.models) == ("adapter-0001", ["base", "adapter-0001"])
+    assert (machines.here / "adapters" / "adapter-0001" / "manifest.json").exists()
+    pauses = look(machines.follower, lambda: machines.promote("base", previous="adapter-0001"))
+    assert machines.serves == "base"
+    assert max(pauses) <= 0.5
+    assert machines.said == ["adapter-0001 serves now", "base serves now"]
+
+
+def test_the_file_changes_after_the_servers_have_the_adapter(
+    machines: Machines, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loaded: list[list[str]] = []
+    write = active.write_here
+    monkeypatch.setattr(active, "write_here", lambda *a: (loaded.append(list(machines.server.models)), write(*a)))
+    machines.promote("adapter-0001")
+    look(machines.follower)
+    assert loaded == [["base", "adapter-0001"]]
+
+
+def test_one_on_trial_is_loaded_and_due(machines: Machines) -> None:
+    machines.promote("base", on_trial="adapter-0001")
+    look(machines.follower)
+    assert machines.server.models == ["base", "adapter-0001"]
+    assert machines.pool.is_due("adapter-0001")
+    canary = active.read_here(machines.here).canary
+    assert canary is not None
+    assert canary.name == "adapter-0001"
+
+
+def test_at_the_start_the_servers_to_come_are_told_what_they_need(machines: Machines) -> None:
+    machines.promote("adapter-0001", on_trial="adapter-0002")
+    machines.pool.replace([])
+    machines.follower.catch_up()
+    assert machines.serves == "adapter-0001"
+    assert machines.server.models == ["base"]
+    assert required.read(machines.here).keys() == {"adapter-0001", "adapter-0002"}
+
+
+def test_a_start_finds_what_it_took_over_before(machines: Machines) -> None:
+    machines.promote("adapter-0001")
+    look(machines.follower)
+    machines.said.clear()
+    with Follower(machines.here, machines._url, machines.pool, machines.said.append) as again:
+        again.catch_up()
+        look(again)
+    assert machines.said == []
+
+
+@pytest.mark.usefixtures("machines")
+def test_nothing_changes_where_nothing_was_promoted(machines: Machines) -> None:
+    machines.follower.catch_up()
+    look(machines.follower)
+    assert not active.path(machines.here).exists()
+
+
+def test_servers_that_are_away_do_not_hold_up_the_way_back(machines: Machines) -> None:
+    machines.server.stop()
+    machines.promote("adapter-0001")
+    look(machines.follower)
+    assert machines.serves == "adapter-0001"
+    assert required.read(machines.here).keys() == {"adapter-0001"}
+
+
+def test_one_that_cannot_be_used_leaves_what_served_and_is_said_once(machines: Machines) -> None:
+    machines.promote("adapter-0001")
+    look(machines.follower)
+    machines.said.clear()
+    machines.promote("adapter-0002", store=False)
+    look(machines.follower, lambda: None, lambda: None)
+    assert machines.serves == "adapter-0001"
+    (line,) = machines.said
+    assert line.startswith("the active adapter stays: adapter adapter-0002: neither here nor in the database")
+    machines.made("adapter-0002", store=True)
+    look(machines.follower)
+    assert machines.serves == "adapter-0002"
+
+
+def test_one_that_a_server_refuses_leaves_what_served(machines: Machines) -> None:
+    machines.server.refuses.add("adapter-0001")
+    machines.promote("adapter-0001")
+    look(machines.follower)
+    assert machines.serves == "base"
+    assert "vLLM does not load adapter-0001" in machines.said[0]
+
+
+def test_while_the_database_is_away_what_served_goes_on_and_it_is_asked_again(
+    machines: Machines, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    machines.promote("adapter-0001")
+    look(machines.follower)
+    machines.said.clear()
+    machines.promote("base", previous="adapter-0001")
+    machines.follower._database._connection.close()
+    with monkeypatch.context() as patch:
+        server_away(patch)
+        look(machines.follower, lambda: None)
+    assert machines.serves == "adapter-0001"
+    assert len(machines.said) == 1
+    assert "connection refused" in machines.said[0]
+    look(machines.follower)
+    assert machines.serves == "base"
+
+
+def test_a_server_that_starts_again_need_not_load_all_that_ever_served(machines: Machines) -> None:
+    previous = "base"
+    for name in ("adapter-0001", "adapter-0002", "adapter-0003"):
+        machines.promote(name, previous=previous)
+        look(machines.follower)
+        previous = name
+    assert required.read(machines.here).keys() == {"adapter-0002", "adapter-0003"}
+
+
+def test_one_that_another_gateway_loads_at_the_same_moment_is_loaded(
+    machines: Machines, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    listed = lora_api.loaded
+    first = iter([set[str]()])
+
+    def loaded(*args: object, **options: object) -> set[str]:
+        known = next(first, None)
+        if known is not None:
+            machines.server.models.append("adapter-0001")
+            return known
+        return listed(*args, **options)  # type: ignore[arg-type]
+
+    machines.promote("adapter-0001")
+    monkeypatch.setattr(lora_api, "loaded", loaded)
+    look(machines.follower)
+    assert (machines.serves, machines.server.models) == ("adapter-0001", ["base", "adapter-0001"])
