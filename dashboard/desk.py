@@ -53,7 +53,7 @@ class Visit:
 
     @property
     def who(self) -> str:
-        """Return how a reason names the person behind a button."""
+        """Return words for the person behind a button: ``by NAME`` or ``without a key``."""
         return f"by {self.caller.name}" if self.caller.name else "without a key"
 
     def part(self, name: str) -> str:
@@ -134,7 +134,7 @@ class Desk:
         return self.config.data_folder
 
     def kept(self, name: str, work: Callable[[], T], *, seconds: float = _KEPT_SECONDS) -> T:
-        """Return what ``work`` gave within the last ``seconds``: for figures that read thousands of turns."""
+        """Return the result of ``work``, at most ``seconds`` old: for figures that read thousands of turns."""
         known = self._known.get(name)
         if known is None or time.monotonic() - known[0] > seconds:
             known = self._known[name] = (time.monotonic(), work())

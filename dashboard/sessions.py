@@ -53,8 +53,8 @@ class Sessions:
             self._open.pop(api_keys.sha256(_identity(headers)), None)
 
     def caller(self, headers: Headers) -> Caller | None:
-        """Return who sent a request: by its cookie, else by its ``Authorization``, else whom the gateway lets in
-        without a key; None for nobody. Raises StorageError."""
+        """Return the caller of a request: by its cookie, else by its ``Authorization``, else the one that the gateway
+        admits without a key; None for nobody. Raises StorageError."""
         identity = _identity(headers)
         if identity and (session := self._open.get(api_keys.sha256(identity))) and session.ends_at > self._clock():
             return self._access.holder(session.key_sha256)

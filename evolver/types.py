@@ -12,15 +12,16 @@ from toolkit.frozen import Frozen
 from toolkit.tool import ToolError
 
 TaskKind = Literal["corrected", "worked", "repaired", "failed", "missed", "uncertain", "unserved", "talk"]
-"""What a logged request can teach: a person said what would have been right; its calls worked; they failed and were
-repaired later; they failed; no tool was called although one fits; the model hesitates between calls; no tool fits; it
-needs none."""
+"""Kind of a logged request, by the lesson in it. ``corrected``: a person said which calls or answer would have been
+right. ``worked``: its calls worked. ``repaired``: they failed, and a later call worked. ``failed``: they failed.
+``missed``: no tool was called although one fits. ``uncertain``: the model hesitates between calls. ``unserved``: no
+tool fits. ``talk``: it needs no tool."""
 
 
 Sign = Literal["called good", "result told", "went on", "agreed"]
-"""What says, beside the absence of errors, that the calls of a client's turn were right: a person called it good; its
-answer tells what only the results could say; the conversation went on with another request; turns of another
-conversation made the same calls for the same request."""
+"""Sign that the calls of a client's turn were right, beyond the absence of errors. ``called good``: a person judged it
+good. ``result told``: its answer holds facts that only the results have. ``went on``: the conversation continued with
+another request. ``agreed``: turns of another conversation made the same calls for the same request."""
 
 
 class TraceKind(Explained):
@@ -69,7 +70,7 @@ class Task(Frozen):
     outcome: Literal["called", "answered", "failed"]
     kind: TaskKind = "talk"
     client: bool = False
-    """Whether the client brought tools of its own: what it asks for is for these."""
+    """True if the client brought tools of its own; its requests are for these."""
     calls: tuple["Call", ...] = ()
     """For ``missed`` and ``uncertain``: what the model would call when it is asked several times, the likeliest first;
     a claim that nothing has checked."""
@@ -127,7 +128,7 @@ class Provenance(Frozen):
     derived_from: str = ""
     """The id of the trace of which it is a variant, or the first one of which it is composed."""
     not_executed: bool = False
-    """Whether its calls were judged by what the log says of them, or by their schema: a client's tool is never run."""
+    """True if its calls were judged by the log or by their schema only: a client's tool is never run."""
 
     @property
     def interactions(self) -> set[str]:
@@ -146,15 +147,15 @@ class Trace(Frozen):
     results: tuple[JsonValue, ...] = ()
     answer: str = ""
     open_end: bool = False
-    """Whether ``answer`` is the beginning of one only, and teaches nothing of where it ends."""
+    """True if ``answer`` is only the beginning of an answer, so that its end is not learned."""
     mean_logprob: float = 0.0
     """Mean log-probability per token with which the model wrote the request; nats."""
     history: tuple[Message, ...] = ()
-    """What was said before the request, where it is one of a conversation: whole turns, with their calls."""
+    """Earlier messages of the conversation: whole turns, with their calls."""
     sequential: bool = False
     """Each call is made when the result of the one before it is there; otherwise all at once."""
     failures: tuple[Failure, ...] = ()
-    """What was called in vain before ``calls``, in the same turn."""
+    """Failed calls before ``calls``, in the same turn."""
     client_turn: ClientTurn | None = None
     """The conversation of a client with tools of its own; ``history`` is then all that was served before the turn."""
 
@@ -305,9 +306,9 @@ class ItemScore(Frozen):
     """The soft score (evolver.evaluation.soft_score): the log-probability of the expected answer, nats; None where it
     was not asked for."""
     reason: str = ""
-    """Why a benchmark's checker says that it is wrong, in the checker's words."""
+    """Reason for which it is wrong, in the words of a benchmark's checker."""
     seen: str = ""
-    """What the model did, for a person to read."""
+    """Calls or answer of the model, for people to read."""
 
 
 class Rate(Frozen):
@@ -348,7 +349,7 @@ class EvalReport(Frozen):
     invalid_call_rate: Rate = Field(validation_alias=AliasChoices("invalid_call_rate", "malformed"))
     failed: int
     soft_score: Mean | None = None
-    """Of the ``logprob`` of the items that have one; nats. None where there are fewer than two."""
+    """Mean ``logprob`` of the items that have one, in nats; None with fewer than two."""
     items: tuple[ItemScore, ...]
 
 
@@ -375,4 +376,4 @@ class GateDecision(Frozen):
 
 
 CycleStatus = Literal["running", "promoted", "rejected", "waiting", "failed", "nothing_to_do"]
-"""How a cycle ended. ``waiting``: the gate passed its adapter, a person has the last word."""
+"""State of a cycle: running, or the way it ended. ``waiting``: the gate passed its adapter, and a person decides."""

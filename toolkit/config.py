@@ -32,7 +32,7 @@ _KINDS: dict[Any, tuple[tuple[type, ...], str]] = {
     int: ((int, float), "a whole number"),
     float: ((int, float), "a number"),
 }
-"""Of TOML: what pydantic would make of a text or of true is not what the file says."""
+"""Types that TOML gives for a field, and their name in messages: pydantic would convert a text or true."""
 
 
 class Section(Frozen):
@@ -204,7 +204,7 @@ def _say_where_approved_tools_are(path: Path, values: dict[str, Any]) -> None:
 
 
 def first_problem(error: ValidationError, model: type[BaseModel]) -> str:
-    """Return what is wrong with a configuration, the worst first, in one clause that names the key."""
+    """Return the worst problem of a configuration, in one clause that names the key."""
     problems = error.errors()
     # A key that is spelt wrongly is the cause where another one is missing.
     first = next((problem for problem in problems if problem["type"] == "extra_forbidden"), problems[0])

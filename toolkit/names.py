@@ -53,5 +53,5 @@ def numbered(name: str, number: int) -> str:
 
 
 def skeleton(name: str) -> str:
-    """Return what is equal for names that a reader may take for one another: ``load_1``, ``load_l``, ``loadl``."""
+    """Return a form that is equal for names that readers may confuse: ``load_1``, ``load_l``, ``loadl``."""
     return name.replace("_", "").translate(_LOOK_ALIKE)

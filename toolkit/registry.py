@@ -98,7 +98,7 @@ class ToolRegistry:
         return [each for each in self.left_out if each.name == SERVER]
 
     def notes(self) -> list[str]:
-        """Return what a person should know of ``left_out``, a line each: servers first, then tools of servers.
+        """Return lines for people about ``left_out``: servers first, then tools of servers.
 
         The functions of a module are only counted. The last line says where all are listed.
         """

@@ -19,7 +19,7 @@ _WORD = re.compile(r"[a-z]+|[0-9]+")
 _K1, _B = 1.4, 0.6
 _NAME_WEIGHT = 3
 _MEANING_WEIGHT = 50.0
-"""Of the cosine between request and tool, against BM25's points (docs/decisions/0002)."""
+"""Weight of the cosine between request and tool, in BM25 points (docs/decisions/0002)."""
 _VALUES = (
     (re.compile(r"\{.*\}|\[.*\]", re.DOTALL), "JSON data"),
     (re.compile(r"\"[^\"]*\"|(?<!\w)'[^']*'(?!\w)"), "a text"),

@@ -27,7 +27,7 @@ class Metrics(Frozen):
     loss_valid: float | None = None
     steps: int
     best_step: int | None = None
-    """Whose weights these are: those with the lowest loss in validation during training."""
+    """Step of which the weights are: the one with the lowest validation loss during training."""
     stopped_early: bool = False
     lessons: int
     lessons_too_long: int = 0
@@ -73,7 +73,7 @@ class Manifest(Frozen):
     template_sha256: str
     dataset_sha256: str
     tenants: dict[str, int] = Field(default_factory=dict)
-    """How many logged turns of each tenant ("": of none) the dataset was made from; empty where none is anybody's."""
+    """Number of logged turns in the dataset by tenant ("" without a tenant); empty if no turn has a tenant."""
     parent: str | None = None
     parent_sha256: str | None = None
     hyper_parameters: dict[str, Any]

@@ -30,7 +30,7 @@ def folder_of(data_folder: Path, name: str) -> Path:
 
 
 def manifest_sha256(folder: Path) -> str:
-    """Return what identifies an adapter: the hash of its manifest, which names the hashes of its files.
+    """Return the hash of the adapter's manifest, which names the hashes of its files. It identifies the adapter.
 
     Raises AdapterInvalid when it cannot be read.
     """
@@ -88,9 +88,9 @@ def check_adapter(folder: Path, *, sha256: str = "", base_sha256: str | None = N
 
 
 def template_warning(manifest: Manifest, template_sha256: str) -> str:
-    """Return what to say of an adapter that learned with another chat template than the model is served with now.
+    """Return a warning if the adapter was trained with another chat template than the one that serves now.
 
-    "" where they are the same, or where ``template_sha256`` is "": not known.
+    "" if they are the same, or if ``template_sha256`` is "" (not known).
     """
     if not template_sha256 or manifest.template_sha256 == template_sha256:
         return ""

@@ -59,7 +59,7 @@ class ImportLog(InteractionLog):
             yield add_once
 
     def known(self, digest: Digest) -> Stored | None:
-        """Return what became of a turn that was imported before; None if it was not.
+        """Return the stored turn if this one was imported before, else None.
 
         A turn that was imported for another owner or tenant is another, unless it was forgotten since.
         """

@@ -56,7 +56,7 @@ def finetuning(line: dict[str, Any]) -> Records:
 
 
 class _Told(TypedDict):
-    """What a line tells of all its turns."""
+    """Fields of a line that hold for all its turns."""
 
     model: str
     own: bool

@@ -66,7 +66,7 @@ Records = Iterator[Read]
 
 
 def parsed(value: Any) -> Any:
-    """Return what a text of JSON says; any other value as it is."""
+    """Return the value of a JSON text; any other value unchanged."""
     if not isinstance(value, str):
         return value
     try:

@@ -43,7 +43,7 @@ def checked(text: str) -> str:
 
 
 def stored(expected: str | list[Any], verdict: str) -> str:
-    """Return what a client says would have been right, as it is stored. Raises UserError, also for a good verdict."""
+    """Return a client's correction in its stored form. Raises UserError, also for a correction of a good answer."""
     text = expected if isinstance(expected, str) else json.dumps(expected, ensure_ascii=False)
     if text and verdict == "good":
         raise UserError("what would have been right goes with bad: a good answer needs no other")
@@ -57,8 +57,7 @@ def _is_call(value: Any) -> bool:
 
 
 def of_stored(expected: str) -> Expected | None:
-    """Return what a person's word on an answer says would have been right, calls or a text; None where it says
-    nothing."""
+    """Parse a stored correction: calls or a text; None if it is empty."""
     try:
         calls = _CALLS.validate_json(expected) if expected.startswith("[") else ()
     except ValidationError:

@@ -317,13 +317,13 @@ class InteractionLog:
         return next(iter(self._select(where, (plain_reference(reference), owner), 1)), None)
 
     def count(self, after: str = "") -> tuple[int, str]:
-        """Return how many interactions there are after the one with the id ``after``, and the last one's id ("")."""
+        """Return the number of interactions after the id ``after``, and the id of the last one ("" without one)."""
         with self._db.transaction("BEGIN") as db:
             number, last = db.execute("SELECT count(*), max(id) FROM interactions WHERE id > ?", (after,)).fetchone()
         return number, last or ""
 
     def stored_at(self, number: int, *, after: str = "") -> float | None:
-        """Return when the ``number``-th (from 1) interaction after ``after`` was stored, seconds since the epoch, UTC.
+        """Return the time of the ``number``-th (from 1) interaction after ``after``, in seconds since the epoch, UTC.
 
         None when there are fewer.
         """
@@ -351,7 +351,7 @@ class InteractionLog:
 
 
 def plain_reference(reference: str) -> str:
-    """Return the id of an answer as the log has it: without what a dialect of the gateway put before it."""
+    """Return the id of an answer as the log has it: without the prefix of its protocol."""
     return reference.removeprefix(RESPONSE_PREFIX).removeprefix(MESSAGE_PREFIX)
 
 

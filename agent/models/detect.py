@@ -162,7 +162,7 @@ def _call(sample: SampleTurns) -> str:
 
 
 def _shared_opening(sample: SampleTurns) -> str:
-    """Return what every call begins with: the shared beginning of two, without the part of their names."""
+    """Return the text with which every call begins: the shared beginning of two, without the part of their names."""
     calls = [sample.said(samples.call(name)) for name in (samples.TOOL, samples.OTHER_TOOL)]
     return commonprefix(calls)  # noqa: RUF071 - characters are meant, not folders
 

@@ -11,7 +11,7 @@ from toolkit.json_texts import texts
 
 T = TypeVar("T", dict[str, Any], list[Any])
 _NAMED = ("tool_use", "default")
-"""Of several named templates of one model, the one for tools."""
+"""Names of the template for tools, where a model has several."""
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ def read_json(file: Path) -> dict[str, Any]:
 
 
 def typed(values: dict[str, Any], name: str, kind: type[T]) -> T:
-    """Return what stands under ``name``, empty where nothing does. Raises ValueError where it is of another kind."""
+    """Return the value of ``name``, or an empty ``kind``. Raises ValueError if it has another type."""
     value = values.get(name) or kind()
     if isinstance(value, kind):
         return value
@@ -48,7 +48,7 @@ def typed(values: dict[str, Any], name: str, kind: type[T]) -> T:
 
 
 def read(folder: Path) -> ModelFiles:
-    """Return what the files in ``folder`` say. Raises OSError and ValueError."""
+    """Read the files of the model in ``folder``. Raises OSError and ValueError."""
     names = ("tokenizer_config.json", "tokenizer.json", "chat_template.jinja", "generation_config.json", "config.json")
     found = [folder / name for name in names if (folder / name).is_file()]
     return _read(folder, tuple((file.name, file.stat().st_size, file.stat().st_mtime_ns) for file in found))

@@ -150,7 +150,7 @@ def _reaching(repo: str, again: str) -> Iterator[None]:
 
 _REFUSALS = (401, 403)
 _HTTP_LIBRARIES = ("httpx", "httpcore", "requests")
-"""Of huggingface_hub, by version: requests, httpx or httpx2."""
+"""HTTP libraries of huggingface_hub, depending on its version."""
 
 
 def _of_network(error: OSError) -> bool:

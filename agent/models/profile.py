@@ -78,4 +78,4 @@ class ModelProfile(Frozen):
 
 
 EMBEDDED = ModelProfile(template=TEMPLATE.read_text(encoding="utf-8"))
-"""Of the embedded model, and of every model that knows ChatML and has no tool template of its own."""
+"""Profile of the embedded model, and of every model that knows ChatML and has no tool template of its own."""

@@ -21,7 +21,7 @@ _OF_A_TEMPLATE = (
     *(jinja2.TemplateError, TypeError, ValueError, LookupError, AttributeError),
     *(ArithmeticError, MemoryError, RecursionError),
 )
-"""What a template can raise that is wrong, divides by zero, wants too long a text or calls itself."""
+"""Exceptions of a template that is wrong, divides by zero, makes too long a text or calls itself."""
 
 
 def render(

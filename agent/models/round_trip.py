@@ -48,7 +48,7 @@ def examples(profile: ModelProfile, folder: Path) -> list[Example]:
 
 
 def checked(profile: ModelProfile, folder: Path, data_folder: Path) -> str:
-    """Return what ``check`` returns; what was found before for the same profile, model and vLLM is not asked again.
+    """Return the result of ``check``, from a file if the same profile, model and vLLM were checked before.
 
     Raises as ``check``.
     """
@@ -64,7 +64,7 @@ def checked(profile: ModelProfile, folder: Path, data_folder: Path) -> str:
 
 
 def check(profile: ModelProfile, folder: Path) -> str:
-    """Return how the calls of ``profile`` were checked.
+    """Check that vLLM's parser reads the calls of ``profile``; return a sentence that tells the result.
 
     Raises UserError where vLLM's parser reads something else than was written.
     """

@@ -52,7 +52,7 @@ class SampleTurns:
         return self._render([*(before or (USER,))], prompt=True, shown=tools)
 
     def said(self, answer: Turn, *before: Turn) -> str:
-        """Return what is written for ``answer``, behind its prompt; "" where it does not continue its prompt.
+        """Return the text that the template writes for ``answer`` behind its prompt; "" if it does not continue that.
 
         Raises TemplateFailed.
         """

@@ -28,8 +28,8 @@ _SPLIT = "\u00b7"
 """Put behind the first character of a marker that begins with no bracket."""
 
 _MARKER = re.compile(r"(?=.*[A-Za-z])(?=.*[<>\[\]{}|\uff5c]).{3,200}", re.DOTALL)
-"""What counts as a marker. A tokenizer may call anything special, the padding of some is ``!``: ordinary text must not
-change for that."""
+"""Form of a marker. Ordinary text must not change, although tokenizers may call any text special: ``!`` is the padding
+of some."""
 _IN_TEMPLATE = re.compile(r"</?[^\s<>{}'\"()=,;]{1,80}>|<</?SYS>>|\[/?[A-Z][A-Z_]{2,40}\]")
 _BARRED = re.compile(r"<[|\uff5c].*[|\uff5c]>", re.DOTALL)
 
@@ -50,7 +50,7 @@ _FAMILIES = """
 <tools> </tools> <tool_call> </tool_call> <tool_response> </tool_response> <think> </think>
 """
 KNOWN = frozenset(_FAMILIES.split())
-"""Of the families of models in use, for models that are not on this machine."""
+"""Markers of common model families, for models that are not on this machine."""
 
 _CALL_TAGS = frozenset(("<tool_call>", "</tool_call>"))
 _ALLOWED = ("enum", "const")

@@ -9,7 +9,7 @@ from agent.turn.prompt import TEMPLATE
 
 _FOLDER = Path(__file__).parent
 _END_OF_MACROS = "{%- set has_system = "
-"""Where, in apprentice's own template, the turns begin; before it stand the macros that print tools."""
+"""Beginning of the turns in apprentice's own template; the macros that print tools stand before it."""
 
 _TURNS = """\
 {{- BOS -}}

@@ -51,7 +51,7 @@ Watch = Callable[[], Coroutine[Any, Any, None]]
 _STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _DRAIN_SECONDS = 10
 _SWITCH_SECONDS = 0.0005
-"""How long the thread that writes the log may go on while an answer waits."""
+"""Time that the thread which writes the log may run while an answer waits."""
 _KEPT_LOGS = 5
 
 
@@ -291,11 +291,11 @@ class _Launcher:
         return self._profile.template_sha256
 
     def markers(self) -> Markers:
-        """Of the model that was started last."""
+        """Return the template markers of the model that was started last."""
         return self._markers
 
     def prompt_version(self) -> str:
-        """Of the model that was started last."""
+        """Return the profile version of the model that was started last."""
         return self._profile.version
 
     def parallel(self) -> bool:

@@ -1,11 +1,11 @@
-"""When a process began: what tells it from a later one with its number."""
+"""Start time of a process, which distinguishes it from a later process with the same id."""
 
 import os
 from pathlib import Path
 
 
 def start_time(pid: int) -> str | None:
-    """Return when the process began, in clock ticks since boot; None if it is gone, "" where /proc does not say."""
+    """Return the start time of a process in clock ticks since boot; None if it is gone, "" if /proc does not tell."""
     try:
         stat = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
     except OSError:

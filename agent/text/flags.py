@@ -12,7 +12,7 @@ _SILENT = frozenset(
     ("is", "are", "has", "have", "should", "do", "does", "with", "a", "an", "the", "of", "in", "to", "or", "if")
 )
 _OFFERING = frozenset(("include", "includes", "including", "add", "show", "return", "use", "keep", "get"))
-"""Where one of these comes first, people say it in many ways, or only what follows."""
+"""First words of flags that people express in many ways, or leave out."""
 _NEGATIONS = frozenset(("no", "not", "without", "don", "doesn", "never", "excluding", "except", "instead"))
 _NEAR = 3
 """So many words before what is spoken of can turn it into its opposite."""

@@ -94,7 +94,7 @@ def numbers(text: str) -> list[float]:
 
 
 def readings(text: str) -> list[tuple[float, ...]]:
-    """Return what each number in ``text`` may stand for: itself, and with a percent sign a hundredth of it too."""
+    """Return the values of each number in ``text``: itself, and with a percent sign a hundredth of it too."""
     # Whole numbers exactly: as floats, long ones that differ are equal. Python reads at most 4,300 digits as an int.
     found = []
     for digits, percent in _NUMBER.findall(text):

@@ -109,7 +109,7 @@ def _check_outputs(outputs: dict[str, Any]) -> None:
 
 
 def _parsed(value: Any, where: str) -> Any:
-    """Return what a text of JSON says, and any other ``value`` as it is. Raises BadTool for a text that is not JSON."""
+    """Return the value of a JSON text, any other ``value`` unchanged. Raises BadTool for a text that is not JSON."""
     if not isinstance(value, str):
         return value
     try:
@@ -153,7 +153,7 @@ def _format_schemas(node: Any, path: tuple[str | int, ...]) -> Iterator[tuple[tu
 
 
 def _check(schema: Any, where: str) -> int:
-    """Return how many schemas ``schema`` consists of. Raises BadTool naming the field, which is at or in ``where``."""
+    """Return the number of schemas in ``schema``. Raises BadTool naming the field, which is at or in ``where``."""
     budget = Budget()
     try:
         resolved(schema, budget=budget)

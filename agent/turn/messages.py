@@ -48,8 +48,8 @@ class Sampling(Frozen):
 
 
 StopReason = Literal["answered", "step_limit", "time_limit", "token_limit", "repeated_call", "failed"]
-"""Why a turn ended. ``repeated_call``: the model insists on a call whose result it already has. ``failed``: the model
-server or the sandbox, not the model; ``Trajectory.error`` says what."""
+"""Reason a turn ended. ``repeated_call``: the model repeats a call whose result it has. ``failed``: the model server or
+the sandbox failed, not the model; ``Trajectory.error`` tells the error."""
 
 
 class Trajectory(Frozen):

@@ -231,8 +231,8 @@ def _reply(
 
 
 def _split_calls(text: str) -> list[str]:
-    """Return what comes before the first opening of a call that the server's parser left in ``text``, and each such
-    call; with its opening, where that is not Hermes'."""
+    """Return the text before the first call that the server's parser left in ``text``, and each such call; with its
+    opening, where that is not Hermes'."""
     content, *found = _OPENINGS.split(text)
     pairs = zip(found[::2], found[1::2], strict=True)
     return [content, *(raw if tag == _OPENING else tag + raw for tag, raw in pairs)]

@@ -68,7 +68,7 @@ def show_call(call: ToolCall) -> str:
 
 
 def show_check(found: CallCheck) -> str:
-    """Return what was found in a call, in one line."""
+    """Return the findings about a call in one line."""
     if found.unfounded:
         return f"not run: {show_call(found.call)}; the request says nothing of {', '.join(found.unfounded)}"
     return f"left out of {found.call.name}: {', '.join(found.dropped)}; nobody asked for it"

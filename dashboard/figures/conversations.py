@@ -17,7 +17,7 @@ TROUBLES = {
     "called bad": f"{LAST_WORD} = 'bad'",
     "corrected": "EXISTS (SELECT 1 FROM feedback WHERE interaction_id = turn.id AND expected != '')",
 }
-"""What a person may ask for, by name, as a condition on ``turn``."""
+"""Conditions on ``turn`` that a person may select, by name."""
 
 _ROW = f"""
     SELECT id, created_at, session, source, owner, tenant, adapter, stop_reason,

@@ -110,7 +110,7 @@ def losses(folder: Path) -> Losses:
 
 
 def shown(config: Config, ledger: Ledger, number: int, found: Sequence[TraceVerdict]) -> dict[str, Any]:
-    """Return what a page of cycle ``number``, which must exist, shows; ``found`` are its candidates."""
+    """Return the values for the page of cycle ``number``, which must exist; ``found`` are its candidates."""
     report = report_of(config, ledger, number)
     reports = report.of(stages.INCUMBENT), report.of(stages.EVALUATE)
     decision = report.of(stages.GATE)

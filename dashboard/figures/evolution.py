@@ -54,7 +54,7 @@ class Waiting:
 
 
 def serving(config: Config, ledger: Ledger) -> Serving:
-    """Return what answers people now."""
+    """Return the active adapter, with its start, and the canary."""
     try:
         pointer = active.read(config.data_folder)
     except AdapterError as error:
@@ -64,7 +64,7 @@ def serving(config: Config, ledger: Ledger) -> Serving:
 
 
 def trial(config: Config, ledger: Ledger) -> Trial | None:
-    """Return how the adapter on trial does; None where none is, or the pointer is damaged."""
+    """Return the state of the canary; None without one, or if the pointer is damaged."""
     try:
         return canary.standing(config, ledger, time.time())
     except AdapterError:
@@ -84,12 +84,12 @@ def running(config: Config, ledger: Ledger) -> Running | None:
 
 
 def not_due_because(config: Config, ledger: Ledger) -> str:
-    """Return why no cycle begins now; "" where one is due."""
+    """Return the reason for which no cycle begins now; "" where one is due."""
     return why_not_due(config, ledger, time.time())
 
 
 def waiting(data_folder: Path, ledger: Ledger) -> Waiting:
-    """Return what a person should decide."""
+    """Return the decisions that wait for a person."""
     on_trial = ledger.setting("on_trial")
     adapters = [row.name for row in ledger.adapters() if row.state == "waiting" and row.name != on_trial]
     tools = [tool.name for tool in ToolPool(data_folder, ledger).tools("waiting")]

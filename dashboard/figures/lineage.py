@@ -77,7 +77,7 @@ def compared(data_folder: Path, suite: str, one: str, other: str) -> list[Pair]:
 
 
 def gains(pairs: Sequence[Pair]) -> tuple[int, int]:
-    """Return how many requests only the second does rightly, and how many only the first."""
+    """Return the number of requests that only the second does correctly, and that only the first does."""
     better = sum(pair.differs and bool(is_right(pair.other)) for pair in pairs)
     worse = sum(pair.differs and bool(is_right(pair.one)) for pair in pairs)
     return better, worse

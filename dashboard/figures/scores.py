@@ -50,7 +50,7 @@ def measured(db: Statements) -> list[Measured]:
 
 
 def failing(data_folder: Path, suite: str, model: str) -> list[ItemScore]:
-    """Return what a model does wrongly on a suite with its setting (``lineage.scored_suites``)."""
+    """Return the requests of a suite, with its setting, that a model does wrongly (``lineage.scored_suites``)."""
     scores = read_lines(data_folder / "evaluations" / f"{suite}-{model}.jsonl", ItemScore)
     return [score for score in scores if is_right(score) is False]
 

@@ -48,7 +48,7 @@ def verdicts(folder: Path) -> list[TraceVerdict]:
 
 
 def kind_of(trace: Trace) -> str:
-    """Return how a trace was made, in words of the code."""
+    """Return the way in which a trace was made, in words of the code."""
     return trace.kind.value
 
 
@@ -70,7 +70,7 @@ def interactions_of(trace: Trace) -> tuple[str, ...]:
 
 
 def signs_of(trace: Trace) -> tuple[str, ...] | None:
-    """Return what speaks for the calls of a client's turn; None for another trace."""
+    """Return the signs that the calls of a client's turn are right; None for another trace."""
     return trace.client_turn.signs if trace.client_turn is not None else None
 
 
@@ -93,7 +93,7 @@ def explained(reason: str) -> str:
 
 
 def choices(found: Sequence[TraceVerdict]) -> Choices:
-    """Return what there is to choose from."""
+    """Return the values to choose from."""
     return Choices(
         tuple(sorted({kind_of(one.trace) for one in found})),
         tuple(sorted({call.name for one in found for call in one.trace.calls})),

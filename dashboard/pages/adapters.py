@@ -118,7 +118,7 @@ def _changed(desk: Desk, visit: Visit, change: Callable[[Ledger, str, str], obje
 
 
 def _pointer(desk: Desk) -> tuple[str, str]:
-    """Return what serves and what is on trial; "" each where the pointer is damaged."""
+    """Return the active adapter and the canary; "" each where the pointer is damaged."""
     try:
         pointer = active.read(desk.data)
     except AdapterError:

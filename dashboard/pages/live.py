@@ -52,7 +52,7 @@ def _clock(at: float) -> str:
 
 
 def _health(desk: Desk) -> dict[str, Any]:
-    """Return what the gateway says of its servers; "problem" where it says nothing."""
+    """Return the gateway's report on its servers; "problem" without one."""
     running = serving_state.read(desk.data)
     if running is None:
         return {"status": "unavailable", "problem": "the model server is starting"}

@@ -16,7 +16,7 @@ from toolkit.registry import ToolRegistry
 from toolkit.tool import Tool
 
 _THREE = 0.3
-"""How often three values are named and not two."""
+"""Share of variants with three values instead of two."""
 _TRIES = 4
 
 

@@ -17,7 +17,7 @@ from toolkit.registry import ToolRegistry
 from toolkit.tool import Tool
 
 _FRESH = 0.5
-"""How often a value gets other digits."""
+"""Probability that a value gets other digits."""
 _DRAWN = 40
 """Values that are drawn for a parameter of a known kind."""
 

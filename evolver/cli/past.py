@@ -11,7 +11,7 @@ from toolkit.command import ConfigOption, JsonOption, print_json
 from toolkit.errors import UserError
 
 _PARTS = ("requests", "kept", "dropped")
-"""Of a cycle."""
+"""Parts of a cycle that `--show` prints."""
 
 
 def history(

@@ -54,8 +54,7 @@ def folder_bytes(folder: Path) -> int:
 
 
 def lessons_of(cycle: CycleRow) -> dict[str, object]:
-    """Return what the adapter of a cycle was trained on: the counts of its dataset, and how many logged turns of each
-    tenant ("" without one) its lessons were made from."""
+    """Return the counts of a cycle's dataset, and the number of logged turns in it by tenant ("" without a tenant)."""
     tenants = cycle.summary.get("tenants", {})
     return {**cycle.summary.get("dataset", {}), **({"tenants": tenants} if tenants else {})}
 
@@ -118,7 +117,7 @@ def _score(row: AdapterRow, name: str) -> str:
 
 
 def _yield(cycle: CycleRow) -> str:
-    """Return how many of the traces that were judged were kept."""
+    """Return the number of kept and of judged traces as a text."""
     verified = cycle.summary.get("verify", {})
     if not isinstance(verified, dict) or not isinstance(kept := verified.get("kept"), int):
         return ""

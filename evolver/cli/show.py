@@ -126,7 +126,7 @@ def cycle_text(report: CycleReport) -> str:
 
 
 def _learned(manifest: Manifest) -> str:
-    """Say how long training took, and why it took longer than it must."""
+    """Return the duration of training, and the reason if it took longer than it must."""
     metrics, unshared = manifest.metrics, manifest.environment and manifest.environment.unshared
     text = (
         f"{metrics.epochs_done:.1f} epochs in {manifest.wall_seconds:.0f} s, loss {metrics.loss_first:.2f} to "

@@ -27,7 +27,7 @@ class Installation:
     libraries: tuple[tuple[str, str], ...]
 
     def difference(self, other: "Installation") -> str:
-        """Return what this one has otherwise than ``other``, in words; "" where they are the same."""
+        """Return the differences to ``other`` in words; "" where they are the same."""
         if self.python != other.python:
             return f"Python {self.python} instead of {other.python}"
         if self.code != other.code:

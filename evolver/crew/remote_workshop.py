@@ -28,7 +28,7 @@ Recorded = tuple[str, Mapping[str, Any], Mapping[str, Any]]
 MadeTools = tuple[tuple[tuple[MadeTool, ...], str], ...]
 """Tools beside those of the configuration, and the kind of their source, in the order in which they were added."""
 _ANSWERS = (200, 503)
-"""Of the gateway's ``/health``, which says 503 while no model server answers."""
+"""Status codes of the gateway's ``/health``; 503 while no model server answers."""
 _SECONDS = 10.0
 
 
@@ -111,7 +111,7 @@ class RemoteWorkshop:
 
 
 def _unreachable(gateway_url: str) -> str:
-    """Return why requests to the model would fail from here, or ""."""
+    """Return the reason for which requests to the model would fail from here, or ""."""
     fix = "let the gateway listen there, and name its URL in [cluster] gateway"
     try:
         with http_client(gateway_url, timeout=_SECONDS) as client:

@@ -14,7 +14,7 @@ from toolkit.execute import Executor
 
 
 def earlier_lessons(config: Config, ledger: Ledger, cycle: int) -> list[Trace]:
-    """Return what cycles before ``cycle`` kept and is still right. Nobody forgets while the cycle holds the lease."""
+    """Return the traces of cycles before ``cycle`` that are still right. Nothing is forgotten while a lease is held."""
     failed = {row.number for row in ledger.cycles() if row.status == "failed"}
     upstream = config.agent.serving.shadow.learn_from_upstream
     return still_right(config.data_folder, before=cycle, failed=failed, learn_from_upstream=upstream)
@@ -37,7 +37,7 @@ def replayable(traces: Iterable[Trace], executor: Executor, seen: Iterable[SeenT
 
 
 def tenants(data_folder: Path, traces: Iterable[Trace]) -> dict[str, int]:
-    """Return how many logged turns of each tenant ``traces`` come from; empty where no turn is anybody's."""
+    """Return the number of logged turns behind ``traces`` by tenant; empty if no turn has a tenant."""
     origins = {origin for trace in traces for origin in trace.provenance.interactions}
     with InteractionLog.open_readonly(data_folder / "interactions.db") as log:
         found = log.tenants(origins)

@@ -51,8 +51,8 @@ def hold_back(
 
 
 def own_requests(config: Config, ledger: Ledger, number: int, executor: Executor) -> tuple[list[Trace], frozenset[str]]:
-    """Return what cycle ``number`` and those before it held back and the tools of ``executor`` still take, and the ids
-    of what is new in it."""
+    """Return the held-back requests up to cycle ``number`` whose calls still fit the tools of ``executor``, and the ids
+    of the ones that this cycle added."""
     before = held_back.held_back(config.data_folder, earlier_lessons(config, ledger, number))
     folder = cycle_folder(config.data_folder, number)
     new = [
@@ -64,8 +64,8 @@ def own_requests(config: Config, ledger: Ledger, number: int, executor: Executor
 
 
 def look(ledger: Ledger, number: int) -> int:
-    """Return how many candidates were compared with what serves since it began to, that of cycle ``number`` among
-    them."""
+    """Return the number of candidates that were compared with the incumbent since it serves, the one of cycle
+    ``number`` included."""
     began = next((change.at for change in ledger.releases()), 0.0)
     judged = [row for row in ledger.cycles() if row.status in ("rejected", "waiting") and (row.ended_at or 0.0) > began]
     return 1 + sum(row.number != number for row in judged)

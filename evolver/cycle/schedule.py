@@ -15,8 +15,8 @@ _HOUR = 3600.0
 
 
 def why_not_due(config: Config, ledger: Ledger, now: float) -> str:
-    """Return why no cycle is due at ``now`` (seconds since the epoch); "" when one is. An interrupted cycle is due at
-    once."""
+    """Return the reason for which no cycle is due at ``now`` (seconds since the epoch); "" when one is. An interrupted
+    cycle is due at once."""
     daemon = config.evolver.daemon
     paused = ledger.setting("paused")
     if paused:
@@ -100,7 +100,7 @@ def _cooling(config: Config, ledger: Ledger, now: float) -> str:
 
 
 def cools_until(config: Config, ledger: Ledger, now: float) -> float:
-    """Return when the cool-down after the monitor's last rollback ends; 0 when there is none."""
+    """Return the end of the cool-down after the monitor's last rollback; 0 when there is none."""
     wait = config.evolver.monitor.cool_down_hours * _HOUR
     back = next((change.at for change in ledger.releases() if change.by == "monitor"), None)
     return back + wait if back is not None and -wait < now - back < wait else 0.0

@@ -54,5 +54,5 @@ class StageRunner:
 
 
 def summary(value: BaseModel) -> dict[str, object]:
-    """Return what of a stage's value goes into the ledger: all but the long lists."""
+    """Return a stage's value as the ledger stores it: without the long lists."""
     return value.model_dump(mode="json", exclude={"tasks": True, "worked": True, "items": True})

@@ -27,7 +27,7 @@ def client_rows(config: DatasetConfig, traces: Sequence[Trace], rng: random.Rand
 
 
 def _said_to(client: Trace, talk: Sequence[Trace]) -> list[Trace]:
-    """Return what of ``talk`` may stand with the tools of ``client``: what is made, and what was said by its key."""
+    """Return the traces of ``talk`` that fit beside the tools of ``client``: generated ones, and those of its key."""
     return [trace for trace in talk if not trace.provenance.interactions or _place(trace) == _place(client)]
 
 

@@ -28,7 +28,8 @@ from toolkit.tool import Effect, ToolCall, ToolErrorKind, ToolResult, render_res
 
 Progress = Callable[[float], None]
 SoftScore = Callable[[Item, Sequence[ToolResult]], float]
-"""Of an item and the results of its expected calls; evolver.evaluation.soft_score."""
+"""Function that computes the soft score of an item from the results of its expected calls
+(evolver.evaluation.soft_score)."""
 ItemT = TypeVar("ItemT", bound="Identified")
 
 _SEEN_LENGTH = 300

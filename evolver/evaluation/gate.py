@@ -111,7 +111,7 @@ def _well_formed(config: GateConfig, whole: Items, serves: "_Incumbent") -> tupl
 
 
 class _Incumbent(NamedTuple):
-    """Whether it calls tools at all, and whether it is an adapter."""
+    """Facts about the incumbent. ``calls``: True if it calls tools at all. ``is_adapter``: False for the base model."""
 
     calls: bool
     is_adapter: bool

@@ -48,7 +48,7 @@ from toolkit.registry import ToolRegistry
 OWN, REPLAY, SERVED = "own", "replay", "served"
 _REPLAYED = 120
 _FORM = 2
-"""Of the scores on file: since 2, those of suites have the soft score."""
+"""Version of the scores on file. Since 2, those of suites have the soft score."""
 
 Report = EvalReport | ChatReport
 Progress = Callable[[float], None]
@@ -95,7 +95,7 @@ def score_requests(
 
 
 def soft_scoring(config: Config, model: str) -> SoftScoring:
-    """Return how the soft scores of ``model`` are asked for, with the tools and the bias of serving."""
+    """Return the settings for the soft scores of ``model``, with the tools and the bias of serving."""
     profile = configured_profile(config.agent.serving, config.data_folder)
     bias = bias_of(model, config.data_folder)
     return SoftScoring(config.agent.prompt, model, bias, bool(profile.after_turn))

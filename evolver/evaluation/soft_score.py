@@ -46,7 +46,7 @@ class SoftScoring:
     after_turn: bool = True
 
     def __call__(self, workshop: Workshop) -> "SoftScorer":
-        """Return what asks for them in ``workshop``."""
+        """Return the scorer for ``workshop``."""
         return SoftScorer(workshop.client, workshop.index, self.prompt, self.model, self.bias, self.after_turn)
 
 
@@ -147,7 +147,7 @@ def share(choice: ToolChoice, wanted: Collection[str]) -> float:
 
 
 def bias_of(model: str, data_folder: Path) -> dict[str, float]:
-    """Return what the gateway adds to the logits of requests with tools that ``model`` answers."""
+    """Return the bias that the gateway adds to the logits of ``model`` in requests with tools."""
     if model == BASE or not (folder := package.folder_of(data_folder, model)).exists():
         return {}
     return package.read_manifest(folder).logit_bias or {}

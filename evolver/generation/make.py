@@ -29,7 +29,7 @@ from toolkit.frozen import Frozen
 
 
 class _Work(Protocol):
-    """What makes the traces of a job: a frozen value."""
+    """Frozen value that makes the traces of a job."""
 
     def make(self, workshop: Workshop, dropped: Counter[DropReason], late: Callable[[], bool]) -> list[Trace]: ...
 

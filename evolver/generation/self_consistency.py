@@ -20,7 +20,7 @@ from evolver.types import Call, Task, TaskKind, Trace, TraceKind
 from toolkit.tool import Tool, ToolCall
 
 _KINDS: tuple[TaskKind, ...] = ("missed", "uncertain", "failed", "unserved", "talk")
-"""What may hide a call, the likeliest first. ``talk`` too: the base model never calls."""
+"""Kinds of tasks that may hide a call, the likeliest first. ``talk`` too: the base model never calls."""
 _TOOLS = 2
 """Tools that are tried for a request."""
 _CALL_TOKENS = 64

@@ -23,13 +23,13 @@ LONGEST = 300
 _FITTING = 3
 """A request must be found to speak of its tool among so many."""
 _MARKERS = ("<tool", "</tool", "<|im_", "{", "}", "_")
-"""What betrays a text that is no plain sentence."""
+"""Signs of a text that is no plain sentence."""
 _ENDS = re.compile(r"[.?!\"')]$|\w$")
 _SHORTEST = 8
 
 
 def wording(trace: Trace) -> DropReason | None:
-    """Return why the request is unfit as a text, or None."""
+    """Return the reason to reject the wording of the request, or None."""
     request = trace.request
     if trace.client_turn is not None and trace.lived:
         return client_turn.wording(trace)
@@ -41,7 +41,7 @@ def wording(trace: Trace) -> DropReason | None:
 
 
 def grounding(trace: Trace) -> DropReason | None:
-    """Return why the calls do not follow from the request and what was said before it, or None."""
+    """Return the reason for which the calls do not follow from the request and the messages before it, or None."""
     if not trace.calls:
         may_need = trace.client_turn is None and numbers(trace.request)
         return DropReason.MAY_NEED_A_TOOL if may_need else None

@@ -23,7 +23,7 @@ def wording(trace: Trace) -> DropReason | None:
 
 
 def outcome(trace: Trace) -> DropReason | None:
-    """Return why the calls of a served trace cannot be taken for right, or None. A correction is a person's word."""
+    """Return the reason to doubt the calls of a served trace, or None. A correction is a person's word."""
     served = trace.client_turn
     if served is None or trace.kind == TraceKind.CORRECTED:
         return None
@@ -34,7 +34,7 @@ def outcome(trace: Trace) -> DropReason | None:
 
 
 def problem(tool: Tool | None, arguments: Mapping[str, Any]) -> DropReason | None:
-    """Return why a call cannot be one of ``tool``, or None."""
+    """Return the reason for which a call cannot be one of ``tool``, or None."""
     from jsonschema import Draft202012Validator
 
     if tool is None:

@@ -10,7 +10,7 @@ from evolver.lessons.drop_reason import DropReason
 from evolver.types import ClientTurn, Trace
 
 _ALIKE = 0.75
-"""Of the pairs of neighbouring words that either request has, the share that both have (Jaccard)."""
+"""Share of the pairs of neighbouring words of either request that both must have (Jaccard)."""
 
 
 class Accepted:

@@ -20,7 +20,7 @@ from toolkit.registry import ToolRegistry
 FILE = "own.jsonl"
 """In a cycle's folder: the traces that it held back, one of each family."""
 FEWEST = 8
-"""Of a user's own calls: so many are held back as soon as there are four times as many, whatever the share."""
+"""Number of a user's own calls that are held back, whatever the share, once there are four times as many."""
 _MOST = 4
 """One family of so many may be held back; the rest is for learning."""
 

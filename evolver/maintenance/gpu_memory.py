@@ -87,7 +87,7 @@ def shape_of(config: dict[str, Any], weights_bytes: int) -> ModelShape:
 
 
 def divide(total_gib: float, shape: ModelShape, serving: VllmConfig, train: TrainConfig) -> GpuMemory:
-    """Return how the two shares divide a GPU of ``total_gib``.
+    """Divide a GPU of ``total_gib`` by the two shares.
 
     Raises UserError, with the fix, when one of the shares is too small for its work.
     """

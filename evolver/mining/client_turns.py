@@ -27,7 +27,7 @@ _OBJECTS = re.compile(
     r"not (?:that|this|what|the)\b|i (?:meant|asked for|did ?n[o']t (?:mean|ask))\b|undo\b|revert\b|try again\b)",
     re.IGNORECASE,
 )
-"""How people begin who are not content with an answer."""
+"""Beginnings of requests of people who are not content with an answer."""
 _TELLING = 4
 """Letters of a word that hardly stands in an answer by chance."""
 _FINAL, _ANSWER = "final_answer", "answer"
@@ -69,7 +69,7 @@ def with_failures(turn: Interaction) -> Interaction:
 
 
 def made_by(turn: Interaction) -> bytes:
-    """Return what is equal for turns with equal calls."""
+    """Return a key that is equal for turns with equal calls."""
     calls = [[call.name, call.arguments] for call in turn.trajectory.calls]
     return json.dumps(sorted(calls, key=str), sort_keys=True).encode()
 
@@ -124,8 +124,8 @@ def client_trace(
 def _provenance(
     turn: Interaction, kind: TraceKind, made: Interaction, others: Sequence[Interaction], *, keeps: bool
 ) -> Provenance:
-    """Return where a trace is from: the calls are of the turn ``made``, unless a person expected others. A corrected
-    turn ``keeps`` its calls where only the answer was expected."""
+    """Return the provenance of a trace. The calls are of the turn ``made``, unless a person expected others. A
+    corrected turn ``keeps`` its calls where only the answer was expected."""
     corrected = kind == TraceKind.CORRECTED
     return Provenance(
         model="" if corrected and not (keeps and turn.trajectory.calls) else made.trajectory.adapter,
@@ -195,7 +195,7 @@ def _signs(
 
 
 def _doubt(turn: Interaction, later: Sequence[Interaction], agreement: Agreement) -> str:
-    """Return what stands against a turn that nobody called good."""
+    """Return the drop reason that stands against a turn that nobody called good, or ""."""
     if _is_good(turn):
         return ""
     calls = [(call.name, json.dumps(call.arguments, sort_keys=True)) for call in turn.trajectory.calls]

@@ -45,7 +45,7 @@ _AFTER = _SOON + 1
 _ALIKE = 0.4
 """Shared words of two requests, by all words, of which one is another try at the other."""
 _BEST = ("corrected", "worked", "repaired")
-"""Of a request that several people made, what came of it that teaches most."""
+"""Outcomes that teach most, best first, of a request that several people made."""
 _CARRIED, _IN_SIGHT = 1200, 20
 """Characters of what was said before that a lesson carries with a request: whole turns, of so many before it."""
 _TRACES = {"worked": TraceKind.LOGGED, "repaired": TraceKind.REPAIRED, "corrected": TraceKind.CORRECTED}
@@ -56,9 +56,11 @@ def mine(
     config: MineConfig, turns: Turns, *,
     own: OwnTools | None = None, sample_calls: SampleCalls | None = None, learn_from_upstream: bool = False,
 ) -> Mined:  # fmt: skip
-    """Tasks in the order of the log, each request once, at most ``per_session`` from a session, ``per_user`` from the
-    owner of an API key, and ``per_source`` from a source. A new turn may repair an earlier one, which is a lesson from
-    where the new one is from.
+    """Sort the new turns of the log into tasks, and turn those that worked into traces.
+
+    Tasks are in the order of the log, each request once, at most ``per_session`` from a session, ``per_user`` from the
+    owner of an API key, and ``per_source`` from a source. A new turn may repair an earlier one, which is then a lesson
+    of the new turn's source.
 
     A turn is also a trace when its calls all ran without error, it was answered, nobody called it bad, and either
     somebody called it good or its request was not put again; and so is a failed turn with the calls that repaired it.

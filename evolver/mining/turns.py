@@ -47,7 +47,7 @@ class LoggedTurns:
 
     @classmethod
     def since(cls, log: InteractionLog, mined_up_to: str) -> "LoggedTurns":
-        """Return what ``log`` holds now beyond ``mined_up_to`` ("": all of it), and what may still be repaired."""
+        """Return the turns of ``log`` after ``mined_up_to`` ("": all), and those before that may still be repaired."""
         new, last = log.count(mined_up_to)
         after = log.back(_REPAIRABLE, from_id=mined_up_to) if mined_up_to and new else mined_up_to
         return cls(log=log, after=after, mined_up_to=mined_up_to, new=new, last=last)

@@ -58,7 +58,7 @@ class SampleOrder:
 def sample_calls(
     texts: Sequence[str], model: str, crew: Crew, *, prompt: PromptConfig, max_tokens: int
 ) -> list[SampledCalls]:
-    """Return what ``model`` calls first, over 4 sampled replies to each of ``texts`` with the tools of serving.
+    """Return the first calls of ``model`` in 4 sampled replies to each of ``texts``, with the tools of serving.
 
     A reply that the server refuses counts as one without a call. Raises ModelUnavailable.
     """
@@ -75,7 +75,7 @@ def _counted(replies: Sequence[str | None]) -> SampledCalls:
 
 
 def with_samples(tasks: list[Task], sample_calls: SampleCalls, most: int) -> list[Task]:
-    """Return what the model does with the newest requests that ended without a working call, asked several times."""
+    """Ask the newest requests without a working call several times; return ``tasks`` with the sampled calls."""
     open_ones = [task for task in tasks if task.kind in ("talk", "failed", "unserved")][-most:]
     sampled = zip(open_ones, sample_calls([task.request for task in open_ones]), strict=True)
     found = {task.interaction_id: _by_margin(task, one) for task, one in sampled}

@@ -22,7 +22,7 @@ _OPENERS = (
     "What", "What's", "Which", "How", "When", "Who", "Is", "Are", "Does", "Can", "Could", "Would", "Please", "Tell",
     "Give", "Show", "Find", "Help", "I need", "I want", "I'd like", "I have",
 )  # fmt: skip
-"""How people begin what they want of an assistant; left free, a small model states facts instead."""
+"""Beginnings of requests to an assistant; left free, a small model states facts instead."""
 # Repetitions are unbounded: counted ones make the grammar's masks a hundred times slower (xgrammar 0.2.8).
 _WORD = "word ::= [A-Za-z',&-]+\n"
 _REQUEST_RULES = f"""opener ::= {" | ".join(map(json.dumps, _OPENERS))}

@@ -14,7 +14,7 @@ from toolkit.schemas import nodes
 
 _LONGEST_LIST = 6
 _OPTIONAL_SHARE = 1 / 3
-"""How often an optional parameter is in: people mostly leave options out."""
+"""Probability of an optional parameter: people mostly leave options out."""
 
 
 def bounded(

@@ -44,7 +44,7 @@ class Trial(Frozen):
 
 
 def standing(config: Config, ledger: Ledger, now: float) -> Trial | None:
-    """Return how the adapter on trial does; None where none is. ``now`` in seconds since the epoch."""
+    """Return the state of the canary; None without one. ``now`` in seconds since the epoch."""
     pointer = active.read(config.data_folder)
     if pointer.canary is None:
         return None

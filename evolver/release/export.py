@@ -111,7 +111,7 @@ A LoRA adapter of apprentice for {manifest.base_model} ({what}).
 
 
 def _command(name: str, profile: ModelProfile, form: Format) -> tuple[str, str]:
-    """Return what the folder holds, and the command that serves it."""
+    """Return the content of the folder in words, and the command that serves it."""
     options = f"'{json.dumps(profile.template_options)}'" if profile.template_options else ""
     if form == "gguf":
         given = f" --chat-template-kwargs {options}" if options else ""

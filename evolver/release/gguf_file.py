@@ -36,7 +36,7 @@ _SPLITS = {
     (_WORDS + r"\p{N}{1,3}" + _REST, "plain bytes"): "llama-bpe",
     (_WORDS + r"\p{N}" + _REST, "plain bytes"): "qwen2",
 }
-"""How a tokenizer cuts a text before it merges bytes, and llama.cpp's name for that."""
+"""Ways in which a tokenizer cuts a text before it merges bytes, with llama.cpp's names."""
 
 _TYPES = {"BF16": np.dtype("<u2"), "F16": np.dtype("<f2"), "F32": np.dtype("<f4")}
 _PERMUTED = ("q_proj.weight", "k_proj.weight", "q_proj.bias", "k_proj.bias")
@@ -85,7 +85,7 @@ def write(model: Path, profile: ModelProfile, name: str, target: Path) -> None:
 
 @dataclass(frozen=True)
 class _Shape:
-    """What GGUF says of a model. ``rope``: transformers' ``rope_parameters``."""
+    """Shape of a model as GGUF states it. ``rope``: transformers' ``rope_parameters``."""
 
     architecture: str
     layers: int

@@ -6,10 +6,9 @@ from toolkit.errors import UserError
 
 
 def before(current: str, ledger: Ledger) -> str:
-    """Return what served before ``current`` was promoted; adapters that were taken out of service since are passed
-    over.
+    """Return the name that served before ``current``, ignoring adapters that were withdrawn or removed since.
 
-    Raises UserError where there is nothing: the base model served first.
+    Raises UserError if the base model serves and no adapter served before it.
     """
     gone = {row.name for row in ledger.adapters() if row.state in ("withdrawn", "removed")}
     for release in ledger.releases():
@@ -21,7 +20,7 @@ def before(current: str, ledger: Ledger) -> str:
 
 
 def serves_since(current: str, ledger: Ledger) -> float:
-    """Return when the active adapter began to serve, seconds since the epoch; 0 where the ledger does not say."""
+    """Return the time since which the active adapter serves, seconds since the epoch; 0 if the ledger does not tell."""
     began = 0.0
     for release in ledger.releases():
         if release.adapter != current:

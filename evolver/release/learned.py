@@ -30,7 +30,7 @@ class Learned(Frozen):
 
 
 class _Row(Frozen):
-    """What counts of a line of train.jsonl."""
+    """Fields of a line of train.jsonl that are read here."""
 
     model_config = ConfigDict(extra="ignore")
 
@@ -41,7 +41,7 @@ class _Row(Frozen):
 
 
 def learned(data_folder: Path, ledger: Ledger, name: str) -> Learned:
-    """Return what ``name`` was taught; an adapter that the ledger does not know is unknown."""
+    """Return the lessons and tools that ``name`` was trained on; ``unknown`` names adapters without a full record."""
     lessons = logged = 0
     tools: Counter[str] = Counter()
     unknown = []

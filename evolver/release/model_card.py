@@ -31,7 +31,7 @@ class BaseTerms:
 
 
 def base_terms(model: str, folder: Path) -> BaseTerms:
-    """Return where ``[agent.serving] model`` is from and under which license, as far as its ``folder`` says."""
+    """Return source and license of ``[agent.serving] model``, as far as its ``folder`` tells."""
     if (packaged := PACKAGED.get(model)) is not None:
         return BaseTerms(name=packaged.folder, repo=packaged.repo, license=packaged.license, terms=packaged.terms)
     card = folder / "README.md"

@@ -81,7 +81,7 @@ def watch(config: MonitorConfig, interactions: Sequence[Interaction], *, current
 
 
 def finding_of(config: MonitorConfig, seen: Comparison) -> Finding | None:
-    """Return what is significantly worse; None where nothing is, or there are too few turns."""
+    """Return the first figure that is significantly worse; None without one, or with too few turns."""
     if min(seen.now, seen.before) < config.minimum_interactions:
         return None
     z = NormalDist().inv_cdf(1 - config.significance / (len(seen.figures) + 1))

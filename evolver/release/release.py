@@ -25,10 +25,10 @@ from toolkit.errors import UserError
 
 By = Literal["person", "cycle", "monitor", "start"]
 _TRIAL = "on_trial"
-"""What the ledger remembers as on trial: a pointer that names none any more does not say which one it was."""
+"""Key in the ledger of the last canary. A pointer without a canary does not tell which one it was."""
 
 _LISTED_SECONDS, _LOADED_SECONDS = 0.5, 5.0
-"""How long going back waits for vLLM to say what is loaded, and to load what is not."""
+"""Time that a rollback waits for vLLM's list of loaded adapters, and for loading one."""
 
 
 def adapters_folder(data_folder: Path) -> Path:
@@ -224,7 +224,7 @@ def rollback(
 
 
 def why_it_waits(config: ReleaseConfig, data_folder: Path, ledger: Ledger, *, better_than: str | None = None) -> str:
-    """Return why no cycle may promote by itself now; "" when one may. ``better_than``: what it was compared with."""
+    """Return the reason for which a person must approve; "" if a cycle may promote. ``better_than``: the incumbent."""
     if config.approval:
         return "waits for: evolver approve"
     pointer = active.read(data_folder)

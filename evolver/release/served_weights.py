@@ -53,7 +53,7 @@ class Proved(Frozen):
 
     @property
     def missing(self) -> str:
-        """Return why it is not known that people are answered by what was trained; "" when it is."""
+        """Return the reason for which it is not proved that the trained adapter serves; "" when it is."""
         if not self.proofs:
             return "its trainer wrote down no probe"
         weak = next((proof for proof in self.proofs if not proof.distinct), None)

@@ -32,7 +32,7 @@ def check_trainable(config: Config) -> None:
 
 
 def stamp(config: Config) -> list[tuple[str, int, int]]:
-    """Return what tells another base model without reading it: name, bytes and time (nanoseconds) of each file.
+    """Return a stamp that changes with the base model: name, size and time (nanoseconds) of each file.
 
     Empty while the model is not on disk.
     """
@@ -54,6 +54,6 @@ def sha256(folder: Path, ledger: Ledger) -> str:
 
 
 def _files(folder: Path) -> list[list[str | int]]:
-    """Return what tells a changed file without reading it: path, size, and when it was written (nanoseconds)."""
+    """Return path, size and time of writing (nanoseconds) of each file: they change with the file."""
     paths = sorted(path.resolve() for path in model_files(folder))
     return [[str(path), (found := path.stat()).st_size, found.st_mtime_ns] for path in paths]

@@ -186,8 +186,8 @@ def m007_kinds_of_traces(db: Database) -> None:
 
 @migrations()
 def m008_seen_tools(db: Database) -> None:
-    """Tools that clients brought: a row per version of each, by who brought it. ``turns`` counts the interactions that
-    showed it; ``last_id`` is the newest of them."""
+    """Add the tools that clients brought: a row per version of each and per client. ``turns`` counts the interactions
+    that showed it; ``last_id`` is the newest of them."""
     db.execute(
         """
         CREATE TABLE seen_tools (

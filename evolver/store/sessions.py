@@ -50,7 +50,7 @@ def whole_turns(interactions: Sequence[Interaction]) -> list[Interaction]:
 
 
 def troubles(turns: Iterable[Interaction]) -> Mapping[str, IsSo]:
-    """Return what can be wrong with one of ``turns``, by name, for a sentence that begins with "turns".
+    """Return a check for each kind of trouble in ``turns``, by a name that continues a sentence with "turns".
 
     A call whose worker was lost says nothing about the model that made it.
     """

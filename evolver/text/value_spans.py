@@ -15,7 +15,7 @@ Place = tuple[int, int, str]
 """Begin and end in the text, and the name of the value that stands there."""
 
 _SPELLED, _GROUPED, _AS_PERCENT = 0.3, 0.3, 0.7
-"""How often a small number is written as a word, a large one with commas, and a share in percent, as people do."""
+"""Probability that a small number is written as a word, a large one with commas, and a share in percent."""
 _PERCENT = re.compile(r"%| percent\b")
 _RESULT = "<result>"
 """Stands beside the names of parameters, and is none."""

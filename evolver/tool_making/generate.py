@@ -92,7 +92,7 @@ class ToolOrder:
     seed: int
 
     def do(self, workshop: Workshop) -> "_Try":
-        """Return how far it came. Raises ModelUnavailable, StageError, SandboxUnavailable."""
+        """Try it and return the result. Raises ModelUnavailable, StageError, SandboxUnavailable."""
         return _Maker(self.config, workshop).attempt(self.task, self.seed)
 
 
@@ -209,7 +209,7 @@ class _Maker:
         return list(different.values())
 
     def _examples(self, tool: MadeTool, result: str, arguments: Sequence[dict[str, Any]]) -> list[ToolExample]:
-        """Return what the code gives for ``arguments``, each run twice. The first, the request's own, must run."""
+        """Run the code twice with each of ``arguments``; return the results. The first, the request's own, must run."""
         examples: list[ToolExample] = []
         for number, given in enumerate(arguments):
             once, again = (self._pool.run(Invocation.of_source(tool.source, tool.name, given)) for _ in range(2))
@@ -231,7 +231,7 @@ class _Maker:
 
 
 def _empty(examples: Sequence[ToolExample]) -> ToolDropReason | None:
-    """Return why a function that runs is still none, or None."""
+    """Return the reason for which a function that runs is useless, or None."""
     if len({json.dumps(example.result) for example in examples}) < 2:
         return ToolDropReason.ALWAYS_THE_SAME_RESULT
     if all(example.result in example.arguments.values() for example in examples):

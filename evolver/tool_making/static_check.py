@@ -24,7 +24,7 @@ _REFUSED_NODES = (
 
 
 def problem(source: str, name: str, parameters: Collection[str]) -> ToolDropReason | None:
-    """Return why ``source`` is not one plain function ``name`` that uses each of its ``parameters``, or None."""
+    """Return the reason if ``source`` is not one plain function ``name`` that uses all ``parameters``, else None."""
     if len(source) > LONGEST:
         return ToolDropReason.CODE_TOO_LONG
     try:

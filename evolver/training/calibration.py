@@ -11,11 +11,12 @@ from collections.abc import Sequence
 from agent.adapters.manifest import Calibration
 
 FEWEST_ROWS = 8
-"""Of each side; below, no bias is better than a guessed one."""
+"""Minimum number of rows of each side; with fewer, no bias is better than a guessed one."""
 
 _TRUST = 0.5
-"""Of a bias against calling, where validation is separated as well with so much of it. Its requests are worded as those
-of training; people's calls have smaller margins, so that the whole of it declines too much (docs/decisions/0045)."""
+"""Share of a bias against calling that is kept, if it separates the validation rows as well as all of it. Validation
+has the wording of training. People's calls have smaller margins, so the whole bias declines too many of them
+(docs/decisions/0045)."""
 _ROUNDS = 50
 _RIDGE = 0.01
 """Keeps the slope finite where the sides do not overlap; small against any real slope."""

@@ -49,26 +49,26 @@ class Run:
     target_tokens: int = 0
     lessons_seen: int = 0
     halvings: int = 0
-    """How often the packs were halved for lack of memory."""
+    """Number of times the packs were halved for lack of memory."""
     recomputes: bool = False
-    """Whether activations are computed again in the backward pass, for lack of memory."""
+    """True if activations are computed again in the backward pass, for lack of memory."""
     failures: int = 0
-    """How many of these were for a process that lacked memory and ended."""
+    """Number of times memory was saved because an earlier process ran out of it and ended."""
     validations: int = 0
     validated_step: int = 0
     best_loss: float | None = None
     best_step: int = 0
     worse: int = 0
-    """How many validations in a row were worse than the best."""
+    """Number of validations in a row that were worse than the best."""
     stopped_early: bool = False
     shortened: bool = False
-    """Whether the time budget has ever cut the plan, and the schedule with it: then the clock has a say."""
+    """True if the time budget ever cut the plan and the schedule; the result then depends on the clock."""
 
 
 class Trainer:
     """Trains ``adapted`` on ``lessons``; continues from a checkpoint below ``work`` that has this ``fingerprint``.
 
-    ``failures``: how many processes before this one lacked memory and ended. ``began``: when this one did, monotonic.
+    ``failures``: number of processes before this one that ran out of memory. ``began``: start of this one, monotonic.
     """
 
     def __init__(
@@ -135,7 +135,7 @@ class Trainer:
         return run
 
     def _total_steps(self) -> int:
-        """Return how many steps the run will have in all, as the leading process judges by its clock."""
+        """Return the number of steps of the whole run, as the leading process judges by its clock."""
         run = self.run
         limit = self.config["max_minutes"] * 60 or float("inf")
         planned = run.step - (-(len(run.packs) - run.packs_done) // run.packs_per_step)

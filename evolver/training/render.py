@@ -118,8 +118,8 @@ def tokenized(
 def _rivals(
     start: int, answer: Sequence[int], others: Sequence[Sequence[int]], weight: float
 ) -> tuple[tuple[int, int, float], ...]:
-    """Return where each of ``others`` parts from ``answer``, which begins at ``start``; none for one that goes on from
-    it, or that it goes on from."""
+    """Return the place at which each of ``others`` parts from ``answer``, which begins at ``start``; none if one of the
+    two continues the other."""
     places = [(shared_length(answer, other), other) for other in others]
     return tuple((start + at, other[at], weight) for at, other in places if at < min(len(answer), len(other)))
 
@@ -135,7 +135,7 @@ def call_token(tokenizer: Tokenizer, profile: ModelProfile) -> int:
 def _renderer(
     row: Row, tokenizer: Tokenizer, profile: ModelProfile, markers: Markers
 ) -> Callable[[list[dict[str, Any]], bool], str]:
-    """Return what renders messages with the tools of ``row``, with or without the beginning of an answer."""
+    """Return a function that renders messages with the tools of ``row``, with or without the beginning of an answer."""
     try:
         tools = markers.literal_tools(shown_tools(row.tools) if profile.json_tools else row.tools)
     except BadTool as error:
@@ -158,8 +158,8 @@ def _renderer(
 
 
 def _said(behind: str, profile: ModelProfile) -> str:
-    """Return what the model writes of the text ``behind`` its prompt: all through the token that ends its turn, which
-    is added where the template leaves it to what follows."""
+    """Return the part of the text ``behind`` the prompt that the model writes: up to the token that ends its turn,
+    which is added where the template leaves it out."""
     said = behind.removesuffix(profile.after_turn) if profile.after_turn else behind
     return said if said.endswith(profile.stop) else said + profile.end_of_turn
 

@@ -62,8 +62,8 @@ def step_seed(seed: int, step: int, process: int) -> int:
 
 
 def affordable_steps(done: int, planned: int, seconds_left: float, latest: Sequence[float]) -> int:
-    """Return how many steps in all fit the time left, at most ``planned``. ``latest`` are the seconds of recent
-    steps."""
+    """Return the number of steps in all that fit the time left, at most ``planned``. ``latest`` are the seconds of
+    recent steps."""
     if math.isinf(seconds_left) or len(latest) < MEASURED_STEPS // 2:
         return planned
     return min(planned, done + max(0, int(seconds_left / median(latest[-MEASURED_STEPS:]))))
@@ -79,7 +79,7 @@ def learning_rate_factor(step: int, total: int, warmup: int, decay: Literal["lin
 
 
 def why_lost(losses: Sequence[float]) -> str | None:
-    """Return why a run with these losses is not worth going on with; None while it is."""
+    """Return the reason to end a run with these losses; None while it is worth going on."""
     if not math.isfinite(losses[-1]):
         return f"the loss is {losses[-1]}"
     if len(losses) < 2 * _WINDOW:

@@ -20,7 +20,8 @@ from evolver.training.step import score, score_each_alone
 
 TOLERANCE = {torch.float32: 1e-3}
 ROUGH_TOLERANCE = 0.25
-"""Of the logits' spread, in 16 bits, where rounding alone moved them by 11 % (SmolLM2-135M in bf16 on an AMD EPYC)."""
+"""Tolerance in 16 bits, as a share of the logits' spread. Rounding alone moved them by 11 % (SmolLM2-135M in bf16 on an
+AMD EPYC)."""
 
 _PREFIX, _BRANCH, _BRANCHES = 16, 4, 3
 _ATTENTION = {"full_attention", "sliding_attention", "chunked_attention"}

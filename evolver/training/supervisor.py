@@ -26,7 +26,7 @@ from toolkit.frozen import Frozen
 Progress = dict[str, Any]
 _REASON_LINES = 12
 _MOST_HALVINGS = 4
-"""How often a process that lacked memory and ended is started again with smaller packs."""
+"""Number of restarts, with smaller packs, of a process that ran out of memory and ended."""
 KEEP_MEMORY = {"MALLOC_MMAP_THRESHOLD_": "4294967296", "MALLOC_TRIM_THRESHOLD_": "17179869184"}
 """glibc keeps freed memory for the next step: returned, every step pays its page faults again."""
 
@@ -113,7 +113,7 @@ def _published(spec: dict[str, Any]) -> TrainResult | None:
 
 
 def _kills_for_memory() -> int:
-    """Return how often the kernel has killed a process for lack of memory."""
+    """Return the number of processes that the kernel killed for lack of memory."""
     try:
         counters = dict(line.split() for line in Path("/proc/vmstat").read_text(encoding="ascii").splitlines())
     except OSError:

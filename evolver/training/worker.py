@@ -86,7 +86,7 @@ def _end_with_parent() -> None:
 
 
 def _classified(error: Exception) -> TrainError | None:
-    """Return what an error says about the training; None: it is a bug."""
+    """Return an error as one of training; None if it is a bug."""
     from evolver.training.memory import is_out_of_memory
 
     match error:
@@ -240,8 +240,8 @@ def _open_model(folder: Path, parent: Path | None, config: dict[str, Any], team:
 
 
 def _conditions(adapted: "Adapted", device: str) -> list[Any]:
-    """Return what else decides the bits of a step, or what a checkpoint holds: a run goes on only where all of it is
-    equal."""
+    """Return the other conditions of a step's bits and of a checkpoint's content. A run continues only if all of them
+    are equal."""
     import torch
 
     from evolver.training import checkpoint

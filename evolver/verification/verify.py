@@ -32,12 +32,12 @@ _CALL_TOKENS = 96
 
 
 def verify(context: StageContext, config: VerifyConfig, traces: Sequence[Trace]) -> Verified:
-    """CheckTrace ``traces``; write kept.jsonl and verdicts.jsonl.
+    """Check ``traces``; write kept.jsonl and verdicts.jsonl.
 
-    What earlier cycles kept is not kept again. Logged calls of tools that may not run are taken as logged, where they
-    fit their schemas; so are those of clients' tools, for which more must speak (evolver.lessons.client_turn). What a
-    person expected is executed first, where lessons may run it. A call that cannot be checked because isolation broke
-    raises SandboxUnavailable: no verdict. Raises ModelUnavailable and StageError where the round trip cannot be asked.
+    Traces that earlier cycles kept are not kept again. Logged calls of tools that may not run are taken as logged if
+    they fit their schemas; so are those of clients' tools, which need further signs (evolver.lessons.client_turn). The
+    calls of a correction are executed first, where lessons may run them. Raises SandboxUnavailable, without a verdict,
+    if isolation broke; ModelUnavailable and StageError if the round trip gets no answer.
     """
     reasons: dict[str, DropReason | None] = {}
     parts = 2 if config.round_trip else 1
@@ -59,7 +59,7 @@ def verify(context: StageContext, config: VerifyConfig, traces: Sequence[Trace])
 
 
 def _first(trace: Trace) -> tuple[bool, float]:
-    """What people said would have been right comes before what says otherwise in the same words."""
+    """Return a sort key: corrections first, then by likelihood."""
     return trace.kind != TraceKind.CORRECTED, -trace.mean_logprob
 
 

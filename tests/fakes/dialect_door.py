@@ -1,4 +1,4 @@
-"""A gateway for clients of every dialect: the scripted model behind it, the log, the agent with its own tools."""
+"""A gateway for clients of every protocol: the scripted model behind it, the log, the agent with its own tools."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager

@@ -9,8 +9,8 @@ from pathlib import Path
 from toolkit.errors import PrerequisiteError
 
 SANDBOX_USER = 64321
-"""Who runs inside: a uid without an account. Where the host runs as root it is one on the host too, to which nothing
-belongs there; where not, it is this user under another number."""
+"""Uid of processes in the sandbox; it has no account. If the host process is root, they have this uid on the host too,
+where it owns nothing. Otherwise they run as the same user, under this number."""
 NAMESPACES_ADVICE = (
     "user namespaces are not allowed here; allow them (Ubuntu: sysctl kernel.apparmor_restrict_unprivileged_userns=0; "
     "Debian: sysctl kernel.unprivileged_userns_clone=1; all: sysctl user.max_user_namespaces=10000; Docker: "

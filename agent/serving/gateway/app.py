@@ -218,7 +218,7 @@ class Gateway:
         return await self._dialects.messages(request, caller, await self._body(request))
 
     async def _answer_chat(self, request: Request, caller: Caller, body: dict[str, Any], session: str = "") -> Response:
-        """Answer a chat request, of any dialect. ``session``: the one in which it goes on, unless it names another."""
+        """Answer a chat request of any protocol. ``session``: the one that it continues, unless it names another."""
         started = time.monotonic()
         asked = json_body.check(body, ChatRequest).model
         if asked == AGENT and self.agent is not None:
@@ -301,7 +301,7 @@ class Gateway:
     def _route(
         self, asked: str, messages: list[Any], turn: Callable[[], str], session: str, caller: Caller
     ) -> RoutedModel:
-        """Return who answers. The results of tools go to the adapter that asked for them.
+        """Return the model that answers. The results of tools go to the adapter that made the calls.
 
         Raises HttpError for a name that no model can have, AdapterError where the pointer or a manifest is damaged.
         """

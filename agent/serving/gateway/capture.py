@@ -64,7 +64,7 @@ class Exchange:
 
 
 def to_trajectory(exchange: Exchange) -> Trajectory:
-    """Return what is logged of an exchange.
+    """Convert an exchange to the trajectory that is logged.
 
     Raises ModelError when the response is no complete reply, ValueError when the request is no conversation.
     """

@@ -33,7 +33,7 @@ Ask = Callable[[bytes], Awaitable[Told | None]]
 """Sends the body of a chat request to a server; None where none answers."""
 
 _LOGPROBS = "logprobs"
-"""What a server names, in the beginning of an error, that refuses to give so many or any."""
+"""Word at the beginning of the error of a server that refuses to give so many or any."""
 _BEGINNING = 100
 _MOST_LOGPROBS = 20
 """As many as vLLM gives by default."""

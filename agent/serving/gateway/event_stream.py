@@ -43,12 +43,12 @@ class EventStream(Response):
 
 
 async def while_connected(request: Request, work: Coroutine[Any, Any, T]) -> T:
-    """Return what ``work`` gives. Raises Left, with the work cancelled, as soon as nobody waits for it."""
+    """Await ``work`` and return its result. If the client disconnects first, cancel it and raise Left."""
     return await _until_gone(work, disconnected(request.receive))
 
 
 async def disconnected(receive: Receive) -> None:
-    """Return when the client has gone."""
+    """Wait until the client disconnects."""
     while (await receive())["type"] != "http.disconnect":
         pass
 

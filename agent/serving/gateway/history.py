@@ -18,7 +18,7 @@ from agent.turn.model_client import parse_call
 from toolkit.tool import ToolCall, ToolError, ToolErrorKind, ToolResult
 
 _ERROR = re.compile(r"\s*(error\b|an error occurred|exception\b|traceback \(most recent)", re.IGNORECASE)
-"""How agent frameworks, and apprentice's own loop, begin the result of a tool that failed."""
+"""Beginnings of a failed tool's result in agent frameworks and in apprentice's own loop."""
 _LONGEST_ERROR = 2000
 _RESULTS = ("tool", "function")
 _UNKNOWN = ToolCall(id="", name="", arguments=None)

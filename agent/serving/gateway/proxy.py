@@ -24,7 +24,7 @@ from agent.serving.upstreams.pool import Member, UpstreamPool
 NO_LOG, WAIT_FOR_LOG = "no", "wait"
 """Values of the log header. ``wait``: the answer ends only when it is on disk."""
 _LAST_EVENT = b"\ndata: [DONE]"
-"""What follows it is only the end of the connection, for which clients need not wait."""
+"""Last event of a stream. Only the end of the connection follows, for which clients need not wait."""
 _ERROR_EVENT = b'data: {"error":'
 
 _JSON = "application/json"
@@ -206,7 +206,7 @@ class Proxy:
         return None
 
     def _trouble(self, status: int, asked: ModelRequest) -> str:
-        """Return why an answer with this status is the server's fault, not the client's; "" if it is not."""
+        """Return the reason to blame the server, not the client, for an answer with this status; "" without one."""
         if status == 404 and self.pool.is_due(asked.model.name):
             return f"does not know {asked.model.name}"
         return "refuses the gateway's key" if status == _KEY_REFUSED else ""

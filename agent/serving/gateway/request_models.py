@@ -164,7 +164,7 @@ class FeedbackRequest(Body):
     verdict: Literal["good", "bad"]
     note: str = ""
     expected: str | list[Any] = ""
-    """What would have been right in place of a bad answer: calls, or a text (agent.log.corrections)."""
+    """Correction of a bad answer: calls or a text (agent.log.corrections)."""
 
 
 def settled(body: dict[str, Any]) -> dict[str, Any]:

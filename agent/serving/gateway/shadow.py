@@ -280,6 +280,6 @@ def _calls(exchange: Exchange) -> tuple[ToolCall, ...] | None:
 
 
 def _compared(ours: Exchange, theirs: Exchange) -> list[Comparison] | None:
-    """Return what two answers agree about; None if one of them is none."""
+    """Compare two answers; None if one of them is none."""
     our_calls, their_calls = _calls(ours), _calls(theirs)
     return None if our_calls is None or their_calls is None else compare(their_calls, our_calls)

@@ -76,9 +76,9 @@ class TurnAffinity:
 
 
 def turn_key(owner: str, messages: Sequence[Any]) -> str:
-    """Return what all requests of one turn have in common: a hash of the owner and of the messages that began it.
+    """Return a key that is the same for all requests of one turn: a hash of the owner and the messages that began it.
 
-    "" where no word of the user began it.
+    "" if no message of the user began it.
     """
     beginning = messages[: len(messages) - len(since_last_word_of_the_user(messages))]
     if not beginning:

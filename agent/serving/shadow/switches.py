@@ -67,5 +67,5 @@ def measured(config: ShadowConfig, agreements: Iterable[Agreement], adapter: str
 
 
 def answers(switches: Switches, measured: frozenset[str], tool: str) -> Choice:
-    """Return who answers the calls of a tool."""
+    """Return the side that answers the calls of a tool."""
     return switches.tools.get(tool) or ("ours" if tool in measured else "upstream")

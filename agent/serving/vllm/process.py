@@ -25,8 +25,8 @@ from toolkit.errors import PrerequisiteError, UserError
 
 GRACE_SECONDS = 10.0
 KEEP_ALIVE_SECONDS = 75
-"""How long vLLM and the gateway keep an idle connection: longer than whoever asks them, who would else use one that is
-being closed."""
+"""Time for which vLLM and the gateway keep an idle connection. It is longer than that of their clients, which could
+otherwise use a connection that is being closed."""
 LOG_LINES = 15
 
 Progress = Callable[[str, float], None]

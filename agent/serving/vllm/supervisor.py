@@ -25,7 +25,7 @@ _SHORTEST_PAUSE, _LONGEST_PAUSE = 1.0, 60.0
 _STABLE_SECONDS = 120.0
 """A server that ran this long before it died is started again at once."""
 _GROWTH = 2
-"""Of what it held when it was ready; where no limit is set, it may have so many times as much, and its cache filled."""
+"""Default memory limit, in multiples of the memory at readiness; the KV cache comes on top."""
 
 
 class Process(Protocol):

@@ -164,5 +164,5 @@ def group_rows(indices: torch.Tensor) -> Groups:
 
 
 def _writes(tensors: tuple[torch.Tensor, ...]) -> tuple[int, ...] | None:
-    """Return how often each was written to; None where torch does not count (tensors made in inference mode)."""
+    """Return the number of writes to each; None where torch does not count (tensors made in inference mode)."""
     return None if tensors[0].is_inference() else tuple(tensor._version for tensor in tensors)

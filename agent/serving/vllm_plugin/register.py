@@ -10,7 +10,7 @@ from typing import Any
 
 WRAPPER = "agent.serving.vllm_plugin.dense_lora.DenseLora"
 ANNOUNCEMENT = "Using DenseLora"
-"""What vLLM logs once the plugin is in force."""
+"""Line in vLLM's log that shows that the plugin works."""
 
 _EXPECTED = ("self", "y", "x", "lora_a_stacked", "lora_b_stacked", "scale", "output_slices", "buffer", "kwargs")
 
@@ -47,7 +47,7 @@ def register() -> None:
 
 
 def _mismatch(platform: type) -> str:
-    """Return why the cure does not fit this vLLM, or nothing."""
+    """Return the reason for which the cure does not fit this vLLM, or ""."""
     if not hasattr(platform, "get_punica_wrapper"):
         return "this vLLM does not let the platform choose the LoRA products"
     try:

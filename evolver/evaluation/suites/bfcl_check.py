@@ -22,7 +22,7 @@ _lock = threading.Lock()
 
 
 def problem(item: BfclItem, calls: Sequence[Call], category: str) -> str:
-    """Return what BFCL says is wrong with ``calls``, under the functions' own names; "" when they are right.
+    """Return BFCL's complaint about ``calls``, under the functions' own names; "" when they are right.
 
     Only for categories with possible answers. Raises PrerequisiteError without the package.
     """

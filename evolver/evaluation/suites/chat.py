@@ -50,8 +50,8 @@ class DistanceOrder:
 
 
 def drift(suite: Suite, model: str, crew: Crew) -> ChatReport:
-    """KL(model ‖ base), nats per token, over the requests of ``suite``, asked without tools. Raises ModelUnavailable
-    and StageError."""
+    """Measure KL(model ‖ base) in nats per token on the requests of ``suite``, sent without tools. Raises
+    ModelUnavailable and StageError."""
     found = results(crew, [DistanceOrder(item.request, model) for item in suite.items])
     tokens = sum(one.tokens for one in found)
     if not tokens:
@@ -97,7 +97,7 @@ def _distance(request: str, model: str, server: Generator) -> Distance:
 
 
 def _read(server: Generator, model: str, messages: Sequence[Mapping[str, str]]) -> list[Distribution]:
-    """Return what ``model`` expects at each position of the rendered ``messages``."""
+    """Return ``model``'s distribution over the token at each position of the rendered ``messages``."""
     body = {
         "model": model,
         "messages": list(messages),

@@ -1,6 +1,6 @@
 """Turns of the agent as chat completions: its calls and results as lines of a quotation, in front of the answer.
 
-A chunk with such a line also has the call or the result as values, in its field ``apprentice``; other dialects make
+A chunk with such a line also has the call or the result as values, in its field ``apprentice``; other protocols make
 items of it.
 """
 
@@ -22,7 +22,7 @@ _QUOTED = re.compile(r"^> [→←■] .*(?:\n|$)", re.MULTILINE)
 
 
 def spoken(text: str) -> str:
-    """Return what the agent said in a text that ``Chunks`` made: all but the lines of its calls and results."""
+    """Return the agent's words in a text of ``Chunks``, without the lines of its calls and results."""
     return _QUOTED.sub("", text).strip()
 
 
@@ -102,7 +102,7 @@ def completion(identity: str, trajectory: Trajectory, session: str) -> dict[str,
 
 
 def ending(trajectory: Trajectory, session: str) -> dict[str, Any]:
-    """Return what a client may want to know of a turn that ended."""
+    """Return session, stop reason and adapter of a turn that ended, for the client."""
     return {"session": session, "stop_reason": trajectory.stop_reason, "adapter": trajectory.adapter}
 
 

@@ -45,7 +45,7 @@ _FIELDS = (
     (re.compile(r"response_format\.json_schema"), "text.format"),
     (re.compile(r"response_format"), "text.format"),
 )
-"""What a field of the chat request is called in this protocol."""
+"""Names in this protocol for fields of the chat request."""
 
 
 def error_form(error: HttpError) -> dict[str, Any]:

@@ -1,6 +1,6 @@
 """Other protocols in front of chat completions: a request becomes a chat request, its answer is told in their words.
 
-One path serves, routes and logs; a dialect sees only what that path says to its client.
+One path serves, routes and logs; the code of a protocol sees only the answers of that path to its client.
 """
 
 import contextlib
@@ -26,7 +26,7 @@ class Telling(Protocol):
         ...
 
     def at_work(self) -> bytes:
-        """Return what keeps a connection open while nothing comes."""
+        """Return the bytes that keep a connection open while there is no event."""
         ...
 
     def end(self) -> Iterable[Event]:
