@@ -7,12 +7,13 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from configparser import RawConfigParser
-from importlib import import_module
+from importlib import import_module, resources
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
+from jsonschema import Draft202012Validator
 from typer.testing import CliRunner
 
 from agent.config import GatewayConfig
@@ -27,6 +28,8 @@ ROOT = Path(__file__).parents[2]
 DEPLOY = ROOT / "deploy"
 CONTAINER, KUBERNETES, SYSTEMD = DEPLOY / "container", DEPLOY / "kubernetes", DEPLOY / "systemd"
 UNITS = sorted(SYSTEMD.glob("*.service"))
+COMPOSITIONS = sorted(CONTAINER.glob("*.yml"))
+CONFIGS = sorted(DEPLOY.rglob("config.toml"))
 APPS = {"agent": "agent.cli", "evolver": "evolver.cli.main"}
 COVERS_WHAT_THE_SANDBOX_NEEDS = {
     "RestrictNamespaces",
@@ -95,7 +98,7 @@ def test_systemd_reads_the_units(tmp_path: Path) -> None:
     assert (problems, said.returncode) == ([], 0)
 
 
-@pytest.mark.parametrize("path", sorted(DEPLOY.rglob("config.toml")), ids=lambda path: path.parent.name)
+@pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.parent.name)
 def test_the_settings_are_valid(path: Path) -> None:
     config = load_config(path, Config)
     assert config.data_folder in (Path("/data"), Path("/var/lib/apprentice"))
@@ -137,9 +140,29 @@ def test_the_image_holds_what_the_product_needs() -> None:
 UNCONFINED = {"seccomp=unconfined", "apparmor=unconfined", "systempaths=unconfined", "no-new-privileges:true"}
 
 
+def services(name: str = "compose.yml") -> dict[str, Any]:
+    return yaml.safe_load((CONTAINER / name).read_text(encoding="utf-8"))["services"]
+
+
+@pytest.mark.parametrize("path", COMPOSITIONS, ids=lambda path: path.name)
+def test_a_composition_fits_the_specification(path: Path) -> None:
+    shipped = resources.files("check_jsonschema.builtin_schemas") / "vendor" / "compose-spec.json"
+    specification = Draft202012Validator(json.loads(shipped.read_text(encoding="utf-8")))
+    errors = specification.iter_errors(yaml.safe_load(path.read_text(encoding="utf-8")))
+    assert [f"{error.json_path}: {error.message}" for error in errors] == []
+
+
+def test_every_variable_of_a_composition_has_a_default_and_is_in_the_docs() -> None:
+    docs = (ROOT / "docs" / "deploy.md").read_text(encoding="utf-8")
+    for path in COMPOSITIONS:
+        text = path.read_text(encoding="utf-8")
+        found = re.findall(r"\$\{(\w+):-[^}]*\}", text)
+        assert len(found) == text.count("$")
+        assert [name for name in found if f"`{name}`" not in docs and f"{name}=" not in docs] == []
+
+
 def test_compose_runs_the_evolver_beside_the_server() -> None:
-    composed = yaml.safe_load((CONTAINER / "compose.yml").read_text(encoding="utf-8"))
-    agent, evolver = (composed["services"][name] for name in ("agent", "evolver"))
+    agent, evolver = (services()[name] for name in ("agent", "evolver"))
     assert_is_a_command(evolver["command"])
     assert (evolver["pid"], evolver["network_mode"]) == ("service:agent", "service:agent")
     context = (CONTAINER / agent["build"]["context"]).resolve()
@@ -150,16 +173,80 @@ def test_compose_runs_the_evolver_beside_the_server() -> None:
         assert set(service["security_opt"]) == UNCONFINED
         assert service["cap_drop"] == ["ALL"]
         assert service["volumes"][0] == "data:/data"
-    gpu = yaml.safe_load((CONTAINER / "compose.gpu.yml").read_text(encoding="utf-8"))
-    assert gpu["services"].keys() == composed["services"].keys()
+    assert services("compose.gpu.yml").keys() == {"agent", "evolver"}
 
 
+def test_a_database_and_a_cluster_are_there_only_where_a_profile_asks_for_them() -> None:
+    found = services()
+    assert {name: one.get("profiles") for name, one in found.items()} == {
+        "agent": None,
+        "evolver": None,
+        "postgres": ["postgres"],
+        "ray-head": ["ray"],
+        "ray-node": ["ray"],
+    }
+    for name in ("agent", "evolver"):
+        needed = {other for other, how in found[name]["depends_on"].items() if how.get("required", True)}
+        assert [other for other in needed if "profiles" in found[other]] == []
+    for one in found.values():
+        healthy = [other for other, how in one.get("depends_on", {}).items() if how["condition"] == "service_healthy"]
+        assert [other for other in healthy if "test" not in found[other]["healthcheck"]] == []
+
+
+def test_the_postgres_profile_starts_what_its_settings_name() -> None:
+    found, config = services(), load_config(CONTAINER / "postgres" / "config.toml", Config)
+    made = found["postgres"]["environment"]
+    assert config.agent.database == f"postgresql://{made['POSTGRES_USER']}@postgres/{made['POSTGRES_DB']}"
+    passwords = {found[name]["environment"]["PGPASSWORD"] for name in ("agent", "evolver")}
+    assert passwords == {made["POSTGRES_PASSWORD"]} == {"${APPRENTICE_POSTGRES_PASSWORD:-}"}
+    assert "ports" not in found["postgres"]
+
+
+def test_the_ray_profile_starts_what_its_settings_name() -> None:
+    found, config = services(), load_config(CONTAINER / "ray" / "config.toml", Config)
+    head, node, evolver = (found[name] for name in ("ray-head", "ray-node", "evolver"))
+    assert config.cluster.address == "auto"  # Ray's own file in /tmp/ray tells where
+    assert (head["pid"], head["network_mode"]) == (evolver["pid"], evolver["network_mode"])
+    assert {one.partition(":")[2] for one in head["volumes"]} == {"/tmp/ray"}
+    assert set(head["volumes"]) < set(evolver["volumes"])
+    port = next(word.partition("=")[2] for word in head["command"] if word.startswith("--port="))
+    assert f"--address=agent:{port}" in node["command"]
+    assert f"--address=127.0.0.1:{port}" in head["healthcheck"]["test"]
+    assert "--num-cpus=0" in head["command"]
+    assert node["volumes"] == [one for one in evolver["volumes"] if "/config" in one]  # the tools, at the same path
+    for service in (head, node):
+        assert set(service["security_opt"]) == UNCONFINED
+        assert service["image"] == evolver["image"]
+        assert service["environment"].items() <= evolver["environment"].items()
+    told = (ROOT / "docs" / "cluster.md").read_text(encoding="utf-8")
+    plain = [f"{name}={value}" for name, value in head["environment"].items() if "$" not in value]
+    assert [setting for setting in plain if setting not in told] == []
+    assert head["environment"]["RAY_AUTH_TOKEN"] == "${APPRENTICE_RAY_TOKEN:-}"
+
+
+@pytest.mark.parametrize(("name", "table"), [("postgres", "database"), ("ray", "cluster")])
+def test_the_settings_of_a_profile_differ_in_its_own_table_alone(name: str, table: str) -> None:
+    plain = load_config(CONTAINER / "config.toml", Config)
+    config = load_config(CONTAINER / name / "config.toml", Config)
+    if table == "database":
+        config = config.model_copy(update={"agent": config.agent.model_copy(update={table: plain.agent.database})})
+    else:
+        config = config.model_copy(update={table: plain.cluster})
+    folder = {"folder": plain.toolkit.tools.folder}
+    tools = config.toolkit.model_copy(update={"tools": config.toolkit.tools.model_copy(update=folder)})
+    assert config.model_copy(update={"toolkit": tools}) == plain
+
+
+@pytest.mark.parametrize("profiles", [[], ["postgres", "ray"]], ids=["alone", "with profiles"])
 @pytest.mark.parametrize("more", [[], ["compose.gpu.yml"]], ids=["cpu", "gpu"])
-def test_docker_reads_the_composition(more: list[str]) -> None:
+def test_docker_reads_the_composition(more: list[str], profiles: list[str]) -> None:
     needs("docker", "compose", "version")
     files = [part for name in ("compose.yml", *more) for part in ("-f", str(CONTAINER / name))]
     said = subprocess.run(
-        ["docker", "compose", *files, "config", "--quiet"], capture_output=True, text=True, check=False
+        ["docker", "compose", *files, *(f"--profile={one}" for one in profiles), "config", "--quiet"],
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert said.returncode == 0, said.stderr
 
