@@ -48,7 +48,8 @@ class RayCrew:
     """Carries out at most ``at_once`` orders at a time in each of the workshops of ``nodes``. See Crew.
 
     The orders of a workshop that dies are given to others; an order may so be carried out twice, its result arrives
-    once. ``record`` gets the requests to the model of each order whose result arrives.
+    once. One that raises is tried once more on another node, for it may be the node that is broken. ``record`` gets the
+    requests to the model of each order whose result arrives.
     """
 
     here: Workshop
@@ -58,7 +59,8 @@ class RayCrew:
     tools: _Tools = _Tools()
 
     def each(self, orders: Iterable[Order[R]]) -> Generator[tuple[int, R]]:
-        """See Crew. Raises StageError where three workshops died over one order, UserError where no node is left."""
+        """See Crew. Raises StageError where three workshops died over one order, UserError where no node is left, and
+        what an order raises on two nodes, or on the only one."""
         work = _Work(self, iter(orders))
         try:
             while work.give():
@@ -86,22 +88,24 @@ class _Work:
         self._again: deque[tuple[int, Order[Any]]] = deque()
         self._running: dict[Any, tuple[int, Order[Any], Place]] = {}
         self._deaths: Counter[int] = Counter()
+        self._raised: dict[int, tuple[str, BaseException]] = {}
+        """By order: the node on which it raised, and what."""
         self._alone_since: float | None = None
 
     def give(self) -> bool:
         """Give orders to whoever has a place free; return whether any is still to be done."""
         self._crew.nodes.look()
-        while place := self._free():
-            taken = self._again.popleft() if self._again else next(self._waiting, None)
-            if taken is None:
-                return bool(self._running)
-            self._begin(*taken, place)
-        if not (self._running or self._again or self._crew.nodes.open_ones):
+        while self._give_one():
+            pass
+        if not (self._running or self._again):
+            if self._crew.nodes.open_ones:
+                return False
             taken = next(self._waiting, None)  # nobody is free to begin it: there may be nothing left to wait for
             if taken is None:
                 return False
             self._again.append(taken)
         self._check_patience()
+        self._check_others()
         return True
 
     def ended(self) -> Iterator[tuple[int, Any]]:
@@ -120,7 +124,8 @@ class _Work:
             try:
                 result, recorded = ray.get(reference)
             except RayTaskError as error:
-                raise _from(place, error.cause) from None
+                self._failed(number, order, place, error.cause)
+                continue
             except RayError as error:
                 self._lost(number, order, place, error)
                 continue
@@ -138,11 +143,21 @@ class _Work:
         for *_, place in self._running.values():
             place.running -= 1
 
-    def _free(self) -> Place | None:
-        """The workshop with the fewest orders, if it takes another one."""
-        places = self._crew.nodes.open_ones
-        least = min(places, key=lambda place: place.running, default=None)
-        return least if least is not None and least.running < self._crew.at_once else None
+    def _give_one(self) -> bool:
+        """Give an order to the workshop with the fewest that takes one; return whether there was one."""
+        for place in sorted(self._crew.nodes.open_ones, key=lambda place: place.running):
+            if place.running < self._crew.at_once and (taken := self._next(place)) is not None:
+                self._begin(*taken, place)
+                return True
+        return False
+
+    def _next(self, place: Place) -> tuple[int, Order[Any]] | None:
+        """Take the next order that did not raise on the node of ``place``."""
+        for again in self._again:
+            if self._raised.get(again[0], ("",))[0] != place.node:
+                self._again.remove(again)
+                return again
+        return next(self._waiting, None)
 
     def _begin(self, number: int, order: Order[Any], place: Place) -> None:
         tools = self._crew.tools
@@ -150,12 +165,29 @@ class _Work:
         self._running[reference] = number, order, place
         place.running += 1
 
+    def _failed(self, number: int, order: Order[Any], place: Place, error: BaseException) -> None:
+        """Let another node try an order once. Raises ``error`` where it was tried before, or there is no other."""
+        others = [other for other in self._crew.nodes.open_ones if other.node != place.node]
+        if number in self._raised or not others:
+            raise _from(place, error) from None
+        self._crew.nodes.blame(place, lines_of(error)[0])
+        self._raised[number] = place.node, _from(place, error)
+        self._again.append((number, order))
+
     def _lost(self, number: int, order: Order[Any], place: Place, error: Exception) -> None:
         self._crew.nodes.lose(place)
         self._deaths[number] += 1
         if self._deaths[number] == _MOST_DEATHS:
             raise StageError(f"{_MOST_DEATHS} workshops died over one order: {lines_of(error)[0]}")
         self._again.append((number, order))
+
+    def _check_others(self) -> None:
+        """Raise what an order raised that waits for another node, where there is none any more."""
+        nodes = {place.node for place in self._crew.nodes.open_ones}
+        for number, _ in self._again:
+            node, error = self._raised.get(number, ("", None))
+            if error is not None and nodes == {node}:
+                raise error
 
     def _check_patience(self) -> None:
         if self._crew.nodes.open_ones:

@@ -25,7 +25,7 @@ _OPENING_SECONDS = 300.0
 _LOOK_SECONDS = 1.0
 _CLOSING_SECONDS = 10.0
 _MOST_FAILURES = 3
-"""Workshops that may die while they are opened on one node."""
+"""Workshops that may die while they are opened on one node, and orders that may raise there alone."""
 _LOOPBACK = ("127.0.0.1", "::1", "localhost")
 
 
@@ -99,6 +99,15 @@ class Nodes:
         if self._places.get(place.node) is place:
             self._drop(place)
             self._say(f"node {place.address} of the cluster lost its workshop; others do its orders again")
+
+    def blame(self, place: Place, problem: str) -> None:
+        """Note an order that raised on ``place`` and is tried elsewhere; the third time do without that node."""
+        self._failures[place.node] = self._failures.get(place.node, 0) + 1
+        if self._failures[place.node] < _MOST_FAILURES or self._places.get(place.node) is not place:
+            self._say(f"node {place.address}: {problem}; another node does the order again")
+            return
+        self._drop(place)
+        self._say(f"node {place.address} is not used any more, others do its orders again: {problem}")
 
     def close(self) -> None:
         """End the workshops."""

@@ -117,6 +117,18 @@ class WhichNode:
 
 
 @dataclass(frozen=True)
+class FailsOn(WhichNode):
+    """Raises on one node, and tells the node on any other."""
+
+    broken: str
+
+    def do(self, workshop: Workshop) -> str:
+        if (here := super().do(workshop)) == self.broken:
+            raise OSError("the disk of this node is full")
+        return here
+
+
+@dataclass(frozen=True)
 class Fatal:
     """Ends the process that does it."""
 
