@@ -270,7 +270,7 @@ class AgentConfig(Section):
     database: Annotated[
         str,
         Field(
-            description="Postgres database of the interaction log and the active adapter, for several gateways, as "
+            description="Postgres database of log, ledger and active adapter, for several gateways, as "
             "`postgresql://USER@HOST/DATABASE`; the password comes from `~/.pgpass` or `PGPASSWORD`. Empty: files in "
             "`data_folder`.",
         ),

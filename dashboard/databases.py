@@ -8,6 +8,7 @@ from agent.log.interaction_log import FILE, InteractionLog
 from agent.log.migrations import migrations as log_migrations
 from agent.log.postgres_schema import STEPS
 from agent.storage.database import open_readonly
+from agent.storage.database_server import server_of
 from agent.storage.statements import Statements
 from evolver.store.ledger import Ledger
 
@@ -16,7 +17,7 @@ LEDGER = "evolution.db"
 
 def bring_up_to_date(data_folder: Path) -> None:
     """Migrate a ledger of an earlier version, so that no page has to. Raises StorageError."""
-    if (data_folder / LEDGER).exists():
+    if (data_folder / LEDGER).exists() or server_of(data_folder):
         with writable_ledger(data_folder):
             pass
 

@@ -33,3 +33,14 @@ def data_folder(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Path
     database_server.keep(folder, url)
     yield folder
     database_server.keep(folder, "")
+
+
+@pytest.fixture(params=["sqlite", "postgres"])
+def each_database(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Path]:
+    """The folder ``tmp_path``, its databases and those of ``data`` in it in files, and on a Postgres server."""
+    url = request.getfixturevalue("postgres").database() if request.param == "postgres" else ""
+    for folder in (tmp_path, tmp_path / "data"):
+        database_server.keep(folder, url)
+    yield tmp_path
+    for folder in (tmp_path, tmp_path / "data"):
+        database_server.keep(folder, "")

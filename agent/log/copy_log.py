@@ -71,9 +71,16 @@ class Copied(NamedTuple):
     total: int
 
 
-def copy_log(config: Config, say: Callable[[str], None] = lambda line: None) -> list[Copied]:
+Copy = Callable[[Config, Callable[[str], None]], list[Copied]]
+"""Copies something else of a data folder, and returns what became of each table."""
+
+
+def copy_log(
+    config: Config, say: Callable[[str], None] = lambda line: None, others: Sequence[Copy] = ()
+) -> list[Copied]:
     """Copy the log, and return what became of each table. ``say`` hears of each batch.
 
+    ``others`` come first: a log that gateways have used is refused, and what else is here may be copied still.
     Raises UserError where there is nothing to copy, a server runs, or the database has another log; StorageError.
     """
     data, url = config.data_folder, config.agent.database
@@ -84,12 +91,13 @@ def copy_log(config: Config, say: Callable[[str], None] = lambda line: None) -> 
     with process_lock(data, SERVE) as held_by:
         if held_by is not None:
             raise UserError(f"process {held_by} serves from {data}; stop it first: agent stop")
+        copied = [table for copy in others for table in copy(config, say)]
         with (
             closing(open_file(data / FILE, migrations)) as file,
             closing(open_postgres(url, STEPS)) as target,
             file.transaction("BEGIN") as source,
         ):
-            return _Copy(source, target, url, say).run(_origin(data))
+            return copied + _Copy(source, target, url, say).run(origin_of(data))
 
 
 class _Copy:
@@ -209,7 +217,7 @@ def _count(db: Statements, table: str) -> int:
     return db.execute(f"SELECT count(*) FROM {table}").fetchone()[0]
 
 
-def _origin(data_folder: Path) -> str:
+def origin_of(data_folder: Path) -> str:
     """Return the name of the log in ``data_folder``, given to it the first time."""
     file = data_folder / ORIGIN
     if not file.exists():

@@ -14,7 +14,7 @@ from agent.errors import StorageError
 from agent.storage.database_server import server_of
 from agent.storage.file_system import check_file_system
 from agent.storage.postgres import open_postgres
-from agent.storage.statements import OpenDatabase, Steps
+from agent.storage.statements import LOG_LOCK, OpenDatabase, Steps
 from toolkit.errors import PrerequisiteError
 from toolkit.lean_imports import absent
 
@@ -63,14 +63,14 @@ class Database:
         self.raw.close()
 
 
-def open_database(path: Path, migrations: Migrations, steps: Steps = ()) -> OpenDatabase:
+def open_database(path: Path, migrations: Migrations, steps: Steps = (), *, lock: int = LOG_LOCK) -> OpenDatabase:
     """Open ``path`` for writing, made if it does not exist; or what the server of its folder has in its stead.
 
-    ``steps``: the schema there; without one, it is always a file. Raises StorageError, and PrerequisiteError when
-    SQLite is too old or the file system would damage the database.
+    ``steps``: the schema there; without one, it is always a file. ``lock``: that of its writers there. Raises
+    StorageError, and PrerequisiteError when SQLite is too old or the file system would damage the database.
     """
     if steps and (url := server_of(path.parent)):
-        return open_postgres(url, steps)
+        return open_postgres(url, steps, lock=lock)
     return open_file(path, migrations)
 
 

@@ -59,7 +59,8 @@ def count(db: Statements) -> int:
 def listed(db: Statements, *, limit: int, offset: int) -> list[Listed]:
     """Return a page of cycles, the newest first."""
     counts = ", ".join(
-        f"json_extract(summary, '$.{place}')" for place in ("make.traces", "verify.kept", "dataset.train")
+        f"CAST(json_extract(summary, '$.{place}') AS integer)"
+        for place in ("make.traces", "verify.kept", "dataset.train")
     )
     query = f"SELECT {_COLUMNS}, {counts} FROM cycles ORDER BY number DESC LIMIT ? OFFSET ?"
     return [Listed(*row) for row in db.execute(query, (limit, offset)).fetchall()]

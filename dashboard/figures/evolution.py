@@ -35,7 +35,7 @@ class Running:
     """A cycle that is not at its end. ``process`` is who works on it; None: it was cut off."""
 
     cycle: CycleRow
-    process: int | None
+    process: lease.Holder | None
     place: int
     stages: int
     progress: StageProgress | None

@@ -11,7 +11,7 @@ _NEWEST = """
     WHERE number = (
         SELECT max(number) FROM evaluations
         WHERE model = one.model AND suite = one.suite AND (suite_sha256 = one.suite_sha256 OR suite = 'replay')
-    ) AND json_extract(scores, '$.call_accuracy.n') > 0
+    ) AND CAST(json_extract(scores, '$.call_accuracy.n') AS integer) > 0
     ORDER BY suite, suite_sha256
 """
 
@@ -45,5 +45,7 @@ def learning(db: Statements) -> Learning:
         for (suite, version), scores in found.items()
     ]
     adapters = [name for (name,) in db.execute("SELECT name FROM adapters ORDER BY cycle, name").fetchall()]
-    promoted = [name for (name,) in db.execute("SELECT DISTINCT adapter FROM releases ORDER BY number").fetchall()]
+    promoted = [
+        name for (name,) in db.execute("SELECT adapter FROM releases GROUP BY adapter ORDER BY min(number)").fetchall()
+    ]
     return Learning((BASE, *adapters), tuple(curves), tuple(name for name in promoted if name != BASE))

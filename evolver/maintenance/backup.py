@@ -3,7 +3,7 @@
 Databases are copied by SQLite's online backup, the pointer with the ledger, small files that are only replaced as a
 whole (API keys, what the servers must have) as they are, adapters (which never change) as hard links where the disk
 allows. A cycle that runs meanwhile is cut off in the copy, and goes on there when the copy is used. Models are left
-out: they can be made again; so is an interaction log on Postgres, which has tools of its own for that.
+out: they can be made again; so are log and ledger on Postgres, which has tools of its own for that.
 """
 
 import os
@@ -36,7 +36,8 @@ def back_up(data_folder: Path, target: Path, ledger: Ledger) -> None:
         draft.mkdir(parents=True, mode=0o700)
     with ledger.together():
         _copy_if_there(active.path(data_folder), draft)
-        _copy_database(data_folder / "evolution.db", draft, migrations)
+        if not server_of(data_folder):
+            _copy_database(data_folder / "evolution.db", draft, migrations)
     if not server_of(data_folder):
         _copy_database(data_folder / "interactions.db", draft, agent_migrations)
     for path in (api_keys.path(data_folder), required.path(data_folder)):

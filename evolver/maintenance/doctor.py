@@ -19,6 +19,7 @@ from agent.turn.messages import BASE
 from evolver.config import Config
 from evolver.maintenance import gpu_memory
 from evolver.release import release
+from evolver.store.ledger import Ledger
 from toolkit.errors import SandboxUnavailable, UserError
 from toolkit.frozen import Frozen
 
@@ -141,7 +142,9 @@ def _ledger(config: Config) -> str:
     if config.agent.database:
         with InteractionLog.open_readonly(config.data_folder / FILE) as log:
             log.count()
-    for name in ("evolution.db", "interactions.db"):
+        with Ledger.open_readonly(config.data_folder / "evolution.db") as ledger:
+            ledger.mined_up_to()
+    for name in ("evolution.db", "interactions.db") if not config.agent.database else ():
         with (
             closing(open_readonly(config.data_folder / name, Migrations("none"))) as db,
             db.transaction("BEGIN") as raw,

@@ -42,8 +42,6 @@ def _line(tool: str, lessons: Sequence[tuple[int, Trace]]) -> str:
 
 
 def _cycle_of(data_folder: Path, adapter: str) -> int | None:
-    if not (data_folder / _FILE).exists():
-        return None
     with Ledger.open_readonly(data_folder / _FILE) as ledger:
         row = ledger.adapter(adapter)
     return row.cycle if row is not None else None

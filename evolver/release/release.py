@@ -274,7 +274,8 @@ def _switch(
         withdraws=withdraws,
     )
     pointer = ActiveAdapter(name=name, sha256=sha256, change=change, canary=canary)
-    active.write(data_folder, pointer)
+    with ledger.together() as db:
+        active.write(data_folder, pointer, db)
     _record(pointer, change, ledger)
 
 

@@ -7,6 +7,7 @@ changes nothing. Kernels of two machines have no such time in common: there the 
 """
 
 import os
+import platform
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -27,12 +28,18 @@ _DATABASE_TIME = "unixepoch('now', 'subsec')"
 
 
 class Holder(Frozen):
-    """A process, told from a later one with its id. ``space`` is its PID namespace, ``boot`` the running kernel."""
+    """A process, told from a later one with its id. ``space`` is its PID namespace, ``boot`` the running kernel,
+    ``host`` the name of its machine, "" where an earlier version wrote it."""
 
     pid: int
     started: str
     space: str
     boot: str
+    host: str = ""
+
+    def __str__(self) -> str:
+        """The process, with its machine where that is another one."""
+        return f"process {self.pid}" + (f" on {self.host}" if self.host not in ("", platform.node()) else "")
 
 
 def since_boot() -> float:
@@ -58,11 +65,11 @@ def held(ledger: Ledger, seconds: float, *, clock: Callable[[], float] = since_b
         _give_back(ledger, token)
 
 
-def holder(ledger: Ledger, seconds: float, *, clock: Callable[[], float] = since_boot) -> int | None:
+def holder(ledger: Ledger, seconds: float, *, clock: Callable[[], float] = since_boot) -> Holder | None:
     """Return the process that runs a cycle now; None if none does."""
     with ledger.reading() as db:
         row = _row(db)
-    return row.holder.pid if row is not None and row.is_valid(seconds, clock()) else None
+    return row.holder if row is not None and row.is_valid(seconds, clock()) else None
 
 
 def _take(ledger: Ledger, seconds: float, clock: Callable[[], float]) -> int:
@@ -70,12 +77,13 @@ def _take(ledger: Ledger, seconds: float, clock: Callable[[], float]) -> int:
         now = clock()
         row = _row(db)
         if row is not None and row.is_valid(seconds, now):
-            raise Busy(f"process {row.holder.pid} runs a cycle; wait for its end, or stop it")
+            raise Busy(f"{row.holder} runs a cycle; wait for its end, or stop it")
         token = 1 if row is None else row.token + 1
         mine = _this_process().model_dump_json()
+        names = ("token", "holder", "renewed_at", "seen_at")
         db.execute(
-            "INSERT OR REPLACE INTO lease (name, token, holder, renewed_at, seen_at) "
-            f"VALUES (?, ?, ?, ?, {_DATABASE_TIME})",
+            f"INSERT INTO lease (name, {', '.join(names)}) VALUES (?, ?, ?, ?, {_DATABASE_TIME}) "
+            f"ON CONFLICT (name) DO UPDATE SET {', '.join(f'{name} = excluded.{name}' for name in names)}",
             (_CYCLE, token, mine, now),
         )
     return token
@@ -121,7 +129,7 @@ def _this_process() -> Holder:
     pid = os.getpid()
     boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
     space = str(Path("/proc/self/ns/pid").readlink())
-    return Holder(pid=pid, started=start_time(pid) or "", space=space, boot=boot)
+    return Holder(pid=pid, started=start_time(pid) or "", space=space, boot=boot, host=platform.node())
 
 
 class _Heartbeat:

@@ -1,6 +1,7 @@
-"""evolution.db: cycles, adapters with their lineage and scores, and every change of what serves.
+"""The ledger: cycles, adapters with their lineage and scores, and every change of what serves.
 
-The evolver is its only writer. Each method is one transaction that is on disk when it returns; those called inside
+It is the file evolution.db, or tables of the Postgres database that ``[agent] database`` names. The evolver is its only
+writer. Each method is one transaction that is on disk when it returns; those called inside
 ``together`` are one transaction all together.
 """
 
@@ -12,11 +13,16 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from agent.storage.database import open_database, open_readonly
-from agent.storage.statements import OpenDatabase, Statements
+from agent.errors import StorageError
+from agent.storage.database import Database, open_database, open_file_readonly, open_readonly
+from agent.storage.database_server import server_of
+from agent.storage.statements import LEDGER_LOCK, OpenDatabase, Statements
 from evolver.store.migrations import migrations
+from evolver.store.postgres_schema import STEPS
 from evolver.types import Adapter, ChatReport, CycleStatus, EvalReport
 from toolkit.frozen import Frozen
+
+FILE = "evolution.db"
 
 _FINISHED = "('promoted', 'rejected', 'waiting')"
 
@@ -80,20 +86,37 @@ class Ledger:
         self, path: Path, *, now: Callable[[], float] = time.time, database: OpenDatabase | None = None
     ) -> None:
         self.now = now
-        self._db = database or open_database(path, migrations)
+        self._db = database or open_database(path, migrations, STEPS, lock=LEDGER_LOCK)
         self._mine = threading.local()
         self.fence: Callable[[Statements], None] = lambda db: None
+        try:
+            self._check_moved(path)
+        except BaseException:
+            self._db.close()
+            raise
 
     @classmethod
     def open_readonly(cls, path: Path) -> "Ledger":
         """Open the ledger for a reader that must not write. One that does not exist yet reads as empty."""
-        return cls(path, database=open_readonly(path, migrations))
+        return cls(path, database=open_readonly(path, migrations, STEPS))
 
     def __enter__(self) -> "Ledger":
         return self
 
     def __exit__(self, *exc: object) -> None:
         self._db.close()
+
+    def _check_moved(self, path: Path) -> None:
+        """Raise StorageError where the cycles are in the file, and the server that is to have them has none."""
+        if not server_of(path.parent) or isinstance(self._db, Database) or not path.exists() or self._has_cycles():
+            return
+        with Ledger(path, database=open_file_readonly(path, migrations)) as file:
+            if file._has_cycles():
+                raise StorageError(f"{path}: its ledger is not on {server_of(path.parent)} yet; run: agent db copy")
+
+    def _has_cycles(self) -> bool:
+        with self.reading() as db:
+            return db.execute("SELECT 1 FROM cycles LIMIT 1").fetchone() is not None
 
     @contextmanager
     def together(self, *, fenced: bool = True) -> Iterator[Statements]:
@@ -129,7 +152,8 @@ class Ledger:
             db.execute("UPDATE cycles SET stage = ? WHERE number = ?", (stage, cycle))
             db.execute(
                 "INSERT INTO stage_times (cycle, stage, began_at) VALUES (?, ?, ?) ON CONFLICT (cycle, stage) "
-                "DO UPDATE SET began_at = iif(ended_at IS NULL, began_at, excluded.began_at), ended_at = NULL",
+                "DO UPDATE SET ended_at = NULL, began_at = "
+                "CASE WHEN stage_times.ended_at IS NULL THEN stage_times.began_at ELSE excluded.began_at END",
                 (cycle, stage, self.now()),
             )
 
@@ -182,11 +206,17 @@ class Ledger:
             return db.execute(query).fetchone()[0] or ""
 
     def add_adapter(self, adapter: Adapter, cycle: int, parent: str, dataset_sha256: str) -> None:
-        """Register a candidate; again for the same adapter changes nothing."""
+        """Register a candidate; again for the same adapter changes nothing.
+
+        One that a cycle made anew, as on another machine that goes on with it, takes the place of the first one, unless
+        that was judged.
+        """
         with self.together() as db:
             db.execute(
-                "INSERT OR IGNORE INTO adapters (name, cycle, parent, sha256, dataset_sha256, created_at, state) "
-                "VALUES (?, ?, ?, ?, ?, ?, 'candidate')",
+                "INSERT INTO adapters (name, cycle, parent, sha256, dataset_sha256, created_at, state) "
+                "VALUES (?, ?, ?, ?, ?, ?, 'candidate') ON CONFLICT (name) DO UPDATE SET parent = excluded.parent, "
+                "sha256 = excluded.sha256, dataset_sha256 = excluded.dataset_sha256, created_at = excluded.created_at "
+                "WHERE adapters.state = 'candidate' AND adapters.sha256 != excluded.sha256",
                 (adapter.name, cycle, parent, adapter.sha256, dataset_sha256, self.now()),
             )
 
@@ -223,7 +253,8 @@ class Ledger:
         with self.together() as db:
             if db.execute(known, measured).fetchone() is None:
                 db.execute(
-                    "INSERT INTO evaluations (at, model, suite, suite_sha256, scores) VALUES (?, ?, ?, ?, ?)",
+                    "INSERT INTO evaluations (number, at, model, suite, suite_sha256, scores) "
+                    f"VALUES ({_next('evaluations')}, ?, ?, ?, ?, ?)",
                     (self.now(), *measured),
                 )
 
@@ -242,7 +273,10 @@ class Ledger:
     def mark_adapter(self, name: str, reason: str) -> None:
         """Say something of an adapter that stays with it; the same again changes nothing."""
         with self.together() as db:
-            db.execute("INSERT OR IGNORE INTO adapter_marks VALUES (?, ?, ?)", (name, self.now(), reason))
+            db.execute(
+                "INSERT INTO adapter_marks (adapter, at, reason) VALUES (?, ?, ?) ON CONFLICT DO NOTHING",
+                (name, self.now(), reason),
+            )
 
     def marks(self) -> dict[str, list[str]]:
         """Return the remarks on each adapter, the oldest first."""
@@ -260,7 +294,7 @@ class Ledger:
         with self.together() as db:
             db.execute(
                 "INSERT INTO releases (number, at, adapter, previous, reason, changed_by, cycle) "
-                "VALUES (?, ?, ?, ?, ?, ?, ?)",
+                f"VALUES (coalesce(?, {_next('releases')}), ?, ?, ?, ?, ?, ?)",
                 (number, self.now(), adapter, previous, reason, by, cycle),
             )
 
@@ -281,7 +315,11 @@ class Ledger:
     def put_setting(self, name: str, value: str) -> None:
         """Keep ``value`` under ``name``."""
         with self.together() as db:
-            db.execute("INSERT OR REPLACE INTO settings VALUES (?, ?)", (name, value))
+            db.execute(
+                "INSERT INTO settings (name, value) VALUES (?, ?) "
+                "ON CONFLICT (name) DO UPDATE SET value = excluded.value",
+                (name, value),
+            )
 
     @contextmanager
     def reading(self) -> Iterator[Statements]:
@@ -292,3 +330,8 @@ class Ledger:
             return
         with self._db.transaction("BEGIN") as db:
             yield db
+
+
+def _next(table: str) -> str:
+    """Return SQL for the number after the greatest one in ``table``."""
+    return f"(SELECT coalesce(max(number), 0) + 1 FROM {table})"

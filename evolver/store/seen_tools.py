@@ -188,8 +188,10 @@ def _show_as_before(db: Statements, log: InteractionLog, interaction_id: str) ->
 
 
 def _count(db: Statements, key: ToolKey, figures: tuple[int, int, int]) -> None:
-    changed = "turns = turns + ?, calls = max(0, calls + ?), failures = max(0, failures + ?)"
-    db.execute(f"UPDATE seen_tools SET {changed} WHERE {_KEY}", (*figures, *key))
+    turns, calls, failures = figures
+    rises = "CASE WHEN {0} + ? > 0 THEN {0} + ? ELSE 0 END".format
+    changed = f"turns = turns + ?, calls = {rises('calls')}, failures = {rises('failures')}"
+    db.execute(f"UPDATE seen_tools SET {changed} WHERE {_KEY}", (turns, calls, calls, failures, failures, *key))
 
 
 def _see(db: Statements, key: ToolKey, first: float, newest: ToolUse, text: str, figures: tuple[int, int, int]) -> None:

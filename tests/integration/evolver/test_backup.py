@@ -11,12 +11,17 @@ from pathlib import Path
 import pytest
 
 from agent.adapters import active, required
+from agent.config import AgentConfig, Config
+from agent.log.copy_log import copy_log
 from agent.log.interaction_log import InteractionLog
 from agent.serving.gateway.access import api_keys
+from agent.storage import database_server
 from evolver.maintenance.backup import back_up
 from evolver.release import release
+from evolver.store.copy_ledger import copy_ledger
 from evolver.store.ledger import Ledger
 from tests.fakes.evolution import publish_adapter, turn
+from tests.fakes.postgres import PostgresServer
 from tests.fakes.waiting import wait_until
 
 NAME = "adapter-0001"
@@ -127,3 +132,12 @@ def test_while_turns_are_logged_it_is_whole_and_has_all_that_were_acknowledged_b
             found = [interaction.id for interaction in log.read()]
         assert len(found) >= len(first) + len(known)
         assert found == [*first, *acknowledged][: len(found)]
+
+
+def test_databases_on_postgres_are_left_out(data: Path, tmp_path: Path, postgres: PostgresServer) -> None:
+    copy_log(Config(data_folder=data, agent=AgentConfig(database=postgres.database())), others=[copy_ledger])
+    copy = copied(data, tmp_path / "copy")
+    database_server.keep(data, "")
+    found = {path.name for path in copy.iterdir()}
+    assert {"adapters", "cycles", active.FILE, api_keys.FILE} <= found
+    assert not found & {"evolution.db", "interactions.db"}

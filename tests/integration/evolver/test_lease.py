@@ -8,10 +8,13 @@ from pathlib import Path
 
 import pytest
 
+from agent.storage.database_server import server_of
 from evolver.errors import Busy, Fenced
 from evolver.store import lease
 from evolver.store.ledger import Ledger
 from tests.fakes.waiting import wait_until
+
+pytestmark = pytest.mark.usefixtures("each_database")
 
 SECONDS = 60.0
 
@@ -51,7 +54,7 @@ def second(path: Path) -> Iterator[Ledger]:
 def test_two_at_once_one_works(first: Ledger, second: Ledger, clock: Clock) -> None:
     assert lease.holder(second, SECONDS, clock=clock) is None
     with lease.held(first, SECONDS, clock=clock):
-        assert lease.holder(second, SECONDS, clock=clock) == os.getpid()
+        assert str(lease.holder(second, SECONDS, clock=clock)) == f"process {os.getpid()}"
         with pytest.raises(Busy, match=f"process {os.getpid()} runs a cycle"), lease.held(second, SECONDS, clock=clock):
             pytest.fail("both have it")
     assert lease.holder(second, SECONDS, clock=clock) is None
@@ -104,9 +107,12 @@ def test_a_holder_that_is_gone_is_not_waited_for(path: Path, second: Ledger) -> 
     script = (
         "import os, sys; from pathlib import Path\n"
         "from evolver.store import lease; from evolver.store.ledger import Ledger\n"
-        "with Ledger(Path(sys.argv[1])) as ledger, lease.held(ledger, 3600): os._exit(0)"
+        "from agent.storage import database_server\n"
+        "path = Path(sys.argv[1]); database_server.keep(path.parent, sys.argv[2])\n"
+        "with Ledger(path) as ledger, lease.held(ledger, 3600): os._exit(0)"
     )
-    subprocess.run([sys.executable, "-c", script, str(path)], check=True, cwd=Path(__file__).parents[3])
+    command = [sys.executable, "-c", script, str(path), server_of(path.parent)]
+    subprocess.run(command, check=True, cwd=Path(__file__).parents[3])
     with second.together() as db:
         assert db.execute("SELECT holder FROM lease").fetchone()[0] != ""
     with lease.held(second, 3600):
@@ -133,10 +139,14 @@ def test_a_fresh_beat_of_another_machine_counts_however_long_either_has_been_up(
     first: Ledger, second: Ledger, clock: Clock, since_boot: float
 ) -> None:
     with lease.held(first, SECONDS, clock=clock):
-        held_by_another(second, boot="another machine", beat=SECONDS / 2)
+        held_by_another(second, boot="another machine", host="shop-2", beat=SECONDS / 2)
         clock.now = since_boot
-        assert lease.holder(second, SECONDS, clock=clock) == os.getpid()
-        with pytest.raises(Busy, match="runs a cycle; wait for its end"), lease.held(second, SECONDS, clock=clock):
+        who = f"process {os.getpid()} on shop-2"
+        assert str(lease.holder(second, SECONDS, clock=clock)) == who
+        with (
+            pytest.raises(Busy, match=f"{who} runs a cycle; wait for its end, or stop it"),
+            lease.held(second, SECONDS, clock=clock),
+        ):
             pytest.fail("both have it")
 
 

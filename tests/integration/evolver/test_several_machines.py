@@ -1,6 +1,9 @@
 """Machines that share a Postgres database: what is promoted on one serves on all, and one of them evolves."""
 
 import contextlib
+import signal
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -19,6 +22,22 @@ from tests.fakes.waiting import wait_until
 from tests.integration.test_agent_serve import House
 
 BODY = {"model": "agent", "messages": [{"role": "user", "content": "hi"}]}
+
+HOLDER = """
+import sys
+from pathlib import Path
+from agent.storage import database_server
+from evolver.store import lease
+from evolver.store.ledger import Ledger
+data, database, machine = Path(sys.argv[1]), *sys.argv[2:]
+database_server.keep(data, database)
+if machine:
+    elsewhere = lease._this_process().model_copy(update={"boot": "another", "host": machine})
+    lease._this_process = lambda: elsewhere
+with Ledger(data / "evolution.db") as ledger, lease.held(ledger, 2.0):
+    print("holds it", flush=True)
+    sys.stdin.read()
+"""
 
 
 @pytest.fixture
@@ -73,3 +92,30 @@ def test_a_promotion_and_a_rollback_reach_both_gateways(
             f"\nboth gateways: promotion after {there:.2f} s, rollback after {back:.2f} s, "
             f"of which {asked:.2f} s for asking both"
         )
+
+
+def cycle(house: House) -> str:
+    """What ``evolver cycle`` says; it ends with an error."""
+    command = [sys.executable, "-P", "-m", "evolver.cli.main", "cycle", "--config", str(house.config)]
+    done = subprocess.run(command, env=house.environment, capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 2, done.stderr
+    return done.stderr
+
+
+@pytest.mark.parametrize("machine", ["", "shop-2"])
+def test_one_machine_evolves_at_a_time_and_one_that_is_killed_makes_room(houses: list[House], machine: str) -> None:
+    one, two = houses
+    two.config.write_text(f"{two.config.read_text()}[evolver.daemon]\nlease_seconds = 2\n")
+    command = [sys.executable, "-c", HOLDER, str(one.data), database_server.server_of(one.data), machine]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as holder:
+        try:
+            assert holder.stdout is not None
+            assert holder.stdout.readline() == "holds it\n"
+            who = f"process {holder.pid}" + (f" on {machine}" if machine else "")
+            assert cycle(two) == f"evolver: {who} runs a cycle; wait for its end, or stop it\n"
+        finally:
+            holder.send_signal(signal.SIGKILL)
+    free = "evolver: no server is running; start it with: agent serve\n"
+    if not machine:
+        assert cycle(two) == free
+    wait_until(lambda: cycle(two) == free)

@@ -26,8 +26,8 @@ FIRST, SECOND = "adapter-0001", "adapter-0002"
 
 
 @pytest.fixture
-def ledger(tmp_path: Path) -> Iterator[Ledger]:
-    with Ledger(tmp_path / "evolution.db") as opened:
+def ledger(each_database: Path) -> Iterator[Ledger]:
+    with Ledger(each_database / "evolution.db") as opened:
         yield opened
 
 
@@ -249,7 +249,7 @@ def test_after_a_crash_between_pointer_and_ledger_the_pointer_is_believed(
     assert [(r.adapter, r.previous) for r in ledger.releases()] == [(FIRST, "base")]
     assert states(ledger)[FIRST] == "promoted"
     assert back(tmp_path, ledger) == (FIRST, "base")
-    active.path(tmp_path).unlink()
+    active.path(tmp_path).unlink(missing_ok=True)
     release.reconcile(tmp_path, ledger)
     assert ledger.releases()[0].adapter == "base"
 

@@ -1,18 +1,25 @@
 """evolution.db keeps what happened, over restarts."""
 
-import sqlite3
 import stat
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 from sqlite_utils import Database
 
 from agent.errors import StorageError
+from agent.log.interaction_log import InteractionLog
+from agent.storage import database_server
+from agent.storage.database import open_file
+from agent.storage.database_server import server_of
+from agent.storage.postgres import open_postgres
 from evolver.store.ledger import Ledger
 from evolver.store.migrations import migrations
+from evolver.store.postgres_schema import STEPS
 from evolver.types import Adapter
-from tests.fakes.evolution import eval_report
+from tests.fakes.evolution import eval_report, turn
+from tests.fakes.postgres import PostgresServer
 
 
 class Clock:
@@ -25,8 +32,12 @@ class Clock:
 
 
 @pytest.fixture
-def path(tmp_path: Path) -> Path:
-    return tmp_path / "data" / "evolution.db"
+def path(data_folder: Path) -> Path:
+    return data_folder / "evolution.db"
+
+
+def in_files(folder: Path) -> bool:
+    return not server_of(folder)
 
 
 @pytest.fixture
@@ -41,7 +52,9 @@ def adapter(name: str, sha256: str = "a" * 64) -> Adapter:
 
 def test_a_new_ledger_is_empty_and_its_owners(ledger: Ledger, path: Path) -> None:
     assert (ledger.cycles(), ledger.adapters(), ledger.releases(), ledger.mined_up_to()) == ([], [], [], "")
-    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert path.exists() == in_files(path.parent)
+    if path.exists():
+        assert stat.S_IMODE(path.stat().st_mode) == 0o600
 
 
 def test_the_cycle_that_was_cut_off_is_opened_again_also_by_another_process(ledger: Ledger, path: Path) -> None:
@@ -122,6 +135,17 @@ def test_registering_again_changes_nothing(ledger: Ledger) -> None:
     assert ledger.adapters() == before
 
 
+def test_a_candidate_that_was_made_anew_takes_the_place_of_the_first(ledger: Ledger) -> None:
+    number = ledger.open_cycle().number
+    ledger.add_adapter(adapter("adapter-0001"), number, "base", "d")
+    first = ledger.adapters()
+    ledger.add_adapter(adapter("adapter-0001"), number, "base", "d")
+    assert ledger.adapters() == first
+    ledger.add_adapter(adapter("adapter-0001", "b" * 64), number, "other", "e")
+    (row,) = ledger.adapters()
+    assert (row.sha256, row.parent, row.dataset_sha256, row.state) == ("b" * 64, "other", "e", "candidate")
+
+
 def test_an_unknown_state_or_cycle_is_refused_and_nothing_changes(ledger: Ledger) -> None:
     number = ledger.open_cycle().number
     ledger.add_adapter(adapter("adapter-0001"), number, "base", "d")
@@ -145,9 +169,8 @@ def test_releases_newest_first(ledger: Ledger) -> None:
 
 def test_what_a_method_wrote_is_there_for_others_at_once(ledger: Ledger, path: Path) -> None:
     ledger.record_release("adapter-0001", "base", "cycle 1")
-    with sqlite3.connect(f"file:{path}?mode=ro", uri=True) as other:
-        assert other.execute("SELECT adapter FROM releases").fetchall() == [("adapter-0001",)]
-    other.close()
+    with Ledger.open_readonly(path) as other:
+        assert [release.adapter for release in other.releases()] == ["adapter-0001"]
 
 
 def test_a_damaged_ledger_is_one_line_with_the_fix(tmp_path: Path) -> None:
@@ -175,8 +198,8 @@ def test_what_is_said_of_an_adapter_is_said_once(ledger: Ledger) -> None:
     assert ledger.marks() == {"adapter-0001": ["first", "second"]}
 
 
-def test_an_older_ledger_keeps_what_it_holds(path: Path) -> None:
-    path.parent.mkdir()
+def test_an_older_ledger_keeps_what_it_holds(tmp_path: Path) -> None:
+    path = tmp_path / "evolution.db"
     older = Database(path)
     migrations.apply(older, stop_before="m002_lease_releases_states")
     older.execute("INSERT INTO cycles (number, started_at, status) VALUES (1, 5, 'promoted')")
@@ -197,8 +220,46 @@ def test_writes_together_are_one_transaction(ledger: Ledger, path: Path) -> None
         number = ledger.open_cycle().number
         ledger.record_release("adapter-0001", "base", "cycle 1")
         assert ledger.cycles(number)[0].status == "running"
-        with sqlite3.connect(f"file:{path}?mode=ro", uri=True) as other:
-            assert other.execute("SELECT * FROM cycles").fetchall() == []
-        other.close()
+        with Ledger.open_readonly(path) as other:
+            assert other.cycles() == []
         raise ZeroDivisionError
     assert (ledger.cycles(), ledger.releases()) == ([], [])
+
+
+def test_both_databases_have_the_same_tables_and_columns(tmp_path: Path, postgres: PostgresServer) -> None:
+    with closing(open_file(tmp_path / "ledger.db", migrations)) as file, file.transaction("BEGIN") as db:
+        names = [name for (name,) in db.execute("SELECT name FROM sqlite_schema WHERE type = 'table'").fetchall()]
+        here = {
+            name: {row[1] for row in db.execute(f"PRAGMA table_info({name})").fetchall()}
+            for name in names
+            if not name.startswith(("_sqlite", "sqlite_"))
+        }
+    query = "SELECT table_name, column_name FROM information_schema.columns WHERE table_schema = 'apprentice'"
+    there: dict[str, set[str]] = {}
+    with closing(open_postgres(postgres.database(), STEPS)) as server, server.transaction("BEGIN") as db:
+        for table, column in db.execute(query).fetchall():
+            there.setdefault(table, set()).add(column)
+    assert {table: there[table] for table in here} == here
+
+
+def test_a_ledger_that_was_not_moved_is_not_begun_anew(tmp_path: Path, postgres: PostgresServer) -> None:
+    path = tmp_path / "evolution.db"
+    with Ledger(path) as ledger:
+        ledger.open_cycle()
+    database_server.keep(tmp_path, postgres.database())
+    for opened in (Ledger, Ledger.open_readonly):
+        with pytest.raises(StorageError, match=r"is not on postgresql://.* yet; run: agent db copy"):
+            opened(path)
+    database_server.keep(tmp_path, "")
+
+
+def test_who_writes_the_ledger_does_not_wait_for_who_writes_the_log(tmp_path: Path, postgres: PostgresServer) -> None:
+    database_server.keep(tmp_path, postgres.database())
+    with (
+        InteractionLog(tmp_path / "interactions.db") as log,
+        Ledger(tmp_path / "evolution.db") as ledger,
+        ledger.together(),
+    ):
+        ledger.open_cycle()
+        log.append(turn("meanwhile"), session="s", source="chat")
+    database_server.keep(tmp_path, "")

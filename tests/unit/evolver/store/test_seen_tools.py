@@ -11,6 +11,8 @@ from evolver.store.ledger import Ledger
 from evolver.store.seen_tools import RETIRED_DAYS, SeenTool, ToolCatalogue, signature
 from tests.fakes.client_traffic import TEXT, TOOLS, WEATHER, WHOLE, asked, log_turn, tool
 
+pytestmark = pytest.mark.usefixtures("each_database")
+
 DAY = 86400.0
 
 

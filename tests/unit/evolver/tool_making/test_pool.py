@@ -17,6 +17,8 @@ from toolkit.execute import Executor
 from toolkit.made import MadeTool, read_approved
 from toolkit.tool import Effect, ToolCall
 
+pytestmark = pytest.mark.usefixtures("each_database")
+
 EXAMPLE = ToolExample(arguments={"total": 10}, result=5)
 
 
