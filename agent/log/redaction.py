@@ -68,7 +68,7 @@ _SHORTEST = 6
 
 
 @dataclass(frozen=True)
-class Finding:
+class SensitiveSpan:
     """``text[start:end]`` is a ``kind``: secret, email, phone, card, iban or ip address."""
 
     kind: str
@@ -83,7 +83,7 @@ class Redactor:
         self._config = config
         self._found = lru_cache(maxsize=1024)(self._find)
 
-    def find(self, text: str) -> tuple[Finding, ...]:
+    def find(self, text: str) -> tuple[SensitiveSpan, ...]:
         """Find the spans to remove, in the order of the text, without overlaps."""
         if not (self._config.secrets or self._config.personal_data):
             return ()
@@ -114,44 +114,44 @@ class Redactor:
 
         return with_texts(value, redacted, named=_named_secret if self._config.secrets else None)
 
-    def _find(self, text: str) -> tuple[Finding, ...]:
-        found: list[Finding] = []
+    def _find(self, text: str) -> tuple[SensitiveSpan, ...]:
+        found: list[SensitiveSpan] = []
         if self._config.secrets:
             found += _secrets(text)
         if self._config.personal_data:
             found += _personal_data(text)
         found.sort(key=lambda one: one.start)
-        kept: list[Finding] = []
+        kept: list[SensitiveSpan] = []
         for one in found:
             if kept and one.start < kept[-1].end:
                 last = kept[-1]
                 kind = "secret" if "secret" in (last.kind, one.kind) else last.kind
-                kept[-1] = Finding(kind, last.start, max(last.end, one.end))
+                kept[-1] = SensitiveSpan(kind, last.start, max(last.end, one.end))
             else:
                 kept.append(one)
         return tuple(kept)
 
 
-def _secrets(text: str) -> Iterator[Finding]:
+def _secrets(text: str) -> Iterator[SensitiveSpan]:
     for anchors, pattern in _patterns():
         if any(anchor in text for anchor in anchors):
             for found in pattern.finditer(text):
-                yield Finding("secret", *found.span(1 if anchors[0] in _FORMS and pattern.groups else 0))
+                yield SensitiveSpan("secret", *found.span(1 if anchors[0] in _FORMS and pattern.groups else 0))
     small = text.lower()
     if any(name in small for name in _NAMED):
         for found in _ASSIGNED.finditer(text):
             if _is_no_word(found[1]):
-                yield Finding("secret", *found.span(1))
+                yield SensitiveSpan("secret", *found.span(1))
         for found in _QUOTED.finditer(text):
-            yield Finding("secret", *found.span(1))
+            yield SensitiveSpan("secret", *found.span(1))
 
 
-def _personal_data(text: str) -> Iterator[Finding]:
+def _personal_data(text: str) -> Iterator[SensitiveSpan]:
     checks: dict[str, Callable[[str], bool]] = {"card": _luhn, "iban": _mod_97}
     for kind, pattern in _PERSONAL:
         for found in pattern.finditer(text):
             if checks.get(kind, lambda _: True)(found[0]):
-                yield Finding(kind, *found.span())
+                yield SensitiveSpan(kind, *found.span())
 
 
 @lru_cache(maxsize=1)
