@@ -85,12 +85,12 @@ def evolve(config: Config, say: Say, *, now: Callable[[], float] = time.time) ->
             say(f"removed what nothing refers to: {', '.join(gone)}")
 
 
-def check(config: Config, ledger: Ledger) -> monitor.Finding | None:
-    """Return the monitor's finding about the adapter that serves; None also for one that a person pinned."""
+def check(config: Config, ledger: Ledger) -> monitor.Regression | None:
+    """Return the regression that the active adapter brought, or None; None also for one that a person pinned."""
     current = active.read(config.data_folder).name
     row = ledger.adapter(current)
     seen = None if row is not None and row.pinned else comparison(config, ledger)
-    return None if seen is None else monitor.finding_of(config.evolver.monitor, seen)
+    return None if seen is None else monitor.regression_of(config.evolver.monitor, seen)
 
 
 def comparison(config: Config, ledger: Ledger) -> monitor.Comparison | None:
@@ -137,21 +137,21 @@ def _end_of_trial(config: Config, ledger: Ledger, say: Say, now: float) -> None:
 
 def _went_back(config: Config, ledger: Ledger, say: Say, now: float) -> bool:
     """Once: within the cool-down after it the monitor does not go back again."""
-    finding = None if cools_until(config, ledger, now) else check(config, ledger)
-    if finding is None:
+    regression = None if cools_until(config, ledger, now) else check(config, ledger)
+    if regression is None:
         return False
     gone, back = release.rollback(
         config.data_folder,
         ledger,
         serving_state.read(config.data_folder),
-        reason=finding.reason,
-        only_from=finding.adapter,
+        reason=regression.reason,
+        only_from=regression.adapter,
         by="monitor",
         base_sha256=configured_sha256(config, ledger),
     )
     if gone == back:
         return False
-    say(f"went back from {gone} to {back}: {finding.reason}")
+    say(f"went back from {gone} to {back}: {regression.reason}")
     return True
 
 

@@ -10,7 +10,7 @@ from evolver.store.sessions import troubles, whole_turns
 from toolkit.frozen import Frozen
 
 
-class Finding(Frozen):
+class Regression(Frozen):
     """The adapter that does worse, and the figures that say so."""
 
     adapter: str
@@ -71,16 +71,18 @@ def compare(interactions: Sequence[Interaction], *, current: str, previous: str)
     )
 
 
-def watch(config: MonitorConfig, interactions: Sequence[Interaction], *, current: str, previous: str) -> Finding | None:
-    """Return a finding when one of the figures is significantly worse with ``current`` than it was with ``previous``.
+def watch(
+    config: MonitorConfig, interactions: Sequence[Interaction], *, current: str, previous: str
+) -> Regression | None:
+    """Return a regression if one of the figures is significantly worse with ``current`` than with ``previous``.
 
     The figures are those of ``compare``, and how long the turns took. ``significance`` is shared among them. Needs
     ``minimum_interactions`` turns of both.
     """
-    return None if current == BASE else finding_of(config, compare(interactions, current=current, previous=previous))
+    return None if current == BASE else regression_of(config, compare(interactions, current=current, previous=previous))
 
 
-def finding_of(config: MonitorConfig, seen: Comparison) -> Finding | None:
+def regression_of(config: MonitorConfig, seen: Comparison) -> Regression | None:
     """Return the first figure that is significantly worse; None without one, or with too few turns."""
     if min(seen.now, seen.before) < config.minimum_interactions:
         return None
@@ -91,16 +93,16 @@ def finding_of(config: MonitorConfig, seen: Comparison) -> Finding | None:
                 f"turns {figure.name}: {figure.now} of {seen.now} with {seen.current}, "
                 f"{figure.before} of {seen.before} with {seen.previous}"
             )
-            return Finding(adapter=seen.current, reason=reason)
+            return Regression(adapter=seen.current, reason=reason)
     return _slower(config, seen, z)
 
 
-def _slower(config: MonitorConfig, seen: Comparison, z: float) -> Finding | None:
-    """Return a finding when turns take more than ``latency_ratio`` times as long, by Mann and Whitney's test."""
+def _slower(config: MonitorConfig, seen: Comparison, z: float) -> Regression | None:
+    """Return a regression when turns take more than ``latency_ratio`` times as long, by Mann and Whitney's test."""
     if mann_whitney_z([config.latency_ratio * value for value in seen.before_ms], seen.now_ms) <= z:
         return None
     reason = (
         f"a turn takes {median(seen.now_ms):.0f} ms with {seen.current}, "
         f"{median(seen.before_ms):.0f} ms with {seen.previous}"
     )
-    return Finding(adapter=seen.current, reason=reason)
+    return Regression(adapter=seen.current, reason=reason)
