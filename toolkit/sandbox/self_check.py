@@ -14,8 +14,8 @@ from toolkit.sandbox.insistent import Insistent
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
-    """Result of one attempt; ``outcome`` is what the attempt met."""
+class EscapeAttempt:
+    """Result of one attempt to escape. ``held``: True if the sandbox held; ``outcome`` is what the attempt met."""
 
     attempt: str
     held: bool
@@ -148,25 +148,25 @@ _NUMBERS = {
 }
 
 
-def attempt_all(sandbox: Sandbox) -> list[Finding]:
+def attempt_all(sandbox: Sandbox) -> list[EscapeAttempt]:
     """Make every attempt and say how it ended; one that loses its worker each time has not held. Raises
     SandboxUnavailable when the sandbox cannot run at all."""
     insistent = Insistent(sandbox)
     numbers = _NUMBERS.get(os.uname().machine, _NUMBERS["x86_64"])
-    findings = []
+    attempts = []
     for attempt in _ATTEMPTS:
         source = attempt.body.replace("{", "{{").replace("}", "}}") if "libc" not in attempt.body else attempt.body
         result = insistent.run(
             Invocation.of_source(source.format(**numbers), "attempt", {}, timeout_seconds=attempt.seconds)
         )
         outcome = f"returned {result.value!r}" if result.ok else f"{result.status}: {result.message}"
-        findings.append(Finding(attempt.name, attempt.holds(result), outcome[:200]))
-    return findings
+        attempts.append(EscapeAttempt(attempt.name, attempt.holds(result), outcome[:200]))
+    return attempts
 
 
 def require_sound(sandbox: Sandbox) -> None:
     """Raise SandboxUnavailable, naming what got through, unless every attempt held."""
-    escaped = [finding for finding in attempt_all(sandbox) if not finding.held]
+    escaped = [attempt for attempt in attempt_all(sandbox) if not attempt.held]
     if escaped:
-        told = "; ".join(f"{finding.attempt} ({finding.outcome})" for finding in escaped)
+        told = "; ".join(f"{attempt.attempt} ({attempt.outcome})" for attempt in escaped)
         raise SandboxUnavailable(f"the sandbox does not hold: {told}; run `toolkit check` and mend what it names")
