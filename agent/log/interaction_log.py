@@ -17,7 +17,7 @@ from agent.errors import ConnectionLost
 from agent.log import pages, search_index
 from agent.log.forgotten import take_from_later_turns
 from agent.log.migrations import migrations
-from agent.log.pages import COLUMNS, Session, ToolUse
+from agent.log.pages import COLUMNS, SessionKey, ToolUse
 from agent.log.postgres_schema import STEPS
 from agent.log.redaction import Redactor
 from agent.storage.database import open_database, open_readonly
@@ -298,7 +298,7 @@ class InteractionLog:
         return pages.requests(self._db, source=source, owner=owner, limit=limit)
 
     def whole_turns(
-        self, *, after: str = "", until: str = "~", session: Session | None = None
+        self, *, after: str = "", until: str = "~", session: SessionKey | None = None
     ) -> Iterator[Interaction]:
         """Yield one interaction per turn, session by session; see ``pages.whole_turns``."""
         return pages.whole_turns(self._db, after=after, until=until, session=session)

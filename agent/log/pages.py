@@ -64,7 +64,7 @@ class ToolUse(NamedTuple):
     messages: str
 
 
-class Session(NamedTuple):
+class SessionKey(NamedTuple):
     """The identity of a conversation: two owners may give theirs the same name."""
 
     source: str
@@ -73,9 +73,9 @@ class Session(NamedTuple):
     session: str
 
 
-def session_of(turn: Interaction) -> Session:
+def session_of(turn: Interaction) -> SessionKey:
     """Return the conversation that ``turn`` belongs to."""
-    return Session(turn.source, turn.tenant, turn.owner, turn.session)
+    return SessionKey(turn.source, turn.tenant, turn.owner, turn.session)
 
 
 def interactions_of(db: Statements, rows: Sequence[Sequence[Any]]) -> list[Interaction]:
@@ -144,7 +144,7 @@ def requests(database: OpenDatabase, *, source: str, owner: str, limit: int) -> 
 
 
 def whole_turns(
-    database: OpenDatabase, *, after: str = "", until: str = "~", session: Session | None = None
+    database: OpenDatabase, *, after: str = "", until: str = "~", session: SessionKey | None = None
 ) -> Iterator[Interaction]:
     """Yield one interaction per turn, session by session, oldest first in each, without ``tool_schemas``.
 
@@ -154,7 +154,7 @@ def whole_turns(
     none of ours answered any of them, the turn is that model's.
     """
     query = _BY_SESSION if session is None else _IN_SESSION
-    start = session or Session("", "", "", "")
+    start = session or SessionKey("", "", "", "")
     place = {"after": after, "until": until, "page": _PAGE, "id": after if session else "", **start._asdict()}
     while True:
         with database.transaction("BEGIN") as db:

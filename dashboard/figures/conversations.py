@@ -5,7 +5,7 @@ from typing import Any
 
 from agent.log import search_index
 from agent.log.interaction_log import InteractionLog
-from agent.log.pages import Session, session_of
+from agent.log.pages import SessionKey, session_of
 from agent.storage.statements import Statements
 from agent.turn.messages import Interaction
 from dashboard.figures.traffic import FAILED_CALL, LAST_WORD, WHOLE
@@ -103,5 +103,5 @@ def thread(log: InteractionLog, identity: str) -> list[Interaction]:
         return []
     if not found.session:
         return [found]
-    place: Session = session_of(found)
+    place: SessionKey = session_of(found)
     return list(log.whole_turns(session=place))

@@ -5,7 +5,7 @@ from contextlib import ExitStack, closing
 from tempfile import TemporaryDirectory
 from typing import NamedTuple, cast
 
-from agent.log.pages import Session
+from agent.log.pages import SessionKey
 from agent.storage.database import sqlite3  # pyright: ignore[reportPrivateImportUsage]
 from evolver.types import TaskKind
 
@@ -34,7 +34,7 @@ class Candidate(NamedTuple):
 
     id: str
     kind: TaskKind
-    session: Session
+    session: SessionKey
     said: bytes = b""
     made: bytes = b""
 
@@ -69,7 +69,7 @@ class Candidates:
         """Yield the turns of each request, best first; the requests in the order in which they were made first."""
         for (said,) in self._db.execute(_REQUESTS):
             same = self._db.execute(_BEST_FIRST, (said,))
-            yield (Candidate(row[0], cast("TaskKind", row[1]), Session(*row[2:6]), *row[6:]) for row in same)
+            yield (Candidate(row[0], cast("TaskKind", row[1]), SessionKey(*row[2:6]), *row[6:]) for row in same)
 
     def agreement(self, candidate: Candidate) -> tuple[int, int]:
         """Return in how many conversations the request of a client's turn got the same calls, and in how many not."""

@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Iterable
 
-from agent.log.pages import Session
+from agent.log.pages import SessionKey
 from evolver.config import MineConfig
 from evolver.mining.candidates import Candidate
 
@@ -17,18 +17,18 @@ class Quota:
     def __init__(self, config: MineConfig) -> None:
         self._config = config
         self._taken: Counter[tuple[str, ...]] = Counter()
-        self._calling: Counter[Session] = Counter()
-        self._troubled: Counter[Session] = Counter()
+        self._calling: Counter[SessionKey] = Counter()
+        self._troubled: Counter[SessionKey] = Counter()
         self.quarantined: Counter[str] = Counter()
         self.refused = 0
 
-    def note(self, session: Session, *, troubled: bool) -> None:
+    def note(self, session: SessionKey, *, troubled: bool) -> None:
         """Count a turn of a client that called its tools."""
         client = session._replace(session="")
         self._calling[client] += 1
         self._troubled[client] += troubled
 
-    def _is_quarantined(self, session: Session) -> bool:
+    def _is_quarantined(self, session: SessionKey) -> bool:
         """Return whether its key or source is to teach nothing: a person said so, or most of its calls are trouble."""
         client = session._replace(session="")
         named = {session.source, session.owner, f"{session.tenant}/{session.owner}"} & set(self._config.quarantine)
@@ -38,7 +38,7 @@ class Quota:
     def first_admitted(self, order: Iterable[Candidate]) -> Candidate | None:
         return next((found for found in order if self.admits(found.session)), None)
 
-    def admits(self, session: Session) -> bool:
+    def admits(self, session: SessionKey) -> bool:
         places = {
             ("session", *session): self._config.per_session,
             ("source", session.source): self._config.per_source,

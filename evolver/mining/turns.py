@@ -7,7 +7,7 @@ from functools import lru_cache
 from typing import Any, Protocol
 
 from agent.log.interaction_log import InteractionLog
-from agent.log.pages import Session
+from agent.log.pages import SessionKey
 from agent.turn.messages import Interaction
 
 _REPAIRABLE = 200
@@ -26,7 +26,7 @@ class Turns(Protocol):
         """Return whether the turn was not mined before. A new turn may repair an older one."""
         ...
 
-    def by_session(self, session: Session | None = None) -> Iterable[Interaction]:
+    def by_session(self, session: SessionKey | None = None) -> Iterable[Interaction]:
         """Return whole turns, session by session, in each the oldest first; those of ``session`` alone, if given."""
         ...
 
@@ -55,7 +55,7 @@ class LoggedTurns:
     def is_new(self, turn: Interaction) -> bool:
         return turn.id > self.mined_up_to
 
-    def by_session(self, session: Session | None = None) -> Iterable[Interaction]:
+    def by_session(self, session: SessionKey | None = None) -> Iterable[Interaction]:
         return self.log.whole_turns(after=self.after, until=self.last, session=session)
 
     def schemas(self, interaction_id: str) -> Sequence[dict[str, Any]]:

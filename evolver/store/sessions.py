@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
-from agent.log.pages import Session, session_of
+from agent.log.pages import SessionKey, session_of
 from agent.text.matching import same_question
 from agent.turn.messages import Interaction, is_foreign
 from toolkit.tool import ToolErrorKind, ToolResult
@@ -75,7 +75,7 @@ def _failed(result: ToolResult) -> bool:
 
 def _asked_again(turns: Iterable[Interaction]) -> set[str]:
     """The turns after which the same session soon asked the same once more."""
-    last: dict[Session, Interaction] = {}
+    last: dict[SessionKey, Interaction] = {}
     found = set()
     for turn in turns:
         earlier = last.get(session_of(turn))

@@ -13,7 +13,7 @@ from pydantic import JsonValue
 from agent.adapters import package
 from agent.adapters.manifest import Manifest, Metrics, Probe
 from agent.adapters.package import MANIFEST, PEFT_CONFIG, WEIGHTS
-from agent.log.pages import Session, session_of
+from agent.log.pages import SessionKey, session_of
 from agent.turn.messages import Feedback, Interaction, Message, Sampling, StopReason, Trajectory
 from evolver.config import MineConfig
 from evolver.evaluation.evaluate import report
@@ -121,7 +121,7 @@ class ListedTurns:
     def is_new(self, turn: Interaction) -> bool:
         return turn.id in {interaction.id for interaction in self.interactions}
 
-    def by_session(self, session: Session | None = None) -> list[Interaction]:
+    def by_session(self, session: SessionKey | None = None) -> list[Interaction]:
         turns = by_session([*self.context, *self.interactions])
         return [turn for turn in turns if session is None or session_of(turn) == session]
 
