@@ -41,7 +41,7 @@ def show(
     as_json: JsonOption = False,
 ) -> None:
     """Show a model's template, form of calls, parser and tokens."""
-    from agent.models import default_model, round_trip
+    from agent.models import default_model, parser_check
     from agent.models.detect import profile_of
 
     settings = _load(config)
@@ -53,7 +53,7 @@ def show(
     if template:
         typer.echo(profile.template, nl=False)
         return
-    shown = round_trip.examples(profile, folder) if examples else []
+    shown = parser_check.examples(profile, folder) if examples else []
     if as_json:
         turns = [vars(example) for example in shown]
         print_json({"model": name, **profile.model_dump(mode="json"), **({"examples": turns} if turns else {})})

@@ -9,7 +9,7 @@ from agent.adapters import active, package
 from agent.config import UpstreamConfig
 from agent.errors import ModelUnavailable
 from agent.log.interaction_log import FILE, InteractionLog
-from agent.models import default_model, round_trip
+from agent.models import default_model, parser_check
 from agent.models.detect import profile_of
 from agent.models.packaged import PACKAGED
 from agent.serving import serving_state
@@ -126,7 +126,7 @@ def _model(config: Config) -> Check:
         return Check(name="model", ok=True, found=found, warning=serving.model not in PACKAGED)
     try:
         profile = profile_of(folder, serving.profile)
-        found = f"{folder.name}: {profile.kind}, {round_trip.checked(profile, folder, config.data_folder)}"
+        found = f"{folder.name}: {profile.kind}, {parser_check.checked(profile, folder, config.data_folder)}"
         pointer = active.read(config.data_folder)
         if pointer.name != BASE:
             manifest = package.read_manifest(release.adapters_folder(config.data_folder) / pointer.name)

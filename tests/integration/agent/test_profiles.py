@@ -11,7 +11,7 @@ import pytest
 
 from agent.models import files, samples
 from agent.models.detect import profile_of
-from agent.models.round_trip import _bare, check, examples
+from agent.models.parser_check import _bare, check, examples
 from agent.models.samples import SampleTurns
 from agent.models.vllm_arguments import plugin
 from agent.tools.shown_tools import shown_tools
@@ -47,7 +47,7 @@ print(json.dumps(found))
 
 _PARSE = """
 import json, sys
-from agent.serving.vllm_plugin.round_trip import _read
+from agent.serving.vllm_plugin.parser_check import _read
 
 found = {family: [_read(text, asked) for text in asked["texts"]] for family, asked in json.load(sys.stdin).items()}
 print(json.dumps(found))

@@ -15,7 +15,7 @@ import toolkit.execute
 from agent.adapters import active
 from agent.adapters.active import ActiveAdapter
 from agent.config import UpstreamConfig
-from agent.models import round_trip
+from agent.models import parser_check
 from agent.models.profile import ModelProfile
 from agent.serving import serving_state
 from agent.serving.serving_state import ServingState
@@ -110,15 +110,15 @@ def test_a_model_whose_calls_are_read_back_is_asked_once(config: Config, monkeyp
         asked.append(texts)
         return [[["probe_alpha", {"value": 17}]] * text.count("probe_alpha") for text in texts]
 
-    monkeypatch.setattr(round_trip, "_parsed", parsed)
-    monkeypatch.setattr(round_trip, "_vllm_version", lambda: "1")
+    monkeypatch.setattr(parser_check, "_parsed", parsed)
+    monkeypatch.setattr(parser_check, "_vllm_version", lambda: "1")
     config = with_model(config, "xlam")
     told = "m: instruct, call and two calls read back by vLLM's parser xlam"
     for _ in range(2):
         assert [check.found for check in examine(config) if check.name == "model"] == [told]
     assert len(asked) == 1
-    monkeypatch.setattr(round_trip, "_vllm_version", lambda: "2")
-    monkeypatch.setattr(round_trip, "_parsed", lambda *_: [[], []])
+    monkeypatch.setattr(parser_check, "_vllm_version", lambda: "2")
+    monkeypatch.setattr(parser_check, "_parsed", lambda *_: [[], []])
     assert "vLLM's parser xlam reads [] in " in problems(config)["model"]
 
 
@@ -127,7 +127,7 @@ def test_a_model_that_cannot_be_spoken_to_is_a_problem(config: Config) -> None:
 
 
 def test_an_adapter_that_learned_with_another_template_is_said(config: Config, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(round_trip, "checked", lambda *_: "read back")
+    monkeypatch.setattr(parser_check, "checked", lambda *_: "read back")
     config = with_model(config, "xlam")
     adapter = publish_adapter(config.data_folder, "adapter-0001")
     active.write(config.data_folder, ActiveAdapter(name="adapter-0001", sha256=adapter.sha256))

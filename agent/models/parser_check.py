@@ -1,4 +1,4 @@
-"""Proof that a profile fits its model: calls are rendered, and read again by the parser that vLLM will use."""
+"""Check that a profile fits its model: calls are rendered, and read again by the parser that vLLM will use."""
 
 import hashlib
 import importlib.util
@@ -19,7 +19,7 @@ from toolkit import durable_file
 from toolkit.errors import UserError
 
 _KNOWN, _MOST_KNOWN = "round_trips.json", 20
-_MODULE = "agent.serving.vllm_plugin.round_trip"
+_MODULE = "agent.serving.vllm_plugin.parser_check"
 _SECONDS = 180.0
 
 

@@ -1,4 +1,4 @@
-"""Reads calls with vLLM's own parser; run in a process of its own by ``agent.models.round_trip``.
+"""Reads calls with vLLM's own parser; run in a process of its own by ``agent.models.parser_check``.
 
 stdin: one JSON object with ``folder`` (of the tokenizer), ``parser``, ``plugin`` ("" for none), ``tools`` and
 ``texts``, answers that consist of calls. stdout: for each text its calls, as names and arguments.
