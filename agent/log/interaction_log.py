@@ -14,11 +14,11 @@ from typing import Any, Literal, NamedTuple, Required, Self, TypedDict, Unpack
 
 from agent.config import Config, RedactionConfig
 from agent.errors import ConnectionLost
-from agent.log import pages, search_index
+from agent.log import queries, search_index
 from agent.log.forgotten import take_from_later_turns
 from agent.log.migrations import migrations
-from agent.log.pages import COLUMNS, SessionKey, ToolUse
 from agent.log.postgres_schema import STEPS
+from agent.log.queries import COLUMNS, SessionKey, ToolUse
 from agent.log.redaction import Redactor
 from agent.storage.database import open_database, open_readonly
 from agent.storage.statements import OpenDatabase, Statements
@@ -246,7 +246,7 @@ class InteractionLog:
 
     def search(self, text: str, *, limit: int) -> list[Interaction]:
         """Return the newest ``limit`` interactions that hold all words of ``text``; see ``search_index.holding``."""
-        return pages.search(self._db, text, limit)
+        return queries.search(self._db, text, limit)
 
     def tenants(self, ids: Collection[str]) -> dict[str, int]:
         """Count these interactions by tenant ("": of none)."""
@@ -286,8 +286,8 @@ class InteractionLog:
         return {identity for identity, verdict in last.items() if verdict == word}
 
     def of_adapter(self, adapter: str, *, after: str = "") -> Iterator[Interaction]:
-        """Yield the interactions of ``adapter`` after ``after``, newest first; see ``pages.of_adapter``."""
-        return pages.of_adapter(self._db, adapter, after=after)
+        """Yield the interactions of ``adapter`` after ``after``, newest first; see ``queries.of_adapter``."""
+        return queries.of_adapter(self._db, adapter, after=after)
 
     def read_session(self, session: str, *, source: str, owner: str = "", limit: int) -> list[Interaction]:
         """Return the newest ``limit`` interactions of a session of ``owner``, oldest first."""
@@ -295,17 +295,17 @@ class InteractionLog:
 
     def requests(self, *, source: str, owner: str, limit: int) -> list[str]:
         """Return the newest ``limit`` requests of ``owner`` at ``source``, oldest first, as they were stored."""
-        return pages.requests(self._db, source=source, owner=owner, limit=limit)
+        return queries.requests(self._db, source=source, owner=owner, limit=limit)
 
     def whole_turns(
         self, *, after: str = "", until: str = "~", session: SessionKey | None = None
     ) -> Iterator[Interaction]:
-        """Yield one interaction per turn, session by session; see ``pages.whole_turns``."""
-        return pages.whole_turns(self._db, after=after, until=until, session=session)
+        """Yield one interaction per turn, session by session; see ``queries.whole_turns``."""
+        return queries.whole_turns(self._db, after=after, until=until, session=session)
 
     def tool_use(self, *, after: str, until: str, most: int) -> list[ToolUse]:
         """Return the tools of the first ``most`` interactions that had any, after ``after`` and up to ``until``."""
-        return pages.tool_use(self._db, after=after, until=until, most=most)
+        return queries.tool_use(self._db, after=after, until=until, most=most)
 
     def find(self, interaction_id: str) -> Interaction | None:
         """Return the interaction, or None when the log does not have it."""
@@ -346,7 +346,9 @@ class InteractionLog:
         query = f"SELECT {COLUMNS} FROM interactions {where} ORDER BY id {order} LIMIT ?"
         # One read transaction: feedback belongs to the same state of the log as the interactions.
         with self._db.transaction("BEGIN") as db:
-            found = pages.interactions_of(db, db.execute(query, (*values, _ALL if limit is None else limit)).fetchall())
+            found = queries.interactions_of(
+                db, db.execute(query, (*values, _ALL if limit is None else limit)).fetchall()
+            )
         return found[::-1] if newest else found
 
 

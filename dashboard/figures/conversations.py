@@ -5,7 +5,7 @@ from typing import Any
 
 from agent.log import search_index
 from agent.log.interaction_log import InteractionLog
-from agent.log.pages import SessionKey, session_of
+from agent.log.queries import SessionKey, session_of
 from agent.storage.statements import Statements
 from agent.turn.messages import Interaction
 from dashboard.figures.traffic import FAILED_CALL, LAST_WORD, WHOLE

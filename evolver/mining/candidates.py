@@ -5,7 +5,7 @@ from contextlib import ExitStack, closing
 from tempfile import TemporaryDirectory
 from typing import NamedTuple, cast
 
-from agent.log.pages import SessionKey
+from agent.log.queries import SessionKey
 from agent.storage.database import sqlite3  # pyright: ignore[reportPrivateImportUsage]
 from evolver.types import TaskKind
 

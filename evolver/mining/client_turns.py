@@ -10,7 +10,7 @@ from typing import Any
 
 from agent.log.corrections import Expected
 from agent.log.interaction_log import COMPLETIONS_SOURCE, OWN_SOURCES
-from agent.log.pages import session_of
+from agent.log.queries import session_of
 from agent.text.matching import normalised
 from agent.turn.messages import Interaction, Message
 from evolver.lessons.client_tools import OwnTools

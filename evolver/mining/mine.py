@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from agent.log.corrections import Expected, of_stored
 from agent.log.interaction_log import COMPLETIONS_SOURCE, OWN_SOURCES
-from agent.log.pages import SessionKey, session_of
+from agent.log.queries import SessionKey, session_of
 from agent.text.matching import normalised
 from agent.turn.messages import Interaction
 from evolver.config import MineConfig

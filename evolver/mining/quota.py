@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Iterable
 
-from agent.log.pages import SessionKey
+from agent.log.queries import SessionKey
 from evolver.config import MineConfig
 from evolver.mining.candidates import Candidate
 

@@ -7,7 +7,7 @@ from functools import lru_cache
 from typing import Any, Protocol
 
 from agent.log.interaction_log import InteractionLog
-from agent.log.pages import SessionKey
+from agent.log.queries import SessionKey
 from agent.turn.messages import Interaction
 
 _REPAIRABLE = 200

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 from agent.log.interaction_log import COMPLETIONS_SOURCE, FILE, OWN_SOURCES, InteractionLog
-from agent.log.pages import ToolUse
+from agent.log.queries import ToolUse
 from agent.storage.statements import Statements
 from evolver.store.ledger import Ledger
 from evolver.text.logged_results import says_failure

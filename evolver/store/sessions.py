@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
-from agent.log.pages import SessionKey, session_of
+from agent.log.queries import SessionKey, session_of
 from agent.text.matching import same_question
 from agent.turn.messages import Interaction, is_foreign
 from toolkit.tool import ToolErrorKind, ToolResult

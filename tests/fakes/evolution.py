@@ -13,7 +13,7 @@ from pydantic import JsonValue
 from agent.adapters import package
 from agent.adapters.manifest import Manifest, Metrics, Probe
 from agent.adapters.package import MANIFEST, PEFT_CONFIG, WEIGHTS
-from agent.log.pages import SessionKey, session_of
+from agent.log.queries import SessionKey, session_of
 from agent.turn.messages import Feedback, Interaction, Message, Sampling, StopReason, Trajectory
 from evolver.config import MineConfig
 from evolver.evaluation.evaluate import report

@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from agent.log import pages
+from agent.log import queries
 from agent.log.interaction_log import InteractionLog
-from agent.log.pages import session_of
+from agent.log.queries import session_of
 from agent.turn.messages import Interaction
 from tests.fakes.evolution import by_session, turn
 
@@ -38,7 +38,7 @@ def test_whole_turns_are_those_of_the_whole_log(
         pytest.MonkeyPatch.context() as patch,
         InteractionLog(Path(folder) / "interactions.db") as log,
     ):
-        patch.setattr(pages, "_PAGE", 2)
+        patch.setattr(queries, "_PAGE", 2)
         fill(log, stored)
         everything = log.read()
         ids = ["", *(one.id for one in everything)]
@@ -53,7 +53,7 @@ def test_whole_turns_are_those_of_the_whole_log(
 
 
 def test_pages_of_one_adapter_are_all_of_it(data_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pages, "_PAGE", 2)
+    monkeypatch.setattr(queries, "_PAGE", 2)
     with InteractionLog(data_folder / "interactions.db") as log:
         fill(log, [("", "", "", 0, "good")] * 5)
         found: list[Interaction] = list(log.of_adapter("base"))

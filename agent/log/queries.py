@@ -1,4 +1,4 @@
-"""Reads the interaction log a page at a time: memory does not grow with the log."""
+"""Queries of the interaction log, a page at a time: memory does not grow with the log."""
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
