@@ -22,7 +22,7 @@ from pydantic import ValidationError
 
 from toolkit.config import McpServerConfig
 from toolkit.errors import UserError
-from toolkit.mcp.profile import GROUP_BYTES, GROUP_PROCESSES, isolated
+from toolkit.mcp.isolation import GROUP_BYTES, GROUP_PROCESSES, isolated
 from toolkit.mcp.translate import NotUsable, failed, fingerprint, repeatable, to_result, translate
 from toolkit.mcp.transport import bounded_http, bounded_stdio
 from toolkit.registry import SERVER, LeftOut, ToolRegistry
