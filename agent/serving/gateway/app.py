@@ -279,6 +279,7 @@ class Gateway:
             started=routed.started,
             log=request.headers.get(LOG_HEADER, ""),
             turn=routed.turn,
+            traceparent=request.headers.get(TRACE_HEADER, ""),
             headers={CHOICE_HEADER: json.dumps(routed.choice.model_dump(mode="json"))}
             if routed.choice is not None
             else {},

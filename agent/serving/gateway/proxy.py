@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import re
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -12,7 +13,7 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from agent.http.http_error import HttpError, error_body
-from agent.serving.gateway.capture import Exchange
+from agent.serving.gateway.capture import TRACE_HEADER, Exchange
 from agent.serving.gateway.capture_log import CaptureLog
 from agent.serving.gateway.event_stream import LEFT, Left, disconnected, while_connected
 from agent.serving.gateway.metrics import Metrics
@@ -29,6 +30,8 @@ _ERROR_EVENT = b'data: {"error":'
 
 _JSON = "application/json"
 _EVENTS = "text/event-stream"
+_TRACEPARENT = re.compile("[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
+"""W3C Trace Context, version 00."""
 _LONGEST_ID = 500
 """A call's id may be cut in two by the end of a piece."""
 _LONGEST_USAGE = 4000
@@ -40,7 +43,8 @@ _NOT_STORED = "the answer could not be stored; look at the log of: agent serve"
 @dataclass(frozen=True)
 class ModelRequest:
     """A request that is ready to be sent. ``exchange`` makes what is logged, of the answer's bytes and its latency in
-    ms; ``turn`` gives the key of its turn. ``headers`` are those of the answer, beside the model's."""
+    ms; ``turn`` gives the key of its turn. ``headers`` are those of the answer, beside the model's. ``traceparent`` is
+    the client's span, which the server is told."""
 
     path: str
     content: bytes
@@ -51,6 +55,12 @@ class ModelRequest:
     turn: Callable[[], str]
     exchange: Callable[[bytes, float], Exchange]
     headers: Mapping[str, str] = field(default_factory=dict)
+    traceparent: str = ""
+
+    @property
+    def sent_headers(self) -> dict[str, str]:
+        """The headers for the server, beside its key."""
+        return {TRACE_HEADER: self.traceparent} if _TRACEPARENT.fullmatch(self.traceparent) else {}
 
 
 class Told(NamedTuple):
@@ -186,7 +196,7 @@ class Proxy:
         kept = False
         try:
             answer = lease.answer = await self.connections.send(
-                member.upstream, "POST", asked.path, asked.content, fresh=fresh
+                member.upstream, "POST", asked.path, asked.content, fresh=fresh, headers=asked.sent_headers
             )
             if trouble := self._trouble(answer.status, asked):
                 self.pool.failed(member, trouble)

@@ -1,6 +1,6 @@
 """One vLLM server, and asking it."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -59,13 +59,15 @@ class Connections:
         *,
         seconds: float | None = None,
         fresh: bool = False,
+        headers: Mapping[str, str] | None = None,
     ) -> "Answer":
         """Send a request; return its answer when the head of it has arrived. Raises one of LOST.
 
         ``seconds``: for all of it. ``fresh``: over a connection of its own. A server may close one that was kept at
-        the very moment when it is used again (RFC 9112, 9.3.1).
+        the very moment when it is used again (RFC 9112, 9.3.1). ``headers``: further ones.
         """
-        headers = {
+        sent = {
+            **(headers or {}),
             "authorization": f"Bearer {upstream.key}",
             "content-type": "application/json",
             "accept-encoding": "identity",
@@ -73,7 +75,7 @@ class Connections:
         limit = _TIMEOUT if seconds is None else aiohttp.ClientTimeout(total=seconds)
         session = self._session(socket_path(upstream.url), fresh=fresh)
         url = http_url(upstream.url) + path
-        response = await session.request(method, url, data=body, headers=headers, allow_redirects=False, timeout=limit)
+        response = await session.request(method, url, data=body, headers=sent, allow_redirects=False, timeout=limit)
         return Answer(response)
 
     def _session(self, path: str | None, *, fresh: bool) -> aiohttp.ClientSession:

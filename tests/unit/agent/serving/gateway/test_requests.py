@@ -143,3 +143,12 @@ def test_a_model_whose_template_writes_one_call_is_asked_for_one(door: Door, mon
     assert door.chat({**WITH_TOOLS, "parallel_tool_calls": True}).status_code == 200
     assert door.chat(CHAT).status_code == 200
     assert [sent.get("parallel_tool_calls") for sent in door.server.requests] == [False, None]
+
+
+PARENT = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+
+
+@pytest.mark.parametrize(("sent", "passed"), [(PARENT, PARENT), ("no traceparent", None), ("", None)])
+def test_the_server_is_told_of_the_trace(door: Door, sent: str, passed: str | None) -> None:
+    door.chat(CHAT, **({"traceparent": sent} if sent else {}))
+    assert door.server.headers[-1].get("traceparent") == passed
