@@ -18,7 +18,7 @@ class PromptConfig(Section):
     judge_tools: Annotated[
         bool,
         Field(
-            description="The model judges the best 8 tools one by one before it calls, and sees the best one. "
+            description="The model judges the best 4 tools one by one before it calls, and sees the best one. "
             "Takes an adapter with a call bias."
         ),
     ] = True

@@ -19,6 +19,7 @@ from agent.models.chosen import configured_profile
 from agent.models.template_markers import Markers, configured_markers
 from agent.serving import serving_state
 from agent.serving.serving_state import ServingState
+from agent.turn.choice import MOST_JUDGED
 from agent.turn.messages import BASE
 from evolver.augmentation.vary import vary
 from evolver.config import Config
@@ -244,8 +245,9 @@ class _Run:
         context = replace(context, earlier=[*without(before, held), *known])
         # An adapter that starts from the base model can do nothing yet.
         refill = 0 if self._parent() else len(known)
-        shown = self.config.agent.prompt.tools_in_prompt
-        return build(context, self.config.evolver.dataset, learned, shown=shown, refill=refill)
+        prompt = self.config.agent.prompt
+        shown, candidates = prompt.tools_in_prompt, MOST_JUDGED if prompt.judge_tools else 0
+        return build(context, self.config.evolver.dataset, learned, shown=shown, candidates=candidates, refill=refill)
 
     def _train(self, data: Dataset, lessons: Sequence[Trace], say: Say) -> Adapter:
         """Train an adapter on ``data``; ``lessons`` are the traces that it and its parent may have learned."""

@@ -13,7 +13,7 @@ from evolver.config import DatasetConfig
 from evolver.context import StageContext
 from evolver.dataset.client_rows import client_rows, without_served
 from evolver.dataset.parallel import compose
-from evolver.dataset.rows import Row, call_row, declined_row, repaired_row, spoken_row
+from evolver.dataset.rows import Row, call_row, candidate_row, declined_row, repaired_row, spoken_row
 from evolver.dataset.split import split
 from evolver.lessons.rename_tools import rename_tools, with_shown_names
 from evolver.store.cycle_folder import COMPOSED
@@ -25,14 +25,22 @@ from toolkit.tool import Tool
 
 _NEAR = 10
 """The best so many tools for a request could have to do with it."""
+_JUDGED_REQUESTS = 30
+"""Requests of each side whose candidates are judged."""
 
 
 def build(
-    context: StageContext, config: DatasetConfig, kept: Sequence[Trace], *, shown: int, refill: int = 0
+    context: StageContext,
+    config: DatasetConfig,
+    kept: Sequence[Trace],
+    *,
+    shown: int,
+    candidates: int = 0,
+    refill: int = 0,
 ) -> Dataset:
-    """Write train.jsonl and valid.jsonl of ``kept`` and earlier traces, of these ``refill`` beside their share.
+    """Write a dataset of ``kept`` and earlier traces, of these ``refill`` beside their share.
 
-    ``shown`` tools make a context, as in serving.
+    ``shown`` tools make a context, and so many ``candidates`` are judged for a choice, as in serving; 0: no choice.
 
     Variants and composed traces are learned from only. Nothing is executed.
     """
@@ -50,7 +58,7 @@ def build(
     train += client_rows(config, sides.learned, rng)
     valid += client_rows(config, sides.held, rng)
     folder = context.folder / "dataset"
-    write_dataset(folder, train=train, valid=valid)
+    write_dataset(folder, train=train, valid=valid, choice=maker.candidates(held, candidates))
     return Dataset(
         folder=folder,
         sha256=folder_sha256(folder),
@@ -134,6 +142,35 @@ class _RowMaker:
                 shown = self._rng.sample(far, min(self._rng.randint(1, self._shown), len(far)))
                 rows.append(declined_row(f"far-{number}", trace, shown, decision="no_call"))
         return rows
+
+    def candidates(self, traces: Sequence[Trace], judged: int) -> list[Row]:
+        """Show each request with the ``judged`` best tools of the search, one at a time, as the choice of a tool does.
+
+        Requests that call stand on the other side too, without the tools that they could mean. Each side has so many
+        that the bias is steady; they are read once, after the training.
+        """
+        calls, talk = ([t for t in traces if bool(t.calls) is called] for called in (True, False))
+        hidden = [t for t in calls if not t.history]
+        few = _JUDGED_REQUESTS
+        spoken = self._rng.sample(talk, min(few, len(talk)))
+        sides = [
+            ("call", self._rng.sample(calls, min(few, len(calls))), False),
+            ("no_call", spoken, False),
+            ("no_call", self._rng.sample(hidden, min(few - len(spoken), len(hidden))), True),
+        ]
+        tools = list(self._tools.values())
+        return [
+            candidate_row(f"choice-{side}-{number}-{n}", trace, tools[place], decision, (f"{side}-{trace.id}", points))
+            for side, (decision, chosen, far) in enumerate(sides if judged else ())
+            for number, trace in enumerate(chosen)
+            for n, (place, points) in enumerate(self._ranked(trace, far=far)[:judged])
+        ]
+
+    def _ranked(self, trace: Trace, *, far: bool) -> list[tuple[int, float]]:
+        """Return places and points of the search; ``far``: without the tools that the request could have to do with."""
+        ranked, own = self._index.ranked(trace.request), {call.name for call in trace.calls}
+        names = list(self._tools)
+        return [found for found in ranked[_NEAR:] if names[found[0]] not in own] if far else ranked
 
     def _found(self, request: str) -> frozenset[str]:
         """The names of the tools that serving would show; every context asks about every request."""

@@ -66,6 +66,12 @@ def declined_row(identity: str, trace: Trace, tools: Sequence[Tool], *, decision
     return _row(trace, identity, messages, tools, [1], decision)
 
 
+def candidate_row(identity: str, trace: Trace, tool: Tool, decision: str, candidate: tuple[str, float]) -> Row:
+    """Build a row that asks whether ``tool`` alone makes the model call. ``candidate``: the request, and the tool's
+    points in the search."""
+    return declined_row(identity, trace, [tool], decision=decision) | {"candidate": candidate}
+
+
 def spoken_row(identity: str, trace: Trace, tools: Sequence[Tool]) -> Row:
     messages = [Message(role="user", content=trace.request), Message(role="assistant", content=trace.answer)]
     return _row(trace, identity, messages, tools, [1], "no_call") | {"open_end": trace.open_end}

@@ -7,8 +7,10 @@ A margin is the logit of the call token minus the largest other logit where an a
 import math
 from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
+from typing import NamedTuple
 
 from agent.adapters.manifest import Calibration
+from agent.turn.choice import JudgedTool
 
 FEWEST_ROWS = 8
 """Minimum number of rows of each side; with fewer, no bias is better than a guessed one."""
@@ -20,6 +22,34 @@ has the wording of training. People's calls have smaller margins, so the whole b
 _ROUNDS = 50
 _RIDGE = 0.01
 """Keeps the slope finite where the sides do not overlap; small against any real slope."""
+
+
+class Margin(NamedTuple):
+    """A margin in nats, and the right ``decision``: "call" or "no_call".
+
+    ``candidate``: of a tool that is judged alone, the request and the tool's points in the search.
+    """
+
+    decision: str
+    margin: float
+    candidate: tuple[str, float] | None = None
+
+
+def served(margins: Sequence[Margin]) -> dict[str, list[float]]:
+    """Return the margins that decide in serving, by decision: of a request's candidates that of the best one."""
+    found: dict[str, list[float]] = {"call": [], "no_call": []}
+    best: dict[str, tuple[float, Margin]] = {}
+    for one in margins:
+        if one.candidate is None:
+            found[one.decision].append(one.margin)
+            continue
+        request, points = one.candidate
+        score = JudgedTool(name=request, margin=one.margin, search=points).score
+        if request not in best or score > best[request][0]:
+            best[request] = score, one
+    for _, one in best.values():
+        found[one.decision].append(one.margin)
+    return found
 
 
 def calibrate(token_id: int, call: Sequence[float], no_call: Sequence[float]) -> Calibration | None:

@@ -22,7 +22,8 @@ class TokenizedLesson:
     """A tokenised row. ``targets`` are indices into ``tokens`` that carry loss, ascending, none of them 0.
 
     ``rivals`` are (index of a target, token, weight): where a rejected answer parts from this one, with what, and how
-    much it counts against that.
+    much it counts against that. ``candidate``: the request for which its tool is judged alone, and the tool's points in
+    the search.
     """
 
     id: str
@@ -31,6 +32,7 @@ class TokenizedLesson:
     weight: float = 1.0
     decision: str | None = None
     rivals: tuple[tuple[int, int, float], ...] = ()
+    candidate: tuple[str, float] | None = None
 
     @property
     def input(self) -> tuple[int, ...]:

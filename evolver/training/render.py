@@ -36,6 +36,7 @@ class Row(Frozen):
     weight: float = 1.0
     rejected: list[dict[str, Any]] = Field(default_factory=list)
     rejected_weight: float = Field(default=1.0, ge=0)
+    candidate: tuple[str, float] | None = None
 
 
 class Tokenizer(Protocol):
@@ -110,7 +111,7 @@ def tokenized(
             wrong = map(_with_parsed_arguments, markers.literal_json(row.rejected))
             others = [parts(index, message)[1] for message in wrong]
             rivals = _rivals(len(start), answer, others, row.rejected_weight)
-            lesson = replace(lesson, decision=row.decision, rivals=rivals)
+            lesson = replace(lesson, decision=row.decision, rivals=rivals, candidate=row.candidate)
         made.append(lesson)
     return made
 

@@ -5,16 +5,17 @@ from dataclasses import dataclass, field
 
 import torch
 
+from evolver.training.calibration import Margin
 from evolver.training.model import Adapted
 from evolver.training.prefix_tree import TokenizedLesson, pack, plan
 
 
 @dataclass(slots=True)
 class Validation:
-    """``loss`` in nats per target token; ``margins`` by decision, of the lessons that have one."""
+    """``loss`` in nats per target token; ``margins`` of the lessons that have a decision."""
 
     loss: float
-    margins: dict[str, list[float]] = field(default_factory=lambda: {"call": [], "no_call": []})
+    margins: list[Margin] = field(default_factory=list)
 
 
 @torch.no_grad()
@@ -35,9 +36,10 @@ def validate(
         result.loss += scored.loss.item()
         weight += part.weight
         for number, slot in part.first_slots.items():
-            decision = lessons[number].decision
-            if decision is not None and call_token is not None:
-                result.margins[decision].append(_margin(scored.logits[slot].float(), call_token))
+            lesson = lessons[number]
+            if lesson.decision is not None and call_token is not None:
+                margin = _margin(scored.logits[slot].float(), call_token)
+                result.margins.append(Margin(lesson.decision, margin, lesson.candidate))
     adapted.peft.train()
     result.loss /= weight
     return result

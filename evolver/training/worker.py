@@ -32,8 +32,8 @@ from agent.errors import AdapterInvalid
 from agent.models.profile import ModelProfile
 from agent.models.template_markers import Markers
 from evolver.errors import TrainError
-from evolver.store.dataset_files import TRAIN, VALID, folder_sha256
-from evolver.training.calibration import calibrate
+from evolver.store.dataset_files import CHOICE, TRAIN, VALID, file_names, folder_sha256
+from evolver.training.calibration import calibrate, served
 from evolver.training.prefix_tree import TokenizedLesson
 from evolver.training.render import RowInvalid, RowRefused, Tokenizer, call_token, read_rows, tokenized
 
@@ -105,13 +105,16 @@ def _classified(error: Exception) -> TrainError | None:
 
 @dataclass(frozen=True)
 class Data:
-    """The lessons of a dataset in the tokens of ``profile``, without the ``too_long`` ones. ``call_token`` is the first
-    token of every call."""
+    """The lessons of a dataset in the tokens of ``profile``, without the ``too_long`` ones.
+
+    ``choice``: requests with one candidate of the choice of a tool. ``call_token`` is the first token of every call.
+    """
 
     tokenizer: Any
     profile: ModelProfile
     taught: list[TokenizedLesson]
     held_out: list[TokenizedLesson]
+    choice: list[TokenizedLesson]
     too_long: int
     call_token: int
 
@@ -176,12 +179,12 @@ def read_data(spec: dict[str, Any]) -> Data:
     tokenizer = AutoTokenizer.from_pretrained(Path(spec["model_folder"]), local_files_only=True)
     profile = ModelProfile.model_validate(spec["profile"])
     markers, longest = Markers(spec["markers"]), spec["config"]["max_lesson_tokens"]
-    (taught, too_long), (held_out, _) = (
-        _read(Path(spec["dataset_folder"]) / name, tokenizer, profile, markers, longest) for name in (TRAIN, VALID)
-    )
+    folder = Path(spec["dataset_folder"])
+    read = {name: _read(folder / name, tokenizer, profile, markers, longest) for name in file_names(folder)}
+    (taught, too_long), (held_out, _), (choice, _) = (read.get(name, ([], 0)) for name in (TRAIN, VALID, CHOICE))
     if not taught:
         raise TrainError("data", f"{TRAIN} holds no lesson short enough")
-    return Data(tokenizer, profile, taught, held_out, too_long, call_token(tokenizer, profile))
+    return Data(tokenizer, profile, taught, held_out, choice, too_long, call_token(tokenizer, profile))
 
 
 def _measured(
@@ -217,10 +220,11 @@ def examine(adapted: "Adapted", data: Data, budget: int) -> Examined:
     from evolver.training.validate import validate
 
     found = validate(adapted, data.held_out, budget, data.call_token)
-    margins = found.margins if found else None
+    judged = validate(adapted, data.choice, budget, data.call_token) or found
+    margins = served(judged.margins if judged else ())
     return Examined(
         loss=found.loss if found else None,
-        calibration=calibrate(data.call_token, margins["call"], margins["no_call"]) if margins else None,
+        calibration=calibrate(data.call_token, margins["call"], margins["no_call"]),
         probe=take_probe(adapted, data.tokenizer, data.profile),
     )
 

@@ -87,9 +87,10 @@ def dataset(
     *,
     shown: int = 3,
     seed: int = 0,
+    candidates: int = 0,
     held_out: Callable[[str], bool] = lambda request: False,
 ) -> Dataset:
     """Built as a cycle does, in ``folder / "dataset"``."""
     executor = Executor(ToolRegistry(tools), InProcessSandbox())
     stage = context(folder, executor, seed=seed, earlier=replay, held_out=held_out)
-    return build(stage, config, kept, shown=shown)
+    return build(stage, config, kept, shown=shown, candidates=candidates)

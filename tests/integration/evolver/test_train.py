@@ -63,6 +63,15 @@ def test_adapter_learns_and_loads_in_peft(dataset: Path, tiny_model: Path, tmp_p
     assert sorted(entry.name for entry in tmp_path.iterdir()) == ["adapter-0001"], "work folders are gone"
 
 
+def test_the_bias_is_fitted_on_the_best_candidate_of_each_request(tiny_model: Path, tmp_path: Path) -> None:
+    folder = make_dataset(tmp_path)
+    asked = [(row(i, calls=i % 2 == 0), points) for i in range(50, 70) for points in (0.0, 1000.0)]
+    write(folder, "choice", [one | {"candidate": [one["id"], points]} for one, points in asked])
+    manifest = run(folder, tiny_model, tmp_path / "adapter-0001")
+    assert manifest.calibration is not None
+    assert (manifest.calibration.n_call, manifest.calibration.n_no_call) == (10, 10)
+
+
 def test_same_seed_same_bytes_and_a_cut_off_run_ends_like_an_undisturbed_one(
     dataset: Path, tiny_model: Path, tmp_path: Path
 ) -> None:

@@ -247,7 +247,7 @@ def test_a_draft_left_by_a_crash_is_thrown_away_and_an_older_dataset_replaced(tm
         (old / "rubbish.jsonl").write_text("half a li")
     made, _, _ = built(plain(), pool(6, 2), [], tmp_path)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["dataset"]
-    assert sorted(path.name for path in folder.iterdir()) == ["train.jsonl", "valid.jsonl"]
+    assert sorted(path.name for path in folder.iterdir()) == ["choice.jsonl", "train.jsonl", "valid.jsonl"]
     assert made == dataset(plain(), pool(6, 2), [], TOOLS, tmp_path)
 
 
@@ -367,3 +367,40 @@ def test_what_was_said_before_keeps_its_tools_and_is_never_without_them(tmp_path
         assert min(row["targets"]) == 5
         (call,) = row["messages"][5]["tool_calls"]
         assert call["function"]["name"] in {tool["function"]["name"] for tool in row["tools"]} & {t.name for t in TOOLS}
+
+
+def test_the_bias_is_chosen_on_held_out_requests_with_the_candidates_of_the_choice(tmp_path: Path) -> None:
+    kept = pool(60, 40)
+    made = dataset(plain(validation_share=0.5), kept, [], TOOLS, tmp_path, candidates=4)
+    rows = [json.loads(line) for line in (made.folder / "choice.jsonl").read_text().splitlines()]
+    learned = {request_of(json.loads(line)) for line in (made.folder / "train.jsonl").read_text().splitlines()}
+    index, known = ToolIndex(TOOLS), {trace.request: trace for trace in kept}
+    by_request: dict[str, list[dict[str, Any]]] = {}
+    for row in rows:
+        by_request.setdefault(row["candidate"][0], []).append(row)
+    assert not {request_of(row) for row in rows} & learned
+    assert {row["decision"] for row in rows} == {"call", "no_call"}
+    for found in by_request.values():
+        request = request_of(found[0])
+        best = index.ranked(request)[:4]
+        assert {row["decision"] for row in found} == {"call" if known[request].calls else "no_call"}
+        assert [names_in(row) for row in found] == [[TOOLS[place].name] for place, _ in best]
+        assert [row["candidate"][1] for row in found] == [points for _, points in best]
+
+
+def test_a_request_whose_tools_are_out_of_sight_is_no_call_for_the_bias(tmp_path: Path) -> None:
+    many = [tool.model_copy(update={"name": f"{tool.name}_{n}"}) for n in range(4) for tool in TOOLS]
+    kept = [calling(n, many[n % len(many)]) for n in range(60)]
+    made = dataset(plain(validation_share=0.5), kept, [], many, tmp_path, candidates=4)
+    rows = [json.loads(line) for line in (made.folder / "choice.jsonl").read_text().splitlines()]
+    own, index = {trace.request: trace.calls[0].name for trace in kept}, ToolIndex(many)
+    hidden = [row for row in rows if row["decision"] == "no_call"]
+    assert hidden
+    for row in hidden:
+        near = {tool.name for tool in index.top(request_of(row), 10)}
+        assert not {own[request_of(row)], *near} & set(names_in(row))
+
+
+def test_without_a_choice_there_are_no_candidates(tmp_path: Path) -> None:
+    made = dataset(plain(validation_share=0.5), pool(12, 12), [], TOOLS, tmp_path)
+    assert (made.folder / "choice.jsonl").read_text() == ""

@@ -225,9 +225,9 @@ def test_a_tool_that_was_not_judged_is_out_of_reach(reader: tuple[Reader, HttpMo
 def test_a_request_without_a_tool_is_read_with_the_tools_that_are_chosen(
     reader: tuple[Reader, HttpModelClient],
 ) -> None:
-    reader[0].choice = judged(add_prices=1.0, heaviest_parcel=0.0)
+    reader[0].choice = judged(look_outside=1.0, ring_bell=0.0)
     scored(reader[1], Item(id="b", request="hello"), BIAS)
-    assert in_prompt(reader[0].read[-1]) == ["add_prices"]
+    assert in_prompt(reader[0].read[-1]) == ["look_outside"]
 
 
 @given(st.lists(st.floats(-20, 20), min_size=2, max_size=6))

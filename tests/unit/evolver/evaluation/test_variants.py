@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from agent.config import LoopConfig, PromptConfig
+from agent.turn.choice import MOST_JUDGED
 from agent.turn.messages import Trajectory
 from agent.turn.model_client import HttpModelClient
 from evolver.evaluation.evaluate import score
@@ -111,7 +112,7 @@ def test_where_tools_are_judged_all_candidates_are_variants(variant: str) -> Non
             limits=LoopConfig(max_steps=3), prompt=prompt,
         )  # fmt: skip
     (request,) = server.requests
-    found = ToolIndex(EXECUTOR.registry).top(REQUEST, 8)
+    found = ToolIndex(EXECUTOR.registry).top(REQUEST, MOST_JUDGED)
     names = [[tool["function"]["name"] for tool in request[field]] for field in ("tools", "further_tools")]
     assert [len(part) for part in names] == [3, len(found) - 3]
     same = sorted(names[0] + names[1]) == sorted(tool.name for tool in found)

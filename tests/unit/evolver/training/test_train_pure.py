@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from evolver.training.calibration import auc, calibrate
+from evolver.training.calibration import Margin, auc, calibrate, served
 from evolver.training.prefix_tree import TokenizedLesson, pack, plan, shared_length
 from evolver.training.schedule import (
     affordable_steps,
@@ -174,6 +174,17 @@ def test_calibration_asks_no_more_of_a_call_than_it_must() -> None:
     seldom = calibrate(5, [1.0 - i / 10 for i in range(10)], [-5.0 - i for i in range(10)])
     assert seldom is not None
     assert 1.0 < seldom.bias < 4.0, "all of the way, where it calls too seldom"
+
+
+def test_of_the_candidates_of_a_request_the_best_one_decides() -> None:
+    margins = [
+        Margin("call", 1.0, ("a", 10.0)),
+        Margin("call", 2.0, ("a", 1.0)),
+        Margin("no_call", -3.0, ("b", 0.0)),
+        Margin("no_call", -1.0, ("b", 0.0)),
+        Margin("no_call", 0.5),
+    ]
+    assert served(margins) == {"call": [1.0], "no_call": [0.5, -1.0]}
 
 
 def test_calibration_needs_both_sides() -> None:
