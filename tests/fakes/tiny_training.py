@@ -1,7 +1,7 @@
 """A tiny model and a tiny dataset to train it on, made on the spot."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -38,10 +38,15 @@ SHAPE = {
 }
 
 
-def make_model(folder: Path, config: Callable[..., PreTrainedConfig] = LlamaConfig, **shape: Any) -> Path:
-    """A two-layer model with one token per byte; a Llama unless said otherwise."""
-    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
-    core = Tokenizer(models.BPE(vocab={letter: i for i, letter in enumerate(alphabet)}, merges=[]))
+def make_model(
+    folder: Path,
+    config: Callable[..., PreTrainedConfig] = LlamaConfig,
+    merges: Sequence[tuple[str, str]] = (),
+    **shape: Any,
+) -> Path:
+    """A two-layer model with one token per byte, and one per merge; a Llama unless said otherwise."""
+    texts = [*sorted(pre_tokenizers.ByteLevel.alphabet()), *map("".join, merges)]
+    core = Tokenizer(models.BPE(vocab={text: i for i, text in enumerate(texts)}, merges=list(merges)))
     core.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     core.decoder = decoders.ByteLevel()
     tokenizer = PreTrainedTokenizerFast(tokenizer_object=core, eos_token="<|im_end|>", bos_token="<|im_start|>")

@@ -6,41 +6,121 @@ from typing import Any
 import pytest
 import torch
 from peft import PeftModel
-from transformers import AutoModelForCausalLM
+from tokenizers import Tokenizer
+from transformers import AutoModelForCausalLM, Gemma3TextConfig
 
 from evolver.config import Config
-from evolver.release.export import Format, export
-from tests.fakes.tiny_training import make_dataset, make_model, run
+from evolver.release.export import export
+from tests.fakes.llama_cpp import llama_cpp
+from tests.fakes.model_folders import write_family
+from tests.fakes.pieces import write_pieces
+from tests.fakes.tiny_training import SHAPE, make_dataset, make_model, run
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # of transformers' own making
-TOKENS = torch.tensor([[72, 101, 108, 108, 111, 32, 65, 100, 100, 32, 51, 32, 97, 110, 100, 32, 50, 46]])
+TOKENS = [72, 101, 108, 108, 111, 32, 65, 100, 100, 32, 51, 32, 97, 110, 100, 32, 50, 46]
+MERGES = (("t", "h"), ("Ġ", "a"), ("th", "e"), ("Ġ", "Ġ"), ("1", "2"))
+NASTY = (
+    "What is 3 + 4? Add 12345 and 67.",
+    "the days  to   Norway    and     Japan \n\n\n and\t\ttabs \r\n then\n",
+    " a blank before, and one after ",
+    "naïve Zürich ß Ωmega 日本語 ไทย עברית é ",
+    "\U0001f469‍\U0001f469‍\U0001f467 \U0001f44d\U0001f3fd \U0001f1f3\U0001f1f4",
+    "hahahahaha bananananas ababababab aaaaaaaaaaa ------- =======",
+    "one ▁ sign, <0x0A> in words, <unk>, <pad> and </s>",
+    "<start_of_turn>user\nthe parcel<end_of_turn>\n<start_of_turn>model\n",
+    "<bos><start_of_turn>twice <<end_of_turn>> <start_of_turn",
+    "\x00\x01\x7f﻿\u200b \u00a0",
+    "",
+)
 
 
-@pytest.fixture(scope="module")
-def config(tmp_path_factory: pytest.TempPathFactory) -> Config:
-    """A tiny Llama, and an adapter that learned to call a tool."""
+def make_gemma(folder: Path) -> Path:
+    """A Gemma 3 of seven layers, the sixth of them global, with a window of eight tokens and a tokenizer of pieces."""
+    write_family(folder, "gemma3")
+    size = write_pieces(folder).get_vocab_size()
+    rope = {
+        "full_attention": {"rope_type": "linear", "factor": 8.0, "rope_theta": 1e6},
+        "sliding_attention": {"rope_type": "default", "rope_theta": 1e4},
+    }
+    torch.manual_seed(0)
+    shape: dict[str, Any] = {**SHAPE, "num_hidden_layers": 7, "head_dim": 16, "query_pre_attn_scalar": 16}
+    config = Gemma3TextConfig(vocab_size=size, sliding_window=8, rope_parameters=rope, **shape)
+    model = AutoModelForCausalLM.from_config(config, dtype=torch.float32)
+    for name, weights in model.named_parameters():
+        if name.endswith("norm.weight"):
+            torch.nn.init.normal_(weights, std=0.3)
+    generation = (folder / "generation_config.json").read_bytes()
+    model.save_pretrained(folder)
+    (folder / "generation_config.json").write_bytes(generation)
+    return folder
+
+
+@pytest.fixture(scope="module", params=["llama", "gemma3"])
+def config(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Config:
+    """A tiny model, and an adapter that learned to call a tool."""
     data = tmp_path_factory.mktemp("data")
-    model = make_model(data / "model")
+    model = make_gemma(data / "model") if request.param == "gemma3" else make_model(data / "model", merges=MERGES)
     (data / "dataset").mkdir()
     run(make_dataset(data / "dataset"), model, data / "adapters" / "adapter-0001")
     return Config.model_validate({"data_folder": data, "agent": {"serving": {"model": str(model)}}})
 
 
+@pytest.fixture(scope="module")
+def gguf(config: Config, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The adapter of ``config`` for llama.cpp."""
+    return export(config, "adapter-0001", "gguf", tmp_path_factory.mktemp("gguf") / "exported") / "adapter-0001.gguf"
+
+
 @torch.no_grad()
-def logits(model: Any) -> torch.Tensor:
-    return model.eval()(TOKENS).logits
+def logits(model: Any, tokens: list[int]) -> torch.Tensor:
+    return model.eval()(torch.tensor([tokens])).logits[0]
 
 
-@pytest.mark.parametrize("form", ["merged", "gguf"])
-def test_a_whole_model_answers_as_the_adapter_does(config: Config, tmp_path: Path, form: Format) -> None:
-    folder = export(config, "adapter-0001", form, tmp_path / form)
+def tokenizer_of(config: Config) -> Tokenizer:
+    return Tokenizer.from_file(str(config.data_folder / "model" / "tokenizer.json"))
+
+
+def adapted(config: Config) -> PeftModel:
     base = AutoModelForCausalLM.from_pretrained(config.data_folder / "model")
-    before = logits(base)
-    expected = logits(PeftModel.from_pretrained(base, str(config.data_folder / "adapters" / "adapter-0001")))
-    assert (expected - before).abs().max() > 1
-    # transformers' reader of GGUF is another one than its writer here.
-    file = {"gguf_file": "adapter-0001.gguf"} if form == "gguf" else {}
-    found = logits(AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32, **file))
-    torch.testing.assert_close(found, expected, atol=1e-3, rtol=1e-3)
-    assert not [path for path in tmp_path.iterdir() if path != folder]
+    return PeftModel.from_pretrained(base, str(config.data_folder / "adapters" / "adapter-0001"))
+
+
+def check_beside(folder: Path) -> None:
+    """Nothing is left beside an exported folder, and everybody may read it."""
+    assert [path for path in folder.parent.iterdir() if path != folder] == []
     assert all(path.stat().st_mode & 0o444 == 0o444 for path in folder.iterdir())
+
+
+def test_a_merged_model_answers_as_the_adapter_does(config: Config, tmp_path: Path) -> None:
+    folder = export(config, "adapter-0001", "merged", tmp_path / "merged")
+    before = logits(AutoModelForCausalLM.from_pretrained(config.data_folder / "model"), TOKENS)
+    expected = logits(adapted(config), TOKENS)
+    assert (expected - before).abs().max() > 1
+    found = logits(AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32), TOKENS)
+    torch.testing.assert_close(found, expected, atol=1e-3, rtol=1e-3)
+    check_beside(folder)
+
+
+def test_llama_cpp_answers_as_the_adapter_does(config: Config, gguf: Path) -> None:
+    model, tokenizer = adapted(config), tokenizer_of(config)
+    ends = {tokenizer.token_to_id(text) for text in ("<|im_end|>", "<eos>", "<end_of_turn>")}
+    tokens = tokenizer.encode("Add 3 and 4, then tell the person when the parcel arrives there.").ids
+    expected = torch.log_softmax(logits(model, tokens).double(), -1)
+    made = list(tokens)
+    while len(made) < len(tokens) + 24 and made[-1] not in ends:
+        made.append(int(logits(model, made)[-1].argmax()))
+    check_beside(gguf.parent)
+    with llama_cpp(gguf) as engine:
+        found = engine.logprobs(tokens, expected.shape[1])
+        assert engine.answer(tokens, 24) == made[len(tokens) :]
+    assert [len(after) for after in found] == [expected.shape[1]] * len(tokens)
+    assert max(abs(after[number] - expected[at, number]) for at, after in enumerate(found) for number in after) < 0.01
+
+
+def test_llama_cpp_cuts_texts_as_the_tokenizer_does(config: Config, gguf: Path) -> None:
+    tokenizer = tokenizer_of(config)
+    with llama_cpp(gguf) as engine:
+        for text in NASTY:
+            ids = tokenizer.encode(text).ids
+            assert engine.tokens(text) == ids, text
+            assert engine.text(ids) == tokenizer.decode(ids, skip_special_tokens=False), text

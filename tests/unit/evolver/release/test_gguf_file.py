@@ -9,11 +9,12 @@ from typing import Any
 import gguf
 import numpy as np
 import pytest
-from tokenizers import Tokenizer, pre_tokenizers
+from tokenizers import Tokenizer
 
 from agent.models.detect import profile_of
 from evolver.release import gguf_file
 from tests.fakes.model_folders import write_family
+from tests.fakes.pieces import write_pieces
 from toolkit.errors import PrerequisiteError, UserError
 
 Array = np.ndarray[Any, Any]
@@ -29,12 +30,22 @@ CONFIG = {
     "rms_norm_eps": 1e-5,
     "rope_theta": 20000.0,
 }
+GEMMA = {
+    "architectures": ["Gemma3ForCausalLM"],
+    "rope_theta": 1_000_000.0,
+    "query_pre_attn_scalar": 4,
+    "sliding_window": 16,
+}
 PARTS = {"q_proj": (8, 8), "k_proj": (4, 8), "v_proj": (4, 8), "o_proj": (8, 8)}
 
 
 def make_model(folder: Path, family: str = "qwen3", **changes: Any) -> dict[str, Array]:
-    """Write a model of one layer in bfloat16; return its tensors as bits. Two rows of it have no token."""
+    """Write a model of one layer in bfloat16; return its tensors as bits. Two rows of it have no token. A Gemma gets a
+    tokenizer of pieces."""
     write_family(folder, family)
+    if family == "gemma3":
+        write_pieces(folder)
+        changes = {**GEMMA, **changes}
     rows = Tokenizer.from_file(str(folder / "tokenizer.json")).get_vocab_size() + 2
     (folder / "config.json").write_text(json.dumps({**CONFIG, **changes}))
     shapes: dict[str, tuple[int, ...]] = {
@@ -147,26 +158,118 @@ def test_the_stretched_rotation_of_llama_3_is_transformers_own(tmp_path: Path) -
     assert factors.tolist() == [1.0, 8.0, 8.0, 8.0]
 
 
+def test_norms_of_gemma_are_one_more_than_their_weights(tmp_path: Path) -> None:
+    made = make_model(tmp_path, "gemma3")["model.norm.weight"]
+    weights = (made.astype(np.uint32) << 16).view(np.float32)
+    assert np.array_equal(tensors(written(tmp_path))["output_norm.weight"], weights + np.float32(1))
+
+
+def test_the_shape_of_gemma_is_that_of_its_global_layers_and_its_window(tmp_path: Path) -> None:
+    near, far = {"rope_type": "default", "rope_theta": 1e4}, {"rope_type": "linear", "factor": 8.0, "rope_theta": 2e6}
+    make_model(tmp_path, "gemma3", rope_parameters={"full_attention": far, "sliding_attention": near})
+    found = values(written(tmp_path))
+    assert found["general.architecture"] == "gemma3"
+    assert found["gemma3.attention.sliding_window"] == 16
+    assert found["gemma3.rope.freq_base"] == 2e6
+    assert (found["gemma3.rope.scaling.type"], found["gemma3.rope.scaling.factor"]) == ("linear", 8.0)
+
+
+def test_a_gemma_of_an_older_transformers_is_the_same(tmp_path: Path) -> None:
+    make_model(
+        tmp_path, "gemma3", rope_theta=2e6, rope_local_base_freq=1e4, rope_scaling={"type": "linear", "factor": 8}
+    )
+    found = values(written(tmp_path))
+    assert (found["gemma3.rope.freq_base"], found["gemma3.rope.scaling.factor"]) == (2e6, 8.0)
+
+
+def test_the_largest_gemma_scales_attention_by_its_width(tmp_path: Path) -> None:
+    make_model(tmp_path, "gemma3", num_hidden_layers=62, head_dim=8, query_pre_attn_scalar=4)
+    gguf_file.check(tmp_path)
+    make_model(tmp_path, "gemma3", num_hidden_layers=61, head_dim=8, query_pre_attn_scalar=4)
+    with pytest.raises(UserError, match="a scale of attention of 4"):
+        gguf_file.check(tmp_path)
+
+
+def test_pieces_have_scores_and_types(tmp_path: Path) -> None:
+    made = make_model(tmp_path, "gemma3")
+    file = tmp_path / "tokenizer.json"
+    content = json.loads(file.read_text())
+    blanks = {"id": content["model"]["vocab"]["▁▁▁"], "content": "▁▁▁", "special": False, "normalized": False,
+              "single_word": False, "lstrip": False, "rstrip": False}  # fmt: skip
+    file.write_text(json.dumps({**content, "added_tokens": [*content["added_tokens"], blanks]}))
+    found = values(written(tmp_path))
+    assert found["tokenizer.ggml.model"] == "llama"
+    assert found["tokenizer.ggml.add_space_prefix"] is False
+    assert found["tokenizer.ggml.add_bos_token"] is True
+    assert "tokenizer.ggml.merges" not in found
+    tokens = found["tokenizer.ggml.tokens"]
+    assert len(tokens) == len(made["model.embed_tokens.weight"])
+    scores = dict(zip(tokens, found["tokenizer.ggml.scores"], strict=True))
+    first = min(rank for rank, merge in enumerate(content["model"]["merges"]) if "".join(merge) == "▁the")
+    assert scores["▁the"] == -first < 0
+    types, kinds = dict(zip(tokens, found["tokenizer.ggml.token_type"], strict=True)), gguf.TokenType
+    expected = {"▁the": kinds.NORMAL, "<0x0A>": kinds.BYTE, "<bos>": kinds.CONTROL, "\n\n": kinds.USER_DEFINED,
+                "▁▁▁": kinds.NORMAL, tokens[-1]: kinds.UNUSED}  # fmt: skip
+    assert {text: types[text] for text in expected} == expected
+
+
+def test_a_row_without_a_token_whose_name_could_be_typed_is_refused(tmp_path: Path) -> None:
+    make_model(tmp_path, "gemma3")
+    file = tmp_path / "tokenizer.json"
+    content = json.loads(file.read_text())
+    vocab = content["model"]["vocab"]
+    unused = len(vocab) + 1
+    content["model"]["vocab"] = {**vocab, f"[PAD{unused}": len(vocab)}
+    file.write_text(json.dumps(content))
+    with pytest.raises(UserError, match=rf"the unused token \[PAD{unused}\] cannot be written"):
+        written(tmp_path)
+
+
 @pytest.mark.parametrize(
-    ("changes", "told"),
+    ("family", "changes", "told"),
     [
-        ({"architectures": ["Gemma3ForCausalLM"]}, r"Gemma3ForCausalLM cannot be written as GGUF; supported are Llama"),
-        ({"rope_scaling": {"type": "yarn", "factor": 2}}, "rotary embeddings of the kind yarn"),
-        ({"sliding_window": 32}, "sliding window"),
+        (
+            "qwen3",
+            {"architectures": ["PhiForCausalLM"]},
+            r"PhiForCausalLM cannot be written as GGUF; supported are Llama",
+        ),
+        ("qwen3", {"rope_scaling": {"type": "yarn", "factor": 2}}, "rotary embeddings of the kind yarn"),
+        ("qwen3", {"rope_scaling": {"type": "linear", "factor": 2}}, "rotary embeddings of the kind linear"),
+        ("qwen3", {"sliding_window": 32}, "a LlamaForCausalLM with a sliding window cannot be written as GGUF"),
+        ("qwen3", {"hidden_act": "gelu"}, "the activation gelu"),
+        ("gemma3", {"rope_scaling": {"rope_type": "yarn", "factor": 2}}, "rotary embeddings of the kind yarn"),
+        ("gemma3", {"rope_local_base_freq": 20_000.0}, "local rotary embeddings of another base than 10,000"),
+        ("gemma3", {"layer_types": ["full_attention"]}, "other global layers than each sixth"),
+        ("gemma3", {"num_hidden_layers": 4, "sliding_window_pattern": 4}, "other global layers than each sixth"),
+        ("gemma3", {"sliding_window": None}, "no sliding window"),
+        ("gemma3", {"query_pre_attn_scalar": 8}, "a scale of attention of 8"),
+        ("gemma3", {"hidden_activation": "silu"}, "the activation silu"),
+        ("gemma3", {"final_logit_softcapping": 30.0}, "capped logits"),
+        ("gemma3", {"use_bidirectional_attention": True}, "bidirectional attention"),
+        ("gemma3", {"attention_bias": True}, "biases in attention"),
     ],
 )
-def test_a_model_that_would_answer_wrongly_is_refused(tmp_path: Path, changes: dict[str, Any], told: str) -> None:
-    make_model(tmp_path, **changes)
+def test_a_model_that_would_answer_wrongly_is_refused(
+    tmp_path: Path, family: str, changes: dict[str, Any], told: str
+) -> None:
+    make_model(tmp_path, family, **changes)
     with pytest.raises(UserError, match=told):
         gguf_file.check(tmp_path)
 
 
-def test_a_tokenizer_that_llama_cpp_does_not_have_is_refused(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("part", "kind"),
+    [
+        ({"pre_tokenizer": {"type": "Whitespace"}}, "BPE"),
+        ({"model": {"type": "Unigram", "byte_fallback": True, "unk_id": None, "vocab": [["a", 0.0]]}}, "Unigram"),
+    ],
+)
+def test_a_tokenizer_that_llama_cpp_does_not_have_is_refused(tmp_path: Path, part: dict[str, Any], kind: str) -> None:
     make_model(tmp_path)
-    tokenizer = Tokenizer.from_file(str(tmp_path / "tokenizer.json"))
-    tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()  # pyright: ignore
-    tokenizer.save(str(tmp_path / "tokenizer.json"))
-    with pytest.raises(UserError, match="cuts texts otherwise than those of GPT-2, SmolLM2, Llama 3 and Qwen"):
+    file = tmp_path / "tokenizer.json"
+    file.write_text(json.dumps({**json.loads(file.read_text()), **part}))
+    told = rf"the tokenizer \({kind}\) cuts texts otherwise than those of GPT-2, SmolLM2, Llama 3, Qwen and Gemma 3"
+    with pytest.raises(UserError, match=told):
         gguf_file.check(tmp_path)
 
 
