@@ -41,7 +41,6 @@ def build(
     """Write a dataset of ``kept`` and earlier traces, of these ``refill`` beside their share.
 
     ``shown`` tools make a context, and so many ``candidates`` are judged for a choice, as in serving; 0: no choice.
-
     Variants and composed traces are learned from only. Nothing is executed.
     """
     rng = random.Random(context.seed)
