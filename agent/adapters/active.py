@@ -2,7 +2,8 @@
 
 It is the file data/active_adapter.json, or a row of the Postgres database that ``[agent] database`` names; then each
 gateway keeps the file as its copy of the row (``agent.serving.upstreams.follow``). Promotion and rollback are one
-``write``; a reader sees the old pointer or the new one, never a part.
+``write``; a reader sees the old pointer or the new one, never a part. A tenant with an adapter of its own has a pointer
+of its own, always a file, active_adapter.TENANT.json; all others follow the shared one (``""``).
 """
 
 import hashlib
@@ -20,7 +21,11 @@ from agent.turn.messages import BASE
 from toolkit import durable_file
 from toolkit.frozen import Frozen
 
-FILE = "active_adapter.json"
+_STEM = "active_adapter"
+FILE = f"{_STEM}.json"
+
+SHARED = "shared"
+"""In a tenant's pointer, in place of an adapter: the one that serves everybody."""
 
 _FIX = "write it anew with: evolver rollback base"
 
@@ -56,7 +61,8 @@ class Canary(Frozen):
 
 
 class ActiveAdapter(Frozen):
-    """``name`` is a folder in data/adapters, or ``base``; ``sha256`` is that of its manifest.json ("" for base).
+    """``name`` is a folder in data/adapters, ``base``, or for a tenant ``shared``; ``sha256`` is that of its
+    manifest.json ("" for the other two).
 
     ``canary``: what answers a share of the sessions in its place, if anything does.
     """
@@ -73,57 +79,75 @@ class ActiveAdapter(Frozen):
         return found if self.canary is None else [*found, (self.canary.name, self.canary.sha256)]
 
 
-def path(data_folder: Path) -> Path:
-    return data_folder / FILE
+def path(data_folder: Path, tenant: str = "") -> Path:
+    return data_folder / (f"{_STEM}.{tenant}.json" if tenant else FILE)
 
 
-def read(data_folder: Path) -> ActiveAdapter:
-    """Read the active adapter; ``base`` where nothing was ever promoted.
+def tenants(data_folder: Path) -> list[str]:
+    """Return the tenants that have a pointer of their own."""
+    files = data_folder.glob(f"{_STEM}.?*.json")
+    return sorted(file.name.removeprefix(f"{_STEM}.").removesuffix(".json") for file in files)
+
+
+def read(data_folder: Path, tenant: str = "") -> ActiveAdapter:
+    """Read a pointer: ``base`` where nothing was ever promoted, ``shared`` for a tenant.
 
     Where the pointer is on Postgres and none was written there yet, the file counts. Raises AdapterError on a damaged
     pointer, StorageError.
     """
-    url = server_of(data_folder)
+    url = "" if tenant else server_of(data_folder)
     if url:
         with closing(shared_pointer.open_pointer(url)) as database, database.transaction("BEGIN") as db:
             text = shared_pointer.read(db)
         if text:
             return parsed(text, f"{url}: the active adapter")
-    return read_here(data_folder)
+    return read_here(data_folder, tenant)
 
 
-def read_here(data_folder: Path) -> ActiveAdapter:
+def read_here(data_folder: Path, tenant: str = "") -> ActiveAdapter:
     """Read what serves on this machine: the file, which a gateway on Postgres brings in line with the database.
 
     Raises AdapterError on a damaged file.
     """
-    file = path(data_folder)
+    file = path(data_folder, tenant)
+    fix = f"write it anew with: evolver rollback {SHARED} --tenant {tenant}" if tenant else _FIX
     try:
         text = file.read_bytes()
     except FileNotFoundError:
-        return ActiveAdapter()
+        return ActiveAdapter(name=SHARED if tenant else BASE)
     except OSError as error:
-        raise AdapterError(f"{file}: {error.strerror}; {_FIX}") from error
-    return parsed(text, str(file))
+        raise AdapterError(f"{file}: {error.strerror}; {fix}") from error
+    return parsed(text, str(file), fix)
 
 
-def parsed(text: str | bytes, where: str) -> ActiveAdapter:
+def serving(data_folder: Path, tenant: str) -> ActiveAdapter:
+    """Read the pointer that holds for ``tenant``: its own, or the shared one. Raises as ``read``."""
+    own = read(data_folder, tenant)
+    return over(own, read(data_folder)) if own.name == SHARED else own
+
+
+def over(own: ActiveAdapter, shared: ActiveAdapter) -> ActiveAdapter:
+    """Return the ``shared`` pointer as it holds for a tenant whose ``own`` one refers to it, with its own trial."""
+    return shared if own.canary is None else shared.model_copy(update={"canary": own.canary})
+
+
+def parsed(text: str | bytes, where: str, fix: str = _FIX) -> ActiveAdapter:
     """Return the pointer that ``text``, JSON, holds. Raises AdapterError, which says ``where`` it was found."""
     try:
         return ActiveAdapter.model_validate_json(text)
     except ValidationError as error:
-        raise AdapterError(f"{where}: is damaged; {_FIX}") from error
+        raise AdapterError(f"{where}: is damaged; {fix}") from error
 
 
-def write(data_folder: Path, adapter: ActiveAdapter, db: Statements | None = None) -> None:
+def write(data_folder: Path, adapter: ActiveAdapter, db: Statements | None = None, *, tenant: str = "") -> None:
     """Point to ``adapter``; on disk when it returns. When it raises OSError, the file holds one of the two pointers.
 
     ``db``: a transaction on the server of ``data_folder``, where there is one, which the change becomes part of.
     Raises StorageError.
     """
-    url = server_of(data_folder)
+    url = "" if tenant else server_of(data_folder)
     if not url:
-        write_here(data_folder, adapter)
+        write_here(data_folder, adapter, tenant)
         return
     with shared_pointer.changing(url, db) as inside:
         shared_pointer.write(
@@ -131,9 +155,9 @@ def write(data_folder: Path, adapter: ActiveAdapter, db: Statements | None = Non
         )
 
 
-def write_here(data_folder: Path, adapter: ActiveAdapter) -> None:
+def write_here(data_folder: Path, adapter: ActiveAdapter, tenant: str = "") -> None:
     """Let the file hold ``adapter``; see ``write``."""
-    durable_file.replace(path(data_folder), adapter.model_dump_json().encode())
+    durable_file.replace(path(data_folder, tenant), adapter.model_dump_json().encode())
 
 
 def _hashes(db: Statements) -> set[str]:

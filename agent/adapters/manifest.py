@@ -72,6 +72,8 @@ class Manifest(Frozen):
     base_sha256: str
     template_sha256: str
     dataset_sha256: str
+    tenant: str = ""
+    """The tenant that it is for, and was made from the rows of; "" where it is for everybody."""
     tenants: dict[str, int] = Field(default_factory=dict)
     """Number of logged turns in the dataset by tenant ("" without a tenant); empty if no turn has a tenant."""
     parent: str | None = None

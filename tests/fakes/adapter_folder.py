@@ -21,11 +21,11 @@ def sha256_of(folder: Path) -> str:
     return manifest_sha256(folder)
 
 
-def write_manifest(folder: Path, calibration: dict[str, Any] | None = None) -> None:
+def write_manifest(folder: Path, calibration: dict[str, Any] | None = None, tenant: str = "") -> None:
     """Let ``folder`` hold a manifest, and nothing that it names: enough for who only reads that."""
     folder.mkdir(parents=True, exist_ok=True)
     found = {"auc": 1.0, "call_accuracy": 1.0, "no_call_accuracy": 1.0, "n_call": 1, "n_no_call": 1}
     manifest = a_manifest(folder.name, files={}).model_copy(
-        update={"calibration": Calibration(**found, **calibration) if calibration else None}
+        update={"calibration": Calibration(**found, **calibration) if calibration else None, "tenant": tenant}
     )
     (folder / MANIFEST).write_text(manifest.model_dump_json())

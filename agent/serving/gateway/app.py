@@ -3,7 +3,7 @@
 It offers chat completions, completions, the list of models, feedback, /health and /metrics, and nothing else of vLLM.
 Embeddings come from an encoder of its own.
 ``agent`` is an alias: every request reads the pointer file once and goes to the adapter that it names, unless it goes
-on with a turn that another adapter began.
+on with a turn that another adapter began. A tenant with an adapter of its own is answered by that.
 """
 
 import contextlib
@@ -62,7 +62,7 @@ from agent.serving.upstreams.connection import Connections
 from agent.serving.upstreams.pool import UpstreamPool
 from agent.tools.schemas import checked, prepared_answer
 from agent.turn.choice import ToolChoice
-from agent.turn.messages import UPSTREAM, is_foreign
+from agent.turn.messages import BASE, UPSTREAM, is_foreign
 from agent.turn.model_client import CHOICE_HEADER, LOG_HEADER, SESSION_HEADER
 from agent.turn.prompt import PROMPT_VERSION
 from toolkit.errors import UserError
@@ -307,17 +307,22 @@ class Gateway:
         Raises HttpError for a name that no model can have, AdapterError where the pointer or a manifest is damaged.
         """
         model = self._router.find(asked) if asked != ALIAS else self._alias(messages, turn, session, caller)
-        if model is None:
+        if model is None or not caller.may_ask(model.tenant):
             raise HttpError(404, f"there is no model {asked!r}; see {MODELS}", param="model")
         return model
 
     def _alias(self, messages: list[Any], turn: Callable[[], str], session: str, caller: Caller) -> RoutedModel | None:
         begun_by = self._turns.adapter(messages, turn)
         if begun_by is not None and not is_foreign(begun_by):
-            return self._router.find(begun_by)
-        on_trial = self._router.on_trial(session, caller.name)
+            began = self._router.find(begun_by)
+            if began is None or caller.may_ask(began.tenant):  # whose calls these are, a client could make up
+                return began
+        on_trial = self._router.on_trial(session, caller.name, caller.tenant)
         if on_trial is not None and self.pool.is_due(on_trial.name):
             return on_trial
+        own = self._router.find(ALIAS, caller.tenant)
+        if own is None or own.name in (BASE, self._router.active()) or self.pool.is_due(own.name):
+            return own
         return self._router.find(ALIAS)
 
     async def _body(self, request: Request, hint: str = "") -> dict[str, Any]:

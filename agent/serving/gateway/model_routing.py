@@ -22,11 +22,12 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class RoutedModel:
-    """A model that answers, and the bias that its calibration asks for."""
+    """A model that answers, and the bias that its calibration asks for. ``tenant``: whom it answers, "" for all."""
 
     name: str
     sha256: str = ""
     logit_bias: dict[str, float] | None = None
+    tenant: str = ""
 
     @property
     def headers(self) -> dict[str, str]:
@@ -52,19 +53,22 @@ class CachedFile:
 
 
 class ModelRouter:
-    """Looks models up by name. All methods raise AdapterError when the pointer or a manifest is damaged."""
+    """Looks models up by name. All methods raise AdapterError when the pointer or a manifest is damaged.
+
+    ``tenant`` is that of the caller: it is answered by its own adapter, or where it has none by that of everybody.
+    """
 
     def __init__(self, data_folder: Path) -> None:
         self._data_folder = data_folder
         self._files = CachedFile()
 
-    def active(self) -> str:
+    def active(self, tenant: str = "") -> str:
         """Return the name of the adapter that serves now, or ``base``."""
-        return self._pointer().name
+        return self._pointer(tenant).name
 
-    def on_trial(self, session: str, owner: str) -> RoutedModel | None:
+    def on_trial(self, session: str, owner: str, tenant: str = "") -> RoutedModel | None:
         """Return the adapter on trial if it answers this session; None if the one that serves does."""
-        canary = self._pointer().canary
+        canary = self._pointer(tenant).canary
         if canary is None or not session or not canary.takes(session, owner):
             return None
         try:
@@ -73,9 +77,9 @@ class ModelRouter:
             return None
         return model if model is not None and model.sha256 == canary.sha256 else None
 
-    def find(self, asked: object) -> RoutedModel | None:
+    def find(self, asked: object, tenant: str = "") -> RoutedModel | None:
         """Return the model of that name; None if no model can have it."""
-        name = self.active() if asked == ALIAS else asked
+        name = self.active(tenant) if asked == ALIAS else asked
         if not isinstance(name, str) or not _NAME.fullmatch(name):
             return None
         if name == BASE:
@@ -83,10 +87,14 @@ class ModelRouter:
         folder = folder_of(self._data_folder, name)
         if asked != ALIAS and not folder.exists():
             return RoutedModel(name)  # vLLM says itself that it does not know the name
-        return self._files.get(
-            folder / MANIFEST, lambda: RoutedModel(name, manifest_sha256(folder), read_manifest(folder).logit_bias)
-        )
+        return self._files.get(folder / MANIFEST, lambda: _routed(name, folder))
 
-    def _pointer(self) -> ActiveAdapter:
-        file = active.path(self._data_folder)
-        return self._files.get(file, lambda: active.read_here(self._data_folder))
+    def _pointer(self, tenant: str = "") -> ActiveAdapter:
+        file = active.path(self._data_folder, tenant)
+        pointer = self._files.get(file, lambda: active.read_here(self._data_folder, tenant))
+        return active.over(pointer, self._pointer()) if pointer.name == active.SHARED and tenant else pointer
+
+
+def _routed(name: str, folder: Path) -> RoutedModel:
+    manifest = read_manifest(folder)
+    return RoutedModel(name, manifest_sha256(folder), manifest.logit_bias, manifest.tenant)

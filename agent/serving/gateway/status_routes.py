@@ -39,28 +39,37 @@ class StatusRoutes:
         self._router, self._log, self._has_agent = router, log, has_agent
         self._add_gauges()
 
-    async def models(self, _: Request, __: Caller) -> Response:
+    async def models(self, _: Request, caller: Caller) -> Response:
         """Answer with the models that may be asked."""
-        return JSONResponse(await self._listed())
+        return JSONResponse(await self._listed(caller))
 
-    async def model(self, request: Request, _: Caller) -> Response:
+    async def model(self, request: Request, caller: Caller) -> Response:
         """Answer with one model. Raises HttpError where there is none of that name."""
         name = request.path_params["name"]
-        for model in (await self._listed())["data"]:
+        for model in (await self._listed(caller))["data"]:
             if model["id"] == name:
                 return JSONResponse(model)
         raise HttpError(404, f"there is no model {name!r}; see {MODELS}", param="model")
 
-    async def _listed(self) -> dict[str, Any]:
-        """Return all models. Raises HttpError if nobody knows them now, AdapterError if the pointer is damaged."""
+    async def _listed(self, caller: Caller) -> dict[str, Any]:
+        """Return all models that answer ``caller``. Raises HttpError if nobody knows them now, AdapterError if the
+        pointer is damaged."""
         content = await self._ask_a_server(MODELS)
         if content is None:
             raise HttpError(503, UNAVAILABLE)
         models = json.loads(content)
         own = [ALIAS, AGENT] if self._has_agent() else [ALIAS]
-        root = {"created": int(time.time()), "owned_by": "apprentice", "root": self._router.active()}
+        root = {"created": int(time.time()), "owned_by": "apprentice", "root": self._router.active(caller.tenant)}
+        models["data"] = [model for model in models["data"] if self._answers(model["id"], caller)]
         models["data"][:0] = [{"id": name, "object": "model", **root} for name in own]
         return models
+
+    def _answers(self, name: str, caller: Caller) -> bool:
+        try:
+            model = self._router.find(name)
+        except AdapterError:
+            return True  # whoever asks for it hears what is wrong
+        return model is None or caller.may_ask(model.tenant)
 
     async def figures(self, _: Request, __: Caller) -> Response:
         """Answer with the figures, in Prometheus' text format."""

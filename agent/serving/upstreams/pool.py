@@ -167,7 +167,8 @@ class UpstreamPool:
 def due(data_folder: Path) -> dict[str, str]:
     """Return the adapters that a server must have, and the hash of each one's manifest.
 
-    Where the pointer file is damaged, without the one that serves.
+    Where the pointer file is damaged, without the one that serves. Those of tenants are among them as long as they can
+    be loaded.
     """
     kept = {n: sha256 for n, sha256 in required.read(data_folder).items() if folder_of(data_folder, n).is_dir()}
     try:

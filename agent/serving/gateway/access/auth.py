@@ -38,6 +38,10 @@ class Caller:
         """Return whether the key has ``scope``, or ``admin``, which has them all."""
         return scope in self.scopes or "admin" in self.scopes
 
+    def may_ask(self, tenant: str) -> bool:
+        """Return whether adapters of ``tenant`` ("": of everybody) answer this caller."""
+        return tenant in ("", self.tenant) or self.may("admin")
+
 
 @dataclass(frozen=True)
 class Refused:

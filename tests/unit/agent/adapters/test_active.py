@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from agent.adapters import active
-from agent.adapters.active import ActiveAdapter
+from agent.adapters.active import SHARED, ActiveAdapter, Canary
 from agent.errors import AdapterError
 
 
@@ -63,3 +63,27 @@ def test_a_failed_write_leaves_the_old_pointer_and_nothing_else(
         active.write(tmp_path, ActiveAdapter(name="adapter-0002", sha256="a" * 64))
     assert active.read(tmp_path).name == "adapter-0001"
     assert len(list(tmp_path.iterdir())) == 1
+
+
+def test_a_tenant_has_a_pointer_of_its_own_or_follows_the_shared_one(tmp_path: Path) -> None:
+    shared = ActiveAdapter(name="adapter-0001", sha256="a" * 64)
+    active.write(tmp_path, shared)
+    assert active.tenants(tmp_path) == []
+    assert active.read(tmp_path, "sales") == ActiveAdapter(name=SHARED)
+    assert active.serving(tmp_path, "sales") == active.serving(tmp_path, "") == shared
+    for tenant in ("sales", "a.b", "json"):
+        active.write(tmp_path, ActiveAdapter(name=f"adapter-{tenant}", sha256="b" * 64), tenant=tenant)
+        assert active.serving(tmp_path, tenant).name == active.read(tmp_path, tenant).name == f"adapter-{tenant}"
+    assert active.tenants(tmp_path) == ["a.b", "json", "sales"]
+    assert active.read(tmp_path) == shared
+
+
+def test_a_tenant_that_follows_the_shared_pointer_may_try_an_adapter_of_its_own(tmp_path: Path) -> None:
+    theirs = Canary(name="adapter-0002", sha256="b" * 64, share=0.5)
+    active.write(tmp_path, ActiveAdapter(name="adapter-0001", sha256="a" * 64, canary=theirs))
+    own = theirs.model_copy(update={"name": "adapter-0003"})
+    assert active.serving(tmp_path, "sales").canary == theirs
+    active.write(tmp_path, ActiveAdapter(name=SHARED, canary=own), tenant="sales")
+    assert active.serving(tmp_path, "sales").name == "adapter-0001"
+    assert active.serving(tmp_path, "sales").canary == own
+    assert active.serving(tmp_path, "care").canary == theirs

@@ -5,7 +5,8 @@ from collections.abc import Iterator
 import httpx
 import pytest
 
-from agent.adapters import active, required
+from agent.adapters import required
+from agent.serving.gateway.access import api_keys
 from tests.fakes.gateway_door import Door
 from tests.fakes.model_gateway import running_gateway
 from tests.fakes.model_server import ModelServer, Says
@@ -26,7 +27,8 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Door]:
 def door(running: Door) -> Door:
     for kept in (running.server.requests, running.server.headers, running.server.paths):
         kept.clear()
-    active.path(running.data).unlink(missing_ok=True)
-    required.path(running.data).unlink(missing_ok=True)
+    for file in (required.path(running.data), api_keys.path(running.data), *running.data.glob("active_adapter*")):
+        file.unlink(missing_ok=True)
+    running.server.models = ["base"]
     running.server._script = lambda _: Says("hello")
     return running
