@@ -353,6 +353,9 @@ class EvolverConfig(Section):
     rounds: Annotated[
         int, Field(ge=1, le=3, description="Cycles in a row; a further one begins only after a promotion.")
     ] = 1
+    per_tenant: Annotated[
+        bool, Field(description="An adapter for each tenant, made of its own interactions alone.")
+    ] = False
     tensorboard: Annotated[
         bool,
         Field(description="Losses of training for TensorBoard, in `tensorboard/` of the data folder; needs the extra."),

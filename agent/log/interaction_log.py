@@ -254,6 +254,11 @@ class InteractionLog:
         with self._db.transaction("BEGIN") as db:
             return dict(db.execute(query, (json.dumps(sorted(ids)),)).fetchall())
 
+    def all_tenants(self) -> set[str]:
+        """Return the tenants that have an interaction here; "" where one is of none."""
+        with self._db.transaction("BEGIN") as db:
+            return {row[0] for row in db.execute("SELECT DISTINCT tenant FROM interactions").fetchall()}
+
     def owners(self, ids: Collection[str]) -> dict[str, tuple[str, str]]:
         """Return owner and tenant of these interactions, by id; of those that the log has."""
         query = "SELECT id, owner, tenant FROM interactions WHERE id IN (SELECT value FROM json_each(?))"
@@ -298,10 +303,10 @@ class InteractionLog:
         return queries.requests(self._db, source=source, owner=owner, limit=limit)
 
     def whole_turns(
-        self, *, after: str = "", until: str = "~", session: SessionKey | None = None
+        self, *, after: str = "", until: str = "~", session: SessionKey | None = None, tenant: str | None = None
     ) -> Iterator[Interaction]:
         """Yield one interaction per turn, session by session; see ``queries.whole_turns``."""
-        return queries.whole_turns(self._db, after=after, until=until, session=session)
+        return queries.whole_turns(self._db, after=after, until=until, session=session, tenant=tenant)
 
     def tool_use(self, *, after: str, until: str, most: int) -> list[ToolUse]:
         """Return the tools of the first ``most`` interactions that had any, after ``after`` and up to ``until``."""
@@ -316,27 +321,34 @@ class InteractionLog:
         where = "WHERE reference = ? AND reference != '' AND owner = ?"
         return next(iter(self._select(where, (plain_reference(reference), owner), 1)), None)
 
-    def count(self, after: str = "") -> tuple[int, str]:
-        """Return the number of interactions after the id ``after``, and the id of the last one ("" without one)."""
+    def count(self, after: str = "", *, tenant: str | None = None) -> tuple[int, str]:
+        """Return the number of interactions after the id ``after``, and the id of the last one ("" without one).
+
+        Here and below, ``tenant`` None stands for all interactions, else those of this tenant ("": of none) count.
+        """
+        theirs, values = _of_tenant(tenant)
+        query = f"SELECT count(*), max(id) FROM interactions WHERE id > ? {theirs}"
         with self._db.transaction("BEGIN") as db:
-            number, last = db.execute("SELECT count(*), max(id) FROM interactions WHERE id > ?", (after,)).fetchone()
+            number, last = db.execute(query, (after, *values)).fetchone()
         return number, last or ""
 
-    def stored_at(self, number: int, *, after: str = "") -> float | None:
+    def stored_at(self, number: int, *, after: str = "", tenant: str | None = None) -> float | None:
         """Return the time of the ``number``-th (from 1) interaction after ``after``, in seconds since the epoch, UTC.
 
         None when there are fewer.
         """
-        query = "SELECT created_at FROM interactions WHERE id > ? ORDER BY id LIMIT 1 OFFSET ?"
+        theirs, values = _of_tenant(tenant)
+        query = f"SELECT created_at FROM interactions WHERE id > ? {theirs} ORDER BY id LIMIT 1 OFFSET ?"
         with self._db.transaction("BEGIN") as db:
-            row = db.execute(query, (after, max(0, number - 1))).fetchone()
+            row = db.execute(query, (after, *values, max(0, number - 1))).fetchone()
         return row[0] if row else None
 
-    def back(self, count: int, *, from_id: str) -> str:
+    def back(self, count: int, *, from_id: str, tenant: str | None = None) -> str:
         """Return the id after which there are ``count`` interactions up to ``from_id``; "" when there are fewer."""
-        query = "SELECT id FROM interactions WHERE id <= ? ORDER BY id DESC LIMIT 1 OFFSET ?"
+        theirs, values = _of_tenant(tenant)
+        query = f"SELECT id FROM interactions WHERE id <= ? {theirs} ORDER BY id DESC LIMIT 1 OFFSET ?"
         with self._db.transaction("BEGIN") as db:
-            row = db.execute(query, (from_id, max(0, count))).fetchone()
+            row = db.execute(query, (from_id, *values, max(0, count))).fetchone()
         return row[0] if row else ""
 
     def _select(
@@ -350,6 +362,10 @@ class InteractionLog:
                 db, db.execute(query, (*values, _ALL if limit is None else limit)).fetchall()
             )
         return found[::-1] if newest else found
+
+
+def _of_tenant(tenant: str | None) -> tuple[str, tuple[str, ...]]:
+    return ("", ()) if tenant is None else ("AND tenant = ?", (tenant,))
 
 
 def plain_reference(reference: str) -> str:

@@ -31,6 +31,7 @@ _BY_SESSION = f"""
     AND id > :after AND id <= :until {_WHOLE}
     ORDER BY source, tenant, owner, session, id LIMIT :page
 """
+_OF_TENANT = _BY_SESSION.replace("ORDER BY", "AND tenant = :of ORDER BY")
 _EARLIER_PARTS = """
     WITH RECURSIVE part(turn, id, continues, created_at, latency_ms, adapter) AS (
         SELECT id, id, continues, created_at, CAST(0.0 AS DOUBLE PRECISION), adapter FROM interactions
@@ -144,18 +145,28 @@ def requests(database: OpenDatabase, *, source: str, owner: str, limit: int) -> 
 
 
 def whole_turns(
-    database: OpenDatabase, *, after: str = "", until: str = "~", session: SessionKey | None = None
+    database: OpenDatabase,
+    *,
+    after: str = "",
+    until: str = "~",
+    session: SessionKey | None = None,
+    tenant: str | None = None,
 ) -> Iterator[Interaction]:
     """Yield one interaction per turn, session by session, oldest first in each, without ``tool_schemas``.
 
-    Read are the interactions with ids above ``after`` and up to ``until``; with ``session``, those of this one alone.
+    Read are the interactions with ids above ``after`` and up to ``until``; with ``session``, those of this one alone,
+    with ``tenant``, those of this tenant ("": of none).
     A client with tools of its own asks several times in one turn. The last interaction of such a turn stands for it,
     with the feedback on all of them, the time when the first was stored, and the latency of all. If a model that is
     none of ours answered any of them, the turn is that model's.
     """
-    query = _BY_SESSION if session is None else _IN_SESSION
+    query = _IN_SESSION if session is not None else _BY_SESSION if tenant is None else _OF_TENANT
+    if session is not None and tenant not in (None, session.tenant):
+        return
     start = session or SessionKey("", "", "", "")
     place = {"after": after, "until": until, "page": _PAGE, "id": after if session else "", **start._asdict()}
+    if query is _OF_TENANT:
+        place["of"] = tenant or ""
     while True:
         with database.transaction("BEGIN") as db:
             page = interactions_of(db, db.execute(query, place).fetchall())

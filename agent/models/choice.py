@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from agent.adapters import active, package
-from agent.adapters.active import ActiveAdapter, Change
+from agent.adapters.active import SHARED, ActiveAdapter, Change
 from agent.config import Config
 from agent.models import default_model, hub, packaged
 from agent.models.detect import profile_of
@@ -86,24 +86,31 @@ def _named(name: str, data_folder: Path) -> str:
 
 
 def _switch_adapter(data_folder: Path, before: str, name: str) -> str:
-    """Remember the adapter that is active for ``before``, and activate the one that was active for ``name``."""
-    pointer = active.read(data_folder)
+    """Remember the adapters that are active for ``before``, and activate those that were active for ``name``; return
+    the one that serves everybody."""
     if before == name:
-        return pointer.name
+        return active.read(data_folder).name
+    for tenant in active.tenants(data_folder):
+        _switch_pointer(data_folder, before, name, tenant)
+    return _switch_pointer(data_folder, before, name)
+
+
+def _switch_pointer(data_folder: Path, before: str, name: str, tenant: str = "") -> str:
+    pointer, first = active.read(data_folder, tenant), SHARED if tenant else BASE
     file = data_folder / "models" / _REMEMBERED
-    remembered = _remembered(file)
-    remembered[before] = {"name": pointer.name, "sha256": pointer.sha256}
+    remembered, suffix = _remembered(file), f" ({tenant})" if tenant else ""
+    remembered[before + suffix] = {"name": pointer.name, "sha256": pointer.sha256}
     file.parent.mkdir(parents=True, exist_ok=True)
     durable_file.replace(file, json.dumps(remembered, indent=1).encode())
-    known = remembered.get(name) or {}
-    target, sha256 = known.get("name", BASE), known.get("sha256", "")
-    if target != BASE and not _whole(package.folder_of(data_folder, target), sha256):
-        target, sha256 = BASE, ""
+    known = remembered.get(name + suffix) or {}
+    target, sha256 = known.get("name", first), known.get("sha256", "")
+    if target not in (BASE, SHARED) and not _whole(package.folder_of(data_folder, target), sha256):
+        target, sha256 = first, ""
     if (target, sha256) == (pointer.name, pointer.sha256):
         return target
     serial = pointer.change.serial + 1 if pointer.change else 1
     change = Change(serial=serial, previous=pointer.name, reason=f"the model {name} is used", by="person")
-    active.write(data_folder, ActiveAdapter(name=target, sha256=sha256, change=change))
+    active.write(data_folder, ActiveAdapter(name=target, sha256=sha256, change=change), tenant=tenant)
     return target
 
 

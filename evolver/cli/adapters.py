@@ -6,21 +6,22 @@ from typing import Annotated
 
 import typer
 
-from evolver.cli.opening import AdapterArgument, open_ledger, read_config
+from evolver.cli.opening import AdapterArgument, TenantOption, open_ledger, read_config
 from toolkit.command import ConfigOption, JsonOption, print_json
 
 
-def adapters(config: ConfigOption = None, as_json: JsonOption = False) -> None:
+def adapters(tenant: TenantOption = "", config: ConfigOption = None, as_json: JsonOption = False) -> None:
     """List adapters with state, parent, size, hash and scores. The active one is marked."""
     from agent.adapters import active
     from evolver.cli.past_tables import adapters_text, folder_bytes, lessons_of
     from evolver.release.release import adapters_folder
 
     loaded = read_config(config)
-    with open_ledger(loaded) as ledger:
-        rows, marks = ledger.adapters(), ledger.marks()
+    with open_ledger(loaded, tenant) as ledger:
+        rows = [row for row in ledger.adapters() if tenant in ("", row.tenant)]
+        marks = ledger.marks()
         lessons = {row.number: lessons_of(row) for row in ledger.cycles()}
-    pointer = active.read(loaded.data_folder)
+    pointer = active.serving(loaded.data_folder, tenant)
     candidate = pointer.canary.name if pointer.canary else ""
     sizes = {row.name: folder_bytes(adapters_folder(loaded.data_folder) / row.name) for row in rows}
     if as_json:
@@ -43,37 +44,41 @@ def adapters(config: ConfigOption = None, as_json: JsonOption = False) -> None:
 
 def rollback(
     name: Annotated[
-        str | None, typer.Argument(metavar="NAME", help="Name of the adapter, or `base`; the one before by default.")
+        str | None,
+        typer.Argument(
+            metavar="NAME", help="Name of the adapter, `base`, or for a tenant `shared`; the one before by default."
+        ),
     ] = None,
+    tenant: TenantOption = "",
     config: ConfigOption = None,
 ) -> None:
     """Go back to an earlier adapter from the next turn on. Needs no server and no daemon."""
     from evolver.release import by_person
 
     loaded = read_config(config)
-    with open_ledger(loaded) as ledger:
+    with open_ledger(loaded, tenant) as ledger:
         gone, back = by_person.roll_back(loaded, ledger, name, reason="evolver rollback")
     typer.echo(f"{back} serves now (before: {gone})")
 
 
-def promote(name: AdapterArgument, config: ConfigOption = None) -> None:
+def promote(name: AdapterArgument, tenant: TenantOption = "", config: ConfigOption = None) -> None:
     """Activate an adapter, whatever the gate said."""
     from evolver.release import by_person
     from toolkit.elapsed import Elapsed
 
     loaded = read_config(config)
-    with Elapsed("loading"), open_ledger(loaded) as ledger:
+    with Elapsed("loading"), open_ledger(loaded, tenant) as ledger:
         previous = by_person.promote(loaded, ledger, name, reason="evolver promote")
     typer.echo(f"{name} serves now (before: {previous})")
 
 
-def approve(name: AdapterArgument, config: ConfigOption = None) -> None:
+def approve(name: AdapterArgument, tenant: TenantOption = "", config: ConfigOption = None) -> None:
     """Activate an adapter that passed the gate and waits for approval."""
     from evolver.release import by_person
     from toolkit.elapsed import Elapsed
 
     loaded = read_config(config)
-    with Elapsed("loading"), open_ledger(loaded) as ledger:
+    with Elapsed("loading"), open_ledger(loaded, tenant) as ledger:
         previous = by_person.approve(loaded, ledger, name, reason="evolver approve")
     typer.echo(f"{name} serves now (before: {previous})")
 
@@ -81,6 +86,7 @@ def approve(name: AdapterArgument, config: ConfigOption = None) -> None:
 def trial(
     name: AdapterArgument,
     share: Annotated[float, typer.Option("--share", metavar="X", help="Share of the sessions, up to 0.5.")] = 0.1,
+    tenant: TenantOption = "",
     config: ConfigOption = None,
 ) -> None:
     """Let an adapter answer a share of the sessions, on trial."""
@@ -88,7 +94,7 @@ def trial(
     from toolkit.elapsed import Elapsed
 
     loaded = read_config(config)
-    with Elapsed("loading"), open_ledger(loaded) as ledger:
+    with Elapsed("loading"), open_ledger(loaded, tenant) as ledger:
         by_person.begin_trial(loaded, ledger, name, share=share, reason="evolver trial")
     typer.echo(f"{name} answers {share:.0%} of the sessions; end the trial with: evolver rollback")
 

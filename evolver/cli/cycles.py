@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from evolver.cli.opening import open_ledger, read_config
+from evolver.cli.opening import TenantOption, open_ledger, read_config
 from toolkit.command import ConfigOption, JsonOption, print_json
 
 
@@ -29,6 +29,7 @@ def cycle(
             show_default=False,
         ),
     ] = None,
+    tenant: TenantOption = "",
     as_json: JsonOption = False,
 ) -> None:
     """Run a cycle now, or resume the interrupted one. --json prints an object per round."""
@@ -37,7 +38,7 @@ def cycle(
 
     loaded = read_config(config)
     failed = False
-    with open_ledger(loaded) as ledger, ProgressBars() as bars:
+    with open_ledger(loaded, tenant) as ledger, ProgressBars() as bars:
         for report in run_rounds(loaded, ledger, most=rounds, on_progress=bars):
             if as_json:
                 print_json(report.cycle.model_dump(mode="json"))
@@ -49,7 +50,7 @@ def cycle(
         raise typer.Exit(1)
 
 
-def status(config: ConfigOption = None, as_json: JsonOption = False) -> None:
+def status(tenant: TenantOption = "", config: ConfigOption = None, as_json: JsonOption = False) -> None:
     """Show the active adapter, the last and the next cycle."""
     from agent.adapters import active
     from agent.serving import serving_state
@@ -58,11 +59,11 @@ def status(config: ConfigOption = None, as_json: JsonOption = False) -> None:
 
     loaded = read_config(config)
     running = serving_state.read(loaded.data_folder)
-    with open_ledger(loaded) as ledger:
-        cycles = ledger.cycles()
+    with open_ledger(loaded, tenant) as ledger:
+        cycles = ledger.own_cycles()
         trial = canary.standing(loaded, ledger, time.time())
         values = {
-            "active_adapter": active.read(loaded.data_folder).name,
+            "active_adapter": active.serving(loaded.data_folder, tenant).name,
             "on_trial": trial.model_dump(mode="json") if trial else None,
             "server": running.gateway_url if running else None,
             "last_cycle": cycles[0].model_dump(mode="json", exclude={"summary"}) if cycles else None,

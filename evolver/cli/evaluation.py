@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from evolver.cli.opening import open_ledger, read_config
+from evolver.cli.opening import TenantOption, open_ledger, read_config
 from toolkit.command import ConfigOption, JsonOption, print_json
 
 
@@ -23,6 +23,7 @@ def evaluate(
         int | None, typer.Option("--limit", metavar="N", min=1, help="Number of requests, from the first on.")
     ] = None,
     release: Annotated[bool, typer.Option("--release", help="Open the suite `sealed`, to judge a release.")] = False,
+    tenant: TenantOption = "",
     config: ConfigOption = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -31,7 +32,7 @@ def evaluate(
     from evolver.cycle.measure import measure
 
     loaded = read_config(config)
-    with open_ledger(loaded) as ledger, ProgressBars() as bars:
+    with open_ledger(loaded, tenant) as ledger, ProgressBars() as bars:
         report = measure(
             loaded, ledger, suite, adapter, limit=limit, release=release,
             on_progress=lambda model, share: bars("evaluate", share, model),

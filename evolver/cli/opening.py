@@ -9,6 +9,10 @@ if TYPE_CHECKING:
     from evolver.config import Config
     from evolver.store.ledger import Ledger
 
+TenantOption = Annotated[
+    str,
+    typer.Option("--tenant", metavar="NAME", help="The tenant; without it, everybody's adapter.", show_default=False),
+]
 AdapterArgument = Annotated[str, typer.Argument(metavar="NAME", help="Name of the adapter, from `evolver adapters`.")]
 
 
@@ -20,8 +24,12 @@ def read_config(path: Path | None) -> "Config":
     return load_config(path, Config)
 
 
-def open_ledger(config: "Config") -> "Ledger":
-    """Open the ledger of the data folder; use it in a ``with``."""
-    from evolver.store.ledger import Ledger
+def open_ledger(config: "Config", tenant: str = "") -> "Ledger":
+    """Open the ledger of the data folder for ``tenant`` ("": for everybody); use it in a ``with``.
 
-    return Ledger(config.data_folder / "evolution.db")
+    Raises UserError where there is no such tenant."""
+    from evolver.store.ledger import Ledger
+    from evolver.store.tenants import check_known
+
+    check_known(config, tenant)
+    return Ledger(config.data_folder / "evolution.db", tenant=tenant)

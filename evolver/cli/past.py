@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from evolver.cli.opening import open_ledger, read_config
+from evolver.cli.opening import TenantOption, open_ledger, read_config
 from toolkit.command import ConfigOption, JsonOption, print_json
 from toolkit.errors import UserError
 
@@ -15,6 +15,7 @@ _PARTS = ("requests", "kept", "dropped")
 
 
 def history(
+    tenant: TenantOption = "",
     config: ConfigOption = None,
     as_json: JsonOption = False,
     number: Annotated[
@@ -30,8 +31,9 @@ def history(
     from evolver.store.cycle_folder import cycle_folder
 
     loaded = read_config(config)
-    with open_ledger(loaded) as ledger:
-        cycles, releases = ledger.cycles(number), ledger.releases()
+    with open_ledger(loaded, tenant) as ledger:
+        cycles = [row for row in ledger.cycles(number) if tenant in ("", row.tenant)]
+        releases = [row for row in ledger.all_releases() if tenant in ("", row.tenant)]
     if number is not None and not cycles:
         raise UserError(f"there is no cycle {number}; see them all with: evolver history")
     if show:
@@ -106,20 +108,21 @@ def audit(
     plan: Annotated[
         bool, typer.Option("--plan", help="Say what the next cycle would learn, from whom, and what it would cost.")
     ] = False,
+    tenant: TenantOption = "",
     config: ConfigOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Print traces to review, or what the next cycle would learn."""
     if plan:
-        _show_plan(config, as_json=as_json)
+        _show_plan(config, tenant, as_json=as_json)
         return
     from evolver.cli.show import verdict_text
     from evolver.maintenance.audit import audit as draw
     from evolver.store.cycle_folder import cycle_folder
 
     loaded = read_config(config)
-    with open_ledger(loaded) as ledger:
-        cycles = ledger.cycles(number)
+    with open_ledger(loaded, tenant) as ledger:
+        cycles = [row for row in ledger.cycles(number) if tenant in ("", row.tenant)]
     if not cycles:
         raise UserError("there is no such cycle; see them all with: evolver history")
     found = draw(cycle_folder(loaded.data_folder, cycles[0].number), sample=sample, seed=seed)
@@ -129,12 +132,12 @@ def audit(
         typer.echo("\n".join(verdict_text(one) for one in found))
 
 
-def _show_plan(config: Path | None, *, as_json: bool) -> None:
+def _show_plan(config: Path | None, tenant: str, *, as_json: bool) -> None:
     from evolver.cli.show_plan import plan_text
     from evolver.cycle.plan import plan
 
     loaded = read_config(config)
-    with open_ledger(loaded) as ledger:
+    with open_ledger(loaded, tenant) as ledger:
         found = plan(loaded, ledger)
     if as_json:
         print_json(found.model_dump(mode="json"))

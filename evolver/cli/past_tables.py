@@ -40,7 +40,7 @@ def adapters_text(
                 row.sha256[:12],
                 f"{taught.get('train', '?')} lessons ({taught.get('calls', '?')} call)",
                 *(_score(row, name) for name in _OF_AN_ADAPTER),
-                "; ".join([*_tenants(taught.get("tenants")), *marks.get(row.name, ())]),
+                "; ".join([*_whose(row.tenant), *_tenants(taught.get("tenants")), *marks.get(row.name, ())]),
             )
             for row in rows
             for taught in (lessons.get(row.cycle, {}),)
@@ -65,7 +65,7 @@ def history_text(cycles: Sequence[CycleRow], releases: Sequence[Release], *, det
     if cycles:
         rows = [
             (
-                f"cycle {cycle.number}",
+                f"cycle {cycle.number}{_of(cycle.tenant)}",
                 _moment(cycle.started_at),
                 f"{(cycle.ended_at - cycle.started_at) / 60:.0f} min" if cycle.ended_at else f"at {cycle.stage}",
                 cycle.status,
@@ -78,7 +78,9 @@ def history_text(cycles: Sequence[CycleRow], releases: Sequence[Release], *, det
     if detailed:
         parts += [f"  {stage:<10} {_flat(value)}" for cycle in cycles for stage, value in cycle.summary.items()]
     elif releases:
-        changes = [(_moment(r.at), f"{r.previous} -> {r.adapter}", f"({neutral(r.reason)})") for r in releases]
+        changes = [
+            (_moment(r.at), f"{r.previous} -> {r.adapter}{_of(r.tenant)}", f"({neutral(r.reason)})") for r in releases
+        ]
         parts.append(table_text(("WHEN", "CHANGE OF THE ACTIVE ADAPTER", "REASON"), changes))
     return ("\n\n" if on_terminal() and not detailed else "\n").join(parts) or "nothing yet; begin with: evolver cycle"
 
@@ -86,7 +88,9 @@ def history_text(cycles: Sequence[CycleRow], releases: Sequence[Release], *, det
 def evaluations_text(found: Sequence[Evaluation]) -> str:
     """Return a row per measured score: when, of which model, on which suite, and its value with 95 % interval."""
     rows = [
-        (_moment(one.at), one.model, one.suite, name, value) for one in found for name, value in _scores(one.scores)
+        (_moment(one.at), one.model, f"{one.suite}{_of(one.tenant)}", name, value)
+        for one in found
+        for name, value in _scores(one.scores)
     ]
     if not rows:
         return "nothing measured yet; for example: evolver eval heldout"
@@ -123,6 +127,15 @@ def _yield(cycle: CycleRow) -> str:
         return ""
     total = kept + sum(verified.get("dropped", {}).values())
     return barred(kept / total, kept / total, f"{kept} of {total} kept") if total else ""
+
+
+def _of(tenant: str) -> str:
+    """Return what to say behind the name of a tenant's thing."""
+    return f" of {tenant}" if tenant else ""
+
+
+def _whose(tenant: str) -> list[str]:
+    return [f"for the tenant {tenant} alone"] if tenant else []
 
 
 def _tenants(turns: object) -> list[str]:

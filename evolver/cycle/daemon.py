@@ -5,15 +5,16 @@ A cycle takes long. It runs in the daemon's own thread, which Ctrl-C ends at onc
 
 import queue
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from itertools import islice
 
 from agent.adapters import active
+from agent.adapters.active import SHARED
 from agent.errors import AdapterInvalid
 from agent.log.interaction_log import InteractionLog, first_id
 from agent.serving import serving_state
-from agent.turn.messages import BASE
+from agent.turn.messages import BASE, Interaction
 from evolver.config import Config
 from evolver.cycle.rounds import run_rounds
 from evolver.cycle.schedule import cools_until, why_not_due
@@ -24,6 +25,7 @@ from evolver.release.history import before, serves_since
 from evolver.store.base_model import configured_sha256
 from evolver.store.ledger import Ledger
 from evolver.store.seen_tools import refreshed
+from evolver.store.tenants import all_tenants
 from toolkit.errors import UserError
 
 Say = Callable[[str], None]
@@ -62,17 +64,28 @@ def run(config: Config, say: Say) -> None:
 
 
 def watch(config: Config, say: Say, *, now: Callable[[], float] = time.time) -> None:
-    """Go back if the monitor finds trouble; else end a trial whose figures say how. Note the tools of clients."""
-    with Ledger(config.data_folder / "evolution.db", now=now) as ledger:
-        release.reconcile(config.data_folder, ledger)
-        refreshed(config.data_folder, ledger)
-        if not _went_back(config, ledger, say, now()):
-            _end_of_trial(config, ledger, say, now())
+    """Go back if the monitor finds trouble; else end a trial whose figures say how. So for everybody, and for each
+    tenant with an adapter of its own. Note the tools of clients."""
+    refresh = True
+    for tenant in ("", *active.tenants(config.data_folder)):
+        with _ledger(config, tenant, now) as ledger:
+            release.reconcile(config.data_folder, ledger)
+            if refresh:
+                refreshed(config.data_folder, ledger)
+            if not _went_back(config, ledger, _naming(tenant, say), now()):
+                _end_of_trial(config, ledger, _naming(tenant, say), now())
+        refresh = False
 
 
 def evolve(config: Config, say: Say, *, now: Callable[[], float] = time.time) -> None:
-    """Run a cycle, or several rounds, if one is due at this moment, and remove what nothing refers to after it."""
-    with Ledger(config.data_folder / "evolution.db", now=now) as ledger:
+    """Run a cycle, or several rounds, for all for whom one is due at this moment, those with the most new traffic
+    first; remove what nothing refers to after each."""
+    for tenant in _by_traffic(config):
+        _evolve(config, tenant, _naming(tenant, say), now)
+
+
+def _evolve(config: Config, tenant: str, say: Say, now: Callable[[], float]) -> None:
+    with _ledger(config, tenant, now) as ledger:
         if why_not_due(config, ledger, now()):
             return
         say("a cycle begins")
@@ -85,26 +98,53 @@ def evolve(config: Config, say: Say, *, now: Callable[[], float] = time.time) ->
             say(f"removed what nothing refers to: {', '.join(gone)}")
 
 
+def _by_traffic(config: Config) -> list[str]:
+    """Return the tenants for which there are cycles ("": everybody), those with the most new interactions first."""
+    if not config.evolver.per_tenant:
+        return [""]
+    new: dict[str, int] = {}
+    with InteractionLog.open_readonly(config.data_folder / "interactions.db") as log:
+        for tenant in ("", *all_tenants(config)):
+            with _ledger(config, tenant, time.time) as ledger:
+                new[tenant], _ = log.count(ledger.mined_up_to(), tenant=tenant)
+    return sorted(new, key=lambda tenant: (-new[tenant], tenant))
+
+
+def _ledger(config: Config, tenant: str, now: Callable[[], float]) -> Ledger:
+    return Ledger(config.data_folder / "evolution.db", now=now, tenant=tenant)
+
+
+def _naming(tenant: str, say: Say) -> Say:
+    return (lambda text: say(f"{tenant}: {text}")) if tenant else say
+
+
 def check(config: Config, ledger: Ledger) -> monitor.Regression | None:
-    """Return the regression that the active adapter brought, or None; None also for one that a person pinned."""
-    current = active.read(config.data_folder).name
+    """Return the regression that the tenant's active adapter brought, or None; None also for one that a person pinned."""
+    current = active.read(config.data_folder, ledger.tenant).name
     row = ledger.adapter(current)
     seen = None if row is not None and row.pinned else comparison(config, ledger)
     return None if seen is None else monitor.regression_of(config.evolver.monitor, seen)
 
 
 def comparison(config: Config, ledger: Ledger) -> monitor.Comparison | None:
-    """Return the figures of the adapter that serves, since it does, beside all that is known of the one before, however
-    long ago that served. None while the base model serves."""
-    current = active.read(config.data_folder).name
-    if current == BASE:
+    """Return the figures of the adapter that serves the ledger's tenant, since it does, beside all that is known of the
+    one before, however long ago that served. None while the base model serves, or a tenant has none of its own."""
+    current = active.read(config.data_folder, ledger.tenant).name
+    if current in (BASE, SHARED):
         return None
     previous = before(current, ledger)
+    previous = active.read(config.data_folder).name if previous == SHARED else previous
     with InteractionLog.open_readonly(config.data_folder / "interactions.db") as log:
-        old = list(islice(log.of_adapter(previous), _SEEN))
-        new = list(islice(log.of_adapter(current, after=first_id(serves_since(current, ledger))), _SEEN))
+        old = list(islice(_seen(log.of_adapter(previous), ledger.tenant), _SEEN))
+        since = first_id(serves_since(current, ledger))
+        new = list(islice(_seen(log.of_adapter(current, after=since), ledger.tenant), _SEEN))
     interactions = sorted([*old, *new], key=lambda interaction: interaction.id)
     return monitor.compare(interactions, current=current, previous=previous)
+
+
+def _seen(turns: Iterable[Interaction], tenant: str) -> Iterator[Interaction]:
+    """Yield those of ``turns`` that tell how ``tenant`` fares; for everybody's adapter all of them."""
+    return (turn for turn in turns if tenant in ("", turn.tenant))
 
 
 def _end_of_trial(config: Config, ledger: Ledger, say: Say, now: float) -> None:
@@ -113,7 +153,7 @@ def _end_of_trial(config: Config, ledger: Ledger, say: Say, now: float) -> None:
     if trial is None or trial.verdict == "undecided":
         return
     name, found = trial.adapter, str(trial)
-    serves = ledger.adapter(active.read(config.data_folder).name)
+    serves = ledger.adapter(active.serving(config.data_folder, ledger.tenant).name)
     if trial.verdict == "no worse":
         if serves is not None and serves.pinned:
             return

@@ -9,15 +9,18 @@ from evolver.lessons.client_tools import called_schemas, signatures
 from evolver.lessons.replay import still_right
 from evolver.store.ledger import Ledger
 from evolver.store.seen_tools import SeenTool
+from evolver.store.tenants import rows_of
 from evolver.types import Call, Trace
 from toolkit.execute import Executor
 
 
 def earlier_lessons(config: Config, ledger: Ledger, cycle: int) -> list[Trace]:
-    """Return the traces of cycles before ``cycle`` that are still right. Nothing is forgotten while a lease is held."""
+    """Return the traces of cycles before ``cycle`` that are still right; those of the ledger's tenant, where tenants
+    have adapters of their own. Nothing is forgotten while a lease is held."""
     failed = {row.number for row in ledger.cycles() if row.status == "failed"}
     upstream = config.agent.serving.shadow.learn_from_upstream
-    return still_right(config.data_folder, before=cycle, failed=failed, learn_from_upstream=upstream)
+    tenant = rows_of(config, ledger.tenant)
+    return still_right(config.data_folder, before=cycle, failed=failed, learn_from_upstream=upstream, tenant=tenant)
 
 
 def replayable(traces: Iterable[Trace], executor: Executor, seen: Iterable[SeenTool] = ()) -> list[Trace]:

@@ -16,6 +16,7 @@ from evolver.store.cycle_folder import cycle_folder
 from evolver.store.jsonl import read_lines, write_lines
 from evolver.store.ledger import Ledger
 from evolver.store.seen_tools import ToolCatalogue
+from evolver.store.tenants import seen_by
 from evolver.types import Trace
 from toolkit.execute import Executor
 from toolkit.registry import ToolRegistry
@@ -59,13 +60,15 @@ def own_requests(config: Config, ledger: Ledger, number: int, executor: Executor
         trace.model_copy(update={"id": f"{folder.name}/{trace.id}"})
         for trace in read_lines(folder / held_back.FILE, Trace)
     ]
-    seen = ToolCatalogue(ledger).tools()
+    seen = seen_by(config, ledger.tenant, ToolCatalogue(ledger).tools())
     return replayable([*before, *new], executor, seen), frozenset(trace.id for trace in new)
 
 
 def look(ledger: Ledger, number: int) -> int:
-    """Return the number of candidates that were compared with the incumbent since it serves, the one of cycle
+    """Return the number of candidates that were compared with the tenant's incumbent since it serves, the one of cycle
     ``number`` included."""
     began = next((change.at for change in ledger.releases()), 0.0)
-    judged = [row for row in ledger.cycles() if row.status in ("rejected", "waiting") and (row.ended_at or 0.0) > began]
+    judged = [
+        row for row in ledger.own_cycles() if row.status in ("rejected", "waiting") and (row.ended_at or 0.0) > began
+    ]
     return 1 + sum(row.number != number for row in judged)

@@ -27,17 +27,18 @@ def measure(
 ) -> Report:
     """Score ``model`` (an adapter, ``base`` or ``agent``) on the first ``limit`` requests of ``suite``, and record it.
 
-    Scores of an earlier run are reused. Raises as ``score_suite`` and ``load_registered``, and ModelUnavailable.
+    ``agent`` is what serves the ledger's tenant. Scores of an earlier run are reused. Raises as ``score_suite`` and
+    ``load_registered``, and ModelUnavailable.
     """
     running = serving_state.running(config.data_folder)
-    name = active.read(config.data_folder).name if model == ALIAS else model
+    name = active.serving(config.data_folder, ledger.tenant).name if model == ALIAS else model
     if name != BASE:
         load_registered(name, config.data_folder, ledger, running, base_sha256=configured_sha256(config, ledger))
     at_once = config.evolver.evaluate.concurrency
     setup = Setup(config.toolkit, running.gateway_url, running.gateway_key, at_once)
     with open_crew(setup, config.cluster) as crew:
         report = score_suite(
-            config, suite, name, crew, limit=limit, release=release,
+            config, suite, name, crew, limit=limit, release=release, tenant=ledger.tenant,
             on_progress=lambda share: on_progress(name, share),
         )  # fmt: skip
     ledger.record_evaluation(report)

@@ -23,6 +23,7 @@ from evolver.mining.mine import mine
 from evolver.mining.turns import LoggedTurns
 from evolver.store.ledger import Ledger
 from evolver.store.seen_tools import ToolCatalogue
+from evolver.store.tenants import rows_of, seen_by
 from evolver.types import Frozen, Mined, Trace
 from toolkit.registry import ToolRegistry
 from toolkit.search import VECTORS_FILE, ToolIndex
@@ -70,7 +71,8 @@ class Plan(Frozen):
 
 
 def plan(config: Config, ledger: Ledger) -> Plan:
-    """Return the plan of the next cycle. Tools of MCP servers are left out: no server is started for it.
+    """Return the plan of the next cycle of the ledger's tenant. Tools of MCP servers are left out: no server is started
+    for it.
 
     Raises UserError as the tools do, and StorageError.
     """
@@ -80,7 +82,7 @@ def plan(config: Config, ledger: Ledger) -> Plan:
         catalogue.refresh(log)
         mined = mine(
             config.evolver.mine,
-            LoggedTurns.since(log, ledger.mined_up_to()),
+            LoggedTurns.since(log, ledger.mined_up_to(), rows_of(config, ledger.tenant)),
             own=OwnTools(registry),
             learn_from_upstream=config.agent.serving.shadow.learn_from_upstream,
         )
@@ -96,7 +98,9 @@ def plan(config: Config, ledger: Ledger) -> Plan:
         quarantined=mined.quarantined,
         held_back=_held_back(config.data_folder, kept, earlier, policy, config.evolver.gate.own_share),
         own_tools=sum(policy.may_run(tool) for tool in registry),
-        client_tools=tuple(tool.name for tool in catalogue.tools() if may_make(make, tool)),
+        client_tools=tuple(
+            tool.name for tool in seen_by(config, ledger.tenant, catalogue.tools()) if may_make(make, tool)
+        ),
         client_calls=make.client_calls,
         minutes=tuple(
             round((row.ended_at - row.started_at) / 60, 1)

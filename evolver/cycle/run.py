@@ -55,10 +55,11 @@ from evolver.release import release, served_weights
 from evolver.release.served_weights import Proved
 from evolver.selection.select import select
 from evolver.store import base_model, lease
-from evolver.store.cycle_folder import cycle_folder
+from evolver.store.cycle_folder import cycle_folder, mark_tenant
 from evolver.store.jsonl import read_lines
 from evolver.store.ledger import Ledger
-from evolver.store.seen_tools import ToolCatalogue
+from evolver.store.seen_tools import SeenTool, ToolCatalogue
+from evolver.store.tenants import check_cycle, rows_of, seen_by
 from evolver.tool_making.pool import ToolPool
 from evolver.tool_making.stage import make_tools
 from evolver.training.supervisor import tell_progress, train
@@ -79,7 +80,8 @@ def run_cycle(
     What goes wrong in a stage is recorded with its cause and ends the cycle as ``failed``; the report says so. Raises
     ModelUnavailable when no server runs, DiskFull when there is no room: then the cycle stays open, and the next call
     goes on with it. Raises UserError when another process runs a cycle on this data folder, or has taken this one over,
-    where the base model is quantised, and where TensorBoard is wanted and missing.
+    where the base model is quantised, where TensorBoard is wanted and missing, and for a tenant that has no adapter of
+    its own. The tenant is the ledger's.
     """
     curves.check(config.evolver.tensorboard)
     with lease.held(ledger, config.evolver.daemon.lease_seconds) as check:
@@ -92,6 +94,7 @@ def run_cycle(
 
 
 def _run_cycle(config: Config, ledger: Ledger, exam: Exam | None, on_progress: Progress) -> CycleReport:
+    check_cycle(config, ledger.tenant)
     base_model.check_trainable(config)
     serving = serving_state.running(config.data_folder)
     serving_state.check_settings(serving, config.agent)
@@ -115,6 +118,7 @@ def _opened(
 ) -> "Iterator[_Run]":
     """Open what the stages use."""
     folder = cycle_folder(config.data_folder, number)
+    mark_tenant(folder, ledger.tenant)
     shown = ProgressFile(folder)
 
     def say(stage: str, share: float, remark: str) -> None:
@@ -174,7 +178,7 @@ class _Run:
         data = run(stages.DATASET, lambda say: self._dataset(context, earlier, kept, chosen, varied))
         adapter = run(stages.TRAIN, lambda say: self._train(data, [*earlier, *kept], say))
         proved = run(stages.LOAD, lambda say: self._load(adapter, data))
-        incumbent = run(stages.INCUMBENT, lambda say: self._score(_active_name(self.config), say))
+        incumbent = run(stages.INCUMBENT, lambda say: self._score(self._active_name(), say))
         candidate = run(stages.EVALUATE, lambda say: self._evaluate(adapter, data, say))
         decision = run(stages.GATE, lambda say: self._decide(proved, incumbent, candidate, say))
         self.say(stages.PROMOTE.name, 0.0, "")
@@ -187,14 +191,15 @@ class _Run:
     def _mine(self) -> Mined:
         sampling = partial(
             sample_calls,
-            model=_active_name(self.config),  # shadow mode has another server answer the alias
+            model=self._active_name(),  # shadow mode has another server answer the alias
             crew=self.crew,
             prompt=self.config.agent.prompt,
             max_tokens=self.config.evolver.evaluate.max_tokens,
         )
         with InteractionLog.open_readonly(self.config.data_folder / "interactions.db") as log:
             ToolCatalogue(self.ledger).refresh(log)
-            turns = LoggedTurns.since(log, self.ledger.mined_up_to())
+            whose = rows_of(self.config, self.ledger.tenant)
+            turns = LoggedTurns.since(log, self.ledger.mined_up_to(), whose)
             return mine(
                 self.config.evolver.mine,
                 turns,
@@ -205,9 +210,8 @@ class _Run:
 
     def _make(self, context: StageContext, mined: Mined) -> Made:
         lessons = [*mined.worked, *context.earlier]
-        seen = ToolCatalogue(self.ledger).tools()
         with InteractionLog.open_readonly(self.config.data_folder / "interactions.db") as log:
-            clients = client_tools(self.config.evolver.make, seen, context.policy.own, lessons, log)
+            clients = client_tools(self.config.evolver.make, self._seen(), context.policy.own, lessons, log)
         return make(context, self.config.evolver.make, mined, clients=clients)
 
     def _context(self, crew: Crew, earlier: Sequence[Trace] = ()) -> StageContext:
@@ -217,11 +221,17 @@ class _Run:
             folder=self.folder,
             seed=self.config.evolver.seed + self.number,
             crew=crew,
-            earlier=replayable(earlier, crew.here.executor, ToolCatalogue(self.ledger).tools()),
+            earlier=replayable(earlier, crew.here.executor, self._seen()),
         )
 
+    def _seen(self) -> Sequence[SeenTool]:
+        return seen_by(self.config, self.ledger.tenant, ToolCatalogue(self.ledger).tools())
+
+    def _active_name(self) -> str:
+        return active.serving(self.config.data_folder, self.ledger.tenant).name
+
     def _select(self, context: StageContext, kept: Sequence[Trace]) -> Selected:
-        model = _active_name(self.config)
+        model = self._active_name()
         likelihood = partial(call_likelihood, soft_scoring(self.config, model))
         return select(context, self.config.evolver.select, kept, model=model, likelihood=likelihood)
 
@@ -269,6 +279,7 @@ class _Run:
                 adapters / name,
                 name=name,
                 parent=adapters / parent if parent else None,
+                tenant=self.ledger.tenant,
                 tenants=tenants(folder, lessons),
                 markers=_markers(self.config),
                 profile=configured_profile(self.config.agent.serving, folder),
@@ -278,7 +289,7 @@ class _Run:
 
     def _parent(self) -> str:
         """Return the adapter from which training starts, or "" for the base model."""
-        name = _active_name(self.config)
+        name = self._active_name()
         return "" if self.config.evolver.train.start == "base" or name == BASE else name
 
     def _load(self, adapter: Adapter, data: Dataset) -> Proved:
@@ -315,7 +326,7 @@ class _Run:
             if name == REPLAY and incumbent.model == BASE:
                 continue  # it has no skill to lose
             try:
-                found = named(self.config, name, candidate.model)
+                found = named(self.config, name, candidate.model, tenant=self.ledger.tenant)
             except UserError as error:
                 raise StageError(f"[evolver.gate] guard_suites: {error}") from error
             guards.append(self._both(incumbent, candidate, say, *found))
@@ -329,10 +340,6 @@ class _Run:
     ) -> tuple[EvalReport, EvalReport]:
         old, now = (self._score(one.model, say, suite, variant) for one in (incumbent, candidate))
         return old, now
-
-
-def _active_name(config: Config) -> str:
-    return active.read(config.data_folder).name
 
 
 def _model_folder(config: Config) -> Path:

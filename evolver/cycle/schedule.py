@@ -9,14 +9,15 @@ from evolver.config import Config, DaemonConfig
 from evolver.release.release import on_trial
 from evolver.store import lease
 from evolver.store.ledger import CycleRow, Ledger
+from evolver.store.tenants import rows_of
 
 _MOST_DOUBLINGS = 10
 _HOUR = 3600.0
 
 
 def why_not_due(config: Config, ledger: Ledger, now: float) -> str:
-    """Return the reason for which no cycle is due at ``now`` (seconds since the epoch); "" when one is. An interrupted
-    cycle is due at once."""
+    """Return the reason for which no cycle of the ledger's tenant is due at ``now`` (seconds since the epoch); "" when
+    one is. An interrupted cycle is due at once."""
     daemon = config.evolver.daemon
     paused = ledger.setting("paused")
     if paused:
@@ -24,22 +25,22 @@ def why_not_due(config: Config, ledger: Ledger, now: float) -> str:
     holder = lease.holder(ledger, daemon.lease_seconds)
     if holder is not None:
         return f"{holder} runs a cycle"
-    cycles = ledger.cycles()
+    cycles = ledger.own_cycles()
     if cycles and cycles[0].status == "running":
         return ""
-    candidate = on_trial(config.data_folder)
+    candidate = on_trial(config.data_folder, ledger.tenant)
     if candidate:
         return f"{candidate} is on trial with a share of the sessions"
-    clock = _waits_for_last(daemon, cycles, now) if cycles else _waits_for_first(config, now)
+    clock = _waits_for_last(daemon, cycles, now) if cycles else _waits_for_first(config, ledger, now)
     return _outside(daemon, now) or clock or _cooling(config, ledger, now) or _waits_for_people(config, ledger, now)
 
 
-def _waits_for_first(config: Config, now: float) -> str:
+def _waits_for_first(config: Config, ledger: Ledger, now: float) -> str:
     """Before the first cycle, a time that cron names is missed only if people had asked something by then."""
     if not config.evolver.daemon.cron:
         return ""
     with InteractionLog.open_readonly(config.data_folder / "interactions.db") as log:
-        first = log.stored_at(1)
+        first = log.stored_at(1, tenant=rows_of(config, ledger.tenant))
     return _waits_for_cron(config.evolver.daemon, now if first is None else first, now)
 
 
@@ -109,9 +110,10 @@ def cools_until(config: Config, ledger: Ledger, now: float) -> float:
 def _waits_for_people(config: Config, ledger: Ledger, now: float) -> str:
     """Enough that is new, and nobody who waits for an answer now."""
     needed, mined = config.evolver.mine.minimum_interactions, ledger.mined_up_to()
+    whose = rows_of(config, ledger.tenant)
     with InteractionLog.open_readonly(config.data_folder / "interactions.db") as log:
-        new, _ = log.count(mined)
-        newest, ready = log.stored_at(new, after=mined), log.stored_at(max(1, needed), after=mined)
+        new, _ = log.count(mined, tenant=whose)
+        newest, ready = (log.stored_at(n, after=mined, tenant=whose) for n in (new, max(1, needed)))
     if new < needed:
         return f"{new} new interactions, {needed} needed"
     daemon = config.evolver.daemon

@@ -40,6 +40,7 @@ from evolver.lessons.held_back import held_back, without
 from evolver.lessons.replay import still_right
 from evolver.statistics import rate
 from evolver.store import base_model
+from evolver.store.tenants import rows_of
 from evolver.types import ChatReport, EvalReport, ItemScore, Trace
 from toolkit import builtin
 from toolkit.errors import UserError
@@ -62,10 +63,11 @@ def score_suite(
     *,
     limit: int | None = None,
     release: bool = False,
+    tenant: str = "",
     on_progress: Progress = lambda share: None,
 ) -> Report:
     """Score ``model`` on the suite ``name``, the first ``limit`` requests of it; resumable: what is on file for the
-    same model, suite and setting is not asked again.
+    same model, suite and setting is not asked again. ``tenant``: whose suites ``own`` and ``replay`` are meant.
 
     Raises UserError for an unknown name, PrerequisiteError where a package is missing, and as ``evaluate`` does.
     """
@@ -78,7 +80,7 @@ def score_suite(
         return chat.drift(run.first(_without_calls(suites.read_suite(suites.DEVELOPMENT))), model, crew)
     if name.startswith(bfcl.PREFIX):
         return run.bfcl(bfcl.read_suite(name))
-    return run.suite(*named(config, name, model, release=release))
+    return run.suite(*named(config, name, model, release=release, tenant=tenant))
 
 
 def score_requests(
@@ -101,23 +103,26 @@ def soft_scoring(config: Config, model: str) -> SoftScoring:
     return SoftScoring(config.agent.prompt, model, bias, bool(profile.after_turn))
 
 
-def named(config: Config, name: str, model: str, *, release: bool = False) -> tuple[Suite, str]:
-    """Return the suite ``name`` as it is for ``model``, and the variant of it that is meant. Raises UserError, also for
-    the sealed suite where this is not for a ``release``."""
+def named(config: Config, name: str, model: str, *, release: bool = False, tenant: str = "") -> tuple[Suite, str]:
+    """Return the suite ``name`` as it is for ``model`` and ``tenant``, and the variant of it that is meant. Raises
+    UserError, also for the sealed suite where this is not for a ``release``."""
     plain, _, variant = name.partition(":")
     if plain == suites.SEALED and not release:
         raise UserError(f"the suite {suites.SEALED} is opened once per release, to judge it; if that is now: --release")
-    suite = _own(config) if plain == OWN else replayed(config, model) if plain == REPLAY else _shipped(plain)
+    if plain == OWN:
+        suite = _own(config, tenant)
+    else:
+        suite = replayed(config, model, tenant) if plain == REPLAY else _shipped(plain)
     if variant and variant not in variants.VARIANTS:
         raise UserError(f"there is no variant {variant!r}; there is: {', '.join(variants.VARIANTS)}")
     return suite, variant
 
 
-def replayed(config: Config, model: str) -> Suite:
+def replayed(config: Config, model: str, tenant: str = "") -> Suite:
     """Return the requests with calls that the cycles before ``model``'s own learned from, as far as they are still
     right; before none: all cycles'."""
     own = model.rpartition("-")[2] if model != BASE else ""
-    earlier = _still_right(config, before=int(own) if own.isdigit() else None)
+    earlier = _still_right(config, tenant, before=int(own) if own.isdigit() else None)
     held = held_back(config.data_folder, earlier)
     learned = [trace for trace in without(earlier, held) if trace.calls and (trace.client_turn or not trace.history)]
     if not learned:
@@ -265,13 +270,13 @@ class _Run:
         return self._config.data_folder / "evaluations" / f"{name.replace(':', '-')}-{key}-{self._model}.jsonl"
 
 
-def _still_right(config: Config, *, before: int | None) -> list[Trace]:
-    upstream = config.agent.serving.shadow.learn_from_upstream
-    return still_right(config.data_folder, before=before, learn_from_upstream=upstream)
+def _still_right(config: Config, tenant: str, *, before: int | None) -> list[Trace]:
+    upstream, whose = config.agent.serving.shadow.learn_from_upstream, rows_of(config, tenant)
+    return still_right(config.data_folder, before=before, learn_from_upstream=upstream, tenant=whose)
 
 
-def _own(config: Config) -> Suite:
-    held = held_back(config.data_folder, _still_right(config, before=None))
+def _own(config: Config, tenant: str) -> Suite:
+    held = held_back(config.data_folder, _still_right(config, tenant, before=None))
     if not held:
         raise UserError("no cycle has held back a request yet: that takes four calls of tools that are not built in")
     return own_suite(held)

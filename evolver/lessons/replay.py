@@ -12,23 +12,39 @@ from evolver.types import LIVED, Mined, Provenance, Trace, TraceKind
 
 
 def still_right(
-    data_folder: Path, *, before: int | None, failed: Collection[int] = (), learn_from_upstream: bool = False
+    data_folder: Path,
+    *,
+    before: int | None,
+    failed: Collection[int] = (),
+    learn_from_upstream: bool = False,
+    tenant: str | None = None,
 ) -> list[Trace]:
     """Return the traces that cycles ``before`` that number kept (None: all cycles), named with their cycles.
 
     Not among them: of a logged turn that somebody has called bad since, or for which a cycle, up to the one of that
     number, has mined a repair or a correction; logged turns of ``failed`` cycles, which are mined again; and, unless
-    ``learn_from_upstream``, what has anything that a model that is none of ours wrote.
+    ``learn_from_upstream``, what has anything that a model that is none of ours wrote. With ``tenant`` those of its
+    cycles alone ("": of everybody's), and of these none that has anything of another tenant.
     """
     found = [
         trace.model_copy(update={"id": f"{folder.name}/{trace.id}"})
-        for folder in cycle_folders(data_folder, before=before)
+        for folder in cycle_folders(data_folder, before=before, tenant=tenant)
         for trace in read_lines(folder / "kept.jsonl", Trace)
         if not (trace.provenance.interaction_id and int(folder.name) in failed)
     ]
+    found = found if tenant is None else of_tenant(data_folder, found, tenant)
     learned = [(trace.kind, trace.provenance) for trace in found]
     wrong = wrong_since(data_folder, learned, before=before, learn_from_upstream=learn_from_upstream)
     return [trace for trace in found if not wrong(trace.kind, trace.provenance)]
+
+
+def of_tenant(data_folder: Path, traces: Collection[Trace], tenant: str) -> list[Trace]:
+    """Return the ``traces`` that come from no logged turn, or from turns of ``tenant`` alone ("": of no tenant)."""
+    origins = {origin for trace in traces for origin in trace.provenance.interactions}
+    with InteractionLog.open_readonly(data_folder / "interactions.db") as log:
+        owners = log.owners(origins)
+    theirs = {origin for origin, (_, whose) in owners.items() if whose == tenant}
+    return [trace for trace in traces if theirs.issuperset(trace.provenance.interactions)]
 
 
 def wrong_since(

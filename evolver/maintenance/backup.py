@@ -35,7 +35,8 @@ def back_up(data_folder: Path, target: Path, ledger: Ledger) -> None:
         shutil.rmtree(draft, ignore_errors=True)
         draft.mkdir(parents=True, mode=0o700)
     with ledger.together():
-        _copy_if_there(active.path(data_folder), draft)
+        for tenant in ("", *active.tenants(data_folder)):
+            _copy_if_there(active.path(data_folder, tenant), draft)
         if not server_of(data_folder):
             _copy_database(data_folder / "evolution.db", draft, migrations)
     if not server_of(data_folder):

@@ -27,7 +27,7 @@ def lesson_counts(config: Config, adapter: str, tools: Sequence[str]) -> list[st
     made = _cycle_of(config.data_folder, adapter)
     if made is None:
         return [f"not known: no cycle here made {adapter}"]
-    lessons = list(_kept(config.data_folder, made))
+    lessons = list(_kept(config.data_folder, *made))
     return [
         _line(tool, [found for found in lessons if tool in {call.name for call in found[1].calls}]) for tool in tools
     ]
@@ -41,12 +41,13 @@ def _line(tool: str, lessons: Sequence[tuple[int, Trace]]) -> str:
     return f"{neutral(tool)}: {len(lessons)} lessons, such as (cycle {cycle}): {neutral(request)}"
 
 
-def _cycle_of(data_folder: Path, adapter: str) -> int | None:
+def _cycle_of(data_folder: Path, adapter: str) -> tuple[int, str] | None:
+    """Return the cycle that made an adapter, and whose it is."""
     with Ledger.open_readonly(data_folder / _FILE) as ledger:
         row = ledger.adapter(adapter)
-    return row.cycle if row is not None else None
+    return (row.cycle, row.tenant) if row is not None else None
 
 
-def _kept(data_folder: Path, last: int) -> Iterator[tuple[int, Trace]]:
-    for folder in cycle_folders(data_folder, before=last + 1):
+def _kept(data_folder: Path, last: int, tenant: str) -> Iterator[tuple[int, Trace]]:
+    for folder in cycle_folders(data_folder, before=last + 1, tenant=tenant):
         yield from ((int(folder.name), one.trace) for one in read_verdicts(folder) if one.verdict.kept)

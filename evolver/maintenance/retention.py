@@ -37,7 +37,7 @@ def sweep(data_folder: Path, ledger: Ledger) -> None:
         if row.state == "removed":
             shutil.rmtree(adapters / row.name, ignore_errors=True)
     with ledger.together():  # nobody writes the pointer now; where it is a row, gateways write their copies of it
-        for draft in data_folder.glob(f".{active.FILE}.*") if not server_of(data_folder) else ():
+        for draft in data_folder.glob(".active_adapter*.json.*") if not server_of(data_folder) else ():
             draft.unlink(missing_ok=True)
 
 
@@ -47,8 +47,8 @@ def retire(
     """Remove the adapters that nothing refers to; returns their names. Those still loaded in vLLM are unloaded first,
     also those of an earlier call that was cut off.
 
-    Kept: what serves, what served before it, what is pinned or waits for approval, the newest ``keep_adapters``, what
-    the running cycle made, and what another kept adapter continues.
+    Kept: what serves somebody, what served before it, what is pinned or waits for approval, the newest
+    ``keep_adapters``, what the running cycle made, and what another kept adapter continues.
     """
     loaded = set() if serving is None else lora_api.loaded(serving.vllm_url, serving.vllm_key)
     with ledger.together():
@@ -72,11 +72,12 @@ def removable(config: ReleaseConfig, data_folder: Path, ledger: Ledger, now: flo
     kept |= {row.name for row in rows if row.pinned or row.state == "waiting"}
     running = {row.number for row in ledger.cycles() if row.status == "running"}
     kept |= {row.name for row in rows if row.cycle in running}
-    pointer = active.read(data_folder)
-    current = pointer.name
-    kept |= {pointer.canary.name} if pointer.canary is not None else set()
-    kept |= {current} | {change.previous for change in ledger.releases() if change.adapter == current}
-    for change in ledger.releases():
+    changes = ledger.all_releases()
+    for tenant in ("", *active.tenants(data_folder)):
+        pointer = active.read(data_folder, tenant)
+        before = {change.previous for change in changes if (change.adapter, change.tenant) == (pointer.name, tenant)}
+        kept |= {pointer.name, pointer.canary.name if pointer.canary is not None else pointer.name} | before
+    for change in changes:
         if now - change.at < _TURNS_LAST:
             kept |= {change.adapter, change.previous}
     parents = {row.name: row.parent for row in rows}

@@ -37,26 +37,29 @@ class Turns(Protocol):
 
 @dataclass(frozen=True)
 class LoggedTurns:
-    """Turns of ``log`` after the one with the id ``after``; those after ``mined_up_to`` are new."""
+    """Turns of ``log`` after the one with the id ``after``; those after ``mined_up_to`` are new. ``tenant``: whose they
+    are, "" for those of none; None: all."""
 
     log: InteractionLog
     after: str
     mined_up_to: str
     new: int
     last: str
+    tenant: str | None = None
 
     @classmethod
-    def since(cls, log: InteractionLog, mined_up_to: str) -> "LoggedTurns":
-        """Return the turns of ``log`` after ``mined_up_to`` ("": all), and those before that may still be repaired."""
-        new, last = log.count(mined_up_to)
-        after = log.back(_REPAIRABLE, from_id=mined_up_to) if mined_up_to and new else mined_up_to
-        return cls(log=log, after=after, mined_up_to=mined_up_to, new=new, last=last)
+    def since(cls, log: InteractionLog, mined_up_to: str, tenant: str | None = None) -> "LoggedTurns":
+        """Return the turns of ``tenant`` in ``log`` after ``mined_up_to`` ("": all), and those before that may still be
+        repaired."""
+        new, last = log.count(mined_up_to, tenant=tenant)
+        after = log.back(_REPAIRABLE, from_id=mined_up_to, tenant=tenant) if mined_up_to and new else mined_up_to
+        return cls(log=log, after=after, mined_up_to=mined_up_to, new=new, last=last, tenant=tenant)
 
     def is_new(self, turn: Interaction) -> bool:
         return turn.id > self.mined_up_to
 
     def by_session(self, session: SessionKey | None = None) -> Iterable[Interaction]:
-        return self.log.whole_turns(after=self.after, until=self.last, session=session)
+        return self.log.whole_turns(after=self.after, until=self.last, session=session, tenant=self.tenant)
 
     def schemas(self, interaction_id: str) -> Sequence[dict[str, Any]]:
         found = self.log.find(interaction_id)

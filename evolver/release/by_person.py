@@ -1,9 +1,10 @@
-"""Changes of what serves that a person asks for: commands and the dashboard call these.
+"""Changes of what serves that a person asks for: commands and the dashboard call these. The ledger's tenant is served.
 
 ``reason`` is what the ledger records. All raise UserError with the fix, AdapterInvalid and ModelUnavailable.
 """
 
 from agent.adapters import active
+from agent.adapters.active import SHARED
 from agent.serving import serving_state
 from agent.turn.messages import BASE
 from evolver.config import Config
@@ -32,7 +33,7 @@ def begin_trial(config: Config, ledger: Ledger, name: str, *, share: float, reas
     """Let ``name`` answer a ``share`` of the sessions. An adapter that is on trial already is withdrawn."""
     if not 0 < share <= MOST_ON_TRIAL:
         raise UserError(f"a trial takes a share of the sessions above 0 and up to {MOST_ON_TRIAL}, not {share:g}")
-    if name == active.read(config.data_folder).name:
+    if name == active.serving(config.data_folder, ledger.tenant).name:
         raise UserError(f"{name} serves already; see: evolver status")
     base_sha256 = configured_sha256(config, ledger)
     running = serving_state.read(config.data_folder)
@@ -49,7 +50,7 @@ def reject(ledger: Ledger, name: str, *, reason: str) -> None:
 
 def roll_back(config: Config, ledger: Ledger, name: str | None, *, reason: str) -> tuple[str, str]:
     """Go back to ``name``, or None: to what served before. Returns (what served, what serves now)."""
-    base_sha256 = None if name == BASE else configured_sha256(config, ledger)
+    base_sha256 = None if name in (BASE, SHARED) else configured_sha256(config, ledger)
     running = serving_state.read(config.data_folder)
     return release.rollback(config.data_folder, ledger, running, to=name, reason=reason, base_sha256=base_sha256)
 

@@ -44,13 +44,13 @@ class Trial(Frozen):
 
 
 def standing(config: Config, ledger: Ledger, now: float) -> Trial | None:
-    """Return the state of the canary; None without one. ``now`` in seconds since the epoch."""
-    pointer = active.read(config.data_folder)
-    if pointer.canary is None:
+    """Return the state of the tenant's canary; None without one. ``now`` in seconds since the epoch."""
+    own, pointer = (read(config.data_folder, ledger.tenant) for read in (active.read, active.serving))
+    if own.canary is None or pointer.canary is None:
         return None
     began = next((change.at for change in ledger.releases()), now)  # any later change would have ended it
     with InteractionLog.open_readonly(config.data_folder / "interactions.db") as log:
-        turns = log.whole_turns(after=first_id(began))
+        turns = log.whole_turns(after=first_id(began), tenant=ledger.tenant or None)
         return compare_sessions(config.evolver.release, pointer.canary, pointer.name, turns, began=began, now=now)
 
 

@@ -1,22 +1,31 @@
 """History of the active adapter, as the ledger has it."""
 
+from agent.adapters.active import SHARED
 from agent.turn.messages import BASE
 from evolver.store.ledger import Ledger
 from toolkit.errors import UserError
 
 
 def before(current: str, ledger: Ledger) -> str:
-    """Return the name that served before ``current``, ignoring adapters that were withdrawn or removed since.
+    """Return the name that served the ledger's tenant before ``current``, ignoring adapters that were withdrawn or
+    removed since.
 
-    Raises UserError if the base model serves and no adapter served before it.
+    Raises UserError if nothing served before: for everybody the base model serves first, for a tenant everybody's.
     """
     gone = {row.name for row in ledger.adapters() if row.state in ("withdrawn", "removed")}
     for release in ledger.releases():
         if release.adapter == current and release.previous not in gone | {current}:
             return release.previous
-    if current == BASE:
+    if current == first(ledger):
+        if ledger.tenant:
+            raise UserError(f"{ledger.tenant} has no adapter of its own; nothing to go back to")
         raise UserError("the base model serves already; nothing to go back to")
-    return BASE
+    return first(ledger)
+
+
+def first(ledger: Ledger) -> str:
+    """Return what serves the ledger's tenant until something is promoted for it."""
+    return SHARED if ledger.tenant else BASE
 
 
 def serves_since(current: str, ledger: Ledger) -> float:

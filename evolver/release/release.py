@@ -2,22 +2,23 @@
 
 The order keeps every moment consistent: an adapter is verified, then loaded, then the pointer names it, then the ledger
 says so. The pointer file is the truth and says itself how it came about; ``reconcile`` brings the ledger in line with
-it. Both change inside one transaction of the ledger, so that two commands at once come one after the other.
+it. Both change inside one transaction of the ledger, so that two commands at once come one after the other. The pointer
+is that of the ledger's tenant.
 """
 
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
-from agent.adapters import active, package, shared_pointer
-from agent.adapters.active import ActiveAdapter, Canary, Change
+from agent.adapters import active, package, required, shared_pointer
+from agent.adapters.active import SHARED, ActiveAdapter, Canary, Change
 from agent.errors import AdapterInvalid, ModelUnavailable
 from agent.serving.serving_state import ServingState
 from agent.serving.upstreams import lora_api
 from agent.storage.database_server import server_of
 from agent.turn.messages import BASE
 from evolver.config import ReleaseConfig
-from evolver.release.history import before
+from evolver.release.history import before, first
 from evolver.release.served_weights import Proved, Server, prove
 from evolver.store.ledger import Ledger
 from evolver.types import Adapter
@@ -105,14 +106,16 @@ def promote(
     cycle: int = 0,
     base_sha256: str | None = None,
 ) -> str:
-    """Let ``name`` (an adapter, or ``base``) serve; returns what served before. ``cycle``: the one that promotes.
+    """Let ``name`` (an adapter, ``base``, or for a tenant ``shared``) serve; returns what served before. ``cycle``: the
+    one that promotes.
 
     ``base_sha256``, and what is raised: as ``load_registered``.
     """
     sha256 = ""
-    if name != BASE:
+    if _has_files(name, ledger):
+        check_tenant(name, ledger)
         sha256 = _made_ready(name, data_folder, ledger, serving, base_sha256=base_sha256)
-        active.read(data_folder)
+        active.read(data_folder, ledger.tenant)
     with ledger.together():
         previous = _settled(data_folder, ledger)
         _switch(
@@ -136,11 +139,12 @@ def begin_trial(
 
     ``cycle``: the one that begins the trial; without one, a person does, for a ``reason``.
     """
+    check_tenant(name, ledger)
     registered = _made_ready(name, data_folder, ledger, serving, base_sha256=base_sha256)
     canary = Canary(name=name, sha256=registered, share=share)
     with ledger.together():
         current = _settled(data_folder, ledger)
-        sha256 = active.read(data_folder).sha256
+        sha256 = active.read(data_folder, ledger.tenant).sha256
         found = f"{name} answers {share:.0%} of the sessions, on trial" + (f" ({reason})" if reason else "")
         by: By = "cycle" if cycle else "person"
         _switch(current, sha256, current, data_folder, ledger, reason=found, by=by, cycle=cycle, canary=canary)
@@ -159,7 +163,7 @@ def promote_from_trial(
     sha256 = _made_ready(name, data_folder, ledger, serving, base_sha256=base_sha256)
     with ledger.together():
         previous, row = _settled(data_folder, ledger), ledger.adapter(name)
-        if row is not None and name == on_trial(data_folder):
+        if row is not None and name == on_trial(data_folder, ledger.tenant):
             _switch(name, sha256, previous, data_folder, ledger, reason=reason, by="cycle", cycle=row.cycle)
 
 
@@ -167,17 +171,18 @@ def end_trial(name: str, data_folder: Path, ledger: Ledger, *, reason: str, by: 
     """Withdraw ``name``, which was on trial; False, and nothing changes, if it is not any more."""
     with ledger.together():
         current = _settled(data_folder, ledger)
-        if name != on_trial(data_folder):
+        if name != on_trial(data_folder, ledger.tenant):
             return False
-        sha256 = active.read(data_folder).sha256
+        sha256 = active.read(data_folder, ledger.tenant).sha256
         _switch(current, sha256, name, data_folder, ledger, reason=reason, by=by, withdraws=True)
     return True
 
 
-def on_trial(data_folder: Path) -> str:
-    """Return the adapter that answers a share of the sessions; "" where none does, or the pointer is damaged."""
+def on_trial(data_folder: Path, tenant: str = "") -> str:
+    """Return the adapter that answers a share of the sessions of ``tenant`` ("": of everybody); "" where none does, or
+    the pointer is damaged."""
     try:
-        canary = active.read(data_folder).canary
+        canary = active.read(data_folder, tenant).canary
     except UserError:
         return ""
     return canary.name if canary is not None else ""
@@ -201,15 +206,16 @@ def rollback(
     pointer changes all the same: what it names is loaded as soon as vLLM answers. ``base_sha256`` as in
     ``load_registered``. Raises UserError, AdapterInvalid.
     """
-    current = _current_or_base(data_folder)
-    candidate = on_trial(data_folder) if to is None and only_from is None else ""
+    current = _current_or_first(data_folder, ledger)
+    candidate = on_trial(data_folder, ledger.tenant) if to is None and only_from is None else ""
     if candidate and end_trial(candidate, data_folder, ledger, reason=reason, by=by):
         return candidate, current
     if only_from not in (None, current):
         return current, current
     target = to or before(current, ledger)
     sha256 = ""
-    if target != BASE:
+    if _has_files(target, ledger):
+        check_tenant(target, ledger)
         try:
             sha256 = _made_ready(target, data_folder, ledger, serving, base_sha256=base_sha256, hurry=True)
         except ModelUnavailable:
@@ -218,7 +224,7 @@ def rollback(
         current = _settled(data_folder, ledger)
         if only_from not in (None, current):
             return current, current
-        withdraws = current not in (BASE, target)
+        withdraws = current != target and _has_files(current, ledger) and _is_own(current, ledger)
         _switch(target, sha256, current, data_folder, ledger, reason=reason, by=by, withdraws=withdraws)
     return current, target
 
@@ -227,9 +233,9 @@ def why_it_waits(config: ReleaseConfig, data_folder: Path, ledger: Ledger, *, be
     """Return the reason for which a person must approve; "" if a cycle may promote. ``better_than``: the incumbent."""
     if config.approval:
         return "waits for: evolver approve"
-    pointer = active.read(data_folder)
-    if pointer.canary is not None:
-        return f"waits: {pointer.canary.name} is on trial"
+    if (candidate := active.read(data_folder, ledger.tenant).canary) is not None:
+        return f"waits: {candidate.name} is on trial"
+    pointer = active.serving(data_folder, ledger.tenant)
     if better_than not in (None, pointer.name):
         return f"waits: it was compared with {better_than}, and {pointer.name} serves now"
     row = ledger.adapter(pointer.name)
@@ -238,9 +244,26 @@ def why_it_waits(config: ReleaseConfig, data_folder: Path, ledger: Ledger, *, be
 
 def reconcile(data_folder: Path, ledger: Ledger) -> None:
     """Record what the pointer says, after a crash between the pointer and the ledger. Raises AdapterError."""
-    active.read(data_folder)
+    active.read(data_folder, ledger.tenant)
     with ledger.together():
         _settled(data_folder, ledger)
+
+
+def check_tenant(name: str, ledger: Ledger) -> None:
+    """Raise UserError where ``name`` is the adapter of another tenant than the ledger's."""
+    row = ledger.adapter(name)
+    if row is not None and row.tenant not in ("", ledger.tenant):
+        fix = "" if ledger.tenant else f"; add: --tenant {row.tenant}"
+        raise UserError(f"{name} is the adapter of the tenant {row.tenant}, and serves no one else{fix}")
+
+
+def _has_files(name: str, ledger: Ledger) -> bool:
+    return name != BASE and not (ledger.tenant and name == SHARED)
+
+
+def _is_own(name: str, ledger: Ledger) -> bool:
+    row = ledger.adapter(name)
+    return row is None or row.tenant == ledger.tenant
 
 
 def _load(name: str, folder: Path, serving: ServingState, *, hurry: bool = False) -> None:
@@ -264,7 +287,7 @@ def _switch(
     canary: Canary | None = None,
 ) -> None:
     """The one place where the pointer changes; inside a transaction of the ledger."""
-    newest = next(iter(ledger.releases()), None)
+    newest = next(iter(ledger.all_releases()), None)
     change = Change(
         serial=newest.number + 1 if newest else 1,
         previous=previous,
@@ -275,18 +298,20 @@ def _switch(
     )
     pointer = ActiveAdapter(name=name, sha256=sha256, change=change, canary=canary)
     with ledger.together() as db:
-        active.write(data_folder, pointer, db)
+        active.write(data_folder, pointer, db, tenant=ledger.tenant)
+    if ledger.tenant:
+        _require(pointer, data_folder)
     _record(pointer, change, ledger)
 
 
 def _settled(data_folder: Path, ledger: Ledger) -> str:
-    """Return the active adapter, once the ledger says the same. A damaged pointer counts as the base model."""
+    """Return the active adapter, once the ledger says the same. A damaged pointer counts as what served first."""
     try:
-        pointer = active.read(data_folder)
+        pointer = active.read(data_folder, ledger.tenant)
     except UserError:
-        return BASE
+        return first(ledger)
     newest = next(iter(ledger.releases()), None)
-    number, recorded = (newest.number, newest.adapter) if newest else (0, BASE)
+    number, recorded = (newest.number, newest.adapter) if newest else (0, first(ledger))
     if pointer.change is not None and pointer.change.serial > number:
         _record(pointer, pointer.change, ledger)
     elif pointer.name != recorded:
@@ -298,22 +323,34 @@ def _settled(data_folder: Path, ledger: Ledger) -> str:
 def _record(pointer: ActiveAdapter, change: Change, ledger: Ledger) -> None:
     name = pointer.name
     ledger.record_release(name, change.previous, change.reason, by=change.by, cycle=change.cycle, number=change.serial)
-    if name != BASE:
+    if _has_files(name, ledger) and _is_own(name, ledger):
         ledger.set_adapter_state(name, "promoted")
     if change.withdraws:
         ledger.set_adapter_state(change.previous, "withdrawn")
     candidate = pointer.canary.name if pointer.canary is not None else ""
-    given_up = ledger.setting(_TRIAL)
+    trial = f"{_TRIAL} {ledger.tenant}".strip()
+    given_up = ledger.setting(trial)
     if given_up not in ("", candidate, name):
         ledger.set_adapter_state(given_up, "withdrawn")
     if candidate:
         ledger.set_adapter_state(candidate, "waiting")
-    ledger.put_setting(_TRIAL, candidate)
+    ledger.put_setting(trial, candidate)
 
 
-def _current_or_base(data_folder: Path) -> str:
+def _require(pointer: ActiveAdapter, data_folder: Path) -> None:
+    """Let every server have the adapters of a tenant's pointer, also where none runs now."""
+    named = {pointer.name: pointer.sha256}
+    if pointer.canary is not None:
+        named[pointer.canary.name] = pointer.canary.sha256
+    known = required.read(data_folder)
+    for name, sha256 in named.items():
+        if sha256 and known.get(name) != sha256:
+            required.add(data_folder, name, sha256)
+
+
+def _current_or_first(data_folder: Path, ledger: Ledger) -> str:
     """Going back must work also when the pointer file is damaged."""
     try:
-        return active.read(data_folder).name
+        return active.read(data_folder, ledger.tenant).name
     except UserError:
-        return BASE
+        return first(ledger)

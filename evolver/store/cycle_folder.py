@@ -10,6 +10,7 @@ from evolver.store.stored_value import parse
 from toolkit import durable_file
 
 V = TypeVar("V", bound=BaseModel)
+_TENANT = "tenant"
 UNFIT_VARIANTS, COMPOSED = "varied_dropped.jsonl", "composed.jsonl"
 
 
@@ -18,10 +19,26 @@ def cycle_folder(data_folder: Path, number: int) -> Path:
     return data_folder / "cycles" / f"{number:04d}"
 
 
-def cycle_folders(data_folder: Path, *, before: int | None = None) -> list[Path]:
-    """Return the folders of all cycles, the first first; those of cycles ``before`` that number."""
+def cycle_folders(data_folder: Path, *, before: int | None = None, tenant: str | None = None) -> list[Path]:
+    """Return the folders of all cycles, the first first; those of cycles ``before`` that number, and of ``tenant``
+    ("": of none; None: of all)."""
     folders = sorted(data_folder.glob("cycles/[0-9]*"))
-    return folders if before is None else [folder for folder in folders if int(folder.name) < before]
+    earlier = folders if before is None else [folder for folder in folders if int(folder.name) < before]
+    return earlier if tenant is None else [folder for folder in earlier if tenant_of(folder) == tenant]
+
+
+def tenant_of(folder: Path) -> str:
+    """Return the tenant whose cycle a folder is of; "" where it is everybody's."""
+    try:
+        return (folder / _TENANT).read_text(encoding="utf-8")
+    except FileNotFoundError:
+        return ""
+
+
+def mark_tenant(folder: Path, tenant: str) -> None:
+    """Say in a cycle's folder whose it is, before anything else is there."""
+    if tenant and tenant_of(folder) != tenant:
+        durable_file.replace(folder / _TENANT, tenant.encode())
 
 
 def read_marker(path: Path, model: type[V]) -> V | None:

@@ -28,7 +28,7 @@ _FINISHED = "('promoted', 'rejected', 'waiting')"
 
 
 class CycleRow(Frozen):
-    """One cycle. ``summary`` holds what the stages reported."""
+    """One cycle. ``summary`` holds what the stages reported; ``tenant`` is whose it is, "" for everybody's."""
 
     number: int
     started_at: float
@@ -38,10 +38,11 @@ class CycleRow(Frozen):
     reason: str
     last_interaction_id: str
     summary: dict[str, Any]
+    tenant: str = ""
 
 
 class AdapterRow(Frozen):
-    """One adapter. ``parent`` is the adapter that it continues, or ``base``."""
+    """One adapter. ``parent`` is the adapter that it continues, or ``base``; ``tenant`` that of its cycle."""
 
     name: str
     cycle: int
@@ -52,6 +53,7 @@ class AdapterRow(Frozen):
     state: str
     scores: dict[str, Any]
     pinned: bool = False
+    tenant: str = ""
 
 
 class Evaluation(Frozen):
@@ -62,10 +64,12 @@ class Evaluation(Frozen):
     suite: str
     suite_sha256: str
     scores: dict[str, Any]
+    tenant: str = ""
 
 
 class Release(Frozen):
-    """One change of what serves. ``by``: person, cycle, monitor or start; ``cycle``: the one that promoted, else 0."""
+    """One change of what serves ``tenant`` ("": everybody). ``by``: person, cycle, monitor or start; ``cycle``: the one
+    that promoted, else 0."""
 
     number: int
     at: float
@@ -74,18 +78,26 @@ class Release(Frozen):
     reason: str
     by: str
     cycle: int = 0
+    tenant: str = ""
 
 
 class Ledger:
     """An open ledger that threads may share; use it in a ``with``. Raises agent.errors.StorageError.
 
-    ``fence`` is asked at the beginning of every writing transaction; what it raises undoes the transaction.
+    ``fence`` is asked at the beginning of every writing transaction; what it raises undoes the transaction. ``tenant``:
+    whose cycles are opened, and whose releases are read and recorded; "" for everybody's. All else is of all tenants.
     """
 
     def __init__(
-        self, path: Path, *, now: Callable[[], float] = time.time, database: OpenDatabase | None = None
+        self,
+        path: Path,
+        *,
+        now: Callable[[], float] = time.time,
+        database: OpenDatabase | None = None,
+        tenant: str = "",
     ) -> None:
         self.now = now
+        self.tenant = tenant
         self._db = database or open_database(path, migrations, STEPS, lock=LEDGER_LOCK)
         self._mine = threading.local()
         self.fence: Callable[[Statements], None] = lambda db: None
@@ -135,14 +147,15 @@ class Ledger:
                 self._mine.db = None
 
     def open_cycle(self) -> CycleRow:
-        """Return the cycle that was interrupted, or open a new one."""
+        """Return the cycle of this tenant that was interrupted, or open a new one."""
+        interrupted = "SELECT max(number) FROM cycles WHERE status = 'running' AND tenant = ?"
         with self.together() as db:
-            row = db.execute("SELECT max(number) FROM cycles WHERE status = 'running'").fetchone()
-            number = row[0]
+            number = db.execute(interrupted, (self.tenant,)).fetchone()[0]
             if number is None:
                 number = 1 + (db.execute("SELECT max(number) FROM cycles").fetchone()[0] or 0)
                 db.execute(
-                    "INSERT INTO cycles (number, started_at, status) VALUES (?, ?, 'running')", (number, self.now())
+                    "INSERT INTO cycles (number, started_at, status, tenant) VALUES (?, ?, 'running', ?)",
+                    (number, self.now(), self.tenant),
                 )
         return self.cycles(number)[0]
 
@@ -187,10 +200,14 @@ class Ledger:
                 (status, reason, self.now(), last_interaction_id, cycle),
             )
 
+    def own_cycles(self) -> list[CycleRow]:
+        """Return the cycles of this tenant, the newest first."""
+        return [row for row in self.cycles() if row.tenant == self.tenant]
+
     def cycles(self, number: int | None = None) -> list[CycleRow]:
         """Return all cycles, the newest first; or the one with ``number``."""
         where, values = ("WHERE number = ?", (number,)) if number is not None else ("", ())
-        columns = "number, started_at, ended_at, status, stage, reason, last_interaction_id, summary"
+        columns = "number, started_at, ended_at, status, stage, reason, last_interaction_id, tenant, summary"
         with self.reading() as db:
             rows = db.execute(f"SELECT {columns} FROM cycles {where} ORDER BY number DESC", values).fetchall()
         names = columns.split(", ")
@@ -200,10 +217,10 @@ class Ledger:
         ]
 
     def mined_up_to(self) -> str:
-        """Return the last interaction that a finished cycle has seen; "" before the first."""
+        """Return the last interaction that a finished cycle of this tenant has seen; "" before the first."""
         with self.reading() as db:
-            query = f"SELECT max(last_interaction_id) FROM cycles WHERE status IN {_FINISHED}"
-            return db.execute(query).fetchone()[0] or ""
+            query = f"SELECT max(last_interaction_id) FROM cycles WHERE status IN {_FINISHED} AND tenant = ?"
+            return db.execute(query, (self.tenant,)).fetchone()[0] or ""
 
     def add_adapter(self, adapter: Adapter, cycle: int, parent: str, dataset_sha256: str) -> None:
         """Register a candidate; again for the same adapter changes nothing.
@@ -232,10 +249,12 @@ class Ledger:
 
     def adapters(self) -> list[AdapterRow]:
         """Return all adapters, the newest first."""
-        columns = "name, cycle, parent, sha256, dataset_sha256, created_at, state, pinned, scores"
+        names = ["name", "cycle", "parent", "sha256", "dataset_sha256", "created_at", "state", "pinned"]
+        whose = "coalesce((SELECT tenant FROM cycles WHERE cycles.number = adapters.cycle), '')"
         with self.reading() as db:
-            rows = db.execute(f"SELECT {columns} FROM adapters ORDER BY name DESC").fetchall()
-        names = columns.split(", ")
+            query = f"SELECT {', '.join(names)}, {whose}, scores FROM adapters ORDER BY name DESC"
+            rows = db.execute(query).fetchall()
+        names += ["tenant", "scores"]
         return [
             AdapterRow.model_validate({**dict(zip(names, row, strict=True)), "scores": json.loads(row[-1])})
             for row in rows
@@ -245,22 +264,22 @@ class Ledger:
         return next((row for row in self.adapters() if row.name == name), None)
 
     def record_evaluation(self, report: EvalReport | ChatReport) -> None:
-        """Record a report, unless the last one of this model and suite has the same result."""
+        """Record a report, unless the tenant's last one of this model and suite has the same result."""
         scores = report.model_dump(mode="json", exclude={"items", "model", "suite", "suite_sha256"})
         measured = (report.model, report.suite, report.suite_sha256, json.dumps(scores))
-        newest = "SELECT max(number) FROM evaluations WHERE model = ? AND suite = ?"
+        newest = "SELECT max(number) FROM evaluations WHERE tenant = ? AND model = ? AND suite = ?"
         known = f"SELECT 1 FROM evaluations WHERE number = ({newest}) AND suite_sha256 = ? AND scores = ?"
         with self.together() as db:
-            if db.execute(known, measured).fetchone() is None:
+            if db.execute(known, (self.tenant, *measured)).fetchone() is None:
                 db.execute(
-                    "INSERT INTO evaluations (number, at, model, suite, suite_sha256, scores) "
-                    f"VALUES ({_next('evaluations')}, ?, ?, ?, ?, ?)",
-                    (self.now(), *measured),
+                    "INSERT INTO evaluations (number, at, tenant, model, suite, suite_sha256, scores) "
+                    f"VALUES ({_next('evaluations')}, ?, ?, ?, ?, ?, ?)",
+                    (self.now(), self.tenant, *measured),
                 )
 
     def evaluations(self, model: str | None = None) -> list[Evaluation]:
         """Return the measurements, the newest first; those of ``model`` alone, where it is named."""
-        columns = "at, model, suite, suite_sha256, scores"
+        columns = "at, model, suite, suite_sha256, tenant, scores"
         query = f"SELECT {columns} FROM evaluations WHERE ? IN (model, '') ORDER BY number DESC"
         with self.reading() as db:
             rows = db.execute(query, (model or "",)).fetchall()
@@ -290,18 +309,24 @@ class Ledger:
     def record_release(
         self, adapter: str, previous: str, reason: str, *, by: str = "", cycle: int = 0, number: int | None = None
     ) -> None:
-        """Record a change of what serves; ``number`` None: the next one."""
+        """Record a change of what serves this tenant; ``number`` None, or taken by another tenant's: the next one."""
         with self.together() as db:
+            taken = db.execute("SELECT 1 FROM releases WHERE number = ? AND tenant != ?", (number, self.tenant))
+            free = number if taken.fetchone() is None else None
             db.execute(
-                "INSERT INTO releases (number, at, adapter, previous, reason, changed_by, cycle) "
-                f"VALUES (coalesce(?, {_next('releases')}), ?, ?, ?, ?, ?, ?)",
-                (number, self.now(), adapter, previous, reason, by, cycle),
+                "INSERT INTO releases (number, at, adapter, previous, reason, changed_by, cycle, tenant) "
+                f"VALUES (coalesce(?, {_next('releases')}), ?, ?, ?, ?, ?, ?, ?)",
+                (free, self.now(), adapter, previous, reason, by, cycle, self.tenant),
             )
 
     def releases(self) -> list[Release]:
-        """Return every change of what serves, the newest first."""
-        names = ("number", "at", "adapter", "previous", "reason", "by", "cycle")
-        columns = "number, at, adapter, previous, reason, changed_by, cycle"
+        """Return every change of what serves this tenant, the newest first."""
+        return [row for row in self.all_releases() if row.tenant == self.tenant]
+
+    def all_releases(self) -> list[Release]:
+        """Return every change of what serves anybody, the newest first."""
+        names = ("number", "at", "adapter", "previous", "reason", "by", "cycle", "tenant")
+        columns = "number, at, adapter, previous, reason, changed_by, cycle, tenant"
         with self.reading() as db:
             rows = db.execute(f"SELECT {columns} FROM releases ORDER BY number DESC").fetchall()
         return [Release.model_validate(dict(zip(names, row, strict=True))) for row in rows]

@@ -224,3 +224,10 @@ def m009_times_of_stages(db: Database) -> None:
         ) STRICT, WITHOUT ROWID
         """
     )
+
+
+@migrations()
+def m010_tenants(db: Database) -> None:
+    """Add the tenant of a cycle, a release and an evaluation; "" for what is everybody's."""
+    for table in ("cycles", "releases", "evaluations"):
+        db.execute(f"ALTER TABLE {table} ADD COLUMN tenant TEXT NOT NULL DEFAULT ''")

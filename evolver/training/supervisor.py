@@ -46,6 +46,7 @@ def train(
     *,
     name: str,
     parent: Path | None = None,
+    tenant: str = "",
     tenants: Mapping[str, int] | None = None,
     markers: Markers = NO_MARKERS,
     profile: ModelProfile | None = None,
@@ -53,10 +54,10 @@ def train(
 ) -> TrainResult:
     """Train adapter ``name`` on ``dataset_folder`` (train.jsonl, valid.jsonl) and publish it as ``output_folder``.
 
-    ``parent`` is the folder of an adapter to continue; None starts from the base model. ``tenants`` counts whose turns
-    the dataset was made from, for the manifest. ``markers`` are those that serving keeps requests
-    free of. ``profile``: how the model is spoken to; None: as its folder says. ``on_progress`` is called with each
-    event of the worker.
+    ``parent`` is the folder of an adapter to continue; None starts from the base model. For the manifest: ``tenant`` is
+    whom the adapter is for ("": everybody), ``tenants`` counts whose turns the dataset was made from. ``markers`` are
+    those that serving keeps requests free of. ``profile``: how the model is spoken to; None: as its folder says.
+    ``on_progress`` is called with each event of the worker.
 
     A run that was cut off continues from its last checkpoint, which lies beside ``output_folder`` as ``.NAME.work``.
     An adapter that was published from the same inputs is returned as it is. Raises TrainError; then nothing is
@@ -64,7 +65,8 @@ def train(
     """
     check_name(name)
     output_folder.parent.mkdir(parents=True, exist_ok=True)
-    spec = _spec(config, dataset_folder, model_folder, output_folder, name, parent, tenants or {}, markers, profile)
+    whose = {"tenant": tenant, "tenants": dict(tenants or {})}
+    spec = _spec(config, dataset_folder, model_folder, output_folder, name, parent, whose, markers, profile)
     published = _published(spec)
     return published or _train(spec, config, on_progress or (lambda _: None))
 
@@ -128,7 +130,7 @@ def _spec(
     output: Path,
     name: str,
     parent: Path | None,
-    tenants: Mapping[str, int],
+    whose: dict[str, Any],
     markers: Markers = NO_MARKERS,
     profile: ModelProfile | None = None,
 ) -> dict[str, Any]:
@@ -141,7 +143,7 @@ def _spec(
         "output_folder": str(output.resolve()),
         "work_folder": str(output.resolve().parent / f".{output.name}.work"),
         "name": name,
-        "tenants": dict(tenants),
+        **whose,
         "markers": sorted(markers.texts),
         "halvings": 0,
         "parent": str(parent.resolve()) if parent else None,

@@ -285,6 +285,7 @@ def _publish(spec: dict[str, Any], adapted: "Adapted", about: dict[str, Any]) ->
             files={name: file_sha256(draft / name) for name in (WEIGHTS, PEFT_CONFIG)},
             base_model=spec["model_id"],
             template_sha256=spec["template_sha256"],
+            tenant=spec["tenant"],
             tenants=spec["tenants"],
             parent=parent.name if parent else None,
             parent_sha256=spec["parent_sha256"],

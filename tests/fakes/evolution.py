@@ -241,6 +241,7 @@ def publish_adapter(
     dataset_sha256: str = "d" * 64,
     probe: Probe | None = None,
     parent: str | None = None,
+    tenant: str = "",
     tenants: Mapping[str, int] | None = None,
 ) -> Adapter:
     """An adapter of one matrix pair, published as training publishes."""
@@ -249,7 +250,7 @@ def publish_adapter(
     shutil.rmtree(draft, ignore_errors=True)
     adapter_draft(draft)
     manifest = manifest_of(draft, name, base_sha256=base_sha256, dataset_sha256=dataset_sha256).model_copy(
-        update={"tenants": dict(tenants or {}), "parent": parent, "probe": probe}
+        update={"tenant": tenant, "tenants": dict(tenants or {}), "parent": parent, "probe": probe}
     )
     package.publish(draft, target, manifest)
     return Adapter(name=name, folder=target, sha256=package.manifest_sha256(target))

@@ -94,17 +94,17 @@ class World:
         sandbox = Insistent(self.sandbox) if insist else self.sandbox
         yield Executor(ToolRegistry(tools), sandbox, made_code=sandbox, **options)
 
-    def run(self, on_progress: Any = None) -> CycleReport:
+    def run(self, on_progress: Any = None, *, tenant: str = "") -> CycleReport:
         def say(stage: str, share: float, remark: str) -> None:
             self.said.append((stage, share))
             if on_progress is not None:
                 on_progress(stage, share, remark)
 
-        with self.ledger() as ledger:
+        with self.ledger(tenant) as ledger:
             return run_cycle(self.config, ledger, on_progress=say)
 
-    def ledger(self) -> Ledger:
-        return Ledger(self.data / "evolution.db")
+    def ledger(self, tenant: str = "") -> Ledger:
+        return Ledger(self.data / "evolution.db", tenant=tenant)
 
     def begun(self) -> list[str]:
         """The stages that were begun, in order."""

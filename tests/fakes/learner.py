@@ -174,6 +174,7 @@ class FakeTraining:
         *,
         name: str,
         parent: Path | None = None,
+        tenant: str = "",
         tenants: Mapping[str, int] | None = None,
         markers: Markers | None = None,
         profile: ModelProfile | None = None,
@@ -194,6 +195,7 @@ class FakeTraining:
             base_sha256=package.model_sha256(model_folder),
             probe=self.probe,
             parent=parent.name if parent else None,
+            tenant=tenant,
             tenants=tenants,
         )
         self.trained.append(name)

@@ -1,0 +1,156 @@
+"""Releases of tenants: each has its own pointer, history and trial, and no adapter of another ever serves it."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from agent.adapters import active, required
+from agent.adapters.active import SHARED, ActiveAdapter
+from agent.log.interaction_log import InteractionLog
+from evolver.cli.main import app
+from evolver.config import Config, EvolverConfig, ReleaseConfig
+from evolver.cycle import daemon
+from evolver.maintenance import retention
+from evolver.release import release
+from evolver.store.ledger import Ledger
+from evolver.store.tenants import all_tenants
+from tests.fakes.evolution import publish_adapter, turn
+from toolkit.errors import UserError
+
+SHAREDS, SALES, CARE = "adapter-0001", "adapter-0002", "adapter-0003"
+WHOSE = {SHAREDS: "", SALES: "sales", CARE: "care"}
+
+
+@pytest.fixture
+def ledgers(tmp_path: Path) -> Iterator[dict[str, Ledger]]:
+    """The ledger as everybody, sales and care have it, each with a registered adapter that does not serve."""
+    opened = {tenant: Ledger(tmp_path / "evolution.db", tenant=tenant) for tenant in WHOSE.values()}
+    for name, tenant in WHOSE.items():
+        number = opened[tenant].open_cycle().number
+        opened[tenant].add_adapter(publish_adapter(tmp_path, name, tenant=tenant), number, "base", "d" * 64)
+    yield opened
+    for ledger in opened.values():
+        ledger.__exit__()
+
+
+def serving(data: Path) -> dict[str, str]:
+    return {tenant: active.serving(data, tenant).name for tenant in ("", "sales", "care", "lab")}
+
+
+def promote(data: Path, ledger: Ledger, name: str) -> str:
+    return release.promote(name, data, ledger, None, reason="test")
+
+
+def test_an_adapter_of_a_tenant_serves_that_tenant_and_nobody_else(tmp_path: Path, ledgers: dict[str, Ledger]) -> None:
+    assert promote(tmp_path, ledgers["sales"], SALES) == SHARED
+    assert serving(tmp_path) == {"": "base", "sales": SALES, "care": "base", "lab": "base"}
+    promote(tmp_path, ledgers[""], SHAREDS)
+    assert serving(tmp_path) == {"": SHAREDS, "sales": SALES, "care": SHAREDS, "lab": SHAREDS}
+    for tenant, fix in (("", "; add: --tenant sales"), ("care", "")):
+        with pytest.raises(UserError, match=f"{SALES} is the adapter of the tenant sales, and serves no one else{fix}"):
+            promote(tmp_path, ledgers[tenant], SALES)
+        with pytest.raises(UserError, match="serves no one else"):
+            release.begin_trial(SALES, tmp_path, ledgers[tenant], None, share=0.1)
+        with pytest.raises(UserError, match="serves no one else"):
+            release.rollback(tmp_path, ledgers[tenant], None, to=SALES, reason="test")
+    assert serving(tmp_path) == {"": SHAREDS, "sales": SALES, "care": SHAREDS, "lab": SHAREDS}
+    assert required.read(tmp_path).keys() == {SALES}
+
+
+def test_a_tenant_goes_back_to_what_serves_everybody(tmp_path: Path, ledgers: dict[str, Ledger]) -> None:
+    sales = ledgers["sales"]
+    promote(tmp_path, sales, SALES)
+    promote(tmp_path, ledgers[""], SHAREDS)
+    assert release.rollback(tmp_path, sales, None, reason="test") == (SALES, SHARED)
+    assert serving(tmp_path)["sales"] == SHAREDS
+    with pytest.raises(UserError, match="sales has no adapter of its own; nothing to go back to"):
+        release.rollback(tmp_path, sales, None, reason="test")
+    promote(tmp_path, sales, SHAREDS)
+    assert release.rollback(tmp_path, sales, None, to="base", reason="test") == (SHAREDS, "base")
+    states = {row.name: (row.state, row.tenant) for row in sales.adapters()}
+    assert states == {SHAREDS: ("promoted", ""), SALES: ("withdrawn", "sales"), CARE: ("candidate", "care")}
+    assert serving(tmp_path) == {"": SHAREDS, "sales": "base", "care": SHAREDS, "lab": SHAREDS}
+
+
+def test_changes_of_tenants_are_told_apart_and_survive_a_cut_off_release(
+    tmp_path: Path, ledgers: dict[str, Ledger], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def cut_off(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Ledger, "record_release", cut_off)
+        with pytest.raises(KeyboardInterrupt):
+            promote(tmp_path, ledgers["sales"], SALES)
+    promote(tmp_path, ledgers["care"], CARE)
+    promote(tmp_path, ledgers[""], SHAREDS)
+    for ledger in ledgers.values():
+        release.reconcile(tmp_path, ledger)
+        release.reconcile(tmp_path, ledger)
+    changes = {name: [(one.adapter, one.previous) for one in ledger.releases()] for name, ledger in ledgers.items()}
+    assert changes == {"": [(SHAREDS, "base")], "sales": [(SALES, SHARED)], "care": [(CARE, SHARED)]}
+    assert len({one.number for one in ledgers[""].all_releases()}) == 3
+
+
+def test_a_trial_of_a_tenant_ends_for_that_tenant(tmp_path: Path, ledgers: dict[str, Ledger]) -> None:
+    release.begin_trial(SALES, tmp_path, ledgers["sales"], None, share=0.5)
+    assert [release.on_trial(tmp_path, tenant) for tenant in ("", "sales", "care")] == ["", SALES, ""]
+    promote(tmp_path, ledgers["care"], CARE)
+    assert release.on_trial(tmp_path, "sales") == SALES
+    assert release.rollback(tmp_path, ledgers["sales"], None, reason="test") == (SALES, SHARED)
+    assert release.on_trial(tmp_path, "sales") == ""
+    assert ledgers[""].adapter(SALES).state == "withdrawn"  # type: ignore[union-attr]
+
+
+def test_what_serves_a_tenant_is_kept_on_disk(tmp_path: Path, ledgers: dict[str, Ledger]) -> None:
+    for tenant, name in (("sales", SALES), ("care", CARE)):
+        promote(tmp_path, ledgers[tenant], name)
+    with ledgers[""].together() as db:
+        db.execute("UPDATE cycles SET status = 'promoted'")
+    config, later = ReleaseConfig(keep_adapters=1), ledgers[""].now() + 1e6
+    assert [row.name for row in retention.removable(config, tmp_path, ledgers[""], later)] == [SHAREDS]
+
+
+def test_the_monitor_compares_the_turns_of_the_tenant_alone(tmp_path: Path, ledgers: dict[str, Ledger]) -> None:
+    promote(tmp_path, ledgers[""], SHAREDS)
+    promote(tmp_path, ledgers["sales"], SALES)
+    with InteractionLog(tmp_path / "interactions.db") as log:
+        for tenant, adapter, turns in (
+            ("sales", SALES, 3),
+            ("sales", SHAREDS, 2),
+            ("care", SHAREDS, 5),
+            ("", SALES, 1),
+        ):
+            for n in range(turns):
+                log.append(turn(f"{tenant} {n}", adapter=adapter), session=f"s{n}", source="gateway", tenant=tenant)
+    config = Config(data_folder=tmp_path, evolver=EvolverConfig(per_tenant=True))
+    seen = daemon.comparison(config, ledgers["sales"])
+    assert seen is not None
+    assert (seen.current, seen.previous, seen.now, seen.before) == (SALES, SHAREDS, 3, 2)
+    assert daemon.comparison(config, ledgers["care"]) is None
+
+
+def test_the_commands_take_a_tenant_and_know_which_there_are(tmp_path: Path, ledgers: dict[str, Ledger]) -> None:
+    (tmp_path / "config.toml").write_text(f'data_folder = "{tmp_path}"\n[evolver]\nper_tenant = true\n')
+    with InteractionLog(tmp_path / "interactions.db") as log:
+        log.append(turn("hi"), session="s", source="gateway", tenant="sales")
+    active.write(tmp_path, ActiveAdapter(name=SHARED), tenant="care")
+    assert all_tenants(Config(data_folder=tmp_path)) == ["care", "sales"]
+
+    def call(*words: str) -> str:
+        done = CliRunner().invoke(app, [*words, "--config", str(tmp_path / "config.toml")])
+        return done.output if done.exit_code == 0 else str(done.exception)
+
+    assert "there is no tenant sale; there is: care, sales" in call("history", "--tenant", "sale")
+    promote(tmp_path, ledgers["sales"], SALES)
+    listed = call("adapters", "--tenant", "sales")
+    assert f"* {SALES}" in listed
+    assert "for the tenant sales alone" in listed
+    assert CARE not in listed
+    assert CARE in call("adapters")
+    assert "cycle 2 of sales" in call("history", "--tenant", "sales")
+    assert "cycle 3" not in call("history", "--tenant", "sales")
+    assert "shared serves now (before: adapter-0002)" in call("rollback", "--tenant", "sales")
+    assert "add: --tenant care" in call("promote", CARE)
