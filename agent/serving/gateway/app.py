@@ -27,6 +27,7 @@ from agent.http import http_error, json_body
 from agent.http.http_error import HttpError
 from agent.log import corrections
 from agent.models.template_markers import Markers, configured_markers
+from agent.serving.gateway import smolagents_format
 from agent.serving.gateway.access import api_keys
 from agent.serving.gateway.access.api_keys import Scope
 from agent.serving.gateway.access.auth import Access, Caller, Refused, allowed_hosts
@@ -224,7 +225,7 @@ class Gateway:
         if asked == AGENT and self.agent is not None:
             return await self._agent_turn(request, caller, body, session)
         body, first = with_further(body)
-        shown = literal_chat(body, self.markers())
+        shown = literal_chat({**body, "messages": smolagents_format.as_shown(body["messages"])}, self.markers())
         if body.get("tools") and not self.parallel():
             shown["parallel_tool_calls"] = False
         messages = body["messages"]

@@ -11,9 +11,12 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
+from agent.text import strict_json
+
 _MARK = "Calling tools:\n"
 _CALLS = re.compile(rf"(?:\A|\n){_MARK}(\[.{{1,100000}}\])\Z")
 _ID = re.compile(r"'id': '([^'\\]{1,200})'")
+_CALL_ID = re.compile(r"Call id: ([^\n]*)\nError:\n")
 _OBSERVED = "Observation:\n"
 _FAILED = re.compile(r"(?:Call id: [^\n]*\n)?(?=Error:\n)")
 _RETRY = "\nNow let's retry: take care not to repeat previous errors!"
@@ -66,10 +69,64 @@ def as_messages(messages: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
             call_id = calls[0]["id"] if len(calls) == 1 else SEVERAL
             found.append({"role": "tool", "tool_call_id": call_id, "content": content})
             if next_task:
-                found.append({"role": "user", "content": words})
+                found.append({"role": "user", "content": f"{next_task.lstrip()}{words}"})
         else:
             found.append(message)
     return found
+
+
+def as_shown(messages: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return the conversation as a model is shown it, which is as lessons of it are: calls and results in OpenAI's
+    protocol where they could be written back to the same text, all else as it is.
+
+    Results of several calls in one text are one message, after all of them.
+    """
+    found: list[dict[str, Any]] = []
+    calls: list[dict[str, Any]] = []
+    for before, message in zip([{}, *messages], messages, strict=False):
+        text, role = _text(message), message.get("role")
+        result = _result(before, text) if calls and role == "user" and _is_text(message) else None
+        ids = [call["id"] for call in calls]
+        calls = []
+        if result is not None and _belongs(text, ids):
+            content, next_task, words = result.partition(_NEXT_TASK)
+            found.append({"role": "tool", "tool_call_id": ids[-1], "content": content})
+            found += [{"role": "user", "content": f"{next_task.lstrip()}{words}"}] if next_task else []
+        elif role == "assistant" and _is_text(message) and (calls := _exact_calls(text)):
+            said = text[: text.rindex(_MARK)].strip()
+            found.append({**message, "content": said, "tool_calls": calls})
+        else:
+            found.append(message)
+    return found
+
+
+def _is_text(message: dict[str, Any]) -> bool:
+    """Return whether a message is text and nothing beside it."""
+    content = message.get("content")
+    parts = content if isinstance(content, list) else [] if isinstance(content, str) else [None]
+    return "tool_calls" not in message and all(isinstance(one, dict) and one.get("type") == "text" for one in parts)
+
+
+def _belongs(text: str, ids: Sequence[str]) -> bool:
+    """Return whether the call that a text names, if it names one, is one of these."""
+    named = _CALL_ID.match(text)
+    return named is None or named[1] in ids
+
+
+def _exact_calls(text: str) -> list[dict[str, Any]]:
+    """Return the calls at the end of an assistant's text if smolagents would write them so; else none."""
+    calls, written = _calls(text), _CALLS.search(text)
+    if not calls or written is None:
+        return []
+    back = [{**call, "function": {**call["function"], "arguments": _arguments(call)}} for call in calls]
+    return calls if str(back) == written[1] and all(call["function"]["name"] for call in calls) else []
+
+
+def _arguments(call: dict[str, Any]) -> Any:
+    try:
+        return strict_json.loads(call["function"]["arguments"])
+    except ValueError:
+        return None
 
 
 def _result(before: dict[str, Any], text: str) -> str | None:

@@ -1,7 +1,8 @@
 """Calls and results in text, as smolagents writes them: a turn keeps its adapter, and the log has all of it."""
 
 import itertools
-from collections.abc import Callable, Iterator
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -10,12 +11,19 @@ import pytest
 from smolagents import OpenAIModel, ToolCallingAgent, tool
 
 from agent.log.interaction_log import InteractionLog
+from agent.models.rendering import render
 from agent.serving.gateway import smolagents_format
 from agent.serving.gateway.capture import latest_results
+from agent.turn import prompt as turn_prompt
 from agent.turn.messages import Interaction
+from agent.turn.prompt import to_openai
+from evolver.mining import client_turns
+from evolver.types import TraceKind
 from tests.fakes.adapter_folder import make_adapter
 from tests.fakes.model_gateway import running_gateway
 from tests.fakes.model_server import ModelServer, Says
+
+TEMPLATE = next(Path(turn_prompt.__file__).parent.glob("*.jinja"))
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # of another one's package
 CALLED = (
@@ -101,7 +109,78 @@ def test_a_turn_keeps_its_adapter_and_is_logged_whole(tmp_path: Path, text: str)
     (result,) = turn.results
     assert (result.call_id, result.name, result.value) == ("call-0-0", "add", 3.0)
     assert [message.role for message in new.trajectory.history][-2:] == ["assistant", "tool"]
-    assert new.trajectory.messages[0].content == "And now?"
+    assert new.trajectory.messages[0].content == "New task:\nAnd now?"
+
+
+def prompt(messages: Sequence[Mapping[str, Any]]) -> str:
+    """What a model reads of messages; vLLM joins the parts of a text, and reads arguments."""
+    read = [
+        {
+            **message,
+            "content": smolagents_format._text(dict(message)),
+            "tool_calls": [
+                {**call, "function": {**call["function"], "arguments": json.loads(call["function"]["arguments"])}}
+                for call in message.get("tool_calls") or ()
+            ],
+        }
+        for message in messages
+    ]
+    return render(TEMPLATE.read_text(encoding="utf-8"), read, add_generation_prompt=True)
+
+
+@pytest.mark.parametrize("text", ["", "I add them."])
+def test_the_model_is_shown_what_lessons_of_the_turn_show(tmp_path: Path, text: str) -> None:
+    calls = [[ADD], [ADD, ADD], [ADD], [END], [ADD], [END]]
+    with house(tmp_path, calls, lambda: 3.0, text) as opened:
+        opened.agent.run("What is 1 plus 2?")
+        opened.agent.run("And now?", reset=False)
+        shown = [request["messages"] for request in opened.server.requests]
+    logged = [one.trajectory for one in opened.logged()]
+    assert len(shown) == len(logged) == 6
+    for messages, turn in zip(shown, logged, strict=True):
+        assert prompt(messages) == prompt(to_openai((*turn.history, *turn.messages[:-1])))
+        said = prompt(messages[1:])  # the system text explains the form
+        assert "Calling tools:" not in said
+        assert "Observation:" not in said
+    assert [message["role"] for message in shown[3]] == ["system", "user", *["assistant", "tool"] * 3]
+    assert shown[3][2]["tool_calls"] == [
+        {"id": "call-0-0", "type": "function", "function": {"name": "add", "arguments": '{"a": 1, "b": 2}'}}
+    ]
+    assert shown[3][2]["content"] == text
+    assert shown[3][3] == {"role": "tool", "tool_call_id": "call-0-0", "content": "3.0"}
+    assert (len(shown[3][4]["tool_calls"]), shown[3][5]["content"]) == (2, "3.0\n3.0")
+    assert shown[4][-1] == {"role": "user", "content": "New task:\nAnd now?"}
+
+
+@pytest.mark.parametrize(("results", "lesson"), [((3.0, None), True), ((3.0, None, 4.0), False)])
+def test_a_call_that_nobody_can_tell_is_shown_as_it_was_sent_and_no_step_after_it_is_taught(
+    tmp_path: Path, results: tuple[float | None, ...], lesson: bool
+) -> None:
+    left = iter(results)
+
+    def fail_once() -> float:
+        if (result := next(left)) is None:
+            raise ValueError("no such number")
+        return result
+
+    with house(tmp_path, [*[[ADD]] * len(results), [END]], fail_once, "I add them.") as opened:
+        opened.agent.run("What is 1 plus 2?")
+        shown = opened.server.requests[2]["messages"]
+    assert [message["role"] for message in shown[1:]] == ["user", "assistant", "tool", "assistant", "user"]
+    assert "no such number" in smolagents_format._text(shown[-1])
+    (*_, ended) = opened.logged()
+    assert [call.name for call in ended.trajectory.calls][:3] == [
+        "add",
+        "",
+        "add" if len(results) > 2 else "final_answer",
+    ]
+    found = client_turns.client_trace(
+        client_turns.with_failures(ended), [], (), (), kind=TraceKind.LOGGED, agreement=client_turns.Agreement()
+    )
+    assert (found is not None) is lesson
+    if found is not None and found.client_turn is not None:
+        assert len(found.client_turn.messages) == 2
+        assert found.client_turn.targets == (1,)
 
 
 def test_a_later_call_that_raises_does_not_end_the_turn(tmp_path: Path) -> None:
@@ -152,7 +231,41 @@ def test_results_that_nobody_can_tell_apart_are_of_no_call(tmp_path: Path) -> No
 )
 def test_what_only_looks_like_it_stays_as_it_is(messages: list[dict[str, Any]]) -> None:
     assert smolagents_format.as_messages(messages) == messages
+    assert smolagents_format.as_shown(messages) == messages
     assert latest_results(messages) == []
+
+
+PICTURE = {"type": "image_url", "image_url": {"url": "data:,"}}
+
+
+@pytest.mark.parametrize(
+    "messages",
+    [
+        [
+            user("hi"),
+            assistant(CALLED.replace("': ", "':  ")),
+            user("Observation:\n3"),
+        ],  # spaces that it does not write
+        [user("hi"), assistant(CALLED.replace("'id': 'c1', ", "'id': 'c1', 'index': 0, "))],
+        [user("hi"), assistant(CALLED.replace("{'a': 1, 'b': 2}", "{'a': (1, 2)}"))],  # no JSON
+        [user("hi"), assistant(CALLED.replace("{'a': 1, 'b': 2}", "'a and b'"))],
+        [user("hi"), assistant(CALLED.replace("'add'", "''"))],
+        [user("hi"), {**assistant(CALLED), "tool_calls": []}],
+        [user("hi"), {"role": "assistant", "content": [{"type": "text", "text": CALLED}, PICTURE]}],
+        [user("hi"), {"role": "assistant", "content": None}],
+    ],
+)
+def test_what_could_not_be_written_back_is_shown_as_it_is(messages: list[dict[str, Any]]) -> None:
+    assert smolagents_format.as_shown(messages) == messages
+
+
+def test_results_that_do_not_belong_to_the_call_are_shown_as_they_are() -> None:
+    begun, other = [user("hi"), assistant(CALLED)], user(f"Call id: c2\n{FAILED}")
+    picture = {"role": "user", "content": [{"type": "text", "text": "Observation:\n3"}, PICTURE]}
+    for told in (other, picture, user("thanks")):
+        assert smolagents_format.as_shown([*begun, told])[2:] == [told]
+    own = smolagents_format.as_shown([*begun, user(f"Call id: c1\n{FAILED}")])
+    assert own[2] == {"role": "tool", "tool_call_id": "c1", "content": FAILED}
 
 
 def test_the_newest_result_is_told() -> None:
