@@ -95,11 +95,7 @@ def client_trace(
     ``before`` are the turns of its history, ``later`` those after it. ``repair`` and ``expected`` replace its calls."""
     messages, targets = _learned(turn, expected, repair)
     calls = [call for place in targets for call in messages[place].tool_calls]
-    if (
-        not targets
-        or any(call.arguments is None for call in calls)
-        or _has_nameless((*turn.trajectory.history, *messages))
-    ):
+    if not targets or _is_unclear((*turn.trajectory.history, *messages), calls):
         return None
     results = {one.tool_result.call_id: one.tool_result for one in messages if one.tool_result is not None}
     came = [results[call.id].value for call in calls if call.id in results]
@@ -125,9 +121,11 @@ def client_trace(
     )
 
 
-def _has_nameless(messages: Sequence[Message]) -> bool:
-    """Return whether something came of a call that nobody can tell, which the model was shown as text."""
-    return any(not call.name for message in messages for call in message.tool_calls)
+def _is_unclear(messages: Sequence[Message], calls: Sequence[ToolCall]) -> bool:
+    """Return whether one of ``calls`` does not parse, or something came of a call that nobody can tell, which the model
+    was shown as text."""
+    unread = any(call.arguments is None for call in calls)
+    return unread or any(not call.name for message in messages for call in message.tool_calls)
 
 
 def _provenance(
