@@ -2,7 +2,7 @@
 
 import typer
 
-from evolver.cli import adapters, cycles, evaluation, export, past, shadow, tools, upkeep
+from evolver.cli import adapters, audit, cycles, evaluation, export, past, shadow, tools, upkeep
 from toolkit.command import run_command
 
 app = typer.Typer(
@@ -17,7 +17,7 @@ app.command()(cycles.cycle)
 app.command()(cycles.status)
 app.command()(past.history)
 app.command()(past.report)
-app.command()(past.audit)
+app.command()(audit.audit)
 app.command()(upkeep.forget)
 app.command()(adapters.adapters)
 app.command()(adapters.rollback)

@@ -1,4 +1,4 @@
-"""``evolver history``, ``report``, ``audit``, ``scores``: what cycles did and measured."""
+"""``evolver history``, ``report``, ``scores``: what cycles did and measured."""
 
 import json
 from pathlib import Path
@@ -97,52 +97,6 @@ def report(
         except OSError as error:
             raise UserError(f"{html}: {error.strerror}; name another file") from error
     typer.echo(f"written to {html}")
-
-
-def audit(
-    sample: Annotated[int, typer.Option("--sample", metavar="N", min=1, help="Number of traces.")] = 50,
-    number: Annotated[
-        int | None, typer.Option("--cycle", metavar="N", help="Number of the cycle; the newest by default.")
-    ] = None,
-    seed: Annotated[int, typer.Option("--seed", metavar="N", help="Seed of the sample.")] = 0,
-    plan: Annotated[
-        bool, typer.Option("--plan", help="Say what the next cycle would learn, from whom, and what it would cost.")
-    ] = False,
-    tenant: TenantOption = "",
-    config: ConfigOption = None,
-    as_json: JsonOption = False,
-) -> None:
-    """Print traces to review, or what the next cycle would learn."""
-    if plan:
-        _show_plan(config, tenant, as_json=as_json)
-        return
-    from evolver.cli.show import verdict_text
-    from evolver.maintenance.audit import audit as draw
-    from evolver.store.cycle_folder import cycle_folder
-
-    loaded = read_config(config)
-    with open_ledger(loaded, tenant) as ledger:
-        cycles = [row for row in ledger.cycles(number) if tenant in ("", row.tenant)]
-    if not cycles:
-        raise UserError("there is no such cycle; see them all with: evolver history")
-    found = draw(cycle_folder(loaded.data_folder, cycles[0].number), sample=sample, seed=seed)
-    if as_json:
-        print_json([one.model_dump(mode="json") for one in found])
-    else:
-        typer.echo("\n".join(verdict_text(one) for one in found))
-
-
-def _show_plan(config: Path | None, tenant: str, *, as_json: bool) -> None:
-    from evolver.cli.show_plan import plan_text
-    from evolver.cycle.plan import plan
-
-    loaded = read_config(config)
-    with open_ledger(loaded, tenant) as ledger:
-        found = plan(loaded, ledger)
-    if as_json:
-        print_json(found.model_dump(mode="json"))
-    else:
-        typer.echo(plan_text(found))
 
 
 def scores(

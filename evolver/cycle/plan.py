@@ -86,14 +86,14 @@ def plan(config: Config, ledger: Ledger) -> Plan:
             own=OwnTools(registry),
             learn_from_upstream=config.agent.serving.shadow.learn_from_upstream,
         )
-    policy = _policy(config, registry)
+    policy = policy_of(config, registry)
     earlier = earlier_lessons(config, ledger, 1 + max((row.number for row in ledger.cycles()), default=0))
-    judged = _judged(mined.worked, earlier, policy)
-    kept = [trace for trace, reason in judged if reason is None]
+    found = judged(mined.worked, earlier, policy)
+    kept = [trace for trace, reason in found if reason is None]
     make, train = config.evolver.make, config.evolver.train
     return Plan(
         interactions=mined.interactions,
-        teachers=tuple(_teachers(mined, judged)),
+        teachers=tuple(_teachers(mined, found)),
         over_quota=mined.over_quota,
         quarantined=mined.quarantined,
         held_back=_held_back(config.data_folder, kept, earlier, policy, config.evolver.gate.own_share),
@@ -116,7 +116,8 @@ def usual_minutes(found: Plan) -> float | None:
     return median(found.minutes) if found.minutes else None
 
 
-def _policy(config: Config, registry: ToolRegistry) -> LessonPolicy:
+def policy_of(config: Config, registry: ToolRegistry) -> LessonPolicy:
+    """Return the policy of a cycle with these tools."""
     return LessonPolicy(
         tools=registry,
         index=ToolIndex(registry, vectors_file=config.data_folder / VECTORS_FILE),
@@ -126,10 +127,11 @@ def _policy(config: Config, registry: ToolRegistry) -> LessonPolicy:
     )
 
 
-def _judged(
+def judged(
     traces: Sequence[Trace], earlier: Iterable[Trace], policy: LessonPolicy
 ) -> list[tuple[Trace, DropReason | None]]:
-    """Judge as ``verify`` does, in its order, as far as nothing needs to run."""
+    """Return ``traces`` with the reasons to drop them, None to keep: as ``verify`` finds them, in its order, as far as
+    nothing needs to run."""
     accepted = Accepted(earlier)
     found = []
     for trace in traces:
