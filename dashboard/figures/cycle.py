@@ -23,7 +23,7 @@ _SCORES = {
     "irrelevance_accuracy": "no call where none is needed",
     "invalid_call_rate": "invalid calls",
 }
-_COLUMNS = "number, started_at, ended_at, status, stage, reason"
+_COLUMNS = "number, started_at, ended_at, status, stage, reason, tenant"
 
 
 @dataclass(frozen=True)
@@ -36,6 +36,7 @@ class Listed:
     status: str
     stage: str
     reason: str
+    tenant: str
     traces: int | None
     kept: int | None
     lessons: int | None

@@ -111,6 +111,16 @@ _TABLES = """
     );
 """.replace(" TEXT", ' text COLLATE "C"')
 
-STEPS: Steps = (*log_schema.STEPS, *shared_pointer.STEPS, ("evolver_001_ledger", _TABLES))
+_TENANTS = "".join(
+    f"ALTER TABLE {table} ADD COLUMN tenant text COLLATE \"C\" NOT NULL DEFAULT '';"
+    for table in ("cycles", "releases", "evaluations")
+)
+
+STEPS: Steps = (
+    *log_schema.STEPS,
+    *shared_pointer.STEPS,
+    ("evolver_001_ledger", _TABLES),
+    ("evolver_002_tenants", _TENANTS),
+)
 """Queries use functions that come with the log's tables. ``copied_ledger`` has the hashes of what a copy from files
 read there, and of what it stored here."""

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from agent.adapters import active, required
+from agent.adapters.active import SHARED, ActiveAdapter
 from agent.config import AgentConfig, Config
 from agent.log.copy_log import copy_log
 from agent.log.interaction_log import InteractionLog
@@ -55,10 +56,11 @@ def copied(data: Path, target: Path) -> Path:
 
 
 def test_all_that_cannot_be_made_again_is_in_it(data: Path, tmp_path: Path) -> None:
+    active.write(data, ActiveAdapter(name=SHARED), tenant="sales")
     copy = copied(data, tmp_path / "copy")
     found = {str(path.relative_to(copy)) for path in copy.rglob("*") if path.is_file()}
     files = {f"adapters/{NAME}/{path.name}" for path in (data / "adapters" / NAME).iterdir()}
-    small = {active.FILE, api_keys.FILE, required.FILE}
+    small = {active.FILE, "active_adapter.sales.json", api_keys.FILE, required.FILE}
     assert found == {"evolution.db", "interactions.db", "cycles/0001/traces.jsonl", *files, *small}
     assert active.read(copy) == active.read(data)
     assert [key.name for key in api_keys.read(copy)] == ["ann"]

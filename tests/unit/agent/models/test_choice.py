@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from agent.adapters import active, package
-from agent.adapters.active import ActiveAdapter
+from agent.adapters.active import SHARED, ActiveAdapter
 from agent.config import Config, ServingConfig
 from agent.models import choice, default_model, hub, packaged
 from agent.models.packaged import GEMMA
@@ -99,6 +99,19 @@ def test_each_model_keeps_its_active_adapter(tmp_path: Path) -> None:
     again = active.read(data)
     assert again.change is not None
     assert (again.name, again.sha256, again.change.serial) == ("adapter-0001", sha256, 2)
+
+
+def test_each_model_keeps_the_adapters_of_tenants(tmp_path: Path) -> None:
+    config, file = settings(tmp_path)
+    data, other = config.data_folder, str(model_folder(tmp_path / "other"))
+    for tenant, name in (("sales", "adapter-0001"), ("care", "adapter-0002")):
+        active.write(data, ActiveAdapter(name=name, sha256=publish(data, name)), tenant=tenant)
+    active.write(data, ActiveAdapter(name=SHARED), tenant="lab")
+    before = {tenant: active.read(data, tenant).name for tenant in active.tenants(data)}
+    assert choice.use(config, file, other) == "base"
+    assert {active.read(data, tenant).name for tenant in before} == {SHARED}
+    assert choice.use(load_config(file, Config), file, "default") == "base"
+    assert {tenant: active.read(data, tenant).name for tenant in before} == before
 
 
 def test_an_adapter_that_is_gone_is_not_activated(tmp_path: Path) -> None:
