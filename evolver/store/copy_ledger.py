@@ -39,15 +39,15 @@ class Table(NamedTuple):
 TABLES = (
     Table(
         "cycles", ("number",),
-        ("started_at", "ended_at", "status", "stage", "reason", "last_interaction_id", "summary"),
+        ("started_at", "ended_at", "status", "stage", "reason", "last_interaction_id", "summary", "tenant"),
     ),
     Table(
         "adapters", ("name",),
         ("cycle", "parent", "sha256", "dataset_sha256", "created_at", "state", "scores", "pinned"),
     ),
-    Table("releases", ("number",), ("at", "adapter", "previous", "reason", "cycle", "changed_by")),
+    Table("releases", ("number",), ("at", "adapter", "previous", "reason", "cycle", "changed_by", "tenant")),
     Table("settings", ("name",), ("value",)),
-    Table("evaluations", ("number",), ("at", "model", "suite", "suite_sha256", "scores")),
+    Table("evaluations", ("number",), ("at", "model", "suite", "suite_sha256", "scores", "tenant")),
     Table("adapter_marks", ("adapter", "reason"), ("at",)),
     Table(
         "made_tools", ("sha256",),
