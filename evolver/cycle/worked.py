@@ -66,7 +66,7 @@ class WorkedTurn(Frozen):
 
 
 class Rule(Frozen):
-    """How many of the turns that a rule covers are right."""
+    """A rule of mining, with the share of the turns it covers that are right."""
 
     name: str
     right: Rate
