@@ -119,7 +119,8 @@ def _naming(tenant: str, say: Say) -> Say:
 
 
 def check(config: Config, ledger: Ledger) -> monitor.Regression | None:
-    """Return the regression that the tenant's active adapter brought, or None; None also for one that a person pinned."""
+    """Return the regression that the tenant's active adapter brought, or None; None also for one that a person
+    pinned."""
     current = active.read(config.data_folder, ledger.tenant).name
     row = ledger.adapter(current)
     seen = None if row is not None and row.pinned else comparison(config, ledger)

@@ -13,7 +13,7 @@ from typing import Any, get_args
 from pydantic import ValidationError
 
 from agent.log.interaction_log import FILE, InteractionLog
-from agent.log.pages import Session
+from agent.log.queries import SessionKey
 from evolver.config import Config, MineConfig
 from evolver.cycle.plan import judged, policy_of
 from evolver.lessons.client_tools import OwnTools
@@ -129,7 +129,7 @@ def _rules(turns: Sequence[WorkedTurn]) -> Iterator[tuple[str, list[WorkedTurn]]
 
 
 def _shown(trace: Trace, reason: str, turns: LoggedTurns) -> WorkedTurn:
-    place = Session(*trace.provenance.session.split("/", 3))
+    place = SessionKey(*trace.provenance.session.split("/", 3))
     identity, served = trace.provenance.interaction_id, trace.client_turn
     return WorkedTurn(
         id=identity,
@@ -150,7 +150,7 @@ def _shown(trace: Trace, reason: str, turns: LoggedTurns) -> WorkedTurn:
     )
 
 
-def _next(identity: str, place: Session, turns: LoggedTurns) -> str:
+def _next(identity: str, place: SessionKey, turns: LoggedTurns) -> str:
     session = iter(turns.by_session(place))
     return next((request_of(after) for one, after in _pairs(session) if one.id == identity), "")
 
