@@ -224,7 +224,10 @@ class Steps:
 
 def written(words: Sequence[str], values: Sequence[Any] = ()) -> str:
     """What a statement writes: the table and what the row is named; of an update the first column and its value, where
-    that is a word. "" for the heartbeat, which comes when it comes."""
+    that is a word. "" for the heartbeat, which comes when it comes, and for the times of stages, which stand in a
+    transaction with a write that has a name."""
+    if "stage_times" in words:
+        return ""
     table = next((word for word in words if word in _TABLES), "")
     if words[0] != "UPDATE":
         named = [str(values[_NAMED_BY.get(table, 0)])] if values else []
