@@ -16,10 +16,13 @@ import yaml
 from jsonschema import Draft202012Validator
 from typer.testing import CliRunner
 
-from agent.config import GatewayConfig
+from agent.config import GatewayConfig, ShadowConfig
 from agent.log.interaction_log import InteractionLog
 from agent.serving.gateway.app import Gateway
 from agent.serving.gateway.capture_log import CaptureLog
+from agent.serving.gateway.shadow import Shadow
+from agent.serving.shadow.agreement_log import AgreementLog
+from agent.serving.upstreams.connection import Upstream
 from evolver.config import Config
 from toolkit.config import load_config
 from toolkit.sandbox import cgroup
@@ -316,7 +319,11 @@ def measured(tmp_path_factory: pytest.TempPathFactory) -> dict[str, set[str]]:
     """The labels of every figure that the gateway has, by its name."""
     folder = tmp_path_factory.mktemp("data")
     with InteractionLog(folder / "interactions.db") as log:
-        registry = Gateway(folder, log=CaptureLog(log)).metrics.registry
+        gateway = Gateway(folder, log=CaptureLog(log))
+        registry = gateway.metrics.registry
+        with AgreementLog(folder / "interactions.db") as agreements:
+            shadow = ShadowConfig(url="http://127.0.0.1:1", model="another")
+            Shadow(shadow, Upstream(shadow.url, ""), folder, gateway.proxy, agreements)
         families = list(registry.collect())
         labels = {names[0]: set(one._labelnames) for one, names in registry._collector_to_names.items()}  # type: ignore[attr-defined]
     assert len(families) > 10
