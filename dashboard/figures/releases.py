@@ -1,6 +1,12 @@
 """Changes of what serves, from the ledger, and what the monitor compares."""
 
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from agent.log.interaction_log import first_id
 from agent.storage.statements import Statements
+from dashboard.figures.traffic import FAILED_CALL, LAST_WORD, WHOLE
 from evolver.config import Config
 from evolver.cycle.daemon import comparison
 from evolver.release.monitor import Comparison
@@ -9,6 +15,41 @@ from toolkit.errors import UserError
 
 _COLUMNS = "number, at, adapter, previous, reason, changed_by, cycle"
 _NAMES = ("number", "at", "adapter", "previous", "reason", "by", "cycle")
+_LISTED = f"""
+    SELECT {_COLUMNS}, coalesce(lag(at) OVER (ORDER BY number), 0), lead(at) OVER (ORDER BY number)
+    FROM releases ORDER BY number DESC LIMIT ? OFFSET ?
+"""
+_MOST_TURNS = 1000
+_DAY = 86400.0
+_TURNS = f"""
+    SELECT count(*), count(*) FILTER (
+        WHERE stop_reason != 'answered' OR {FAILED_CALL} OR coalesce({LAST_WORD}, '') = 'bad'
+    ) FROM (
+        SELECT * FROM interactions WHERE adapter = ? AND id >= ? AND id < ? ORDER BY id DESC LIMIT {_MOST_TURNS}
+    ) AS turn WHERE {WHOLE}
+"""
+
+
+@dataclass(frozen=True)
+class Change:
+    """A change of what serves, with the time of the one ``before`` it (0: none) and ``after`` it (None: none)."""
+
+    release: Release
+    before: float
+    after: float | None
+
+
+@dataclass(frozen=True)
+class Turns:
+    """The newest turns of an adapter in a span of time, 1,000 at most, and those that were not answered, had a failed
+    call or were called bad."""
+
+    count: int
+    troubled: int
+
+    @property
+    def troubled_share(self) -> float | None:
+        return self.troubled / self.count if self.count else None
 
 
 def count(db: Statements) -> int:
@@ -16,11 +57,29 @@ def count(db: Statements) -> int:
     return db.execute("SELECT count(*) FROM releases").fetchone()[0]
 
 
-def listed(db: Statements, *, limit: int, offset: int) -> list[Release]:
+def listed(db: Statements, *, limit: int, offset: int) -> list[Change]:
     """Return a page of changes, the newest first."""
-    query = f"SELECT {_COLUMNS} FROM releases ORDER BY number DESC LIMIT ? OFFSET ?"
-    rows = db.execute(query, (limit, offset)).fetchall()
-    return [Release.model_validate(dict(zip(_NAMES, row, strict=True))) for row in rows]
+    rows = db.execute(_LISTED, (limit, offset)).fetchall()
+    return [
+        Change(Release.model_validate(dict(zip(_NAMES, row, strict=True))), before, after)
+        for *row, before, after in rows
+    ]
+
+
+def turns(db: Statements, changes: Sequence[Change]) -> list[tuple[Turns, Turns]]:
+    """Count for each change the turns of what served until then, since the change before, and of what served from then
+    on, until the next one. ``db`` is the log."""
+    return [
+        (
+            _turns(db, one.release.previous, one.before, one.release.at),
+            _turns(db, one.release.adapter, one.release.at, one.after or time.time() + _DAY),
+        )
+        for one in changes
+    ]
+
+
+def _turns(db: Statements, adapter: str, since: float, until: float) -> Turns:
+    return Turns(*db.execute(_TURNS, (adapter, first_id(since), first_id(until))).fetchone())
 
 
 def since_change(config: Config, ledger: Ledger) -> Comparison | None:

@@ -11,8 +11,10 @@ from agent.log.interaction_log import InteractionLog
 from evolver.cycle.progress import ProgressFile
 from evolver.release import release
 from evolver.store.ledger import Ledger
+from evolver.store.sessions import whole_turns
 from tests.fakes.dashboard_world import OWN, Visitor
 from tests.fakes.evolution import publish_adapter, turn
+from toolkit.tool import ToolErrorKind
 
 
 def ledger(data: Path) -> Ledger:
@@ -165,7 +167,8 @@ def test_rolling_back_lets_what_served_before_serve(data: Path, visitor: Visitor
     seen = visitor.press("/releases/roll-back")
     assert seen.of("serves") == "base"
     assert active.read(data).name == "base"
-    assert seen.rows("changes")[0][1:] == ["adapter-0001", "base", "person", "dashboard: roll back without a key"]
+    change = seen.rows("changes")[0]
+    assert [*change[1:4], change[-1]] == ["adapter-0001", "base", "person", "dashboard: roll back without a key"]
     with ledger(data) as opened:
         row = opened.adapter("adapter-0001")
     assert row is not None
@@ -188,6 +191,24 @@ def test_changes_come_by_fifty(data: Path, visitor: Visitor) -> None:
     assert len(visitor.get("/releases?page=2").rows("changes")) == 11
     assert len(visitor.get("/releases?page=99").rows("changes")) == 11
     assert visitor.get("/releases?page=two").status == 400
+
+
+def test_each_change_shows_the_turns_before_and_after_it(data: Path, visitor: Visitor) -> None:
+    with InteractionLog(data / "interactions.db") as log, ledger(data) as opened:
+        promoted = opened.releases()[0]
+        served = [one for one in whole_turns(log.read()) if one.created_at < promoted.at]
+    assert (promoted.previous, {one.trajectory.adapter for one in served}) == ("base", {"base"})
+    log_turn(data, "one", adapter="adapter-0001")
+    log_turn(data, "two", ("add_prices", {"first": 3}, ToolErrorKind.INVALID_ARGUMENTS), adapter="adapter-0001")
+    log_turn(data, "by what does not serve", adapter="base")
+    (change,) = visitor.get("/releases").rows("changes")
+    assert change[4].split()[0] == str(len(served))
+    assert change[5] == "2 (50.0% troubled)"
+    with ledger(data) as opened:
+        opened.record_release("base", "adapter-0001", "rolled back", by="person")
+    newest, oldest = visitor.get("/releases").rows("changes")
+    assert newest[4:6] == ["2 (50.0% troubled)", "0"]
+    assert oldest[4:6] == change[4:6]
 
 
 def test_the_monitors_figures_are_those_of_the_log(data: Path, visitor: Visitor) -> None:
