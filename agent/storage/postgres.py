@@ -327,6 +327,9 @@ def _explained(url: str) -> Iterator[None]:
         yield
     except psycopg.Error as error:
         raise StorageError(f"{url}: {_explain(error)}") from error
+    except OSError as error:  # of a file that is written in the transaction
+        where = error.filename or url
+        raise StorageError(f"{where}: {error.strerror or error}; check that folder's disk and rights") from error
 
 
 def _explain(error: "psycopg.Error") -> str:

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 from agent.adapters import active, shared_pointer
 from agent.adapters.package import check_adapter, folder_of
-from agent.config import Config
+from agent.config import DataConfig
 from agent.log.copy_log import Copied, origin_of
 from agent.storage.database import open_file
 from agent.storage.postgres import open_postgres
@@ -67,7 +67,7 @@ TABLES = (
 Rows = dict[str, list[tuple[Any, ...]]]
 
 
-def copy_ledger(config: Config, say: Callable[[str], None]) -> list[Copied]:
+def copy_ledger(config: DataConfig, say: Callable[[str], None]) -> list[Copied]:
     """Copy ledger and pointer, and return what became of each table. ``say`` hears of what takes long.
 
     Raises UserError where a cycle runs, or the database has another ledger or one that is in use; StorageError.

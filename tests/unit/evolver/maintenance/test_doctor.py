@@ -14,20 +14,23 @@ import pytest
 import toolkit.execute
 from agent.adapters import active
 from agent.adapters.active import ActiveAdapter
-from agent.config import UpstreamConfig
+from agent.config import AgentConfig, UpstreamConfig
 from agent.models import parser_check
 from agent.models.profile import ModelProfile
 from agent.serving import serving_state
 from agent.serving.serving_state import ServingState
+from agent.storage import database_server
 from evolver.config import Config
 from evolver.maintenance import gpu_memory
 from evolver.maintenance.doctor import Check, examine
 from evolver.release import release
+from evolver.store.copy_ledger import copy_ledger
 from evolver.store.ledger import Ledger
 from tests.fakes import shop_tools
 from tests.fakes.evolution import publish_adapter, tamper, tamper_manifest
 from tests.fakes.model_folders import write_family
 from tests.fakes.model_server import ModelServer, Says
+from tests.fakes.postgres import PostgresServer
 from tests.fakes.sandbox import InProcessSandbox
 from toolkit.config import ToolkitConfig
 from toolkit.errors import PrerequisiteError, SandboxUnavailable
@@ -185,6 +188,21 @@ def test_no_tools(config: Config, monkeypatch: pytest.MonkeyPatch) -> None:
     use(monkeypatch, lambda: Executor(ToolRegistry(), InProcessSandbox()))
     assert list(problems(config)) == ["sandbox"]
     assert "config.toml" in problems(config)["sandbox"]
+
+
+def test_databases_on_postgres_are_asked_and_a_ledger_that_was_not_moved_is_said(
+    config: Config, postgres: PostgresServer
+) -> None:
+    data = config.data_folder
+    with Ledger(data / "evolution.db") as ledger:
+        ledger.open_cycle()
+    moved = Config(data_folder=data, agent=AgentConfig(database=postgres.database()))
+    assert "run: agent db copy" in problems(moved)["ledger"]
+    copy_ledger(moved, lambda line: None)
+    assert "ledger" not in problems(moved)
+    away = Config(data_folder=data, agent=AgentConfig(database="postgresql://nobody@127.0.0.1:9/nothing"))
+    assert "check [agent] database in config.toml, and that the server runs" in problems(away)["ledger"]
+    database_server.keep(data, "")
 
 
 def test_a_damaged_ledger_and_an_adapter_that_is_not_what_was_promoted(config: Config) -> None:

@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 
 from agent.adapters import active, package
 from agent.adapters.active import ActiveAdapter, Change
-from agent.errors import AdapterError, AdapterInvalid, ModelUnavailable
+from agent.errors import AdapterError, AdapterInvalid, ModelUnavailable, StorageError
 from agent.serving.serving_state import ServingState
+from agent.storage.database_server import server_of
 from evolver.release import release
 from evolver.release.served_weights import Server
 from evolver.store import base_model
@@ -325,3 +326,20 @@ def test_pointer_and_ledger_agree_after_any_steps(tmp_path_factory: pytest.TempP
                 assert (step, before, serving(data)) == ("back", "base", "base")
             assert serving(data) == (ledger.releases()[0].adapter if ledger.releases() else "base")
             assert states(ledger).get(serving(data), "promoted") == "promoted"
+
+
+@pytest.mark.usefixtures("adapters")
+def test_where_the_ledger_fails_the_file_says_what_came_about_and_the_row_did_not_change(
+    tmp_path: Path, ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def crash(*_: object) -> None:
+        raise OSError("gone")
+
+    promote(FIRST, tmp_path, ledger)
+    with monkeypatch.context() as patch, pytest.raises(StorageError, match="gone"):
+        patch.setattr(release, "_record", crash)
+        promote(SECOND, tmp_path, ledger)
+    changed = SECOND if not server_of(tmp_path) else FIRST
+    assert serving(tmp_path) == changed
+    release.reconcile(tmp_path, ledger)
+    assert (serving(tmp_path), ledger.releases()[0].adapter) == (changed, changed)
