@@ -1,5 +1,6 @@
 """A tokenizer as GGUF tells it to llama.cpp: byte-level BPE, or pieces with scores."""
 
+import logging
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -53,6 +54,8 @@ def add(writer: "GGUFWriter", model: Path, profile: ModelProfile, rows: int) -> 
     writer.add_vocab_size(rows)
     writer.add_token_list(texts)
     writer.add_token_types(_types(content, texts, known))
+    # It warns of templates for pairs of texts, which no file holds.
+    logging.getLogger("gguf.vocab").setLevel(logging.ERROR)
     special = gguf.SpecialVocab(model, load_merges=not pieces, n_vocab=rows)
     special.chat_template = profile.template
     special.add_special_token = {"bos": profile.adds_bos}

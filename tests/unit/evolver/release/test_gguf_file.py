@@ -213,6 +213,12 @@ def test_pieces_have_scores_and_types(tmp_path: Path) -> None:
     assert {text: types[text] for text in expected} == expected
 
 
+def test_nothing_is_said_of_templates_that_no_file_holds(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    make_model(tmp_path, "gemma3")
+    written(tmp_path)
+    assert caplog.messages == []
+
+
 def test_a_row_without_a_token_whose_name_could_be_typed_is_refused(tmp_path: Path) -> None:
     make_model(tmp_path, "gemma3")
     file = tmp_path / "tokenizer.json"
