@@ -17,6 +17,10 @@ app = typer.Typer(
 )
 
 
+SEEN_TOOLS = "apprentice.seen_tools"
+"""Entry points: each is called with the path of config.toml or None, and prints the tools that clients brought."""
+
+
 @app.command("list")
 def list_tools(
     config: ConfigOption = None,
@@ -24,8 +28,14 @@ def list_tools(
     left_out: Annotated[
         bool, typer.Option("--left-out", help="List functions that are not usable as tools, and the reasons.")
     ] = False,
+    seen: Annotated[
+        bool, typer.Option("--seen", help="List the tools that clients brought instead: `evolver tools seen`.")
+    ] = False,
 ) -> None:
     """List the tools with source, effect and parameters."""
+    if seen:
+        _list_seen(config, as_json)
+        return
     from toolkit.config import Config, load_config
     from toolkit.elapsed import Elapsed
     from toolkit.sources import load_tools
@@ -165,6 +175,16 @@ def _servers(config: Any) -> list[dict[str, Any]]:
         }
         for source in (f"mcp:{name}" for name in config.mcp)
     ]
+
+
+def _list_seen(config: Path | None, as_json: bool) -> None:
+    from importlib.metadata import entry_points
+
+    found = tuple(entry_points(group=SEEN_TOOLS))
+    if not found:
+        raise UserError("clients' tools are known to the package evolver, which is not installed here; run: make setup")
+    for one in found:
+        one.load()(config, as_json=as_json)
 
 
 def _show_lost_servers(registry: Any) -> None:

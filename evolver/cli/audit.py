@@ -39,7 +39,7 @@ def audit(
     config: ConfigOption = None,
     as_json: JsonOption = False,
 ) -> None:  # fmt: skip
-    """Print traces to review, or what the next cycle would learn; draw and count logged turns that worked."""
+    """Print traces to review, the plan of the next cycle, or logged turns."""
     if plan + (worked is not None) + (labels is not None) > 1:
         raise UserError("give one of --plan, --worked and --labels")
     if labels is not None:

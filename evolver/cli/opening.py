@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 TenantOption = Annotated[
     str,
-    typer.Option("--tenant", metavar="NAME", help="The tenant; without it, everybody's adapter.", show_default=False),
+    typer.Option("--tenant", metavar="NAME", help="Name of a tenant, in place of everybody.", show_default=False),
 ]
 AdapterArgument = Annotated[str, typer.Argument(metavar="NAME", help="Name of the adapter, from `evolver adapters`.")]
 

@@ -46,6 +46,11 @@ def seen(
     ] = False,
 ) -> None:
     """List clients' tools with versions, calls and failures."""
+    list_seen(config, as_json=as_json, everything=everything)
+
+
+def list_seen(config: Path | None, *, as_json: bool, everything: bool = False) -> None:
+    """Print the tools that clients brought; also ``toolkit list --seen``, by its entry point."""
     from evolver.cli.show_tools import seen_tools_text
     from evolver.store.seen_tools import refreshed
 

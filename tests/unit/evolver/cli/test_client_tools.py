@@ -1,10 +1,12 @@
 """``evolver tools seen`` and ``evolver audit --plan``: what clients bring, and what would be learned of it."""
 
 import json
+import sys
 from pathlib import Path
 
 import pytest
 
+import toolkit.cli
 from agent.log.interaction_log import InteractionLog
 from evolver.cycle import plan
 from tests.fakes.client_traffic import asked, log_turn
@@ -23,6 +25,18 @@ def test_tools_of_clients_are_listed(evolver: Evolver, data: Path) -> None:
     ]
     (weather, _) = json.loads(evolver("tools", "seen", "--json")[1])
     assert (weather["name"], weather["parameters"]["required"], weather["calls"]) == ("get_weather", ["city"], 1)
+
+
+def test_toolkit_lists_them_too(
+    evolver: Evolver, data: Path, file: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with InteractionLog(data / "interactions.db") as log:
+        log_turn(log, asked("Weather?", ("get_weather", {"city": "Bern"}, "rain"), answer="Rain."), owner="team")
+    for how in ([], ["--json"]):
+        monkeypatch.setattr(sys, "argv", ["toolkit", "list", "--seen", *how, "--config", str(file)])
+        with pytest.raises(SystemExit) as ended:
+            toolkit.cli.main()
+        assert (ended.value.code or 0, capsys.readouterr().out) == evolver("tools", "seen", *how)[:2]
 
 
 def test_retired_tools_of_clients_are_listed_on_request(evolver: Evolver, data: Path) -> None:
