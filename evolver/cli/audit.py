@@ -39,7 +39,7 @@ def audit(
     config: ConfigOption = None,
     as_json: JsonOption = False,
 ) -> None:  # fmt: skip
-    """Print traces to review, the plan of the next cycle, or logged turns."""
+    """Print traces or logged turns to review, or the next cycle's plan."""
     if plan + (worked is not None) + (labels is not None) > 1:
         raise UserError("give one of --plan, --worked and --labels")
     if labels is not None:
