@@ -23,7 +23,7 @@ from evolver.mining.mine import mine
 from evolver.mining.turns import LoggedTurns
 from evolver.store.ledger import Ledger
 from evolver.store.seen_tools import ToolCatalogue
-from evolver.store.tenants import rows_of, seen_by
+from evolver.store.tenants import mined_up_to, rows_of, seen_by
 from evolver.types import Frozen, Mined, Trace
 from toolkit.registry import ToolRegistry
 from toolkit.search import VECTORS_FILE, ToolIndex
@@ -82,7 +82,7 @@ def plan(config: Config, ledger: Ledger) -> Plan:
         catalogue.refresh(log)
         mined = mine(
             config.evolver.mine,
-            LoggedTurns.since(log, ledger.mined_up_to(), rows_of(config, ledger.tenant)),
+            LoggedTurns.since(log, mined_up_to(config, ledger), rows_of(config, ledger.tenant)),
             own=OwnTools(registry),
             learn_from_upstream=config.agent.serving.shadow.learn_from_upstream,
         )

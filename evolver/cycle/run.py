@@ -59,7 +59,7 @@ from evolver.store.cycle_folder import cycle_folder, mark_tenant
 from evolver.store.jsonl import read_lines
 from evolver.store.ledger import Ledger
 from evolver.store.seen_tools import SeenTool, ToolCatalogue
-from evolver.store.tenants import check_cycle, rows_of, seen_by
+from evolver.store.tenants import check_cycle, mined_up_to, open_cycle, rows_of, seen_by, why_not_continued
 from evolver.tool_making.pool import ToolPool
 from evolver.tool_making.stage import make_tools
 from evolver.training.supervisor import tell_progress, train
@@ -77,7 +77,8 @@ def run_cycle(
 ) -> CycleReport:
     """Run a cycle to its end, or go on with the one that was cut off. ``exam``: None for the shipped requests.
 
-    What goes wrong in a stage is recorded with its cause and ends the cycle as ``failed``; the report says so. Raises
+    What goes wrong in a stage is recorded with its cause and ends the cycle as ``failed``; the report says so. So ends
+    one that was cut off, if tenants' rows count otherwise now than when it began. Raises
     ModelUnavailable when no server runs, DiskFull when there is no room: then the cycle stays open, and the next call
     goes on with it. Raises UserError when another process runs a cycle on this data folder, or has taken this one over,
     where the base model is quantised, where TensorBoard is wanted and missing, and for a tenant that has no adapter of
@@ -100,7 +101,12 @@ def _run_cycle(config: Config, ledger: Ledger, exam: Exam | None, on_progress: P
     serving_state.check_settings(serving, config.agent)
     release.reconcile(config.data_folder, ledger)
     retention.sweep(config.data_folder, ledger)
-    number = ledger.open_cycle().number
+    cycle = open_cycle(config, ledger)
+    number = cycle.number
+    if reason := why_not_continued(config, cycle):
+        ledger.end_cycle(number, "failed", reason)
+        retention.sweep(config.data_folder, ledger)
+        return report_of(config, ledger, number)
     try:
         with _opened(config, ledger, exam or Exam(), serving, number, on_progress) as run:
             run.all_stages()
@@ -199,7 +205,7 @@ class _Run:
         with InteractionLog.open_readonly(self.config.data_folder / "interactions.db") as log:
             ToolCatalogue(self.ledger).refresh(log)
             whose = rows_of(self.config, self.ledger.tenant)
-            turns = LoggedTurns.since(log, self.ledger.mined_up_to(), whose)
+            turns = LoggedTurns.since(log, mined_up_to(self.config, self.ledger), whose)
             return mine(
                 self.config.evolver.mine,
                 turns,

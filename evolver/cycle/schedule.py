@@ -9,7 +9,7 @@ from evolver.config import Config, DaemonConfig
 from evolver.release.release import on_trial
 from evolver.store import lease
 from evolver.store.ledger import CycleRow, Ledger
-from evolver.store.tenants import rows_of
+from evolver.store.tenants import mined_up_to, rows_of
 
 _MOST_DOUBLINGS = 10
 _HOUR = 3600.0
@@ -109,7 +109,7 @@ def cools_until(config: Config, ledger: Ledger, now: float) -> float:
 
 def _waits_for_people(config: Config, ledger: Ledger, now: float) -> str:
     """Enough that is new, and nobody who waits for an answer now."""
-    needed, mined = config.evolver.mine.minimum_interactions, ledger.mined_up_to()
+    needed, mined = config.evolver.mine.minimum_interactions, mined_up_to(config, ledger)
     whose = rows_of(config, ledger.tenant)
     with InteractionLog.open_readonly(config.data_folder / "interactions.db") as log:
         new, _ = log.count(mined, tenant=whose)

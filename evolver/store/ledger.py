@@ -24,7 +24,8 @@ from toolkit.frozen import Frozen
 
 FILE = "evolution.db"
 
-_FINISHED = "('promoted', 'rejected', 'waiting')"
+FINISHED = ("promoted", "rejected", "waiting")
+"""Ends of a cycle whose interactions are not mined again."""
 
 
 class CycleRow(Frozen):
@@ -219,7 +220,7 @@ class Ledger:
     def mined_up_to(self) -> str:
         """Return the last interaction that a finished cycle of this tenant has seen; "" before the first."""
         with self.reading() as db:
-            query = f"SELECT max(last_interaction_id) FROM cycles WHERE status IN {_FINISHED} AND tenant = ?"
+            query = f"SELECT max(last_interaction_id) FROM cycles WHERE status IN {FINISHED} AND tenant = ?"
             return db.execute(query, (self.tenant,)).fetchone()[0] or ""
 
     def add_adapter(self, adapter: Adapter, cycle: int, parent: str, dataset_sha256: str) -> None:

@@ -1,4 +1,4 @@
-"""Tenants with adapters of their own: whose rows a cycle reads, and which tenants there are."""
+"""Tenants with adapters of their own: whose rows a cycle reads and has read, and which tenants there are."""
 
 from collections.abc import Iterable, Sequence
 
@@ -6,8 +6,12 @@ from agent.adapters import active
 from agent.log.interaction_log import FILE, InteractionLog
 from agent.serving.gateway.access import api_keys
 from evolver.config import Config
+from evolver.store.ledger import FINISHED, CycleRow, Ledger
 from evolver.store.seen_tools import SeenTool
 from toolkit.errors import UserError
+
+_READS = "reads"
+"""Key in a cycle's summary."""
 
 
 def rows_of(config: Config, tenant: str) -> str | None:
@@ -16,6 +20,43 @@ def rows_of(config: Config, tenant: str) -> str | None:
     None stands for all of them, as they count where no tenant has an adapter of its own.
     """
     return tenant if config.evolver.per_tenant else None
+
+
+def open_cycle(config: Config, ledger: Ledger) -> CycleRow:
+    """Return the ledger's open cycle, or open one; one that has done nothing yet notes whose rows it reads, unless
+    those of all."""
+    with ledger.together():
+        cycle = ledger.open_cycle()
+        if config.evolver.per_tenant and not cycle.stage:
+            ledger.note(cycle.number, _READS, {"tenant": rows_of(config, ledger.tenant)})
+        return ledger.cycles(cycle.number)[0]
+
+
+def why_not_continued(config: Config, cycle: CycleRow) -> str:
+    """Return the reason for which an open cycle must not go on: it has other tenants' rows than it may read now, or
+    fewer. "" if it may."""
+    if _read_by(cycle) == rows_of(config, cycle.tenant):
+        return ""
+    return (
+        "[evolver] per_tenant was changed since it began, and with it whose turns it reads; begin anew: evolver cycle"
+    )
+
+
+def mined_up_to(config: Config, ledger: Ledger) -> str:
+    """Return the interaction up to which a cycle of the ledger's tenant has seen all rows that it reads; "" before the
+    first.
+
+    Where it reads those of all tenants, a cycle that read only those of none does not count.
+    """
+    if ledger.tenant or config.evolver.per_tenant:
+        return ledger.mined_up_to()
+    whole = [row for row in ledger.own_cycles() if row.status in FINISHED and _read_by(row) is None]
+    return max((row.last_interaction_id for row in whole), default="")
+
+
+def _read_by(cycle: CycleRow) -> str | None:
+    """Return whose rows a cycle reads, as ``rows_of``."""
+    return cycle.summary.get(_READS, {}).get("tenant", cycle.tenant or None)
 
 
 def seen_by(config: Config, tenant: str, tools: Iterable[SeenTool]) -> Sequence[SeenTool]:

@@ -13,11 +13,12 @@ from agent.serving import serving_state
 from agent.serving.gateway.access import api_keys
 from evolver.config import MakeConfig
 from evolver.cycle import daemon, stages
+from evolver.cycle.schedule import why_not_due
 from evolver.store.cycle_folder import cycle_folder
 from tests.fakes.evolution import turn
 from tests.fakes.evolver_world import World
 from tests.fakes.stages import value_of
-from tests.fakes.whole_cycle import configured, rows_of
+from tests.fakes.whole_cycle import configured, kill_at, rows_of
 from toolkit.errors import UserError
 
 WORDS = {"sales": "plums", "care": "pears", "": "prices"}
@@ -102,6 +103,35 @@ def test_without_adapters_of_tenants_a_cycle_learns_of_all(here: World) -> None:
     report = here.run()
     assert value_of(report, stages.MINE).interactions == 3
     assert ids & {row["provenance"]["interaction_id"] for row in rows_of(report)}
+
+
+def test_a_cycle_that_has_turns_of_all_tenants_does_not_go_on_when_tenants_get_adapters_of_their_own(
+    here: World,
+) -> None:
+    logged(here, "sales", 5, 11)
+    with pytest.raises(KeyboardInterrupt):
+        here.run(kill_at("select"))
+    configured(here, per_tenant=True)
+    ended = here.run()
+    assert (ended.cycle.number, ended.cycle.status) == (1, "failed")
+    assert ended.cycle.reason.startswith("[evolver] per_tenant was changed since it began")
+    again = here.run()
+    assert (again.cycle.number, again.cycle.status) == (2, "promoted")
+    assert read_manifest(value_of(again, stages.TRAIN).folder).tenants == {}
+    assert f"to {WORDS['sales']}, please" not in folder_text(here, 2)
+
+
+def test_a_cycle_for_all_reads_what_was_logged_while_tenants_had_adapters_of_their_own(here: World) -> None:
+    configured(here, per_tenant=True)
+    logged(here, "sales", 5, 11)
+    here.log("add 9 and 10 to prices, please", ("add_prices", {"first": 9, "second": 10}, 19))
+    assert value_of(here.run(), stages.MINE).interactions == 3
+    configured(here, per_tenant=False)
+    with here.ledger() as ledger:
+        assert why_not_due(here.config, ledger, 4e9) == ""
+    assert value_of(here.run(), stages.MINE).interactions == 5
+    with here.ledger() as ledger:
+        assert why_not_due(here.config, ledger, 4e9) == "0 new interactions, 1 needed"
 
 
 def test_the_daemon_takes_tenants_in_turn_those_with_the_most_new_traffic_first(here: World) -> None:
