@@ -145,6 +145,7 @@ def _finished(chosen: _Chosen, found: ModelFiles, given: ProfileConfig) -> Model
         adds_bos=found.adds_bos,
         prefix_space=found.prefix_space,
         parallel=sample.takes_parallel(),
+        user_after_result=sample.takes_user_after_result(),
     )
 
 

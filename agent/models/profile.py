@@ -25,6 +25,7 @@ class ModelProfile(Frozen):
     given again; () where vLLM finds all by itself. ``bos`` is the token that every text must begin with ("": none);
     ``adds_bos``: the tokenizer writes it where nobody else does. ``prefix_space``: the tokenizer puts a space before a
     text, so that an answer cannot be tokenised apart from its prompt. ``parallel``: an answer may hold several calls.
+    ``user_after_result``: a message of the user may follow on the result of a call.
     """
 
     kind: Kind = "instruct"
@@ -44,6 +45,7 @@ class ModelProfile(Frozen):
     adds_bos: bool = False
     prefix_space: bool = False
     parallel: bool = True
+    user_after_result: bool = True
 
     @property
     def template_sha256(self) -> str:

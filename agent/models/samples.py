@@ -91,6 +91,13 @@ class SampleTurns:
         except TemplateFailed:
             return False
 
+    def takes_user_after_result(self) -> bool:
+        """Return whether a message of the user may follow on a result."""
+        try:
+            return bool(self.prompt(USER, call(TOOL), result(), USER, tools=True))
+        except TemplateFailed:
+            return False
+
     def writes_chatml(self) -> bool:
         """Return whether the turns are ChatML's, which apprentice's own template writes."""
         turns = "".join(f"<|im_start|>{turn['role']}\n{turn['content']}<|im_end|>\n" for turn in (USER, ANSWER))

@@ -161,6 +161,7 @@ def _upstreams(config: Config, gateway: Gateway, announce: Callable[..., None]) 
     with contextlib.suppress(UserError):  # a model that cannot be spoken to is refused where it is started
         profile = configured_profile(serving, config.data_folder)
         gateway.parallel = lambda: profile.parallel
+        gateway.user_after_result = lambda: profile.user_after_result
     named = [Named(_upstream(one), one.each_address) for one in serving.upstreams]
     names = NamedUpstreams(named, gateway.pool, _say)
     watches = (names.watch,) if any(one.each_address for one in named) else ()
@@ -174,6 +175,7 @@ def _own_vllm(
     launch = _Launcher(config, vllm_socket)
     gateway.pool.base_sha256, gateway.pool.template_sha256 = launch.base_sha256, launch.template_sha256
     gateway.markers, gateway.prompt_version, gateway.parallel = launch.markers, launch.prompt_version, launch.parallel
+    gateway.user_after_result = launch.user_after_result
     supervisor = Supervisor(
         launch,
         config.data_folder,
@@ -301,6 +303,10 @@ class _Launcher:
     def parallel(self) -> bool:
         """Return whether an answer of that model may hold several calls."""
         return self._profile.parallel
+
+    def user_after_result(self) -> bool:
+        """Return whether a message of the user may follow on a result there."""
+        return self._profile.user_after_result
 
     def __call__(self) -> VllmServer:
         data, serving = self._config.data_folder, self._config.agent.serving

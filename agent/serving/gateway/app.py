@@ -6,6 +6,7 @@ Embeddings come from an encoder of its own.
 on with a turn that another adapter began. A tenant with an adapter of its own is answered by that.
 """
 
+import asyncio
 import contextlib
 import functools
 import json
@@ -103,6 +104,7 @@ class Gateway:
     chooses = True  # the model judges tools one by one (choosing)
     prompt_version: Callable[[], str] = staticmethod(lambda: PROMPT_VERSION)  # of the profile that is served
     parallel: Callable[[], bool] = staticmethod(lambda: True)  # its template can write several calls in one answer
+    user_after_result: Callable[[], bool] = staticmethod(lambda: True)  # its template takes such a message
     shadow: Shadow | None = None
 
     def __init__(
@@ -225,7 +227,7 @@ class Gateway:
         if asked == AGENT and self.agent is not None:
             return await self._agent_turn(request, caller, body, session)
         body, first = with_further(body)
-        shown = literal_chat({**body, "messages": smolagents_format.as_shown(body["messages"])}, self.markers())
+        shown = literal_chat({**body, "messages": await self._as_shown(body["messages"])}, self.markers())
         if body.get("tools") and not self.parallel():
             shown["parallel_tool_calls"] = False
         messages = body["messages"]
@@ -243,6 +245,12 @@ class Gateway:
         bias = model.logit_bias if may_call(body) else None
         made = lambda **change: self._model_request(request, caller, replace(routed, **change), bias)  # noqa: E731
         return await answer_chosen(request, self.proxy, made, routed, first, on=self.chooses)
+
+    async def _as_shown(self, messages: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        if not smolagents_format.has_calls(messages):
+            return messages
+        apart = self.user_after_result()
+        return await asyncio.to_thread(smolagents_format.as_shown, messages, task_after_result=apart)
 
     async def _agent_turn(self, request: Request, caller: Caller, body: dict[str, Any], session: str) -> Response:
         """Let the agent itself answer a chat request; the adapter that serves the session answers the whole turn."""

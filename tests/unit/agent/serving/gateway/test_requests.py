@@ -1,9 +1,11 @@
 """Requests as they reach the model server, and those that are refused before."""
 
+import asyncio
 from typing import Any
 
 import pytest
 
+from agent.serving.gateway import smolagents_format
 from agent.tools.schemas import prepared
 from tests.fakes.gateway_door import CHAT, WITH_TOOLS, Door
 from tests.fakes.model_tools import ADD
@@ -143,6 +145,38 @@ def test_a_model_whose_template_writes_one_call_is_asked_for_one(door: Door, mon
     assert door.chat({**WITH_TOOLS, "parallel_tool_calls": True}).status_code == 200
     assert door.chat(CHAT).status_code == 200
     assert [sent.get("parallel_tool_calls") for sent in door.server.requests] == [False, None]
+
+
+CALLED = "Calling tools:\n[{'id': 'c1', 'type': 'function', 'function': {'name': 'final_answer', 'arguments': {}}}]"
+TASKS = [
+    {"role": "user", "content": "hi"},
+    {"role": "assistant", "content": CALLED},
+    {"role": "user", "content": "Observation:\n3\nNew task:\nbye"},
+]
+
+
+@pytest.mark.parametrize(("apart", "roles"), [(True, ["tool", "user"]), (False, ["user"])])
+def test_a_next_task_is_shown_as_the_models_template_takes_it(
+    door: Door, monkeypatch: pytest.MonkeyPatch, apart: bool, roles: list[str]
+) -> None:
+    monkeypatch.setattr(door.gateway, "user_after_result", lambda: apart)
+    assert door.chat({**CHAT, "messages": TASKS}).status_code == 200
+    (sent,) = door.server.requests
+    assert [message["role"] for message in sent["messages"]] == ["user", "assistant", *roles]
+
+
+def test_calls_in_text_are_read_apart_from_answering(door: Door, monkeypatch: pytest.MonkeyPatch) -> None:
+    """To read them is slow: all other clients would wait."""
+    loops: list[object] = []
+
+    def as_shown(messages: list[Any], **options: Any) -> list[Any]:
+        loops.append(asyncio._get_running_loop())
+        return messages
+
+    monkeypatch.setattr(smolagents_format, "as_shown", as_shown)
+    assert door.chat({**CHAT, "messages": TASKS}).status_code == 200
+    assert door.chat(CHAT).status_code == 200
+    assert loops == [None]
 
 
 PARENT = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
