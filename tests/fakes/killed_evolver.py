@@ -50,7 +50,7 @@ ROOT = Path(__file__).parents[2]
 NAME = "adapter-0001"
 _VERBS = ("INSERT", "UPDATE", "DELETE")
 _TABLES = ("cycles", "adapters", "releases", "lease", "settings", "evaluations")
-_NAMED_BY = {"releases": 2, "evaluations": 1}
+_NAMED_BY = {"releases": 2, "evaluations": 2}
 """Which of the values of an inserted row names it; else the first."""
 _FOREVER = 1e12
 """A moment long after any turn that may still use an adapter."""
