@@ -89,18 +89,15 @@ def tenants(data_folder: Path) -> list[str]:
     return sorted(file.name.removeprefix(f"{_STEM}.").removesuffix(".json") for file in files)
 
 
-def read(data_folder: Path, tenant: str = "") -> ActiveAdapter:
+def read(data_folder: Path, tenant: str = "", db: Statements | None = None) -> ActiveAdapter:
     """Read a pointer: ``base`` where nothing was ever promoted, ``shared`` for a tenant.
 
-    Where the pointer is on Postgres and none was written there yet, the file counts. Raises AdapterError on a damaged
-    pointer, StorageError.
+    Where the pointer is on Postgres and none was written there yet, the file counts. ``db``: as in ``write``. Raises
+    AdapterError on a damaged pointer, StorageError.
     """
     url = "" if tenant else server_of(data_folder)
-    if url:
-        with closing(shared_pointer.open_pointer(url)) as database, database.transaction("BEGIN") as db:
-            text = shared_pointer.read(db)
-        if text:
-            return parsed(text, f"{url}: the active adapter")
+    if url and (text := shared_pointer.read(db) if db is not None else _row(url)):
+        return parsed(text, f"{url}: the active adapter")
     return read_here(data_folder, tenant)
 
 
@@ -158,6 +155,11 @@ def write(data_folder: Path, adapter: ActiveAdapter, db: Statements | None = Non
 def write_here(data_folder: Path, adapter: ActiveAdapter, tenant: str = "") -> None:
     """Let the file hold ``adapter``; see ``write``."""
     durable_file.replace(path(data_folder, tenant), adapter.model_dump_json().encode())
+
+
+def _row(url: str) -> str:
+    with closing(shared_pointer.open_pointer(url)) as database, database.transaction("BEGIN") as db:
+        return shared_pointer.read(db)
 
 
 def _hashes(db: Statements) -> set[str]:

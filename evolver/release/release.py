@@ -12,10 +12,11 @@ from typing import Literal
 
 from agent.adapters import active, package, required, shared_pointer
 from agent.adapters.active import SHARED, ActiveAdapter, Canary, Change
-from agent.errors import AdapterInvalid, ModelUnavailable
+from agent.errors import AdapterError, AdapterInvalid, ModelUnavailable
 from agent.serving.serving_state import ServingState
 from agent.serving.upstreams import lora_api
 from agent.storage.database_server import server_of
+from agent.storage.statements import Statements
 from agent.turn.messages import BASE
 from evolver.config import ReleaseConfig
 from evolver.release.history import before, first
@@ -142,9 +143,9 @@ def begin_trial(
     check_tenant(name, ledger)
     registered = _made_ready(name, data_folder, ledger, serving, base_sha256=base_sha256)
     canary = Canary(name=name, sha256=registered, share=share)
-    with ledger.together():
+    with ledger.together() as db:
         current = _settled(data_folder, ledger)
-        sha256 = active.read(data_folder, ledger.tenant).sha256
+        sha256 = active.read(data_folder, ledger.tenant, db).sha256
         found = f"{name} answers {share:.0%} of the sessions, on trial" + (f" ({reason})" if reason else "")
         by: By = "cycle" if cycle else "person"
         _switch(current, sha256, current, data_folder, ledger, reason=found, by=by, cycle=cycle, canary=canary)
@@ -161,29 +162,29 @@ def promote_from_trial(
 ) -> None:
     """Let ``name`` answer all sessions, unless its trial has ended meanwhile. Raises as ``promote``."""
     sha256 = _made_ready(name, data_folder, ledger, serving, base_sha256=base_sha256)
-    with ledger.together():
+    with ledger.together() as db:
         previous, row = _settled(data_folder, ledger), ledger.adapter(name)
-        if row is not None and name == on_trial(data_folder, ledger.tenant):
+        if row is not None and name == on_trial(data_folder, ledger.tenant, db):
             _switch(name, sha256, previous, data_folder, ledger, reason=reason, by="cycle", cycle=row.cycle)
 
 
 def end_trial(name: str, data_folder: Path, ledger: Ledger, *, reason: str, by: By) -> bool:
     """Withdraw ``name``, which was on trial; False, and nothing changes, if it is not any more."""
-    with ledger.together():
+    with ledger.together() as db:
         current = _settled(data_folder, ledger)
-        if name != on_trial(data_folder, ledger.tenant):
+        if name != on_trial(data_folder, ledger.tenant, db):
             return False
-        sha256 = active.read(data_folder, ledger.tenant).sha256
+        sha256 = active.read(data_folder, ledger.tenant, db).sha256
         _switch(current, sha256, name, data_folder, ledger, reason=reason, by=by, withdraws=True)
     return True
 
 
-def on_trial(data_folder: Path, tenant: str = "") -> str:
+def on_trial(data_folder: Path, tenant: str = "", db: Statements | None = None) -> str:
     """Return the adapter that answers a share of the sessions of ``tenant`` ("": of everybody); "" where none does, or
-    the pointer is damaged."""
+    the pointer is damaged. ``db``: as in ``active.read``."""
     try:
-        canary = active.read(data_folder, tenant).canary
-    except UserError:
+        canary = active.read(data_folder, tenant, db).canary
+    except AdapterError:
         return ""
     return canary.name if canary is not None else ""
 
@@ -307,8 +308,9 @@ def _switch(
 def _settled(data_folder: Path, ledger: Ledger) -> str:
     """Return the active adapter, once the ledger says the same. A damaged pointer counts as what served first."""
     try:
-        pointer = active.read(data_folder, ledger.tenant)
-    except UserError:
+        with ledger.together() as db:
+            pointer = active.read(data_folder, ledger.tenant, db)
+    except AdapterError:
         return first(ledger)
     newest = next(iter(ledger.releases()), None)
     number, recorded = (newest.number, newest.adapter) if newest else (0, first(ledger))
@@ -352,5 +354,5 @@ def _current_or_first(data_folder: Path, ledger: Ledger) -> str:
     """Going back must work also when the pointer file is damaged."""
     try:
         return active.read(data_folder, ledger.tenant).name
-    except UserError:
+    except AdapterError:
         return first(ledger)

@@ -14,11 +14,11 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from agent.errors import StorageError
 from agent.storage.process_start import start_time
 from agent.storage.statements import Statements
 from evolver.errors import Busy, Fenced
 from evolver.store.ledger import Ledger
+from toolkit.errors import UserError
 from toolkit.frozen import Frozen
 
 _CYCLE = "cycle"
@@ -175,5 +175,5 @@ class _Heartbeat:
                 self._renew_if_mine()
             except Fenced:
                 return
-            except StorageError:  # a full disk may have room again before the lease is over
+            except UserError:  # a full disk, or a server in recovery, may be well again before the lease is over
                 continue

@@ -61,6 +61,7 @@ class _UnixServer(_Server):
 class ModelServer:
     """Answers with the replies in turn, or with what ``script`` makes of the request; keeps what it was asked.
 
+    ``odd_list`` is its answer to who asks for its models, in place of the list of ``models``.
     It listens on a port of loopback, or on the Unix socket at ``path``. The port stays its own until the end of the
     ``with``, also after ``stop``: nobody else gets it, and another ModelServer may listen there.
     """
@@ -79,6 +80,7 @@ class ModelServer:
         self.key = key
         self.models = ["base"]
         self.refuses: set[str] = set()
+        self.odd_list: bytes | None = None
         self.disconnected = threading.Event()
         self._replies = list(replies)
         self._script = script
@@ -126,6 +128,9 @@ class ModelServer:
                 if self.path == "/health":
                     self._send(200, b"")
                 elif self.path == "/v1/models":
+                    if server.odd_list is not None:
+                        self._send(200, server.odd_list)
+                        return
                     data = [{"id": name, "object": "model"} for name in server.models]
                     self._send(200, json.dumps({"object": "list", "data": data}).encode())
                 else:

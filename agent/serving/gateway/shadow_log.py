@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable
 from typing import NamedTuple
 
-from agent.errors import StorageError
+from toolkit.errors import UserError
 
 _CAPACITY = 1024
 _DRAIN_SECONDS = 20.0
@@ -36,7 +36,7 @@ class ShadowLog:
         self._ends_at: float | None = None
 
     def put(self, write: Callable[[], None], done: Callable[[], None] = lambda: None) -> bool:
-        """Let ``write`` be called, which may raise StorageError; return False where it is dropped. Never waits."""
+        """Let ``write`` be called, which may raise; return False where it is dropped. Never waits."""
         if self._ends_at is not None or self._queue.qsize() >= self._capacity:
             self._drop(done)
             return False
@@ -60,8 +60,8 @@ class ShadowLog:
             try:
                 await asyncio.to_thread(entry.write)
                 self._unavailable = False
-            except StorageError as error:
-                self._unavailable = True
+            except Exception as error:  # noqa: BLE001 - one that cannot be stored must not end the writing
+                self._unavailable = isinstance(error, UserError)
                 self.failed += 1
                 self._say(f"a comparison was not stored: {error}")
             finally:

@@ -43,7 +43,10 @@ def loaded(url: str, key: str, *, seconds: float = TIMEOUT_SECONDS) -> set[str]:
     response = _request("GET", url, key, "/v1/models", None, seconds)
     if response.status_code != httpx.codes.OK:
         raise AdapterError(f"vLLM does not list its models: {_reason(response)}; restart it with: agent serve")
-    return {model["id"] for model in response.json()["data"]} - {BASE}
+    try:
+        return {model["id"] for model in response.json()["data"]} - {BASE}
+    except (ValueError, LookupError, TypeError) as error:
+        raise AdapterError(f"{url} answers with something else than a list of models; see what runs there") from error
 
 
 def _request(

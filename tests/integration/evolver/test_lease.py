@@ -8,11 +8,13 @@ from pathlib import Path
 
 import pytest
 
+from agent.errors import StorageError
 from agent.storage.database_server import server_of
 from evolver.errors import Busy, Fenced
 from evolver.store import lease
 from evolver.store.ledger import Ledger
 from tests.fakes.waiting import wait_until
+from toolkit.errors import PrerequisiteError
 
 pytestmark = pytest.mark.usefixtures("each_database")
 
@@ -170,3 +172,18 @@ def test_the_database_says_when_the_heart_beat(first: Ledger, second: Ledger) ->
         with second.together() as db:
             db.execute("UPDATE lease SET seen_at = 0")
         wait_until(lambda: age() < 1.0)
+
+
+def test_a_heart_beats_on_after_what_an_operator_can_mend(first: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
+    renew, beats = lease._Heartbeat._renew_if_mine, list[float]()
+    problems = iter([StorageError("the disk is full"), PrerequisiteError("fsync is off")])
+
+    def renewed(heart: lease._Heartbeat) -> None:
+        if problem := next(problems, None):
+            raise problem
+        renew(heart)
+        beats.append(heart._renewed)
+
+    monkeypatch.setattr(lease._Heartbeat, "_renew_if_mine", renewed)
+    with lease.held(first, 0.2):
+        wait_until(lambda: bool(beats))

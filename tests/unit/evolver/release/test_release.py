@@ -4,6 +4,7 @@ import socket
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -343,3 +344,45 @@ def test_where_the_ledger_fails_the_file_says_what_came_about_and_the_row_did_no
     assert serving(tmp_path) == changed
     release.reconcile(tmp_path, ledger)
     assert (serving(tmp_path), ledger.releases()[0].adapter) == (changed, changed)
+
+
+@pytest.mark.usefixtures("adapters")
+@pytest.mark.parametrize("command", ["promote", "begin_trial", "end_trial", "rollback"])
+def test_a_pointer_that_cannot_be_read_now_is_not_taken_for_a_damaged_one(
+    tmp_path: Path, ledger: Ledger, monkeypatch: pytest.MonkeyPatch, command: str
+) -> None:
+    promote(FIRST, tmp_path, ledger)
+    read, reads = active.read, iter([True, False] if command == "promote" else [False])  # it reads once before
+
+    def fails_once(*arguments: Any) -> ActiveAdapter:
+        if not next(reads, True):
+            raise StorageError("the server went away")
+        return read(*arguments)
+
+    with monkeypatch.context() as patch, pytest.raises(StorageError, match="went away"):
+        patch.setattr(active, "read", fails_once)
+        match command:
+            case "promote":
+                promote(SECOND, tmp_path, ledger)
+            case "begin_trial":
+                release.begin_trial(SECOND, tmp_path, ledger, None, share=0.1)
+            case "end_trial":
+                release.end_trial(SECOND, tmp_path, ledger, reason="test", by="person")
+            case _:
+                back(tmp_path, ledger)
+    assert (serving(tmp_path), len(ledger.releases())) == (FIRST, 1)
+
+
+@pytest.mark.usefixtures("adapters")
+def test_a_change_reads_the_pointer_in_its_own_transaction(
+    tmp_path: Path, ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    release.begin_trial(FIRST, tmp_path, ledger, None, share=0.1)
+
+    def another(_: str) -> str:
+        raise AssertionError("a second connection")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(active, "_row", another)
+        assert release.end_trial(FIRST, tmp_path, ledger, reason="test", by="person")
+    assert release.on_trial(tmp_path) == ""

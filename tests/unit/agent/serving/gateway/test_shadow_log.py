@@ -3,9 +3,12 @@
 import asyncio
 import threading
 
+import pytest
+
 from agent.errors import DatabaseUnavailable, StorageError
 from agent.serving.gateway.shadow_log import ShadowLog
 from tests.fakes.waiting import wait_until
+from toolkit.errors import PrerequisiteError
 
 
 def test_a_database_that_hangs_holds_one_thread_and_what_does_not_fit_is_counted() -> None:
@@ -31,12 +34,13 @@ def test_a_database_that_hangs_holds_one_thread_and_what_does_not_fit_is_counted
     assert written == [0, 1, 2]
 
 
-def test_what_the_database_refuses_is_said_and_the_next_one_is_written() -> None:
+@pytest.mark.parametrize("problem", [StorageError, PrerequisiteError, ValueError])
+def test_what_the_database_refuses_is_said_and_the_next_one_is_written(problem: type[Exception]) -> None:
     said: list[str] = []
     ended: list[str] = []
 
     def refuse() -> None:
-        raise StorageError("the disk is full")
+        raise problem("the disk is full")
 
     async def use() -> None:
         log = ShadowLog(said.append)

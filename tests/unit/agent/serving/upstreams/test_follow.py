@@ -213,3 +213,11 @@ def test_one_that_another_gateway_loads_at_the_same_moment_is_loaded(
     monkeypatch.setattr(lora_api, "loaded", loaded)
     look(machines.follower)
     assert (machines.serves, machines.server.models) == ("adapter-0001", ["base", "adapter-0001"])
+
+
+def test_a_server_that_answers_oddly_leaves_what_served_and_is_asked_again(machines: Machines) -> None:
+    machines.server.odd_list = b"<html>"
+    machines.promote("adapter-0001")
+    look(machines.follower, lambda: setattr(machines.server, "odd_list", None))
+    assert machines.serves == "adapter-0001"
+    assert "answers with something else than a list of models" in machines.said[0]

@@ -106,3 +106,11 @@ def test_a_unix_socket_is_asked_like_a_port(tmp_path: Path) -> None:
 def test_a_server_without_a_key_is_asked_without_one() -> None:
     with ModelServer() as server:
         assert lora_api.loaded(server.url, "") == set()
+
+
+@pytest.mark.parametrize("answer", [b"<html>", b"{}", b"[]", b'{"data": [{}]}', b'{"data": null}'])
+def test_an_answer_that_is_no_list_of_models_is_said(answer: bytes) -> None:
+    with ModelServer() as server:
+        server.odd_list = answer
+        with pytest.raises(AdapterError, match=f"{server.url} answers with something else than a list of models"):
+            lora_api.loaded(server.url, "")
