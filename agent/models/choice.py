@@ -7,13 +7,15 @@ to a model goes back to its adapter; folders, ledger and lessons of all models s
 import json
 import re
 import tomllib
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from agent.adapters import active, package
+from agent.adapters import active, package, required
 from agent.adapters.active import SHARED, ActiveAdapter, Change
 from agent.config import Config
+from agent.errors import AdapterError
 from agent.models import default_model, hub, packaged
 from agent.models.detect import profile_of
 from agent.models.packaged import PACKAGED
@@ -87,12 +89,14 @@ def _named(name: str, data_folder: Path) -> str:
 
 def _switch_adapter(data_folder: Path, before: str, name: str) -> str:
     """Remember the adapters that are active for ``before``, and activate those that were active for ``name``; return
-    the one that serves everybody."""
+    the one that serves everybody. A damaged pointer of a tenant stays as it is."""
     if before == name:
         return active.read(data_folder).name
+    everybodys = _switch_pointer(data_folder, before, name)
     for tenant in active.tenants(data_folder):
-        _switch_pointer(data_folder, before, name, tenant)
-    return _switch_pointer(data_folder, before, name)
+        with suppress(AdapterError):
+            _switch_pointer(data_folder, before, name, tenant)
+    return everybodys
 
 
 def _switch_pointer(data_folder: Path, before: str, name: str, tenant: str = "") -> str:
@@ -106,6 +110,8 @@ def _switch_pointer(data_folder: Path, before: str, name: str, tenant: str = "")
     target, sha256 = known.get("name", first), known.get("sha256", "")
     if target not in (BASE, SHARED) and not _whole(package.folder_of(data_folder, target), sha256):
         target, sha256 = first, ""
+    if tenant and sha256:
+        required.add(data_folder, target, sha256)  # servers of the other model could not load it
     if (target, sha256) == (pointer.name, pointer.sha256):
         return target
     serial = pointer.change.serial + 1 if pointer.change else 1

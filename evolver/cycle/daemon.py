@@ -7,6 +7,7 @@ import queue
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
+from functools import partial
 from itertools import islice
 
 from agent.adapters import active
@@ -65,23 +66,27 @@ def run(config: Config, say: Say) -> None:
 
 def watch(config: Config, say: Say, *, now: Callable[[], float] = time.time) -> None:
     """Go back if the monitor finds trouble; else end a trial whose figures say how. So for everybody, and for each
-    tenant with an adapter of its own. Note the tools of clients."""
-    refresh = True
+    tenant with an adapter of its own: what is wrong with one is said, and stops no other. Note the tools of clients."""
     for tenant in ("", *active.tenants(config.data_folder)):
-        with _ledger(config, tenant, now) as ledger:
-            release.reconcile(config.data_folder, ledger)
-            if refresh:
-                refreshed(config.data_folder, ledger)
-            if not _went_back(config, ledger, _naming(tenant, say), now()):
-                _end_of_trial(config, ledger, _naming(tenant, say), now())
-        refresh = False
+        told = _naming(tenant, say)
+        _guarded(partial(_watch, config, tenant, told, now), told)
+
+
+def _watch(config: Config, tenant: str, say: Say, now: Callable[[], float]) -> None:
+    with _ledger(config, tenant, now) as ledger:
+        if not tenant:
+            refreshed(config.data_folder, ledger)
+        release.reconcile(config.data_folder, ledger)
+        if not _went_back(config, ledger, say, now()):
+            _end_of_trial(config, ledger, say, now())
 
 
 def evolve(config: Config, say: Say, *, now: Callable[[], float] = time.time) -> None:
     """Run a cycle, or several rounds, for all for whom one is due at this moment, those with the most new traffic
-    first; remove what nothing refers to after each."""
+    first; remove what nothing refers to after each. What is wrong with one is said, and stops no other."""
     for tenant in _by_traffic(config):
-        _evolve(config, tenant, _naming(tenant, say), now)
+        told = _naming(tenant, say)
+        _guarded(partial(_evolve, config, tenant, told, now), told)
 
 
 def _evolve(config: Config, tenant: str, say: Say, now: Callable[[], float]) -> None:

@@ -100,12 +100,12 @@ def _run_cycle(config: Config, ledger: Ledger, exam: Exam | None, on_progress: P
     serving = serving_state.running(config.data_folder)
     serving_state.check_settings(serving, config.agent)
     release.reconcile(config.data_folder, ledger)
-    retention.sweep(config.data_folder, ledger)
+    retention.sweep(config.data_folder, ledger, serving)
     cycle = open_cycle(config, ledger)
     number = cycle.number
     if reason := why_not_continued(config, cycle):
         ledger.end_cycle(number, "failed", reason)
-        retention.sweep(config.data_folder, ledger)
+        retention.sweep(config.data_folder, ledger, serving)
         return report_of(config, ledger, number)
     try:
         with _opened(config, ledger, exam or Exam(), serving, number, on_progress) as run:
@@ -114,7 +114,7 @@ def _run_cycle(config: Config, ledger: Ledger, exam: Exam | None, on_progress: P
         if disk_is_full(error):
             raise DiskFull from error
         ledger.end_cycle(number, "failed", f"{type(error).__name__}: {error}")
-        retention.sweep(config.data_folder, ledger)
+        retention.sweep(config.data_folder, ledger, serving)
     return report_of(config, ledger, number)
 
 

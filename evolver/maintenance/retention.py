@@ -6,6 +6,7 @@ takes away. A name is never used again.
 
 import re
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 
 from agent.adapters import active
@@ -14,7 +15,7 @@ from agent.serving.serving_state import ServingState
 from agent.serving.upstreams import lora_api
 from agent.storage.database_server import server_of
 from evolver.config import ReleaseConfig
-from evolver.store.ledger import AdapterRow, Ledger
+from evolver.store.ledger import AdapterRow, Ledger, Release
 from toolkit import durable_file
 
 _TURNS_LAST = 3600.0
@@ -23,9 +24,9 @@ _WORK = re.compile(r"\.(?:adapter|maker)-(\d+)\.(?:work|draft)|maker-(\d+)")
 """Work of the cycle with that number; with an adapter of its own an earlier version made lessons."""
 
 
-def sweep(data_folder: Path, ledger: Ledger) -> None:
+def sweep(data_folder: Path, ledger: Ledger, serving: ServingState | None = None) -> None:
     """Take away what crashed and failed runs left: work folders of cycles that ended, folders that the ledger has
-    removed, drafts of the pointer file."""
+    removed and no server of ``serving`` has loaded, drafts of the pointer file."""
     adapters = data_folder / "adapters"
     running = {row.number for row in ledger.cycles() if row.status == "running"}
     for folder in adapters.glob("*"):
@@ -33,9 +34,9 @@ def sweep(data_folder: Path, ledger: Ledger) -> None:
         if work and int(work[1] or work[2]) not in running:
             shutil.rmtree(folder, ignore_errors=True)
     durable_file.remove_drafts(data_folder / "cycles")
-    for row in ledger.adapters():
-        if row.state == "removed":
-            shutil.rmtree(adapters / row.name, ignore_errors=True)
+    left = {row.name for row in ledger.adapters() if row.state == "removed" and (adapters / row.name).exists()}
+    for name in left - (_loaded(serving, left) if left else set()):
+        shutil.rmtree(adapters / name, ignore_errors=True)
     with ledger.together():  # nobody writes the pointer now; where it is a row, gateways write their copies of it
         for draft in data_folder.glob(".active_adapter*.json.*") if not server_of(data_folder) else ():
             draft.unlink(missing_ok=True)
@@ -74,9 +75,7 @@ def removable(config: ReleaseConfig, data_folder: Path, ledger: Ledger, now: flo
     kept |= {row.name for row in rows if row.cycle in running}
     changes = ledger.all_releases()
     for tenant in ("", *active.tenants(data_folder)):
-        pointer = active.read(data_folder, tenant)
-        before = {change.previous for change in changes if (change.adapter, change.tenant) == (pointer.name, tenant)}
-        kept |= {pointer.name, pointer.canary.name if pointer.canary is not None else pointer.name} | before
+        kept |= _named(data_folder, tenant, rows, changes)
     for change in changes:
         if now - change.at < _TURNS_LAST:
             kept |= {change.adapter, change.previous}
@@ -84,3 +83,27 @@ def removable(config: ReleaseConfig, data_folder: Path, ledger: Ledger, now: flo
     while more := {parents[name] for name in kept if name in parents} - kept:
         kept |= more
     return [row for row in rows if row.name not in kept]
+
+
+def _named(data_folder: Path, tenant: str, rows: Sequence[AdapterRow], changes: Sequence[Release]) -> set[str]:
+    """Return what serves ``tenant``, what is on trial there, and what served before; where its pointer is damaged, all
+    that it may have named."""
+    own = [change for change in changes if change.tenant == tenant]
+    try:
+        pointer = active.read(data_folder, tenant)
+    except AdapterError:
+        return {row.name for row in rows if row.tenant == tenant} | {
+            name for change in own for name in (change.adapter, change.previous)
+        }
+    on_trial = {pointer.canary.name} if pointer.canary is not None else set[str]()
+    return {pointer.name} | on_trial | {change.previous for change in own if change.adapter == pointer.name}
+
+
+def _loaded(serving: ServingState | None, names: set[str]) -> set[str]:
+    """Return which of ``names`` a server has loaded; all of them where it does not say."""
+    if serving is None:
+        return set()
+    try:
+        return lora_api.loaded(serving.vllm_url, serving.vllm_key) & names
+    except (AdapterError, ModelUnavailable):
+        return names

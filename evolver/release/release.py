@@ -244,7 +244,8 @@ def why_it_waits(config: ReleaseConfig, data_folder: Path, ledger: Ledger, *, be
 
 
 def reconcile(data_folder: Path, ledger: Ledger) -> None:
-    """Record what the pointer says, after a crash between the pointer and the ledger. Raises AdapterError."""
+    """Record what the pointer says, after a crash between the pointer and the ledger. Let the servers have what a
+    tenant's names, also what one refused once. Raises AdapterError."""
     active.read(data_folder, ledger.tenant)
     with ledger.together():
         _settled(data_folder, ledger)
@@ -306,12 +307,15 @@ def _switch(
 
 
 def _settled(data_folder: Path, ledger: Ledger) -> str:
-    """Return the active adapter, once the ledger says the same. A damaged pointer counts as what served first."""
+    """Return the active adapter, once the ledger says the same, and the servers must have a tenant's. A damaged pointer
+    counts as what served first."""
     try:
         with ledger.together() as db:
             pointer = active.read(data_folder, ledger.tenant, db)
     except AdapterError:
         return first(ledger)
+    if ledger.tenant:
+        _require(pointer, data_folder)
     newest = next(iter(ledger.releases()), None)
     number, recorded = (newest.number, newest.adapter) if newest else (0, first(ledger))
     if pointer.change is not None and pointer.change.serial > number:
@@ -325,17 +329,19 @@ def _settled(data_folder: Path, ledger: Ledger) -> str:
 def _record(pointer: ActiveAdapter, change: Change, ledger: Ledger) -> None:
     name = pointer.name
     ledger.record_release(name, change.previous, change.reason, by=change.by, cycle=change.cycle, number=change.serial)
-    if _has_files(name, ledger) and _is_own(name, ledger):
-        ledger.set_adapter_state(name, "promoted")
+    states = {name: "promoted"} if _has_files(name, ledger) else {}
     if change.withdraws:
-        ledger.set_adapter_state(change.previous, "withdrawn")
+        states[change.previous] = "withdrawn"
     candidate = pointer.canary.name if pointer.canary is not None else ""
     trial = f"{_TRIAL} {ledger.tenant}".strip()
     given_up = ledger.setting(trial)
     if given_up not in ("", candidate, name):
-        ledger.set_adapter_state(given_up, "withdrawn")
+        states[given_up] = "withdrawn"
     if candidate:
-        ledger.set_adapter_state(candidate, "waiting")
+        states[candidate] = "waiting"
+    for adapter, state in states.items():
+        if _is_own(adapter, ledger):  # everybody's adapter stays what it is, whatever becomes of it for one tenant
+            ledger.set_adapter_state(adapter, state)
     ledger.put_setting(trial, candidate)
 
 

@@ -323,15 +323,15 @@ class Gateway:
     def _alias(self, messages: list[Any], turn: Callable[[], str], session: str, caller: Caller) -> RoutedModel | None:
         begun_by = self._turns.adapter(messages, turn)
         if begun_by is not None and not is_foreign(begun_by):
-            began = self._router.find(begun_by)
-            if began is None or caller.may_ask(began.tenant):  # whose calls these are, a client could make up
+            began = self._router.intact(begun_by)
+            if began is not None and caller.may_ask(began.tenant):  # whose calls these are, a client could make up
                 return began
         on_trial = self._router.on_trial(session, caller.name, caller.tenant)
         if on_trial is not None and self.pool.is_due(on_trial.name):
             return on_trial
-        own = self._router.find(ALIAS, caller.tenant)
-        if own is None or own.name in (BASE, self._router.active()) or self.pool.is_due(own.name):
-            return own
+        own = self._router.active(caller.tenant)
+        if own != self._router.active() and (own == BASE or self.pool.is_due(own)):
+            return self._router.intact(own) or self._router.find(ALIAS)
         return self._router.find(ALIAS)
 
     async def _body(self, request: Request, hint: str = "") -> dict[str, Any]:

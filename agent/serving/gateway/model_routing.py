@@ -53,7 +53,7 @@ class CachedFile:
 
 
 class ModelRouter:
-    """Looks models up by name. All methods raise AdapterError when the pointer or a manifest is damaged.
+    """Looks models up by name. Methods raise AdapterError when the pointer or a manifest is damaged.
 
     ``tenant`` is that of the caller: it is answered by its own adapter, or where it has none by that of everybody.
     """
@@ -71,14 +71,12 @@ class ModelRouter:
         canary = self._pointer(tenant).canary
         if canary is None or not session or not canary.takes(session, owner):
             return None
-        try:
-            model = self.find(canary.name)
-        except AdapterError:
-            return None
+        model = self.intact(canary.name)
         return model if model is not None and model.sha256 == canary.sha256 else None
 
     def find(self, asked: object, tenant: str = "") -> RoutedModel | None:
-        """Return the model of that name; None if no model can have it."""
+        """Return the model of that name; None if no model can have it, or its adapter's folder is gone: then nothing
+        tells whom it answers."""
         name = self.active(tenant) if asked == ALIAS else asked
         if not isinstance(name, str) or not _NAME.fullmatch(name):
             return None
@@ -86,8 +84,15 @@ class ModelRouter:
             return RoutedModel(BASE)
         folder = folder_of(self._data_folder, name)
         if asked != ALIAS and not folder.exists():
-            return RoutedModel(name)  # vLLM says itself that it does not know the name
+            return None
         return self._files.get(folder / MANIFEST, lambda: _routed(name, folder))
+
+    def intact(self, name: str) -> RoutedModel | None:
+        """Return the model of that name; None where there is none, and where its manifest is damaged."""
+        try:
+            return self.find(name)
+        except AdapterError:
+            return None
 
     def _pointer(self, tenant: str = "") -> ActiveAdapter:
         file = active.path(self._data_folder, tenant)

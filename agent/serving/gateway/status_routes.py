@@ -69,7 +69,7 @@ class StatusRoutes:
             model = self._router.find(name)
         except AdapterError:
             return True  # whoever asks for it hears what is wrong
-        return model is None or caller.may_ask(model.tenant)
+        return model is not None and caller.may_ask(model.tenant)
 
     async def figures(self, _: Request, __: Caller) -> Response:
         """Answer with the figures, in Prometheus' text format."""

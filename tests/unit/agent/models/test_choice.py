@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from agent.adapters import active, package
+from agent.adapters import active, package, required
 from agent.adapters.active import SHARED, ActiveAdapter
 from agent.config import Config, ServingConfig
 from agent.models import choice, default_model, hub, packaged
@@ -110,8 +110,23 @@ def test_each_model_keeps_the_adapters_of_tenants(tmp_path: Path) -> None:
     before = {tenant: active.read(data, tenant).name for tenant in active.tenants(data)}
     assert choice.use(config, file, other) == "base"
     assert {active.read(data, tenant).name for tenant in before} == {SHARED}
+    required.write(data, {})  # servers of the other model refused them
     assert choice.use(load_config(file, Config), file, "default") == "base"
     assert {tenant: active.read(data, tenant).name for tenant in before} == before
+    assert required.read(data) == {
+        name: package.manifest_sha256(package.folder_of(data, name)) for name in ("adapter-0001", "adapter-0002")
+    }
+
+
+def test_a_damaged_pointer_of_a_tenant_stops_no_change_of_the_model(tmp_path: Path) -> None:
+    config, file = settings(tmp_path)
+    data, other = config.data_folder, str(model_folder(tmp_path / "other"))
+    active.write(data, ActiveAdapter(name="adapter-0001", sha256=publish(data, "adapter-0001")))
+    active.write(data, ActiveAdapter(name="adapter-0002", sha256=publish(data, "adapter-0002")), tenant="sales")
+    active.path(data, "care").write_text("{")
+    assert choice.use(config, file, other) == "base"
+    assert (active.read(data).name, active.read(data, "sales").name) == ("base", SHARED)
+    assert active.path(data, "care").read_text() == "{"
 
 
 def test_an_adapter_that_is_gone_is_not_activated(tmp_path: Path) -> None:

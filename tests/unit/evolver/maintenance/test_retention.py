@@ -117,3 +117,19 @@ def test_one_that_was_marked_and_not_unloaded_is_unloaded_the_next_time(tmp_path
         assert retire(ONE, tmp_path, ledger, serving, 2 * HOUR) == []
         assert vllm.models == ["base", "adapter-0002"]
     assert names(tmp_path) == [1, 2, 5]
+
+
+def test_the_folder_of_a_removed_adapter_stays_while_a_server_has_it(tmp_path: Path, ledger: Ledger) -> None:
+    """Its manifest says whom it answers, as long as it can."""
+    for name in ("adapter-0003", "adapter-0004"):
+        ledger.set_adapter_state(name, "removed")
+    with ModelServer(key="key") as vllm:
+        vllm.models += ["adapter-0003"]
+        serving = ServingState(pid=1, gateway_url="", vllm_url=vllm.url, vllm_pid=1, vllm_key="key")
+        sweep(tmp_path, ledger, serving)
+        assert names(tmp_path) == [1, 2, 3, 5]
+    ledger.set_adapter_state("adapter-0005", "removed")
+    sweep(tmp_path, ledger, serving)
+    assert names(tmp_path) == [1, 2, 3, 5], "a server that does not answer may have it"
+    sweep(tmp_path, ledger)
+    assert names(tmp_path) == [1, 2]

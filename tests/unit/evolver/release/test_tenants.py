@@ -104,6 +104,90 @@ def test_a_trial_of_a_tenant_ends_for_that_tenant(tmp_path: Path, ledgers: dict[
     assert ledgers[""].adapter(SALES).state == "withdrawn"  # type: ignore[union-attr]
 
 
+def test_what_becomes_of_everybodys_adapter_for_one_tenant_does_not_change_it(
+    tmp_path: Path, ledgers: dict[str, Ledger]
+) -> None:
+    promote(tmp_path, ledgers[""], SHAREDS)
+    sales, states = ledgers["sales"], []
+
+    def note() -> None:
+        states.append(ledgers[""].adapter(SHAREDS).state)  # type: ignore[union-attr]
+
+    promote(tmp_path, sales, SALES)
+    release.begin_trial(SHAREDS, tmp_path, sales, None, share=0.5)
+    note()
+    assert release.end_trial(SHAREDS, tmp_path, sales, reason="worse", by="monitor")
+    note()
+    release.begin_trial(SHAREDS, tmp_path, sales, None, share=0.5)
+    promote(tmp_path, sales, "base")
+    note()
+    assert states == ["promoted"] * 3
+    release.begin_trial(SALES, tmp_path, sales, None, share=0.5)
+    assert sales.adapter(SALES).state == "waiting"  # type: ignore[union-attr]
+    assert release.end_trial(SALES, tmp_path, sales, reason="worse", by="monitor")
+    assert sales.adapter(SALES).state == "withdrawn"  # type: ignore[union-attr]
+
+
+def test_the_servers_must_have_again_what_a_tenants_pointer_names(tmp_path: Path, ledgers: dict[str, Ledger]) -> None:
+    """One refused load, or a kill after the pointer was written, is no end."""
+    promote(tmp_path, ledgers["sales"], SALES)
+    promote(tmp_path, ledgers[""], SHAREDS)
+    required.write(tmp_path, {})
+    release.reconcile(tmp_path, ledgers["sales"])
+    assert required.read(tmp_path) == {SALES: active.read(tmp_path, "sales").sha256}
+    required.write(tmp_path, {})
+    daemon.watch(Config(data_folder=tmp_path), lambda _: None)
+    assert required.read(tmp_path).keys() == {SALES}
+
+
+def test_the_damaged_pointer_of_a_tenant_stops_no_other(
+    tmp_path: Path, ledgers: dict[str, Ledger], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    promote(tmp_path, ledgers["care"], CARE)
+    promote(tmp_path, ledgers["sales"], SALES)
+    required.write(tmp_path, {})
+    active.path(tmp_path, "care").write_text("{")
+    config, said = Config(data_folder=tmp_path, evolver=EvolverConfig(per_tenant=True)), list[str]()
+    daemon.watch(config, said.append)
+    (told,) = said
+    assert told.startswith("care: ")
+    assert "evolver rollback shared --tenant care" in told
+    assert required.read(tmp_path).keys() == {SALES}
+
+    asked: list[str] = []
+
+    def why_not_due(_: Config, ledger: Ledger, __: float) -> str:
+        asked.append(ledger.tenant)
+        active.read(tmp_path, ledger.tenant)
+        return "not now"
+
+    monkeypatch.setattr(daemon, "why_not_due", why_not_due)
+    said.clear()
+    daemon.evolve(config, said.append)
+    assert sorted(asked) == ["", "care", "sales"]
+    assert [line.split(":")[0] for line in said] == ["care"]
+
+
+def test_all_of_a_tenant_is_kept_on_disk_while_its_pointer_is_damaged(
+    tmp_path: Path, ledgers: dict[str, Ledger]
+) -> None:
+    for tenant, name in (("sales", SALES), ("care", CARE)):
+        promote(tmp_path, ledgers[tenant], name)
+        promote(tmp_path, ledgers[tenant], SHARED)
+        promote(tmp_path, ledgers[tenant], "base")
+    with ledgers[""].together() as db:
+        db.execute("UPDATE cycles SET status = 'promoted'")
+    later = ledgers[""].now() + 1e6
+    none_kept = ReleaseConfig.model_construct(keep_adapters=0)
+
+    def goes() -> list[str]:
+        return [row.name for row in retention.removable(none_kept, tmp_path, ledgers[""], later)]
+
+    assert goes() == [CARE, SALES, SHAREDS]
+    active.path(tmp_path, "sales").write_text("{")
+    assert goes() == [CARE, SHAREDS]
+
+
 def test_what_serves_a_tenant_is_kept_on_disk(tmp_path: Path, ledgers: dict[str, Ledger]) -> None:
     for tenant, name in (("sales", SALES), ("care", CARE)):
         promote(tmp_path, ledgers[tenant], name)

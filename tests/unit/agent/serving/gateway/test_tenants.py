@@ -1,5 +1,6 @@
 """Tenants with adapters of their own, through a running gateway: two of them, an adapter each, and others."""
 
+import shutil
 from typing import Any
 
 import pytest
@@ -102,6 +103,35 @@ def test_the_id_of_anothers_call_leads_to_no_adapter_of_another_tenant(tenants: 
 def test_a_tenant_whose_adapter_cannot_be_loaded_is_answered_by_everybodys(tenants: Tenants) -> None:
     required.remove(tenants.door.data, SALES)
     assert (tenants.answers("sales"), tenants.answers("care")) == (EVERYBODYS, CARE)
+
+
+def test_an_adapter_whose_folder_is_gone_answers_nobody_by_name(tenants: Tenants) -> None:
+    """Its manifest told whose it was; a server may still have it."""
+    tenants.door.server.models += [EVERYBODYS, SALES]
+    shutil.rmtree(tenants.door.data / "adapters" / SALES)
+    for who in ("sales", "care", "none", "head"):
+        refused = tenants.ask(who, {**CHAT, "model": SALES})
+        assert (refused.status_code, "there is no model" in refused.text) == (404, True)
+        listed = tenants.door.client.get("/v1/models", headers=tenants.headers[who]).json()["data"]
+        assert [model["id"] for model in listed] == ["agent", "base", EVERYBODYS]
+    assert tenants.door.server.requests == []
+
+
+@pytest.mark.parametrize("harm", ["no folder", "no manifest", "a damaged manifest"])
+def test_a_tenant_whose_adapter_is_harmed_on_disk_is_answered_by_everybodys(tenants: Tenants, harm: str) -> None:
+    folder = tenants.door.data / "adapters" / SALES
+    tenants.door.server._script = lambda request: Says(calls=[("add", '{"a": 2, "b": 3}')])
+    (call,) = tenants.ask("sales", {**CHAT, "tools": [ADD.schema()]}).json()["choices"][0]["message"]["tool_calls"]
+    if harm == "no folder":
+        shutil.rmtree(folder)
+    elif harm == "no manifest":
+        (folder / "manifest.json").unlink()
+    else:
+        (folder / "manifest.json").write_text("{")
+    assert (tenants.answers("sales"), tenants.answers("care")) == (EVERYBODYS, CARE)
+    result = {"role": "tool", "tool_call_id": call["id"], "content": "5"}
+    later = {**CHAT, "messages": [*CHAT["messages"], {"role": "assistant", "tool_calls": [call]}, result]}
+    assert tenants.answers("sales", body=later) == EVERYBODYS
 
 
 def test_a_damaged_pointer_of_a_tenant_stops_that_tenant_alone(tenants: Tenants) -> None:
