@@ -119,11 +119,11 @@ class _Run:
     def _remember(self, turn: ImportedTurn, identity: str) -> None:
         if not turn.record.whole:
             calls = (call.id for call in turn.trajectory.messages[-1].tool_calls)
-            self._turns.remember(calls, turn.exchange.turn, identity)
+            self._turns.remember(turn.exchange.whose, calls, turn.exchange.turn, identity)
 
     def _continues(self, turn: ImportedTurn) -> str:
         """Return the interaction with the newest of the calls that this one goes on from; "" for none."""
         calls = [call.id for message in turn.trajectory.messages[:-1] for call in message.tool_calls]
         if turn.record.whole or not calls:
             return ""
-        return self._turns.find(reversed(calls), lambda: turn.exchange.turn) or ""
+        return self._turns.find(turn.exchange.whose, reversed(calls), lambda: turn.exchange.turn) or ""

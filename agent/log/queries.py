@@ -17,6 +17,7 @@ _WHOLE = """
     AND NOT EXISTS (
         SELECT 1 FROM interactions AS later
         WHERE later.continues = turn.id AND later.continues != '' AND later.id > :after AND later.id <= :until
+        AND later.tenant = turn.tenant AND later.owner = turn.owner
     )
 """
 _IN_SESSION = f"""
@@ -33,16 +34,18 @@ _BY_SESSION = f"""
 """
 _OF_TENANT = _BY_SESSION.replace("ORDER BY", "AND tenant = :of ORDER BY")
 _EARLIER_PARTS = """
-    WITH RECURSIVE part(turn, id, continues, created_at, latency_ms, adapter) AS (
-        SELECT id, id, continues, created_at, CAST(0.0 AS DOUBLE PRECISION), adapter FROM interactions
+    WITH RECURSIVE part(turn, id, continues, created_at, latency_ms, adapter, tenant, owner) AS (
+        SELECT id, id, continues, created_at, CAST(0.0 AS DOUBLE PRECISION), adapter, tenant, owner FROM interactions
         WHERE id IN (SELECT value FROM json_each(:ids))
         UNION ALL
         SELECT part.turn, earlier.id, earlier.continues, earlier.created_at,
-        CAST(json_extract(earlier.trajectory, '$.latency_ms') AS DOUBLE PRECISION), earlier.adapter
+        CAST(json_extract(earlier.trajectory, '$.latency_ms') AS DOUBLE PRECISION), earlier.adapter,
+        earlier.tenant, earlier.owner
         FROM part JOIN interactions AS earlier
         ON earlier.id = part.continues AND earlier.id < part.id AND earlier.id > :after
+        AND earlier.tenant = part.tenant AND earlier.owner = part.owner
     )
-    SELECT * FROM part WHERE id != turn ORDER BY id
+    SELECT turn, id, continues, created_at, latency_ms, adapter FROM part WHERE id != turn ORDER BY id
 """
 
 

@@ -22,16 +22,17 @@ def whole_turns(interactions: Sequence[Interaction]) -> list[Interaction]:
     """Return one interaction per turn, in the order in which they ended.
 
     A client with tools of its own asks several times in one turn, and each exchange is logged; the last one has all
-    messages. It stands for the turn, with the feedback on every part and the time of all of them.
+    messages. It stands for the turn, with the feedback on every part and the time of all of them. No turn goes on with
+    one of another tenant or owner.
     """
-    parts = {interaction.id: interaction for interaction in interactions}
-    gone_on_with = {interaction.continues for interaction in interactions}
+    parts = {_place(one.id, one): one for one in interactions}
+    gone_on_with = {_place(one.continues, one) for one in interactions}
     found = []
     for interaction in interactions:
-        if interaction.id in gone_on_with:
+        if _place(interaction.id, interaction) in gone_on_with:
             continue
         turn = interaction
-        while (earlier := parts.get(turn.continues)) is not None and earlier.id < turn.id:
+        while (earlier := parts.get(_place(turn.continues, turn))) is not None and earlier.id < turn.id:
             latency_ms = earlier.trajectory.latency_ms + turn.trajectory.latency_ms
             began, ended = earlier.trajectory.adapter, turn.trajectory.adapter
             turn = turn.model_copy(
@@ -47,6 +48,10 @@ def whole_turns(interactions: Sequence[Interaction]) -> list[Interaction]:
             )
         found.append(turn.model_copy(update={"id": interaction.id}))
     return found
+
+
+def _place(identity: str, whose: Interaction) -> tuple[str, str, str]:
+    return whose.tenant, whose.owner, identity
 
 
 def troubles(turns: Iterable[Interaction]) -> Mapping[str, IsSo]:

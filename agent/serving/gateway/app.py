@@ -59,7 +59,7 @@ from agent.serving.gateway.request_models import (
 )
 from agent.serving.gateway.shadow import Beside, Shadow
 from agent.serving.gateway.status_routes import MODELS, UNAVAILABLE, StatusRoutes
-from agent.serving.gateway.turn_affinity import TurnAffinity, turn_key
+from agent.serving.gateway.turn_affinity import Owner, TurnAffinity, turn_key
 from agent.serving.upstreams.connection import Connections
 from agent.serving.upstreams.pool import UpstreamPool
 from agent.tools.schemas import checked, prepared_answer
@@ -287,6 +287,7 @@ class Gateway:
             model=model,
             started=routed.started,
             log=request.headers.get(LOG_HEADER, ""),
+            owner=Owner(caller.tenant, caller.name),
             turn=routed.turn,
             traceparent=request.headers.get(TRACE_HEADER, ""),
             headers={CHOICE_HEADER: json.dumps(routed.choice.model_dump(mode="json"))}
@@ -321,7 +322,7 @@ class Gateway:
         return model
 
     def _alias(self, messages: list[Any], turn: Callable[[], str], session: str, caller: Caller) -> RoutedModel | None:
-        begun_by = self._turns.adapter(messages, turn)
+        begun_by = self._turns.adapter(messages, Owner(caller.tenant, caller.name), turn)
         if begun_by is not None and not is_foreign(begun_by):
             began = self._router.intact(begun_by)
             if began is not None and caller.may_ask(began.tenant):  # whose calls these are, a client could make up

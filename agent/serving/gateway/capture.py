@@ -13,7 +13,7 @@ from typing import Any
 from agent.errors import ModelError
 from agent.serving.gateway import history, smolagents_format
 from agent.serving.gateway.history import text_of
-from agent.serving.gateway.turn_affinity import turn_key
+from agent.serving.gateway.turn_affinity import Owner, turn_key
 from agent.turn.choice import ToolChoice
 from agent.turn.messages import Message, Sampling, Trajectory, Usage
 from agent.turn.model_client import ADAPTER_HEADER, ADAPTER_SHA256_HEADER, ModelReply, ReplyBuilder, reply_of
@@ -50,6 +50,11 @@ class Exchange:
     def streamed(self) -> bool:
         """Return whether the answer is an event stream; a server may answer whole where a stream was asked for."""
         return not self.response.lstrip().startswith(b"{")
+
+    @property
+    def whose(self) -> Owner:
+        """The owner of the turn."""
+        return Owner(self.tenant, self.owner)
 
     @property
     def turn(self) -> str:

@@ -194,12 +194,12 @@ class CaptureLog:
 
     def _remember(self, turn: _Turn, identity: str) -> None:
         calls = (call.id for call in turn.trajectory.messages[-1].tool_calls)
-        self._turns.remember(calls, turn.exchange.turn, identity)
+        self._turns.remember(turn.exchange.whose, calls, turn.exchange.turn, identity)
 
     def _continues(self, exchange: Exchange, trajectory: Trajectory) -> str:
         """Return the interaction with the newest of the calls that this one goes on from; "" for none."""
         calls = [call.id for message in trajectory.messages[:-1] for call in message.tool_calls]
-        return self._turns.find(reversed(calls), lambda: exchange.turn) or "" if calls else ""
+        return self._turns.find(exchange.whose, reversed(calls), lambda: exchange.turn) or "" if calls else ""
 
 
 def _say(problem: object, count: int) -> None:

@@ -18,7 +18,7 @@ from agent.serving.gateway.capture_log import CaptureLog
 from agent.serving.gateway.event_stream import LEFT, Left, disconnected, while_connected
 from agent.serving.gateway.metrics import Metrics
 from agent.serving.gateway.model_routing import RoutedModel
-from agent.serving.gateway.turn_affinity import TurnAffinity
+from agent.serving.gateway.turn_affinity import Owner, TurnAffinity
 from agent.serving.upstreams.connection import LOST, UNREACHABLE, Answer, Connections
 from agent.serving.upstreams.pool import Member, UpstreamPool
 
@@ -43,8 +43,8 @@ _NOT_STORED = "the answer could not be stored; look at the log of: agent serve"
 @dataclass(frozen=True)
 class ModelRequest:
     """A request that is ready to be sent. ``exchange`` makes what is logged, of the answer's bytes and its latency in
-    ms; ``turn`` gives the key of its turn. ``headers`` are those of the answer, beside the model's. ``traceparent`` is
-    the client's span, which the server is told."""
+    ms; ``turn`` gives the key of its turn, ``owner`` says whose it is. ``headers`` are those of the answer, beside the
+    model's. ``traceparent`` is the client's span, which the server is told."""
 
     path: str
     content: bytes
@@ -52,6 +52,7 @@ class ModelRequest:
     model: RoutedModel
     started: float
     log: str
+    owner: Owner
     turn: Callable[[], str]
     exchange: Callable[[bytes, float], Exchange]
     headers: Mapping[str, str] = field(default_factory=dict)
@@ -130,14 +131,14 @@ class Proxy:
             return _Stream(self, asked, lease, headers, error_body(503, self._unavailable))
         if answer.status >= 400 and not _is_error(lease.content):
             raise HttpError(answer.status, _words(lease.content) or f"the model server answered {answer.status}")
-        self.turns.note(lease.content, asked.model.name, asked.turn)
+        self.turns.note(lease.content, asked.model.name, asked.owner, asked.turn)
         if not await self.finish(asked, answer.status, lease.content):
             return HttpError(500, _NOT_STORED).response()
         return Response(lease.content, answer.status, headers)
 
     async def deliver(self, asked: ModelRequest, content: bytes, *, streamed: bool) -> Response:
         """Return the response with an answer that was received whole."""
-        self.turns.note(content, asked.model.name, asked.turn)
+        self.turns.note(content, asked.model.name, asked.owner, asked.turn)
         if not await self.finish(asked, 200, content, streamed=streamed):
             return HttpError(500, _NOT_STORED).response()
         headers = {"content-type": _EVENTS if streamed else _JSON, **asked.model.headers}
@@ -269,7 +270,7 @@ class _Stream(Response):
                 if not received:
                     proxy.metrics.first_piece(asked.path, time.monotonic() - asked.started)
                 seen = received[-1][-_LONGEST_ID:] + piece if received else piece
-                proxy.turns.note(seen, asked.model.name, asked.turn)
+                proxy.turns.note(seen, asked.model.name, asked.owner, asked.turn)
                 received.append(piece)
                 await send({"type": "http.response.body", "body": piece, "more_body": True})
         except LOST:

@@ -106,7 +106,7 @@ class Shadow:
         """Answer a request of a client whose body was read. Raises HttpError where no server answers."""
         messages = asked.body["messages"]
         if latest_results(messages):
-            begun_by = self._main.turns.adapter(messages, asked.ours.turn)
+            begun_by = self._main.turns.adapter(messages, asked.ours.owner, asked.ours.turn)
             ours = begun_by is not None and not is_foreign(begun_by)
             self._main.metrics.results_sent(messages, asked.ours.model.name if ours else self.model.name)
             self._look_at_results(asked)

@@ -1,7 +1,8 @@
 """Turns whose tools run at the client: its next request, with the results, goes to the adapter that asked for them.
 
-A request goes on with a turn if it brings the id of one of its calls. Where the client renames ids, or the server gives
-the same one twice, the turn is known by its owner and its messages up to the last word of the user.
+A request goes on with a turn of the same owner if it brings the id of one of its calls; others could guess an id. Where
+the client renames ids, or the server gives the same one twice, the turn is known by its owner and its messages up to
+the last word of the user.
 """
 
 import hashlib
@@ -9,7 +10,7 @@ import json
 import re
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, NamedTuple, TypeVar
 
 from agent.serving.gateway import smolagents_format
 
@@ -20,21 +21,28 @@ _CAPACITY = 20_000
 T = TypeVar("T")
 
 
+class Owner(NamedTuple):
+    """Whose a turn is: tenant and name of the API key."""
+
+    tenant: str = ""
+    name: str = ""
+
+
 class OpenTurns(Generic[T]):
     """Values of the newest ``capacity`` turns, and of as many calls."""
 
     def __init__(self, capacity: int = _CAPACITY) -> None:
-        self._by_call: OrderedDict[str, tuple[str, T]] = OrderedDict()
-        self._by_turn: OrderedDict[str, T] = OrderedDict()
-        self._ambiguous: OrderedDict[str, None] = OrderedDict()
+        self._by_call: OrderedDict[tuple[Owner, str], tuple[str, T]] = OrderedDict()
+        self._by_turn: OrderedDict[tuple[Owner, str], T] = OrderedDict()
+        self._ambiguous: OrderedDict[tuple[Owner, str], None] = OrderedDict()
         self._capacity = capacity
 
-    def remember(self, calls: Iterable[str], turn: str, value: T) -> None:
-        """Keep ``value`` for a turn, by the ids of its calls and by its key."""
+    def remember(self, owner: Owner, calls: Iterable[str], turn: str, value: T) -> None:
+        """Keep ``value`` for a turn of ``owner``, by the ids of its calls and by its key."""
         if turn:
-            self._by_turn[turn] = value
-            self._by_turn.move_to_end(turn)
-        for call in calls:
+            self._by_turn[owner, turn] = value
+            self._by_turn.move_to_end((owner, turn))
+        for call in ((owner, identity) for identity in calls):
             if (known := self._by_call.get(call)) is not None and known[0] != turn:
                 self._ambiguous[call] = None
             self._by_call[call] = (turn, value)
@@ -42,12 +50,13 @@ class OpenTurns(Generic[T]):
             while len(table) > self._capacity:
                 table.popitem(last=False)
 
-    def find(self, calls: Iterable[str], turn: Callable[[], str]) -> T | None:
-        """Return the value for the first of ``calls`` that only one turn has, else that for the turn, else None."""
-        for call in calls:
+    def find(self, owner: Owner, calls: Iterable[str], turn: Callable[[], str]) -> T | None:
+        """Return the value for the first of ``calls`` that only one turn of ``owner`` has, else that for the turn, else
+        None."""
+        for call in ((owner, identity) for identity in calls):
             if call in self._by_call and call not in self._ambiguous:
                 return self._by_call[call][1]
-        return self._by_turn.get(turn())
+        return self._by_turn.get((owner, turn()))
 
 
 class TurnAffinity:
@@ -56,13 +65,13 @@ class TurnAffinity:
     def __init__(self, capacity: int = _CAPACITY) -> None:
         self._turns: OpenTurns[str] = OpenTurns(capacity)
 
-    def note(self, piece: bytes, adapter: str, turn: Callable[[], str]) -> None:
+    def note(self, piece: bytes, adapter: str, owner: Owner, turn: Callable[[], str]) -> None:
         """Remember the calls in a piece of an answer of ``adapter``; to be called before the client gets the piece."""
         if _CALLS in piece:
             ids = (found[1].decode("utf-8", "replace") for found in _ID.finditer(piece))
-            self._turns.remember(ids, turn(), adapter)
+            self._turns.remember(owner, ids, turn(), adapter)
 
-    def adapter(self, messages: object, turn: Callable[[], str]) -> str | None:
+    def adapter(self, messages: object, owner: Owner, turn: Callable[[], str]) -> str | None:
         """Return the adapter that began the turn which a request's messages go on with; None for a new turn."""
         if not (tail := since_last_word_of_the_user(messages)):
             return None
@@ -72,7 +81,7 @@ class TurnAffinity:
             for call_id in (message.get("tool_call_id"), *smolagents_format.call_ids(message))
             if isinstance(call_id, str)
         )
-        return self._turns.find(ids, turn)
+        return self._turns.find(owner, ids, turn)
 
 
 def turn_key(owner: str, messages: Sequence[Any]) -> str:

@@ -18,7 +18,9 @@ from agent.storage.postgres import open_postgres
 from tests.fakes.postgres import PostgresServer, break_at_commit, server_away
 
 
-def exchange(text: str, *, calls: str = "", history: tuple[dict[str, Any], ...] = ()) -> Exchange:
+def exchange(
+    text: str, *, calls: str = "", history: tuple[dict[str, Any], ...] = (), owner: str = "", tenant: str = ""
+) -> Exchange:
     """One that asks ``text``; answered by a call with the id ``calls``, or by words."""
     call = {"id": calls, "type": "function", "function": {"name": "add", "arguments": "{}"}}
     message = {"role": "assistant", "tool_calls": [call]} if calls else {"role": "assistant", "content": "yes"}
@@ -30,6 +32,8 @@ def exchange(text: str, *, calls: str = "", history: tuple[dict[str, Any], ...] 
         adapter_sha256="",
         session="s",
         latency_ms=1.0,
+        owner=owner,
+        tenant=tenant,
     )
 
 
@@ -108,6 +112,16 @@ def test_an_exchange_continues_one_of_the_same_batch(data_folder: Path) -> None:
     with InteractionLog(data_folder / "interactions.db") as log:
         first, second = log.read()
     assert (first.continues, second.continues) == ("", first.id)
+
+
+@pytest.mark.parametrize(("owner", "tenant"), [("eve", "sales"), ("ann", "other"), ("eve", "other")])
+def test_nobody_continues_the_interaction_of_another(data_folder: Path, owner: str, tenant: str) -> None:
+    """Ids of calls can be guessed. Whoever did would take the other's turn out of the log's whole turns."""
+    begun = exchange("add", calls="call-1", owner="ann", tenant="sales")
+    written(data_folder, begun, exchange("add", history=results_of("call-1"), owner=owner, tenant=tenant))
+    with InteractionLog(data_folder / "interactions.db") as log:
+        assert [one.continues for one in log.read()] == ["", ""]
+        assert len(list(log.whole_turns(tenant="sales"))) == 1 + (tenant == "sales")
 
 
 def test_a_batch_that_was_undone_is_continued_by_nobody(data_folder: Path) -> None:
