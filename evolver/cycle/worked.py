@@ -21,7 +21,7 @@ from evolver.mining.mine import mine
 from evolver.mining.turn_parts import request_of
 from evolver.mining.turns import LoggedTurns
 from evolver.statistics import rate
-from evolver.store.jsonl import write_lines
+from evolver.store.jsonl import lines_of, write_lines
 from evolver.store.ledger import Ledger
 from evolver.store.tenants import rows_of
 from evolver.types import Rate, Sign, Trace, TraceKind
@@ -165,7 +165,7 @@ def _pairs(session: Iterable[Any]) -> Iterator[tuple[Any, Any]]:
 
 def _read(file: Path) -> Iterator[WorkedTurn]:
     try:
-        lines = file.read_text(encoding="utf-8").splitlines()
+        lines = lines_of(file.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError) as error:
         problem = error.strerror if isinstance(error, OSError) else "is no text"
         raise UserError(f"{file}: {problem}; draw a sample with: evolver audit --worked FILE") from error

@@ -29,6 +29,7 @@ from evolver.cycle.report import CycleReport
 from evolver.cycle.run import run_cycle
 from evolver.evaluation import suites
 from evolver.evaluation.scoring import score_requests
+from evolver.store.jsonl import lines_of
 from evolver.store.ledger import Ledger
 from evolver.types import EvalReport
 from toolkit.command import run_command
@@ -92,7 +93,7 @@ def score_base(config: Config, serving: ServingState, bars: ProgressBars) -> Eva
 
 def answer_requests(config: Config, serving: ServingState, executor: Executor, bars: ProgressBars) -> int:
     """Run the shipped requests as agent turns through the gateway; each is logged. Returns how many."""
-    lines = (files("evolver.demo") / "demo_requests.jsonl").read_text(encoding="utf-8").splitlines()
+    lines = lines_of((files("evolver.demo") / "demo_requests.jsonl").read_text(encoding="utf-8"))
     return answer(
         [json.loads(line)["request"] for line in lines if line.strip()], "demo", config, serving, executor, bars
     )

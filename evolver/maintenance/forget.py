@@ -16,6 +16,7 @@ from agent.log.interaction_log import InteractionLog
 from evolver.model import request_log
 from evolver.store.cycle_folder import cycle_folders, read_marker, write_marker
 from evolver.store.dataset_files import TRAIN, VALID, folder_sha256
+from evolver.store.jsonl import lines_of
 from evolver.store.ledger import Ledger
 from evolver.store.seen_tools import ToolCatalogue
 from evolver.store.stored_value import renewed
@@ -105,11 +106,11 @@ def _record_again(folder: Path, ledger: Ledger) -> None:
     recorded = read_marker(marker, Dataset)
     if recorded is None or not data.is_dir() or recorded.sha256 == folder_sha256(data):
         return
-    decisions = [_parsed(line)["decision"] for line in _lines((data / TRAIN).read_text(encoding="utf-8"))]
+    decisions = [_parsed(line)["decision"] for line in lines_of((data / TRAIN).read_text(encoding="utf-8"))]
     left = {
         "sha256": folder_sha256(data),
         "train": len(decisions),
-        "valid": len(_lines((data / VALID).read_text(encoding="utf-8"))),
+        "valid": len(lines_of((data / VALID).read_text(encoding="utf-8"))),
         "calls": decisions.count("call"),
         "no_calls": len(decisions) - decisions.count("call"),
     }
@@ -153,18 +154,13 @@ def _files(folder: Path) -> Iterator[Path]:
     yield from sorted(file for file in folder.rglob("*") if file.suffix in (".json", ".jsonl") and file.is_file())
 
 
-def _lines(text: str) -> list[str]:
-    """Return the lines of a file of JSON values, which may hold other line breaks of Unicode (U+2028) as they are."""
-    return text.removesuffix("\n").split("\n") if text else []
-
-
 def _clean(file: Path, interaction_id: str, telling: re.Pattern[str] | None) -> int:
     """Take the values that come from the interaction, and the ``telling`` lines, out of ``file``: how many."""
     text = file.read_text(encoding="utf-8", errors="replace")
     if interaction_id not in text and not (telling and telling.search(text)):
         return 0
     if file.suffix == ".jsonl":
-        lines = _lines(text)
+        lines = lines_of(text)
         kept = [line for line in lines if interaction_id not in line and not (telling and telling.search(line))]
         removed, text = len(lines) - len(kept), "".join(f"{line}\n" for line in kept)
     else:

@@ -62,6 +62,11 @@ def iter_lines(path: Path, model: type[M]) -> Iterator[M]:
                 continue
 
 
+def lines_of(text: str) -> list[str]:
+    """Return the lines of a text of JSON values, which may hold other line breaks of Unicode (U+2028) as they are."""
+    return text.removesuffix("\n").split("\n") if text else []
+
+
 def _as_lines(values: Iterable[BaseModel]) -> bytes:
     return "".join(value.model_dump_json() + "\n" for value in values).encode()
 

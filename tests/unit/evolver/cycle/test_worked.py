@@ -45,7 +45,8 @@ def call(config: Path, *words: str) -> str:
 
 
 def lines(file: Path) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]
+    with file.open(encoding="utf-8") as opened:
+        return [json.loads(line) for line in opened]
 
 
 def test_turns_that_worked_are_drawn_with_what_a_judge_needs(config: Path, tmp_path: Path) -> None:
@@ -97,6 +98,20 @@ def test_the_judgements_give_the_precision_of_each_rule(config: Path, tmp_path: 
     }
     shown = call(config, "--labels", str(file))
     assert "75.0% (3/4, 30–95)" in shown
+
+
+def test_texts_with_line_breaks_of_unicode_are_read_back(config: Path, tmp_path: Path) -> None:
+    request = "Add 2\u2028and\u2029 3\x85, please."
+    with InteractionLog(tmp_path / "data" / "interactions.db") as log:
+        log.append(turn(request, ("add", {"a": 2, "b": 3}, 5)), session="u", source="chat")
+    file = tmp_path / "sample.jsonl"
+    call(config, "--worked", str(file))
+    drawn = lines(file)
+    assert request in [one["request"] for one in drawn]
+    labelled = [{**one, "right": True} for one in drawn]
+    file.write_text("".join(json.dumps(one, ensure_ascii=False) + "\n" for one in labelled), encoding="utf-8")
+    (worked, *_) = json.loads(call(config, "--labels", str(file), "--json"))
+    assert (worked["right"]["hits"], worked["right"]["n"]) == (len(drawn), len(drawn))
 
 
 def test_a_line_that_cannot_be_read_is_named(config: Path, tmp_path: Path) -> None:
