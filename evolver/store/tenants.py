@@ -5,6 +5,7 @@ from collections.abc import Iterable, Sequence
 from agent.adapters import active
 from agent.log.interaction_log import FILE, InteractionLog
 from agent.serving.gateway.access import api_keys
+from agent.serving.gateway.access.auth import is_open
 from evolver.config import Config
 from evolver.store.ledger import FINISHED, CycleRow, Ledger
 from evolver.store.seen_tools import SeenTool
@@ -70,6 +71,11 @@ def check_cycle(config: Config, tenant: str) -> None:
     evolver = config.evolver
     if tenant and not evolver.per_tenant:
         raise UserError("tenants have no adapters of their own here; set [evolver] per_tenant = true")
+    if evolver.per_tenant and is_open(config.agent.serving.gateway):
+        raise UserError(
+            "with [evolver] per_tenant, who leaves out the key could ask for every tenant's adapter; "
+            "set [agent.serving.gateway] require_key = true, and start the server again: agent serve"
+        )
     if evolver.per_tenant and evolver.make.tools_per_cycle:
         raise UserError(
             "with [evolver] per_tenant a tool made for one tenant's request would be learned by all; "

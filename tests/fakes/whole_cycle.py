@@ -54,5 +54,10 @@ def rows_of(report: CycleReport) -> list[dict[str, Any]]:
     return [row for name in ("train", "valid") for row in lines(folder / f"{name}.jsonl")]
 
 
-def configured(here: World, **tables: Any) -> None:
-    here.config = here.config.model_copy(update={"evolver": here.config.evolver.model_copy(update=tables)})
+def configured(here: World, *, require_key: bool = True, **tables: Any) -> None:
+    """Set ``tables`` of ``[evolver]``, and whether the gateway requires keys, as adapters of tenants need."""
+    serving = here.config.agent.serving
+    gateway = serving.gateway.model_copy(update={"require_key": require_key})
+    agent = here.config.agent.model_copy(update={"serving": serving.model_copy(update={"gateway": gateway})})
+    evolver = here.config.evolver.model_copy(update=tables)
+    here.config = here.config.model_copy(update={"evolver": evolver, "agent": agent})

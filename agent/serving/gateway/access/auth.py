@@ -25,6 +25,11 @@ def allowed_hosts(config: GatewayConfig) -> list[str]:
     return [own, *LOOPBACK, *config.allowed_hosts]
 
 
+def is_open(config: GatewayConfig) -> bool:
+    """Return whether people of this machine need no key."""
+    return config.host in LOOPBACK and not config.require_key
+
+
 @dataclass(frozen=True)
 class Caller:
     """The sender of a request. ``name`` is that of the key, "" for people of this machine without one."""
@@ -62,7 +67,7 @@ class Access:
         self, data_folder: Path, config: GatewayConfig, own_key: str, *, clock: Callable[[], float] = time.monotonic
     ) -> None:
         self._data_folder = data_folder
-        self.open = config.host in LOOPBACK and not config.require_key
+        self.open = is_open(config)
         self._per_minute = config.requests_per_minute
         self._own = api_keys.sha256(own_key)
         self._clock = clock

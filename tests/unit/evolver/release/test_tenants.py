@@ -1,7 +1,9 @@
 """Releases of tenants: each has its own pointer, history and trial, and no adapter of another ever serves it."""
 
 from collections.abc import Iterator
+from contextlib import nullcontext
 from pathlib import Path
+from typing import Any
 
 import pytest
 from typer.testing import CliRunner
@@ -9,13 +11,14 @@ from typer.testing import CliRunner
 from agent.adapters import active, required
 from agent.adapters.active import SHARED, ActiveAdapter
 from agent.log.interaction_log import InteractionLog
+from agent.serving.gateway.access.auth import Access, Caller
 from evolver.cli.main import app
 from evolver.config import Config, EvolverConfig, ReleaseConfig
 from evolver.cycle import daemon
 from evolver.maintenance import retention
 from evolver.release import release
 from evolver.store.ledger import Ledger
-from evolver.store.tenants import all_tenants
+from evolver.store.tenants import all_tenants, check_cycle
 from tests.fakes.evolution import publish_adapter, turn
 from toolkit.errors import UserError
 
@@ -214,6 +217,24 @@ def test_the_monitor_compares_the_turns_of_the_tenant_alone(tmp_path: Path, ledg
     assert seen is not None
     assert (seen.current, seen.previous, seen.now, seen.before) == (SALES, SHAREDS, 3, 2)
     assert daemon.comparison(config, ledgers["care"]) is None
+
+
+@pytest.mark.parametrize(
+    ("gateway", "open_to_all"),
+    [({}, True), ({"require_key": True}, False), ({"host": "0.0.0.0"}, False), ({"host": "::1"}, True)],
+)
+def test_tenants_get_no_adapters_while_who_has_no_key_may_ask_for_them_all(
+    gateway: dict[str, object], open_to_all: bool
+) -> None:
+    tables: dict[str, Any] = {"agent": {"serving": {"gateway": gateway}}, "evolver": {"make": {"tools_per_cycle": 0}}}
+    check_cycle(Config.model_validate(tables), "")
+    tables["evolver"]["per_tenant"] = True
+    config = Config.model_validate(tables)
+    door = Access(Path("none"), config.agent.serving.gateway, "own key")
+    assert isinstance(door.check("", "admin"), Caller) is open_to_all
+    for tenant in ("", "sales"):
+        with pytest.raises(UserError, match="require_key = true") if open_to_all else nullcontext():
+            check_cycle(config, tenant)
 
 
 def test_the_commands_take_a_tenant_and_know_which_there_are(tmp_path: Path, ledgers: dict[str, Ledger]) -> None:
