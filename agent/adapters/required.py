@@ -23,11 +23,13 @@ def path(data_folder: Path) -> Path:
     return data_folder / FILE
 
 
-def read(data_folder: Path) -> dict[str, str]:
-    """Return hashes by name. A missing or damaged file is empty: it can only cost a load that somebody asks for
-    again."""
+def read(data_folder: Path, file: str = FILE) -> dict[str, str]:
+    """Return hashes by name, those in ``file``.
+
+    A missing or damaged file is empty: it can only cost a load that somebody asks for again.
+    """
     try:
-        entries = json.loads(path(data_folder).read_bytes())
+        entries = json.loads((data_folder / file).read_bytes())
     except (OSError, ValueError):
         return {}
     if not isinstance(entries, dict):
@@ -39,8 +41,8 @@ def read(data_folder: Path) -> dict[str, str]:
     }
 
 
-def write(data_folder: Path, adapters: Mapping[str, str]) -> None:
-    durable_file.replace(path(data_folder), json.dumps(adapters, sort_keys=True).encode())
+def write(data_folder: Path, adapters: Mapping[str, str], file: str = FILE) -> None:
+    durable_file.replace(data_folder / file, json.dumps(adapters, sort_keys=True).encode())
 
 
 def add(data_folder: Path, name: str, sha256: str) -> None:

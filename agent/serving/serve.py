@@ -129,8 +129,14 @@ def _follower(config: Config, gateway: Gateway, stack: contextlib.ExitStack) -> 
     if not config.agent.database:
         return ()
     follower = stack.enter_context(Follower(config.data_folder, config.agent.database, gateway.pool, _say))
-    follower.catch_up()
+    follower.catch_up(lambda: _base_sha256(config))
     return (follower.watch,)
+
+
+def _base_sha256(config: Config) -> str:
+    """Return the hash of the model that vLLM will serve; "" where there is none yet, or the servers are others'."""
+    model = default_model.present(config.agent.serving.model, config.data_folder)
+    return "" if config.agent.serving.upstreams or model is None else model_sha256(model)
 
 
 def _begin_shadow(config: Config, gateway: Gateway, stack: contextlib.ExitStack) -> None:

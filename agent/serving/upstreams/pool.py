@@ -94,12 +94,13 @@ class UpstreamPool:
     async def load(self, name: str, folder: Path) -> None:
         """Check an adapter's files and load it on all ready servers, or on none more than have it.
 
-        Raises AdapterError, ModelUnavailable.
+        Where none is ready, those that answer count: what serves may be what they refuse. Raises AdapterError,
+        ModelUnavailable.
         """
         async with self._changing:
             manifest = await asyncio.to_thread(check_adapter, folder, base_sha256=self.base_sha256())
             having, loaded = 0, []
-            for member in [member for member in self.members if member.ready]:
+            for member in [member for member in self.members if member.ready] or self.members:
                 try:
                     if await asyncio.to_thread(_load, member.upstream, name, folder):
                         loaded.append(member)
@@ -130,6 +131,15 @@ class UpstreamPool:
                     refused[str(error)] = None
         if refused:
             raise AdapterError("; ".join(refused))
+
+    async def clear(self, name: str) -> None:
+        """Let no server have the adapter ``name``, whatever it is. Raises AdapterError, ModelUnavailable."""
+        async with self._changing:
+            for member in self.members:
+                url, key = member.upstream.url, member.upstream.key
+                if name in await asyncio.to_thread(lora_api.loaded, url, key):
+                    await asyncio.to_thread(lora_api.unload, url, key, name)
+            required.remove(self._data_folder, name)
 
     async def watch(self, *, sleep: Callable[[float], Awaitable[None]] = asyncio.sleep) -> None:
         """Look at every server again and again; bring those that lack something up to date."""

@@ -12,7 +12,7 @@ from agent.adapters.active import ActiveAdapter, Canary, Change
 from agent.serving.upstreams import lora_api
 from agent.serving.upstreams.connection import Upstream
 from agent.serving.upstreams.follow import Follower
-from agent.serving.upstreams.pool import UpstreamPool
+from agent.serving.upstreams.pool import UpstreamPool, bring_up_to_date
 from agent.storage import database_server
 from tests.fakes.adapter_folder import make_adapter, sha256_of
 from tests.fakes.model_server import ModelServer
@@ -113,13 +113,53 @@ def test_one_on_trial_is_loaded_and_due(machines: Machines) -> None:
     assert canary.name == "adapter-0001"
 
 
-def test_at_the_start_the_servers_to_come_are_told_what_they_need(machines: Machines) -> None:
+def test_at_the_start_the_servers_to_come_are_told_what_they_need_and_it_serves_once_they_have_it(
+    machines: Machines,
+) -> None:
     machines.promote("adapter-0001", on_trial="adapter-0002")
+    upstreams = [member.upstream for member in machines.pool.members]
     machines.pool.replace([])
     machines.follower.catch_up()
-    assert machines.serves == "adapter-0001"
-    assert machines.server.models == ["base"]
+    assert (machines.serves, machines.server.models) == ("base", ["base"])
     assert required.read(machines.here).keys() == {"adapter-0001", "adapter-0002"}
+    look(machines.follower, lambda: machines.pool.replace(upstreams, ready=False))
+    assert machines.said[0] == "the active adapter stays: adapter-0001 waits for a server that answers"
+    assert (machines.serves, machines.server.models) == ("adapter-0001", ["base", "adapter-0001", "adapter-0002"])
+
+
+def test_at_the_start_one_that_the_server_refuses_does_not_serve(machines: Machines) -> None:
+    machines.promote("adapter-0001")
+    look(machines.follower)
+    machines.promote("adapter-0002", previous="adapter-0001")
+    machines.server.refuses.add("adapter-0002")
+    upstreams = [member.upstream for member in machines.pool.members]
+    machines.pool.replace([])
+    for _ in range(2):
+        machines.follower.catch_up()
+        bring_up_to_date(upstreams[0], machines.here, machines.said.append)  # what ``agent serve`` starts with
+    machines.pool.replace(upstreams)
+    look(machines.follower)
+    assert (machines.serves, machines.server.models) == ("adapter-0001", ["base", "adapter-0001"])
+
+
+def test_at_the_start_what_served_last_and_cannot_any_more_gives_way(machines: Machines) -> None:
+    machines.promote("adapter-0001")
+    look(machines.follower)
+    machines.promote("adapter-0002", previous="adapter-0001")
+    machines.pool.replace([])
+    machines.follower.catch_up(lambda: "e" * 64)  # the model is another one now
+    assert machines.serves == "adapter-0002"
+
+
+@pytest.mark.parametrize("to", ["base", "adapter-0001"])
+def test_at_the_start_the_way_back_is_taken_at_once(machines: Machines, to: str) -> None:
+    for name, previous in (("adapter-0001", "base"), ("adapter-0002", "adapter-0001")):
+        machines.promote(name, previous=previous)
+        look(machines.follower)
+    machines.promote(to, previous="adapter-0002")
+    machines.pool.replace([])
+    machines.follower.catch_up()
+    assert machines.serves == to
 
 
 def test_a_start_finds_what_it_took_over_before(machines: Machines) -> None:
@@ -140,11 +180,77 @@ def test_nothing_changes_where_nothing_was_promoted(machines: Machines) -> None:
 
 
 def test_servers_that_are_away_do_not_hold_up_the_way_back(machines: Machines) -> None:
+    for name, previous in (("adapter-0001", "base"), ("adapter-0002", "adapter-0001")):
+        machines.promote(name, previous=previous)
+        look(machines.follower)
+    machines.server.stop()
+    machines.promote("adapter-0001", previous="adapter-0002")
+    look(machines.follower)
+    assert machines.serves == "adapter-0001"
+    assert required.read(machines.here).keys() == {"adapter-0001", "adapter-0002"}
+
+
+def test_a_promotion_waits_for_a_server_which_may_refuse_it(machines: Machines) -> None:
     machines.server.stop()
     machines.promote("adapter-0001")
     look(machines.follower)
-    assert machines.serves == "adapter-0001"
+    assert machines.serves == "base"
     assert required.read(machines.here).keys() == {"adapter-0001"}
+
+
+def test_one_that_is_rolled_back_while_it_arrives_never_serves(
+    machines: Machines, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    written: list[str] = []
+    load, write = machines.pool.load, active.write_here
+
+    async def slow(name: str, folder: Path) -> None:
+        await load(name, folder)
+        machines.promote("base", previous=name)
+
+    monkeypatch.setattr(
+        active, "write_here", lambda folder, pointer: (written.append(pointer.name), write(folder, pointer))
+    )
+    monkeypatch.setattr(machines.pool, "load", slow)
+    machines.promote("adapter-0001")
+    look(machines.follower, lambda: None)
+    assert machines.serves == "base"
+    assert "adapter-0001" not in written
+
+
+def test_another_adapter_of_the_name_gives_way(machines: Machines) -> None:
+    folder = make_adapter(machines.here, "adapter-0001", base_sha256="e" * 64)
+    asyncio.run(machines.pool.load("adapter-0001", folder))  # the candidate of a cycle that went on elsewhere
+    machines.promote("adapter-0001")
+    look(machines.follower)
+    assert machines.serves == "adapter-0001"
+    assert sha256_of(folder) == active.read_here(machines.here).sha256
+    changes = [path for path in machines.server.paths if path.endswith("lora_adapter")]
+    assert changes == ["/v1/load_lora_adapter", "/v1/unload_lora_adapter", "/v1/load_lora_adapter"]
+    (aside,) = folder.parent.glob(".adapter-0001.*")
+    assert str(aside) in machines.said[0]
+
+
+def test_one_that_serves_here_keeps_its_name(machines: Machines) -> None:
+    make_adapter(machines.here, "adapter-0001", base_sha256="e" * 64, promote=True)
+    machines.promote("adapter-0001")
+    look(machines.follower)
+    assert machines.server.models == ["base"]
+    assert "another one of that name serves here than was promoted" in machines.said[0]
+
+
+def test_what_an_earlier_run_brought_need_not_stay_due(machines: Machines) -> None:
+    for name, previous in (
+        ("adapter-0001", "base"),
+        ("adapter-0002", "adapter-0001"),
+        ("adapter-0003", "adapter-0002"),
+    ):
+        machines.promote(name, previous=previous)
+        with Follower(machines.here, machines._url, machines.pool, machines.said.append) as run:
+            run.catch_up()
+            look(run)
+    assert machines.serves == "adapter-0003"
+    assert required.read(machines.here).keys() == {"adapter-0002", "adapter-0003"}
 
 
 def test_one_that_cannot_be_used_leaves_what_served_and_is_said_once(machines: Machines) -> None:
