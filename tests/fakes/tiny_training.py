@@ -85,7 +85,9 @@ def run(
     """Train in this process with CONFIG and ``changes``."""
     parent = changes.pop("parent", None)
     config = CONFIG.model_copy(update=changes)
-    manifest = worker.run(_spec(config, dataset, model, output, output.name, parent, {}), emit)
+    manifest = worker.run(
+        _spec(config, dataset, model, output, output.name, parent, {"tenant": "", "tenants": {}}), emit
+    )
     assert manifest is not None
     return manifest
 
