@@ -24,8 +24,9 @@ _PLANNED = "Now proceed and carry out this plan."
 _NEXT_TASK = "\nNew task:\n"
 _FUNCTION = "'function': {'name': "
 _FINAL = re.compile(r"\[\{'id': '[^'\\]{1,200}', 'type': 'function', " + re.escape(_FUNCTION) + "'final_answer', ")
-_MOST_READ = 300_000
-"""Characters of calls in one conversation that are read: to read Python is slow."""
+_LONGEST_READ, _MOST_READ = 30_000, 300_000
+"""Characters of a list of calls, and of all of one conversation, that are read: to read Python is slow, and while a
+list is parsed no other thread runs."""
 _UNKNOWN = {"id": "", "type": "function", "function": {"name": "", "arguments": ""}}
 
 SEVERAL = "several"
@@ -148,12 +149,13 @@ def _parted(before: dict[str, Any], result: str, call: dict[str, Any]) -> tuple[
 
 
 def _written(messages: Sequence[dict[str, Any]]) -> Iterator[str]:
-    """Yield the list of calls that ends each message, "" for none; from ``_MOST_READ`` characters on, none is seen."""
+    """Yield the list of calls that ends each message, "" for none and for one that is too long to be read."""
     left = _MOST_READ
     for message in messages:
         found = _CALLS.search(_text(message)) if message.get("role") == "assistant" else None
-        left -= len(found[1]) if found else 0
-        yield found[1] if found and left >= 0 else ""
+        written = found[1] if found and len(found[1]) <= min(left, _LONGEST_READ) else ""
+        left -= len(written)
+        yield written
 
 
 def _exact_calls(written: str) -> list[dict[str, Any]]:

@@ -350,14 +350,25 @@ def test_a_second_task_can_be_shown_to_models_of_every_kind(
         assert shown[3:] == sent[3:]
 
 
+def long_call(length: int) -> dict[str, Any]:
+    return assistant(CALLED.replace("'a': 1", f"'a': '{'x' * length}'"))
+
+
 def test_of_a_long_conversation_the_first_calls_are_read_and_the_rest_stays_text() -> None:
-    long = assistant(CALLED.replace("'a': 1", f"'a': '{'x' * 90_000}'"))
-    sent = [user("hi"), *[long, user("Observation:\n3")] * 5]
+    sent = [user("hi"), *[long_call(29_000), user("Observation:\n3")] * 12]
     shown = smolagents_format.as_shown(sent)
-    assert [one["role"] for one in shown] == ["user", *["assistant", "tool"] * 3, *["assistant", "user"] * 2]
-    assert shown[7:] == sent[7:]
+    assert [one["role"] for one in shown] == ["user", *["assistant", "tool"] * 10, *["assistant", "user"] * 2]
+    assert shown[21:] == sent[21:]
     logged = smolagents_format.as_messages(sent)
-    assert [call["id"] for one in logged for call in one.get("tool_calls", ())] == ["c1"] * 3 + [""] * 2
+    assert [call["id"] for one in logged for call in one.get("tool_calls", ())] == ["c1"] * 10 + [""] * 2
+
+
+def test_a_call_that_would_take_long_to_read_stays_text_and_goes_on_with_its_turn() -> None:
+    sent = [user("hi"), long_call(31_000), user("Observation:\n3"), assistant(CALLED), user("Observation:\n3")]
+    shown = smolagents_format.as_shown(sent)
+    assert shown[:3] == sent[:3]
+    assert [one["role"] for one in shown[3:]] == ["assistant", "tool"]
+    assert smolagents_format.goes_on(*sent[1:3])
 
 
 def test_the_newest_result_is_told() -> None:
