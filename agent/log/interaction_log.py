@@ -290,9 +290,9 @@ class InteractionLog:
             last = dict(db.execute(query, (json.dumps(sorted(ids)),)).fetchall())
         return {identity for identity, verdict in last.items() if verdict == word}
 
-    def of_adapter(self, adapter: str, *, after: str = "") -> Iterator[Interaction]:
+    def of_adapter(self, adapter: str, *, after: str = "", tenant: str | None = None) -> Iterator[Interaction]:
         """Yield the interactions of ``adapter`` after ``after``, newest first; see ``queries.of_adapter``."""
-        return queries.of_adapter(self._db, adapter, after=after)
+        return queries.of_adapter(self._db, adapter, after=after, tenant=tenant)
 
     def read_session(self, session: str, *, source: str, owner: str = "", limit: int) -> list[Interaction]:
         """Return the newest ``limit`` interactions of a session of ``owner``, oldest first."""

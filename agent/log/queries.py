@@ -109,16 +109,21 @@ def tool_use(database: OpenDatabase, *, after: str, until: str, most: int) -> li
         return [ToolUse(*row) for row in db.execute(_TOOL_USE, (after, until, most)).fetchall()]
 
 
-def of_adapter(database: OpenDatabase, adapter: str, *, after: str = "") -> Iterator[Interaction]:
-    """Yield the interactions that ``adapter`` answered after the one with the id ``after``, newest first.
+def of_adapter(
+    database: OpenDatabase, adapter: str, *, after: str = "", tenant: str | None = None
+) -> Iterator[Interaction]:
+    """Yield the interactions that ``adapter`` answered after the one with the id ``after``, newest first; with
+    ``tenant``, those of this tenant ("": of none).
 
     Without ``tool_schemas``.
     """
     query = (
         f"SELECT {_WITHOUT_SCHEMAS} FROM interactions WHERE adapter = :adapter AND id > :after AND id < :id "
-        "ORDER BY id DESC LIMIT :page"
+        f"{'AND tenant = :of ' if tenant is not None else ''}ORDER BY id DESC LIMIT :page"
     )
     place = {"adapter": adapter, "after": after, "id": "~", "page": _PAGE}
+    if tenant is not None:
+        place["of"] = tenant
     while True:
         with database.transaction("BEGIN") as db:
             page = interactions_of(db, db.execute(query, place).fetchall())

@@ -10,7 +10,7 @@ from evolver.config import Config
 from evolver.cycle.progress import StageProgress, read_progress
 from evolver.cycle.schedule import why_not_due
 from evolver.cycle.stages import STAGES
-from evolver.release import canary
+from evolver.release import canary, release
 from evolver.release.canary import Trial
 from evolver.release.history import serves_since
 from evolver.store import lease
@@ -90,7 +90,7 @@ def not_due_because(config: Config, ledger: Ledger) -> str:
 
 def waiting(data_folder: Path, ledger: Ledger) -> Waiting:
     """Return the decisions that wait for a person."""
-    on_trial = ledger.setting("on_trial")
-    adapters = [row.name for row in ledger.adapters() if row.state == "waiting" and row.name != on_trial]
+    waiting = [row for row in ledger.adapters() if row.state == "waiting"]
+    adapters = [row.name for row in waiting if row.name != ledger.setting(release.trial_setting(row.tenant))]
     tools = [tool.name for tool in ToolPool(data_folder, ledger).tools("waiting")]
     return Waiting(tuple(adapters), tuple(tools), ledger.setting("paused"))

@@ -4,6 +4,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from agent.adapters.active import SHARED
 from agent.log.interaction_log import first_id
 from agent.storage.statements import Statements
 from dashboard.figures.traffic import FAILED_CALL, LAST_WORD, WHOLE
@@ -13,11 +14,11 @@ from evolver.release.monitor import Comparison
 from evolver.store.ledger import Ledger, Release
 from toolkit.errors import UserError
 
-_COLUMNS = "number, at, adapter, previous, reason, changed_by, cycle"
-_NAMES = ("number", "at", "adapter", "previous", "reason", "by", "cycle")
+_COLUMNS = "number, at, adapter, previous, reason, changed_by, cycle, tenant"
+_NAMES = ("number", "at", "adapter", "previous", "reason", "by", "cycle", "tenant")
 _LISTED = f"""
-    SELECT {_COLUMNS}, coalesce(lag(at) OVER (ORDER BY number), 0), lead(at) OVER (ORDER BY number)
-    FROM releases ORDER BY number DESC LIMIT ? OFFSET ?
+    SELECT {_COLUMNS}, coalesce(lag(at) OVER whose, 0), lead(at) OVER whose
+    FROM releases WINDOW whose AS (PARTITION BY tenant ORDER BY number) ORDER BY number DESC LIMIT ? OFFSET ?
 """
 _MOST_TURNS = 1000
 _DAY = 86400.0
@@ -25,14 +26,15 @@ _TURNS = f"""
     SELECT count(*), count(*) FILTER (
         WHERE stop_reason != 'answered' OR {FAILED_CALL} OR coalesce({LAST_WORD}, '') = 'bad'
     ) FROM (
-        SELECT * FROM interactions WHERE adapter = ? AND id >= ? AND id < ? ORDER BY id DESC LIMIT {_MOST_TURNS}
+        SELECT * FROM interactions WHERE {{whose}} AND id >= ? AND id < ? ORDER BY id DESC LIMIT {_MOST_TURNS}
     ) AS turn WHERE {WHOLE}
 """
 
 
 @dataclass(frozen=True)
 class Change:
-    """A change of what serves, with the time of the one ``before`` it (0: none) and ``after`` it (None: none)."""
+    """A change of what serves a tenant or everybody, with the time of the one ``before`` it there (0: none) and
+    ``after`` it (None: none)."""
 
     release: Release
     before: float
@@ -71,15 +73,19 @@ def turns(db: Statements, changes: Sequence[Change]) -> list[tuple[Turns, Turns]
     on, until the next one. ``db`` is the log."""
     return [
         (
-            _turns(db, one.release.previous, one.before, one.release.at),
-            _turns(db, one.release.adapter, one.release.at, one.after or time.time() + _DAY),
+            _turns(db, one.release.previous, one.release.tenant, one.before, one.release.at),
+            _turns(db, one.release.adapter, one.release.tenant, one.release.at, one.after or time.time() + _DAY),
         )
         for one in changes
     ]
 
 
-def _turns(db: Statements, adapter: str, since: float, until: float) -> Turns:
-    return Turns(*db.execute(_TURNS, (adapter, first_id(since), first_id(until))).fetchone())
+def _turns(db: Statements, adapter: str, tenant: str, since: float, until: float) -> Turns:
+    """Count the turns of ``adapter``, of ``tenant`` alone if it is not ""; where that is everybody's, all of it."""
+    named = {} if tenant and adapter == SHARED else {"adapter": adapter}
+    named |= {"tenant": tenant} if tenant else {}
+    query = _TURNS.format(whose=" AND ".join(f"{column} = ?" for column in named))
+    return Turns(*db.execute(query, (*named.values(), first_id(since), first_id(until))).fetchone())
 
 
 def since_change(config: Config, ledger: Ledger) -> Comparison | None:

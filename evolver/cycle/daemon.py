@@ -5,7 +5,7 @@ A cycle takes long. It runs in the daemon's own thread, which Ctrl-C ends at onc
 
 import queue
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
 from itertools import islice
@@ -15,14 +15,14 @@ from agent.adapters.active import SHARED
 from agent.errors import AdapterInvalid
 from agent.log.interaction_log import InteractionLog, first_id
 from agent.serving import serving_state
-from agent.turn.messages import BASE, Interaction
+from agent.turn.messages import BASE
 from evolver.config import Config
 from evolver.cycle.rounds import run_rounds
 from evolver.cycle.schedule import cools_until, why_not_due
 from evolver.errors import StageError
 from evolver.maintenance import retention
 from evolver.release import canary, monitor, release
-from evolver.release.history import before, serves_since
+from evolver.release.history import before, serves_since, shared_before
 from evolver.store.base_model import configured_sha256
 from evolver.store.ledger import Ledger
 from evolver.store.seen_tools import refreshed
@@ -134,23 +134,22 @@ def check(config: Config, ledger: Ledger) -> monitor.Regression | None:
 
 def comparison(config: Config, ledger: Ledger) -> monitor.Comparison | None:
     """Return the figures of the adapter that serves the ledger's tenant, since it does, beside all that is known of the
-    one before, however long ago that served. None while the base model serves, or a tenant has none of its own."""
+    one before, however long ago that served. None while the base model serves, or a tenant has none of its own.
+
+    For a tenant its own turns count. Where everybody's adapter served it before, that is the one of then.
+    """
     current = active.read(config.data_folder, ledger.tenant).name
     if current in (BASE, SHARED):
         return None
     previous = before(current, ledger)
-    previous = active.read(config.data_folder).name if previous == SHARED else previous
+    previous = shared_before(current, ledger) if previous == SHARED else previous
+    whose = ledger.tenant or None
     with InteractionLog.open_readonly(config.data_folder / "interactions.db") as log:
-        old = list(islice(_seen(log.of_adapter(previous), ledger.tenant), _SEEN))
+        old = list(islice(log.of_adapter(previous, tenant=whose), _SEEN))
         since = first_id(serves_since(current, ledger))
-        new = list(islice(_seen(log.of_adapter(current, after=since), ledger.tenant), _SEEN))
+        new = list(islice(log.of_adapter(current, after=since, tenant=whose), _SEEN))
     interactions = sorted([*old, *new], key=lambda interaction: interaction.id)
     return monitor.compare(interactions, current=current, previous=previous)
-
-
-def _seen(turns: Iterable[Interaction], tenant: str) -> Iterator[Interaction]:
-    """Yield those of ``turns`` that tell how ``tenant`` fares; for everybody's adapter all of them."""
-    return (turn for turn in turns if tenant in ("", turn.tenant))
 
 
 def _end_of_trial(config: Config, ledger: Ledger, say: Say, now: float) -> None:

@@ -67,12 +67,13 @@ def score_suite(
     on_progress: Progress = lambda share: None,
 ) -> Report:
     """Score ``model`` on the suite ``name``, the first ``limit`` requests of it; resumable: what is on file for the
-    same model, suite and setting is not asked again. ``tenant``: whose suites ``own`` and ``replay`` are meant.
+    same model, suite and setting is not asked again. ``tenant``: whose suites ``own`` and ``replay``, and whose
+    turns (``served``), are meant.
 
     Raises UserError for an unknown name, PrerequisiteError where a package is missing, and as ``evaluate`` does.
     """
     if name == SERVED:
-        return score_turns(config.data_folder, model, limit)
+        return score_turns(config.data_folder, model, limit, tenant=tenant)
     if (serving := serving_state.read(config.data_folder)) is not None:
         serving_state.check_settings(serving, config.agent)
     run = _Run(config, model, crew, limit, on_progress)
@@ -142,18 +143,19 @@ def askable(suite: Suite, tools: ToolRegistry) -> Suite:
     return suite.model_copy(update={"items": items})
 
 
-def score_turns(data_folder: Path, model: str, limit: int | None = None) -> EvalReport:
-    """Return the invalid-call rate of the newest ``limit`` turns that ``model`` answered for people.
+def score_turns(data_folder: Path, model: str, limit: int | None = None, *, tenant: str = "") -> EvalReport:
+    """Return the invalid-call rate of the newest ``limit`` turns that ``model`` answered for people, or for
+    those of ``tenant``, if it is not "".
 
     The report has no items: the turns are in the log.
     """
     seen = Counter[str]()
     with InteractionLog.open_readonly(data_folder / "interactions.db") as log:
-        for found in islice(log.of_adapter(model), limit):
+        for found in islice(log.of_adapter(model, tenant=tenant or None), limit):
             invalid, failed = evaluate.is_invalid_call(found.trajectory), found.trajectory.stop_reason == "failed"
             seen.update(turns=1, invalid=invalid, failed=failed)
     if not seen["turns"]:
-        raise UserError(f"{model} has answered nobody yet; see: agent log")
+        raise UserError(f"{model} has answered nobody{f' of {tenant}' if tenant else ''} yet; see: agent log")
     empty = rate(0, 0)
     return EvalReport(
         model=model,

@@ -19,7 +19,8 @@ _LONGEST = 80
 def lesson_counts(config: Config, adapter: str, tools: Sequence[str]) -> list[str]:
     """Return a line for each of ``tools``: how many lessons of ``adapter`` call it, and the newest of their requests.
 
-    Lessons are the traces that were kept up to the adapter's cycle, with variants. Raises StorageError and ConfigError
+    Lessons are the traces that were kept up to the adapter's cycle, with variants; where tenants had adapters of their
+    own, those of its tenant's cycles. Raises StorageError and ConfigError
     where the ledger or a cycle's files cannot be read.
     """
     if adapter == BASE:
@@ -41,13 +42,14 @@ def _line(tool: str, lessons: Sequence[tuple[int, Trace]]) -> str:
     return f"{neutral(tool)}: {len(lessons)} lessons, such as (cycle {cycle}): {neutral(request)}"
 
 
-def _cycle_of(data_folder: Path, adapter: str) -> tuple[int, str] | None:
-    """Return the cycle that made an adapter, and whose it is."""
+def _cycle_of(data_folder: Path, adapter: str) -> tuple[int, str | None] | None:
+    """Return the cycle that made an adapter, and whose cycles' lessons it learned; None: those of all."""
     with Ledger.open_readonly(data_folder / _FILE) as ledger:
         row = ledger.adapter(adapter)
-    return (row.cycle, row.tenant) if row is not None else None
+        made = ledger.cycles(row.cycle) if row is not None else []
+    return (made[0].number, made[0].reads) if made else None
 
 
-def _kept(data_folder: Path, last: int, tenant: str) -> Iterator[tuple[int, Trace]]:
+def _kept(data_folder: Path, last: int, tenant: str | None) -> Iterator[tuple[int, Trace]]:
     for folder in cycle_folders(data_folder, before=last + 1, tenant=tenant):
         yield from ((int(folder.name), one.trace) for one in read_verdicts(folder) if one.verdict.kept)

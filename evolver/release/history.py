@@ -23,6 +23,18 @@ def before(current: str, ledger: Ledger) -> str:
     return first(ledger)
 
 
+def shared_before(current: str, ledger: Ledger) -> str:
+    """Return what served everybody when ``current`` took its place for the ledger's tenant."""
+    changes = ledger.all_releases()
+    shared = [change for change in changes if not change.tenant]
+    taken = (ledger.tenant, current, SHARED)
+    began = next((one.number for one in changes if (one.tenant, one.adapter, one.previous) == taken), None)
+    earlier = [change.adapter for change in shared if began is None or change.number < began]
+    if earlier:
+        return earlier[0]
+    return shared[-1].previous if shared else BASE
+
+
 def first(ledger: Ledger) -> str:
     """Return what serves the ledger's tenant until something is promoted for it."""
     return SHARED if ledger.tenant else BASE

@@ -27,7 +27,6 @@ from toolkit.errors import UserError
 
 By = Literal["person", "cycle", "monitor", "start"]
 _TRIAL = "on_trial"
-"""Key in the ledger of the last canary. A pointer without a canary does not tell which one it was."""
 
 _LISTED_SECONDS, _LOADED_SECONDS = 0.5, 5.0
 """Time that a rollback waits for vLLM's list of loaded adapters, and for loading one."""
@@ -177,6 +176,12 @@ def end_trial(name: str, data_folder: Path, ledger: Ledger, *, reason: str, by: 
         sha256 = active.read(data_folder, ledger.tenant, db).sha256
         _switch(current, sha256, name, data_folder, ledger, reason=reason, by=by, withdraws=True)
     return True
+
+
+def trial_setting(tenant: str) -> str:
+    """Return the name of the ledger's setting with the last canary. A pointer without a canary does not tell which one
+    it was."""
+    return f"{_TRIAL} {tenant}".strip()
 
 
 def on_trial(data_folder: Path, tenant: str = "", db: Statements | None = None) -> str:
@@ -333,7 +338,7 @@ def _record(pointer: ActiveAdapter, change: Change, ledger: Ledger) -> None:
     if change.withdraws:
         states[change.previous] = "withdrawn"
     candidate = pointer.canary.name if pointer.canary is not None else ""
-    trial = f"{_TRIAL} {ledger.tenant}".strip()
+    trial = trial_setting(ledger.tenant)
     given_up = ledger.setting(trial)
     if given_up not in ("", candidate, name):
         states[given_up] = "withdrawn"

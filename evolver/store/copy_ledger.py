@@ -64,6 +64,9 @@ TABLES = (
 )  # fmt: skip
 """All tables but the lease, each after those that it refers to."""
 
+_TENANT = "tenant"
+"""The column that came later, the last one of those tables that have it beside their key."""
+
 Rows = dict[str, list[tuple[Any, ...]]]
 
 
@@ -100,7 +103,7 @@ def _copy(rows: Rows, there: Statements, data: Path, url: str, pointer: active.A
     stored = (known or ("", "", _digest({}, "")))[2]
     if (known is not None and known[0] != origin) or _is_of_another(there, origin):
         raise UserError(f"{url}: has another ledger or log; name an empty database in [agent] database")
-    if _digest(before, shared_pointer.read(there)) != stored:
+    if stored not in _digests(before, shared_pointer.read(there)):
         raise UserError(f"{url}: its ledger is in use already: something was stored there that is not in {data / FILE}")
     for table in reversed(TABLES):
         there.execute(f"DELETE FROM {table.name}")
@@ -137,6 +140,17 @@ def _rows(db: Statements) -> Rows:
 def _digest(rows: Rows, pointer: str) -> str:
     present = {name: some for name, some in rows.items() if some}
     return hashlib.sha256(json.dumps([present, pointer], sort_keys=True).encode()).hexdigest()
+
+
+def _digests(rows: Rows, pointer: str) -> set[str]:
+    """Return the digest of ``rows``, and where all are everybody's, the one of before there were tenants."""
+    whose = {table.name: table.columns[-1] == _TENANT for table in TABLES}
+    found = {_digest(rows, pointer)}
+    if not any(row[-1] for name, some in rows.items() if whose[name] for row in some):
+        found.add(
+            _digest({name: [row[:-1] if whose[name] else row for row in some] for name, some in rows.items()}, pointer)
+        )
+    return found
 
 
 def _copied(table: Table, before: Rows, after: Rows) -> Copied:

@@ -24,6 +24,9 @@ from toolkit.frozen import Frozen
 
 FILE = "evolution.db"
 
+READS = "reads"
+"""Key in a cycle's summary. Without it a cycle reads its tenant's interactions, or everybody's those of all."""
+
 FINISHED = ("promoted", "rejected", "waiting")
 """Ends of a cycle whose interactions are not mined again."""
 
@@ -40,6 +43,11 @@ class CycleRow(Frozen):
     last_interaction_id: str
     summary: dict[str, Any]
     tenant: str = ""
+
+    @property
+    def reads(self) -> str | None:
+        """Return the tenant whose interactions and cycles it reads, "" for those of none; None: those of all."""
+        return self.summary.get(READS, {}).get("tenant", self.tenant or None)
 
 
 class AdapterRow(Frozen):

@@ -7,12 +7,9 @@ from agent.log.interaction_log import FILE, InteractionLog
 from agent.serving.gateway.access import api_keys
 from agent.serving.gateway.access.auth import is_open
 from evolver.config import Config
-from evolver.store.ledger import FINISHED, CycleRow, Ledger
+from evolver.store.ledger import FINISHED, READS, CycleRow, Ledger
 from evolver.store.seen_tools import SeenTool
 from toolkit.errors import UserError
-
-_READS = "reads"
-"""Key in a cycle's summary."""
 
 
 def rows_of(config: Config, tenant: str) -> str | None:
@@ -29,14 +26,14 @@ def open_cycle(config: Config, ledger: Ledger) -> CycleRow:
     with ledger.together():
         cycle = ledger.open_cycle()
         if config.evolver.per_tenant and not cycle.stage:
-            ledger.note(cycle.number, _READS, {"tenant": rows_of(config, ledger.tenant)})
+            ledger.note(cycle.number, READS, {"tenant": rows_of(config, ledger.tenant)})
         return ledger.cycles(cycle.number)[0]
 
 
 def why_not_continued(config: Config, cycle: CycleRow) -> str:
     """Return the reason for which an open cycle must not go on: it has other tenants' rows than it may read now, or
     fewer. "" if it may."""
-    if _read_by(cycle) == rows_of(config, cycle.tenant):
+    if cycle.reads == rows_of(config, cycle.tenant):
         return ""
     return (
         "[evolver] per_tenant was changed since it began, and with it whose turns it reads; begin anew: evolver cycle"
@@ -51,13 +48,8 @@ def mined_up_to(config: Config, ledger: Ledger) -> str:
     """
     if ledger.tenant or config.evolver.per_tenant:
         return ledger.mined_up_to()
-    whole = [row for row in ledger.own_cycles() if row.status in FINISHED and _read_by(row) is None]
+    whole = [row for row in ledger.own_cycles() if row.status in FINISHED and row.reads is None]
     return max((row.last_interaction_id for row in whole), default="")
-
-
-def _read_by(cycle: CycleRow) -> str | None:
-    """Return whose rows a cycle reads, as ``rows_of``."""
-    return cycle.summary.get(_READS, {}).get("tenant", cycle.tenant or None)
 
 
 def seen_by(config: Config, tenant: str, tools: Iterable[SeenTool]) -> Sequence[SeenTool]:

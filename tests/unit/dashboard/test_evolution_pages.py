@@ -8,6 +8,7 @@ import pytest
 
 from agent.adapters import active
 from agent.log.interaction_log import InteractionLog
+from dashboard.figures import evolution
 from evolver.cycle.progress import ProgressFile
 from evolver.release import release
 from evolver.store.ledger import Ledger
@@ -209,6 +210,46 @@ def test_each_change_shows_the_turns_before_and_after_it(data: Path, visitor: Vi
     newest, oldest = visitor.get("/releases").rows("changes")
     assert newest[4:6] == ["2 (50.0% troubled)", "0"]
     assert oldest[4:6] == change[4:6]
+
+
+def test_a_change_for_a_tenant_shows_that_tenants_turns_between_its_own_changes(data: Path, visitor: Visitor) -> None:
+    def say(tenant: str, adapter: str) -> None:
+        with InteractionLog(data / "interactions.db") as log:
+            log.append(turn("hi", adapter=adapter), session="s9", source="gateway", tenant=tenant)
+
+    def change(tenant: str, adapter: str, previous: str) -> None:
+        with Ledger(data / "evolution.db", tenant=tenant) as opened:
+            opened.record_release(adapter, previous, "better", by="person")
+
+    say("sales", "adapter-0001")
+    say("sales", "base")
+    say("care", "adapter-0001")
+    change("sales", "adapter-0002", "shared")
+    say("sales", "adapter-0002")
+    change("", "base", "adapter-0001")
+    say("sales", "adapter-0002")
+    say("care", "adapter-0002")
+    rows = visitor.get("/releases").rows("changes")
+    assert rows[1][1:3] == ["shared", "adapter-0002 (for sales)"]
+    assert [cell.split()[0] for cell in rows[1][4:6]] == ["2", "2"]
+    assert rows[0][1:3] == ["adapter-0001", "base"]
+    with ledger(data) as opened:
+        first, second = sorted((one for one in opened.all_releases() if not one.tenant), key=lambda one: one.number)
+    with InteractionLog(data / "interactions.db") as log:
+        served = [one for one in whole_turns(log.read()) if one.trajectory.adapter == "adapter-0001"]
+        between = [one for one in served if first.at <= one.created_at < second.at]
+    assert rows[0][4].split()[0] == str(len(between))
+
+
+def test_an_adapter_on_trial_for_a_tenant_waits_for_no_person(data: Path, visitor: Visitor) -> None:
+    with Ledger(data / "evolution.db", tenant="sales") as opened:
+        opened.set_adapter_state("adapter-0002", "waiting")
+        assert evolution.waiting(data, opened).adapters == ("adapter-0002",)
+        with opened.together() as db:
+            db.execute("UPDATE cycles SET tenant = 'sales' WHERE number = 2")
+        release.begin_trial("adapter-0002", data, opened, None, share=0.2, cycle=2)
+        assert opened.adapter("adapter-0002").state == "waiting"  # type: ignore[union-attr]
+        assert evolution.waiting(data, opened).adapters == ()
 
 
 def test_the_monitors_figures_are_those_of_the_log(data: Path, visitor: Visitor) -> None:

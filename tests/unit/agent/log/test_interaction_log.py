@@ -215,6 +215,10 @@ def test_the_newest_of_one_adapter(path: Path) -> None:
         assert [found.id for found in log.of_adapter("one")] == [ids[3], ids[1], ids[0]]
         assert [found.id for found in log.of_adapter("one", after=ids[1])] == [ids[3]]
         assert list(log.of_adapter("three")) == []
+        theirs = log.append(turn().model_copy(update={"adapter": "one"}), session="s", source="chat", tenant="sales")
+        assert [found.id for found in log.of_adapter("one", tenant="sales")] == [theirs]
+        assert [found.id for found in log.of_adapter("one", tenant="")] == [ids[3], ids[1], ids[0]]
+        assert next(log.of_adapter("one")).id == theirs
 
 
 def test_one_is_found_by_its_id_and_counted_from_another(path: Path) -> None:

@@ -47,10 +47,10 @@ class World:
         """How many answers were asked for, beside the tokens that are counted and read for soft scores."""
         return sum(request["max_tokens"] > 1 for request in self.server.requests)
 
-    def score(self, name: str, *, model: str = "adapter-0002", limit: int | None = None) -> Report:
+    def score(self, name: str, *, model: str = "adapter-0002", limit: int | None = None, tenant: str = "") -> Report:
         with HttpModelClient(self.server.url) as client, Generator(self.server.url) as generator:
             crew = LocalCrew(Workshop(shop_tools.executor(), client, generator), 2)
-            return score_suite(self.config, name, model, crew, limit=limit)
+            return score_suite(self.config, name, model, crew, limit=limit, tenant=tenant)
 
 
 def clever(request: dict[str, Any]) -> Says:
@@ -218,6 +218,22 @@ def test_what_people_were_served(world: World) -> None:
     assert score_turns(world.data, "adapter-0002", 1).invalid_call_rate.hits == 0, "the newest"
     with pytest.raises(UserError, match="answered nobody"):
         score_turns(world.data, "adapter-0009")
+
+
+def test_what_a_tenant_was_served(world: World) -> None:
+    broken = ("add_prices", {}, ToolErrorKind.INVALID_ARGUMENTS)
+    with InteractionLog(world.data / "interactions.db") as log:
+        for calls, tenant in (((broken,), "sales"), ((), "care"), ((), "")):
+            log.append(turn("r", *calls, adapter="adapter-0002"), session="s", source="gateway", tenant=tenant)
+    scored = {tenant: world.score("served", tenant=tenant) for tenant in ("sales", "care", "")}
+    rates = {tenant: found.invalid_call_rate for tenant, found in scored.items() if isinstance(found, EvalReport)}
+    assert {tenant: (rate.hits, rate.n) for tenant, rate in rates.items()} == {
+        "sales": (1, 1),
+        "care": (0, 1),
+        "": (1, 3),
+    }
+    with pytest.raises(UserError, match="answered nobody of lab yet"):
+        score_turns(world.data, "adapter-0002", tenant="lab")
 
 
 @pytest.mark.skipif(find_spec("bfcl_eval") is None, reason=bfcl.INSTALL)

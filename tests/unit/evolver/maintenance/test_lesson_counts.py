@@ -6,7 +6,7 @@ import pytest
 
 from agent.config import Config
 from evolver.maintenance.lesson_counts import lesson_counts
-from evolver.store.cycle_folder import cycle_folder
+from evolver.store.cycle_folder import cycle_folder, mark_tenant
 from evolver.store.jsonl import append_lines
 from evolver.store.ledger import Ledger
 from evolver.types import Adapter, Verdict
@@ -47,3 +47,17 @@ def test_an_adapter_of_elsewhere_is_not_known(config: Config, tmp_path: Path) ->
     assert lesson_counts(Config(data_folder=tmp_path / "empty"), "adapter-0001", ["add"]) == [
         "not known: no cycle here made adapter-0001"
     ]
+
+
+def test_lessons_of_tenants_count_where_the_adapters_cycle_read_them(config: Config) -> None:
+    data = config.data_folder
+    with Ledger(data / "evolution.db") as ledger:
+        for number, tenant in ((1, "sales"), (3, "care")):
+            mark_tenant(cycle_folder(data, number), tenant)
+            with ledger.together() as db:
+                db.execute("UPDATE cycles SET tenant = ? WHERE number = ?", (tenant, number))
+    assert lesson_counts(config, "adapter-0002", ["add"]) == ["add: 2 lessons, such as (cycle 2): add 2 and 4"]
+    assert lesson_counts(config, "adapter-0003", ["add"]) == ["add: 1 lessons, such as (cycle 3): add 3 and 4"]
+    with Ledger(data / "evolution.db") as ledger:
+        ledger.note(2, "reads", {"tenant": ""})
+    assert lesson_counts(config, "adapter-0002", ["add"]) == ["add: 1 lessons, such as (cycle 2): add 2 and 4"]

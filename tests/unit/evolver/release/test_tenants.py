@@ -237,6 +237,28 @@ def test_tenants_get_no_adapters_while_who_has_no_key_may_ask_for_them_all(
             check_cycle(config, tenant)
 
 
+def test_the_monitor_compares_with_what_served_everybody_when_the_tenant_got_its_own(
+    tmp_path: Path, ledgers: dict[str, Ledger]
+) -> None:
+    config = Config(data_folder=tmp_path, evolver=EvolverConfig(per_tenant=True))
+    InteractionLog(tmp_path / "interactions.db").__exit__()
+
+    def previous() -> str:
+        seen = daemon.comparison(config, ledgers["sales"])
+        assert seen is not None
+        return seen.previous
+
+    promote(tmp_path, ledgers["sales"], SALES)
+    assert previous() == "base"
+    promote(tmp_path, ledgers[""], SHAREDS)
+    assert previous() == "base"
+    promote(tmp_path, ledgers["sales"], SHARED)
+    promote(tmp_path, ledgers["sales"], SALES)
+    assert previous() == SHAREDS
+    promote(tmp_path, ledgers[""], "base")
+    assert previous() == SHAREDS
+
+
 def test_the_commands_take_a_tenant_and_know_which_there_are(tmp_path: Path, ledgers: dict[str, Ledger]) -> None:
     (tmp_path / "config.toml").write_text(f'data_folder = "{tmp_path}"\n[evolver]\nper_tenant = true\n')
     with InteractionLog(tmp_path / "interactions.db") as log:

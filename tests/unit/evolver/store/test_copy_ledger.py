@@ -127,6 +127,29 @@ def test_one_that_is_in_use_is_refused_once_the_file_changes_too(tmp_path: Path,
         assert ledger.setting("paused") == "in use"
 
 
+@pytest.mark.parametrize("tenant", ["", "sales"])
+def test_one_that_was_copied_before_there_were_tenants_is_copied_again(
+    tmp_path: Path, postgres: PostgresServer, monkeypatch: pytest.MonkeyPatch, tenant: str
+) -> None:
+    data, url = tmp_path / "data", postgres.database()
+    fill(data)
+    tables = [table._replace(columns=tuple(name for name in table.columns if name != "tenant")) for table in TABLES]
+    with monkeypatch.context() as before:
+        before.setattr("evolver.store.copy_ledger.TABLES", tables)
+        copy(moved(data, url))
+    with Ledger(data / "evolution.db", tenant=tenant) as ledger:
+        if tenant:
+            ledger.open_cycle()
+    in_files(data)
+    with Ledger(data / "evolution.db") as ledger:
+        ledger.put_setting("paused", "")
+    if tenant:
+        with pytest.raises(UserError, match="its ledger is in use already"):
+            copy(moved(data, url))
+    else:
+        assert copy(moved(data, url))[0] == (0, 0, 0)
+
+
 @pytest.mark.parametrize("what", ["ledger", "log", "cycles"])
 def test_a_database_with_something_of_another_is_refused(tmp_path: Path, postgres: PostgresServer, what: str) -> None:
     url, other = postgres.database(), tmp_path / "other"
