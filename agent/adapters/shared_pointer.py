@@ -33,8 +33,10 @@ STEPS: Steps = (
         );
         """,
     ),
+    ("agent_003_adapter_parts", "ALTER TABLE adapter_files ADD COLUMN parts integer"),
 )
-"""``adapter``: the hash of its manifest. Its row is stored last: with it, the adapter is whole."""
+"""``adapter``: the hash of its manifest. Its row is stored last, with the number of all ``parts``, itself among them.
+An adapter that has as many is whole."""
 _PART_BYTES = 1 << 20
 _FILES = (WEIGHTS, PEFT_CONFIG, MANIFEST)
 
@@ -62,13 +64,15 @@ def read(db: Statements) -> str:
 
 def write(db: Statements, pointer: str, named: set[str]) -> None:
     """Let ``pointer``, JSON, be the pointer. Remove the files of all adapters but those with the hashes ``named`` and
-    those stored in the last hour, which a promotion that is under way may be about to name."""
+    those of which a part was stored in the last hour: a promotion that is under way may be about to name them."""
     db.execute(
         "INSERT INTO active_adapter (one, pointer) VALUES (1, ?) "
         "ON CONFLICT (one) DO UPDATE SET pointer = excluded.pointer",
         (pointer,),
     )
-    rows = db.execute("SELECT DISTINCT adapter FROM adapter_files WHERE stored_at < now() - interval '1 hour'")
+    rows = db.execute(
+        "SELECT adapter FROM adapter_files GROUP BY adapter HAVING max(stored_at) < now() - interval '1 hour'"
+    )
     for (adapter,) in rows.fetchall():
         if adapter not in named:
             db.execute("DELETE FROM adapter_files WHERE adapter = ?", (adapter,))
@@ -80,19 +84,25 @@ def store_files(url: str, folder: Path, sha256: str) -> None:
     Each part is a transaction: nobody waits for all of them. Raises StorageError, OSError.
     """
     with closing(open_pointer(url, writable=True)) as database:
-        with database.transaction("BEGIN") as db:
+        with database.transaction() as db:
             if _is_whole(db, sha256):
+                db.execute(
+                    "UPDATE adapter_files SET stored_at = now() WHERE adapter = ? AND name = ?", (sha256, MANIFEST)
+                )
                 return
+        stored = 0
         for name in _FILES:
             with (folder / name).open("rb") as file:
                 part = 0
                 while content := file.read(_PART_BYTES):
+                    stored += 1
+                    parts = stored if name == MANIFEST else None
                     with database.transaction() as db:
                         db.execute(
-                            "INSERT INTO adapter_files (adapter, name, part, content) VALUES (?, ?, ?, ?) "
+                            "INSERT INTO adapter_files (adapter, name, part, content, parts) VALUES (?, ?, ?, ?, ?) "
                             "ON CONFLICT (adapter, name, part) DO UPDATE SET content = excluded.content, "
-                            "stored_at = now()",
-                            (sha256, name, part, content),
+                            "parts = excluded.parts, stored_at = now()",
+                            (sha256, name, part, content, parts),
                         )
                     part += 1
 
@@ -136,4 +146,6 @@ def _write_parts(db: Statements, sha256: str, target: Path) -> None:
 
 
 def _is_whole(db: Statements, sha256: str) -> bool:
-    return bool(db.execute("SELECT 1 FROM adapter_files WHERE adapter = ? AND name = ?", (sha256, MANIFEST)).fetchone())
+    query = "SELECT count(*), max(parts) FROM adapter_files WHERE adapter = ?"
+    found, parts = db.execute(query, (sha256,)).fetchone()
+    return found == parts

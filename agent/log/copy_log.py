@@ -86,12 +86,14 @@ def copy_log(
     data, url = config.data_folder, config.agent.database
     if not url:
         raise UserError("[agent] database is empty; name the Postgres database there")
-    if not (data / FILE).exists():
-        raise UserError(f"{data / FILE} does not exist: there is nothing to copy")
     with process_lock(data, SERVE) as held_by:
         if held_by is not None:
             raise UserError(f"process {held_by} serves from {data}; stop it first: agent stop")
         copied = [table for copy in others for table in copy(config, say)]
+        if not (data / FILE).exists():
+            if copied:  # the log was on Postgres from the start
+                return copied
+            raise UserError(f"{data / FILE} does not exist: there is nothing to copy")
         with (
             closing(open_file(data / FILE, migrations)) as file,
             closing(open_postgres(url, STEPS)) as target,

@@ -12,13 +12,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from agent.adapters import active, package, required
+from agent.adapters import active, package, required, shared_pointer
 from agent.adapters.active import SHARED, ActiveAdapter, Change
 from agent.config import Config
-from agent.errors import AdapterError
+from agent.errors import AdapterError, AdapterInvalid
 from agent.models import default_model, hub, packaged
 from agent.models.detect import profile_of
 from agent.models.packaged import PACKAGED
+from agent.storage.database_server import server_of
 from agent.turn.messages import BASE
 from toolkit import durable_file
 from toolkit.errors import UserError
@@ -108,7 +109,8 @@ def _switch_pointer(data_folder: Path, before: str, name: str, tenant: str = "")
     durable_file.replace(file, json.dumps(remembered, indent=1).encode())
     known = remembered.get(name + suffix) or {}
     target, sha256 = known.get("name", first), known.get("sha256", "")
-    if target not in (BASE, SHARED) and not _whole(package.folder_of(data_folder, target), sha256):
+    url = "" if tenant else server_of(data_folder)
+    if target not in (BASE, SHARED) and not _whole(package.folder_of(data_folder, target), sha256, url):
         target, sha256 = first, ""
     if tenant and sha256:
         required.add(data_folder, target, sha256)  # servers of the other model could not load it
@@ -120,8 +122,17 @@ def _switch_pointer(data_folder: Path, before: str, name: str, tenant: str = "")
     return target
 
 
-def _whole(folder: Path, sha256: str) -> bool:
-    return (folder / package.MANIFEST).is_file() and package.manifest_sha256(folder) == sha256
+def _whole(folder: Path, sha256: str, url: str) -> bool:
+    """Return whether an adapter is here; where there is a database at ``url``, store it there for other machines."""
+    if not (folder / package.MANIFEST).is_file() or package.manifest_sha256(folder) != sha256:
+        return False
+    if url:
+        try:
+            package.check_adapter(folder, sha256=sha256)
+        except AdapterInvalid:
+            return False
+        shared_pointer.store_files(url, folder, sha256)
+    return True
 
 
 def _remembered(file: Path) -> dict[str, dict[str, str]]:

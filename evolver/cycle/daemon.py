@@ -15,6 +15,7 @@ from agent.adapters.active import SHARED
 from agent.errors import AdapterInvalid
 from agent.log.interaction_log import InteractionLog, first_id
 from agent.serving import serving_state
+from agent.storage.database_server import server_of
 from agent.turn.messages import BASE
 from evolver.config import Config
 from evolver.cycle.rounds import run_rounds
@@ -172,6 +173,9 @@ def _end_of_trial(config: Config, ledger: Ledger, say: Say, now: float) -> None:
                 base_sha256=configured_sha256(config, ledger),
             )
         except AdapterInvalid as error:
+            if server_of(config.data_folder):  # another machine may have it whole
+                say(f"{name} stays on trial: {error}")
+                return
             found = str(error)
         else:
             say(f"{name} serves all sessions now: {found}")

@@ -295,8 +295,11 @@ class _Run:
 
     def _parent(self) -> str:
         """Return the adapter from which training starts, or "" for the base model."""
-        name = self._active_name()
-        return "" if self.config.evolver.train.start == "base" or name == BASE else name
+        pointer = active.serving(self.config.data_folder, self.ledger.tenant)
+        if self.config.evolver.train.start == "base" or pointer.name == BASE:
+            return ""
+        release.check_served(pointer.name, pointer.sha256, self.config.data_folder)
+        return pointer.name
 
     def _load(self, adapter: Adapter, data: Dataset) -> Proved:
         manifest = package.read_manifest(adapter.folder)

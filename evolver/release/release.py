@@ -7,6 +7,7 @@ is that of the ledger's tenant.
 """
 
 from collections.abc import Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import Literal
 
@@ -89,7 +90,12 @@ def _made_ready(
     base_sha256: str | None,
     hurry: bool = False,
 ) -> str:
-    """As ``load_registered``; gateways on other machines find the files in their database from then on."""
+    """As ``load_registered``; gateways on other machines find the files in their database from then on.
+
+    What another machine made is fetched from there.
+    """
+    if (row := ledger.adapter(name)) is not None and row.state != "removed":
+        _fetch(name, row.sha256, data_folder)
     sha256 = load_registered(name, data_folder, ledger, serving, base_sha256=base_sha256, hurry=hurry)
     if url := server_of(data_folder):
         shared_pointer.store_files(url, adapters_folder(data_folder) / name, sha256)
@@ -254,6 +260,23 @@ def reconcile(data_folder: Path, ledger: Ledger) -> None:
     active.read(data_folder, ledger.tenant)
     with ledger.together():
         _settled(data_folder, ledger)
+
+
+def check_served(name: str, sha256: str, data_folder: Path) -> None:
+    """Let the adapter ``name``, which serves, be here, fetched from the database if need be.
+
+    Raises AdapterInvalid where it is nowhere, or what is here has another hash than ``sha256``; StorageError.
+    """
+    _fetch(name, sha256, data_folder)
+    folder = adapters_folder(data_folder) / name
+    if sha256 and package.manifest_sha256(folder) != sha256:
+        raise AdapterInvalid(f"adapter {name}: {folder} holds another one than serves", "move that folder away")
+
+
+def _fetch(name: str, sha256: str, data_folder: Path) -> None:
+    if (url := server_of(data_folder)) and not (adapters_folder(data_folder) / name).is_dir():
+        with closing(shared_pointer.open_pointer(url)) as database:
+            shared_pointer.fetch_files(database, data_folder, name, sha256)
 
 
 def check_tenant(name: str, ledger: Ledger) -> None:

@@ -1,7 +1,8 @@
 """Hash of the configured base model. Gigabytes are hashed once: the ledger remembers the hash with the sizes
-and times of the files, so that going back stays quick."""
+and times of the files, for each machine, so that going back stays quick."""
 
 import json
+import platform
 from pathlib import Path
 
 from agent.adapters.package import model_files, model_sha256
@@ -43,13 +44,14 @@ def stamp(config: Config) -> list[tuple[str, int, int]]:
 def sha256(folder: Path, ledger: Ledger) -> str:
     """Return ``model_sha256``, computed again only where a file has another size or time. Raises OSError."""
     files = _files(folder)
-    known = ledger.setting(_SETTING)
+    setting = f"{_SETTING} {platform.node()}"
+    known = ledger.setting(setting)
     if known:
         before = json.loads(known)
         if before["files"] == files:
             return before["sha256"]
     found = model_sha256(folder)
-    ledger.put_setting(_SETTING, json.dumps({"files": files, "sha256": found}))
+    ledger.put_setting(setting, json.dumps({"files": files, "sha256": found}))
     return found
 
 

@@ -80,6 +80,10 @@ def copy_ledger(config: DataConfig, say: Callable[[str], None]) -> list[Copied]:
     pointer = active.read_here(data)
     if not file.exists() and pointer == active.ActiveAdapter():
         return []
+    if tenants := active.tenants(data):
+        say(
+            f"what serves tenants stays in files of this machine, which other gateways do not see: {', '.join(tenants)}"
+        )
     for name, sha256 in pointer.named:
         say(f"storing the files of {name}")
         check_adapter(folder_of(data, name), sha256=sha256)

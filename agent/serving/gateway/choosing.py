@@ -180,13 +180,23 @@ def _question(shown: dict[str, Any], model: str, tool: dict[str, Any]) -> bytes:
 
 def _margin_of(told: Told | None, token: str, silent: Callable[[Member], None]) -> float | None:
     """Return the margin of ``token`` in an answer; None where there is none, after ``silent`` was told of a server that
-    never gives one."""
+    gives none."""
     if told is None:
         return None
     margin = _margin(told.content, token) if told.status == 200 else None
-    if margin is None and (told.status == 200 or _refuses_logprobs(told.content)):
+    silently = _has_a_token if told.status == 200 else _refuses_logprobs
+    if margin is None and silently(told.content):
         silent(told.member)
     return margin
+
+
+def _has_a_token(content: bytes) -> bool:
+    """Return whether an answer is a chat completion with something in it: what a proxy in between says is none."""
+    try:
+        message = json.loads(content)["choices"][0]["message"]
+        return any(message.get(part) for part in ("content", "reasoning", "reasoning_content", "tool_calls"))
+    except (ValueError, LookupError, TypeError, AttributeError):
+        return False
 
 
 def _refuses_logprobs(content: bytes) -> bool:

@@ -20,12 +20,15 @@ from agent.turn.messages import BASE
 from toolkit.errors import UserError
 
 _LOOK_SECONDS = 2.0
+_SILENT_SECONDS = 600.0
+"""The time for which a server that gave no log-probabilities is not asked for them again."""
 
 
 class Member:
     """One server. ``in_flight`` counts the requests that it is answering; ``trouble`` says why it is not ready.
 
-    ``gives_logprobs`` is True until an answer shows that it gives no log-probabilities, and again when it comes back.
+    ``silent_until``: the time, by the process's clock, before which it is not asked for log-probabilities, after an
+    answer without them; 0 where it has given no such answer since it came.
     """
 
     def __init__(self, upstream: Upstream, *, ready: bool) -> None:
@@ -33,7 +36,12 @@ class Member:
         self.ready = ready
         self.trouble = "" if ready else "not ready yet"
         self.in_flight = 0
-        self.gives_logprobs = True
+        self.silent_until = 0.0
+
+    @property
+    def gives_logprobs(self) -> bool:
+        """True unless an answer of the last minutes had no log-probabilities."""
+        return time.monotonic() >= self.silent_until
 
 
 class UpstreamPool:
@@ -82,10 +90,10 @@ class UpstreamPool:
         member.ready, member.trouble = False, trouble
 
     def without_logprobs(self, member: Member) -> None:
-        """Remember that ``member`` gives no log-probabilities."""
-        if member.gives_logprobs:
+        """Ask ``member`` for no log-probabilities for some minutes."""
+        if not member.silent_until:
             self._say(f"{member.upstream.url} gives no log-probabilities; the model does not choose among tools there")
-        member.gives_logprobs = False
+        member.silent_until = time.monotonic() + _SILENT_SECONDS
 
     def is_due(self, name: str) -> bool:
         """Return whether every ready server must have the adapter ``name``."""
@@ -161,7 +169,7 @@ class UpstreamPool:
             return
         if not member.ready:
             self._say(f"{upstream.url} is ready")
-            member.gives_logprobs = True  # it may have been started with other options
+            member.silent_until = 0.0  # it may have been started with other options
         member.ready, member.trouble = True, ""
 
     def _due(self) -> set[str]:

@@ -122,3 +122,34 @@ def test_the_database_keeps_the_files_of_what_serves_and_of_what_served_before_i
     assert left == {hashes["adapter-0002"], hashes["adapter-0003"]}
     shutil.rmtree(data / "adapters")
     fetch(url, data, "adapter-0003", hashes["adapter-0003"])
+
+
+def test_one_that_lacks_a_part_is_not_there_and_storing_it_again_mends_that(
+    tmp_path: Path, url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(shared_pointer, "_PART_BYTES", 100)
+    folder = make_adapter(tmp_path / "one", "adapter-0001")
+    shared_pointer.store_files(url, folder, sha256_of(folder))
+    execute(url, "DELETE FROM adapter_files WHERE name = 'adapter_model.safetensors' AND part = 0")
+    with pytest.raises(AdapterInvalid, match="neither here nor in the database"):
+        fetch(url, tmp_path / "two", "adapter-0001", sha256_of(folder))
+    shared_pointer.store_files(url, folder, sha256_of(folder))
+    fetch(url, tmp_path / "two", "adapter-0001", sha256_of(folder))
+
+
+def test_what_is_stored_or_wanted_again_stays_whole(data: Path, url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A slow transfer, of which some parts are older than the hour, and one that was stored long ago and is due now."""
+    monkeypatch.setattr(shared_pointer, "_PART_BYTES", 100)
+    slow, again = make_adapter(data, "adapter-0001"), make_adapter(data, "adapter-0002", base_sha256="e" * 64)
+    hashes = {folder.name: sha256_of(folder) for folder in (slow, again)}
+    for folder in (slow, again):
+        shared_pointer.store_files(url, folder, hashes[folder.name])
+    execute(url, "UPDATE adapter_files SET stored_at = now() - interval '2 hours' WHERE name != 'manifest.json'")
+    execute(
+        url, f"UPDATE adapter_files SET stored_at = now() - interval '2 hours' WHERE adapter = '{hashes[again.name]}'"
+    )
+    shared_pointer.store_files(url, again, hashes[again.name])
+    active.write(data, ActiveAdapter())
+    shutil.rmtree(data / "adapters")
+    for folder in (slow, again):
+        fetch(url, data, folder.name, hashes[folder.name])

@@ -1,15 +1,19 @@
 import json
 import tomllib
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
-from agent.adapters import active, package, required
+from agent.adapters import active, package, required, shared_pointer
 from agent.adapters.active import SHARED, ActiveAdapter
 from agent.config import Config, ServingConfig
 from agent.models import choice, default_model, hub, packaged
 from agent.models.packaged import GEMMA
+from agent.storage import database_server
+from tests.fakes.adapter_folder import make_adapter, sha256_of
 from tests.fakes.model_folders import write_family
+from tests.fakes.postgres import PostgresServer
 from toolkit.config import load_config
 from toolkit.errors import UserError
 
@@ -127,6 +131,20 @@ def test_a_damaged_pointer_of_a_tenant_stops_no_change_of_the_model(tmp_path: Pa
     assert choice.use(config, file, other) == "base"
     assert (active.read(data).name, active.read(data, "sales").name) == ("base", SHARED)
     assert active.path(data, "care").read_text() == "{"
+
+
+def test_what_a_model_goes_back_to_is_there_for_other_machines(tmp_path: Path, postgres: PostgresServer) -> None:
+    url = postgres.database()
+    config, file = settings(tmp_path, f'[agent]\ndatabase = "{url}"\n{CONFIG}')
+    data = config.data_folder
+    try:
+        sha256 = sha256_of(make_adapter(data, "adapter-0001", promote=True))
+        assert choice.use(config, file, str(model_folder(tmp_path / "other"))) == "base"
+        assert choice.use(load_config(file, Config), file, "default") == "adapter-0001"
+    finally:
+        database_server.keep(data, "")
+    with closing(shared_pointer.open_pointer(url)) as database:
+        assert shared_pointer.fetch_files(database, tmp_path / "elsewhere", "adapter-0001", sha256).is_dir()
 
 
 def test_an_adapter_that_is_gone_is_not_activated(tmp_path: Path) -> None:

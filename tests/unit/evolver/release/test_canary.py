@@ -2,7 +2,9 @@
 
 import json
 import random
+import shutil
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -10,8 +12,10 @@ from typer.testing import CliRunner
 
 from agent.adapters import active
 from agent.adapters.active import Canary
+from agent.adapters.shared_pointer import open_pointer
 from agent.errors import StorageError
 from agent.log.interaction_log import InteractionLog
+from agent.storage import database_server
 from agent.turn.messages import Interaction
 from evolver.cli.main import app
 from evolver.config import Config, EvolverConfig, MonitorConfig, ReleaseConfig
@@ -21,6 +25,7 @@ from evolver.release import canary, release
 from evolver.store.ledger import Ledger
 from evolver.types import Adapter
 from tests.fakes.evolution import by_session, interaction, publish_adapter, tamper, turn
+from tests.fakes.postgres import PostgresServer
 from toolkit.errors import UserError
 
 NAME, SERVES = "adapter-0002", "adapter-0001"
@@ -121,7 +126,11 @@ def ledger(config: Config) -> Iterator[Ledger]:
 
 @pytest.fixture
 def begun(config: Config, ledger: Ledger) -> Adapter:
-    """SERVES serves, NAME is on trial with half of the sessions."""
+    return begin(config, ledger)
+
+
+def begin(config: Config, ledger: Ledger) -> Adapter:
+    """Let SERVES serve, and NAME be on trial with half of the sessions."""
     number = ledger.open_cycle().number
     made = {name: publish_adapter(config.data_folder, name) for name in (SERVES, NAME)}
     for adapter in made.values():
@@ -216,6 +225,29 @@ def test_one_that_is_tampered_with_meanwhile_never_serves_all(config: Config, le
     tamper(begun)
     daemon._end_of_trial(config, ledger, lambda _: None, 5000.0)
     assert (serving(config), state(ledger)) == ((SERVES, ""), "withdrawn")
+
+
+@pytest.mark.parametrize("stored", [True, False])
+def test_a_machine_that_lacks_the_files_fetches_them_or_leaves_the_trial_alone(
+    config: Config, postgres: PostgresServer, stored: bool
+) -> None:
+    url = postgres.database()
+    database_server.keep(config.data_folder, url)
+    try:
+        with Ledger(config.data_folder / "evolution.db", now=lambda: 1000.0) as ledger:
+            folder = begin(config, ledger).folder
+            talk(config, troubled="none of them")
+            shutil.rmtree(folder)
+            if not stored:
+                with closing(open_pointer(url, writable=True)) as database, database.transaction() as db:
+                    db.execute("DELETE FROM adapter_files")
+            said: list[str] = []
+            daemon._end_of_trial(config, ledger, said.append, 5000.0)
+            assert serving(config) == ((NAME, "") if stored else (SERVES, NAME))
+            assert state(ledger) == ("promoted" if stored else "waiting")
+            assert ("neither here nor in the database" in said[0]) is not stored
+    finally:
+        database_server.keep(config.data_folder, "")
 
 
 @pytest.mark.usefixtures("begun")

@@ -1,5 +1,6 @@
 """What serves: the pointer and the ledger agree, going back works, a tampered adapter is never served."""
 
+import platform
 import socket
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -207,6 +208,11 @@ def test_the_base_model_is_hashed_again_only_when_a_file_changed(
     assert base_model.sha256(folder, ledger) == package.model_sha256(folder) != first
     other = model(tmp_path / "other")
     assert base_model.sha256(other, ledger) == first
+    read = len(hashed)
+    with monkeypatch.context() as patch:  # a machine with another model, which shares the ledger
+        patch.setattr(platform, "node", lambda: "elsewhere")
+        assert base_model.sha256(folder, ledger) != first
+    assert (base_model.sha256(other, ledger), len(hashed)) == (first, read + 2)
 
 
 def test_after_the_model_was_changed_its_adapters_serve_no_more(tmp_path: Path, ledger: Ledger) -> None:
@@ -386,3 +392,9 @@ def test_a_change_reads_the_pointer_in_its_own_transaction(
         patch.setattr(active, "_row", another)
         assert release.end_trial(FIRST, tmp_path, ledger, reason="test", by="person")
     assert release.on_trial(tmp_path) == ""
+
+
+def test_what_serves_is_told_from_another_adapter_of_its_name(tmp_path: Path, adapters: dict[str, Adapter]) -> None:
+    release.check_served(FIRST, adapters[FIRST].sha256, tmp_path)
+    with pytest.raises(AdapterInvalid, match="holds another one than serves; move that folder away"):
+        release.check_served(FIRST, adapters[SECOND].sha256, tmp_path)

@@ -190,3 +190,24 @@ def test_the_command_finds_it_and_copies_it_with_the_log(tmp_path: Path, postgre
         log.append(turn("asked"), session="s", source="chat")
     copied = {one.table: one.total for one in copy_log(moved(data, url), others=found)}
     assert (copied["cycles"], copied["interactions"]) == (1, 2)
+
+
+def test_a_ledger_in_a_file_is_copied_where_the_log_was_on_postgres_from_the_start(
+    tmp_path: Path, postgres: PostgresServer
+) -> None:
+    data, url = tmp_path / "data", postgres.database()
+    fill(data)
+    before = contents(data)
+    (data / "interactions.db").unlink()
+    copied = copy_log(moved(data, url), others=[copy_ledger])
+    assert {one.table for one in copied} == {table.name for table in TABLES}
+    assert contents(data) == before
+
+
+def test_that_the_adapters_of_tenants_are_not_copied_is_said(tmp_path: Path, postgres: PostgresServer) -> None:
+    data, url = tmp_path / "data", postgres.database()
+    fill(data)
+    active.write(data, ActiveAdapter(name=active.SHARED), tenant="sales")
+    said: list[str] = []
+    copy_ledger(moved(data, url), said.append)
+    assert said[0] == "what serves tenants stays in files of this machine, which other gateways do not see: sales"

@@ -177,8 +177,14 @@ TOO_MANY = "Requested sample logprobs of 20, which is greater than max allowed: 
         (Says("the prompt is too long", status=400), False),
         (Says(f"the prompt is too long: {'x' * 100} logprobs", status=400), False),
         (Says("overloaded", status=503), False),
+        (Says(raw=b"<html>starting</html>"), False),
+        (Says(raw=b"{}"), False),
+        (Says(raw=b'{"choices": [{"index": 0, "message": {"role": "assistant", "content": ""}}]}'), False),
     ],
-    ids=["left out", "null", "refused", "another error", "quoted by another error", "overloaded"],
+    ids=[
+        *("left out", "null", "refused", "another error", "quoted by another error", "overloaded"),
+        *("a page", "an odd answer", "no token"),
+    ],
 )
 def test_a_server_that_gives_no_logprobs_is_asked_for_them_once(tmp_path: Any, silent: Says, remembered: bool) -> None:
     import httpx

@@ -2,6 +2,7 @@
 
 import asyncio
 import shutil
+import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -171,6 +172,10 @@ def test_what_gives_no_logprobs_is_said_once_and_looked_at_anew_when_it_is_back(
     assert len(said) == 1
     look(pool)
     assert not member.gives_logprobs
+    member.silent_until = time.monotonic()  # some minutes later
+    assert member.gives_logprobs
+    pool.without_logprobs(member)
+    assert (member.gives_logprobs, len(said)) == (False, 1)
     pool.failed(member, "cannot be reached")
     look(pool)
     assert (member.ready, member.gives_logprobs) == (True, True)
@@ -437,3 +442,14 @@ SHA256 = "0123456789abcdef" * 4
 def test_the_list_of_what_is_due_may_be_damaged(tmp_path: Path, content: str) -> None:
     required.path(tmp_path).write_text(content)
     assert required.read(tmp_path) == ({"good": SHA256} if "good" in content else {})
+
+
+def test_where_none_is_ready_one_that_answers_takes_an_adapter(tmp_path: Path, servers: list[ModelServer]) -> None:
+    """What serves may be what it refuses; then another one must be able to serve."""
+    make_adapter(tmp_path, "adapter-0001", promote=True)
+    servers[0].refuses = {"adapter-0001"}
+    pool, _ = pool_of(tmp_path, servers[:1])
+    look(pool)
+    assert not pool.members[0].ready
+    asyncio.run(pool.load("adapter-0002", make_adapter(tmp_path, "adapter-0002")))
+    assert servers[0].models == ["base", "adapter-0002"]
