@@ -347,8 +347,8 @@ class TestThroughTheGateway:
             assert [a.status_code for a in answers] == [200] * 3
             assert [member.ready for member in gateway.pool.members] == [False, True, True]
             unknown = client.post("/v1/chat/completions", json={**CHAT, "model": "adapter-0009"})
-            assert unknown.status_code == 200  # the fake knows every name; nothing is marked as lost
-        assert gateway.pool.members[1].ready
+            assert unknown.status_code == 404  # the gateway says so itself; nothing is marked as lost
+        assert [member.ready for member in gateway.pool.members] == [False, True, True]
 
     @pytest.mark.parametrize("stream", [False, True])
     def test_a_server_on_a_unix_socket(self, tmp_path: Path, stream: bool) -> None:
