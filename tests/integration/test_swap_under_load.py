@@ -10,6 +10,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from itertools import takewhile
 from pathlib import Path
@@ -58,11 +59,13 @@ FORCED = {"type": "function", "function": {"name": "note"}}
 pytestmark = pytest.mark.timeout(900)
 
 
-def begins_like(text: str, alone: dict[str, str]) -> set[str]:
-    """Return the models whose text ``text`` follows longest."""
+def begins_like(text: str, known: dict[str, set[str]]) -> set[str]:
+    """Return the models one of whose texts ``text`` follows longest."""
     shared = {
-        name: sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(text, own, strict=False)))
-        for name, own in alone.items()
+        name: max(
+            sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(text, one, strict=False))) for one in own
+        )
+        for name, own in known.items()
     }
     return {name for name, length in shared.items() if length == max(shared.values())}
 
@@ -205,8 +208,14 @@ def test_nobody_fails_and_nobody_is_answered_by_two(
             register(data, ledger, random_adapters / source, name)
             lora_api.load(vllm.url, vllm.api_key, name, release.adapters_folder(data) / name)
         each_alone = {name: Load(running_server.gateway_url).alone(name) for name in ("base", *ADAPTERS)}
-        alone = {name: answer.text.text for name, answer in each_alone.items()}
-        assert len(set(alone.values())) == 3
+        known = {name: {answer.text.text} for name, answer in each_alone.items()}
+        # Rounding differs with the others in the batch, in bfloat16 more, and then a text goes on in other words.
+        with ThreadPoolExecutor(STREAMS) as pool:
+            mixed = [name for _ in range(STREAMS // 3) for name in known]
+            together = list(pool.map(Load(running_server.gateway_url).alone, mixed))
+        for name, answer in zip(mixed, together, strict=True):
+            known[name].add(answer.text.text)
+        assert len(set().union(*known.values())) == sum(map(len, known.values()))
         for name in ADAPTERS:  # a promotion loads what is not loaded, as after a cycle
             lora_api.unload(vllm.url, vllm.api_key, name)
         with Load(running_server.gateway_url) as load:
@@ -240,14 +249,12 @@ def test_nobody_fails_and_nobody_is_answered_by_two(
     assert [pair for pair in answered_by if pair[0] != pair[1]] == []
     assert {first for first, _ in answered_by} == {"base", *ADAPTERS}
     texts = [(answer.text.adapter, answer.text.text) for answer in answers]
-    others = sum(text in alone.values() and text != alone[name] for name, text in texts)
-    assert others == 0
-    # Rounding differs with the others in the batch, in bfloat16 more, and then a text ends in other words.
-    own = sum(name in begins_like(text, alone) for name, text in texts)
-    assert own > 0.95 * len(texts), Counter(name for name, text in texts if name not in begins_like(text, alone))
+    assert [text for name, text in texts for other in known.keys() - {name} if text in known[other]] == []
+    own = sum(name in begins_like(text, known) for name, text in texts)
+    assert own > 0.95 * len(texts), Counter(name for name, text in texts if name not in begins_like(text, known))
     assert vllm.alive
 
-    both = [*each_alone.values(), *answers]
+    both = [*each_alone.values(), *together, *answers]
     replies = [reply for answer in both for reply in (answer.call, answer.text)]
     found = logged(data, len(replies))
     assert Counter(i.reference for i in found) == Counter(reply.id for reply in replies)
