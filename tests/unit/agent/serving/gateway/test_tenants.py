@@ -90,12 +90,13 @@ def test_the_list_of_models_names_no_adapter_of_another_tenant(tenants: Tenants)
 
 def test_the_id_of_anothers_call_leads_to_no_adapter_of_another_tenant(tenants: Tenants) -> None:
     tenants.door.server._script = lambda request: Says(calls=[("add", '{"a": 2, "b": 3}')])
-    begun = tenants.ask("sales", {**CHAT, "tools": [ADD.schema()]})
+    said = {"role": "user", "content": "Add 2 and 3 for sales."}  # a turn of this test alone: the gateway is shared
+    begun = tenants.ask("sales", {**CHAT, "messages": [said], "tools": [ADD.schema()]})
     assert begun.headers["x-apprentice-adapter"] == SALES
     (call,) = begun.json()["choices"][0]["message"]["tool_calls"]
     tenants.own("adapter-0005", "sales")
     result = {"role": "tool", "tool_call_id": call["id"], "content": "5"}
-    later = {**CHAT, "messages": [*CHAT["messages"], {"role": "assistant", "tool_calls": [call]}, result]}
+    later = {**CHAT, "messages": [said, {"role": "assistant", "tool_calls": [call]}, result]}
     assert tenants.answers("care", body=later) == CARE
     assert tenants.answers("sales", body=later) == SALES
 
