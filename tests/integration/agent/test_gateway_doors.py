@@ -206,8 +206,7 @@ def test_names_that_clients_make_up_do_not_fill_the_memory(tmp_path: Path) -> No
         for n in range(70):
             door.chat({**CHAT, "model": f"made-up-{n}"})
         adapters = {key[1] for key in door.samples() if key[0] == "requests_total"}
-    assert len(adapters) == 65
-    assert "other" in adapters
+    assert adapters == {""}  # the gateway itself refuses them: no server is asked, no label made
 
 
 @pytest.mark.parametrize("stream", [False, True])
