@@ -40,8 +40,8 @@ class ToolChoice(Frozen):
     shown: tuple[str, ...]
 
 
-def chosen(judged: Sequence[JudgedTool], *, one: bool = False) -> ToolChoice:
-    """Return the choice among ``judged``. ``one``: a single call is wanted.
+def chosen(judged: Sequence[JudgedTool]) -> ToolChoice:
+    """Return the choice among ``judged``.
 
     The best is always shown, also where its margin is negative: the model then answers without a call.
     """

@@ -71,7 +71,7 @@ async def choose(
     ]
     if len(judged) < len(found):
         return None
-    choice = chosen(judged, one=shown.get("parallel_tool_calls") is False)
+    choice = chosen(judged)
     # Where a call is required and none is likely, the client's own tool to answer with must stay in sight.
     return choice if shown.get("tool_choice") != "required" or choice.judged[0].margin > 0 else None
 
