@@ -15,6 +15,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 import traceback
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -35,6 +36,7 @@ from evolver.errors import StageError
 from evolver.evaluation import suites
 from evolver.maintenance import retention
 from evolver.release import release
+from evolver.store import lease
 from evolver.store.ledger import Ledger
 from tests.fakes.learner import FakeTraining
 from tests.fakes.sandbox import InProcessSandbox
@@ -84,10 +86,15 @@ class Evolvers:
             cwd=ROOT,
             env={**os.environ, "PYTHONPATH": str(ROOT)},
         )
+        self._running: int | None = None
         return self
 
     def __exit__(self, *exc: object) -> None:
+        """Kills what still runs, or was stopped: a test that failed in the middle would wait for it for ever."""
         assert self._process.stdin and self._process.stdout
+        if self._running is not None:
+            with suppress(ProcessLookupError):
+                os.kill(self._running, signal.SIGKILL)
         self._process.stdin.close()
         self._process.wait()
         self._process.stdout.close()
@@ -97,11 +104,13 @@ class Evolvers:
         assert self._process.stdin
         self._process.stdin.write(json.dumps(asdict(job)) + "\n")
         self._process.stdin.flush()
-        return self._hear()["pid"]
+        self._running = self._hear()["pid"]
+        return self._running
 
     def wait(self) -> tuple[int, str]:
         """Exit code (negative: the signal), and what it said."""
         heard = self._hear()
+        self._running = None
         return heard["status"], heard["said"]
 
     def run(self, job: Job) -> tuple[int, str]:
@@ -119,6 +128,7 @@ class Steps:
     def __init__(self, job: Job, data: Path) -> None:
         self._job, self._data, self._seen = job, data, 0
         self._trace = os.open(job.trace, os.O_WRONLY | os.O_CREAT | os.O_APPEND) if job.trace else None
+        self._beating = threading.Lock()
 
     @contextmanager
     def around(self, name: str) -> Iterator[None]:
@@ -138,9 +148,19 @@ class Steps:
             case "kill":
                 os.killpg(0, signal.SIGKILL)
             case "stop":
-                os.kill(os.getpid(), signal.SIGSTOP)
+                self._stop()
             case fault:
                 raise OSError(getattr(errno, fault), os.strerror(getattr(errno, fault)))
+
+    def _stop(self) -> None:
+        """Stop this process between two heartbeats: in the middle of one it would keep the database locked.
+
+        Where this thread has a transaction open, no heartbeat has one, and the wait for its end would never end.
+        """
+        between = self._beating.acquire(timeout=1)
+        os.kill(os.getpid(), signal.SIGSTOP)
+        if between:
+            self._beating.release()
 
     def name(self, path: Any) -> str:
         """``path`` inside the data folder, without what is random in it; a draft of the pointer with what it says."""
@@ -190,6 +210,13 @@ class Steps:
             with self.around(f"remove {self.name(path)}"):
                 return rmtree(path, *rest, **named)
 
+        renew = lease._Heartbeat._renew_if_mine
+
+        def renew_alone(heartbeat: lease._Heartbeat) -> None:
+            with self._beating:
+                renew(heartbeat)
+
+        lease._Heartbeat._renew_if_mine = renew_alone
         os.fsync, os.rename, os.replace, os.unlink = stepping_fsync, stepping_rename, stepping_replace, stepping_unlink
         lora_api.load, lora_api.unload = stepping_load, stepping_unload
         shutil.rmtree = stepping_rmtree  # type: ignore[assignment]

@@ -1,4 +1,4 @@
-"""Agent frameworks as they come from PyPI, pointed at the gateway in front of the real vLLM.
+"""The official clients and agent frameworks as they come from PyPI, pointed at the gateway in front of the real vLLM.
 
 Each is told once to call a tool (the small base model never decides that by itself), runs it on its own side and sends
 the result back. What is checked is that this works unchanged, and that the log has the whole turn.
@@ -147,6 +147,58 @@ class TestOpenAI:
 
 
 @pytest.mark.parametrize("stream", [False, True])
+def test_openai_responses(door: Door, stream: bool) -> None:
+    from openai import OpenAI
+
+    add = {"type": "function", **ADD.schema()["function"], "strict": False}
+    asked: dict[str, Any] = {"model": "agent", "tools": [add], "temperature": 0, "max_output_tokens": 80}
+    chosen = {"type": "function", "name": "add"}
+    with OpenAI(base_url=door.url, api_key="none", max_retries=0, timeout=300) as client:
+        if stream:
+            with client.responses.stream(**asked, input=QUESTION, tool_choice=chosen) as events:
+                first: Any = events.get_final_response()
+        else:
+            first = client.responses.create(**asked, input=QUESTION, tool_choice=chosen)
+        (call,) = first.output
+        output = str(adding(calls := [])(**json.loads(call.arguments)))
+        door.logged(1)  # the next request continues what the log holds
+        result = {"type": "function_call_output", "call_id": call.call_id, "output": output}
+        answer = client.responses.create(**asked, input=[result], previous_response_id=first.id, tool_choice="none")
+    assert isinstance(answer.output_text, str)
+    assert_the_turn_is_logged(door, calls)
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_anthropic(door: Door, stream: bool) -> None:
+    from anthropic import Anthropic
+
+    function = ADD.schema()["function"]
+    add = {"name": "add", "description": function["description"], "input_schema": function["parameters"]}
+    asked: dict[str, Any] = {"model": "agent", "max_tokens": 80, "temperature": 0, "system": "You add numbers."}
+    messages: list[Any] = [{"role": "user", "content": QUESTION}]
+    first = {**asked, "tools": [add], "tool_choice": {"type": "tool", "name": "add"}, "messages": messages}
+    with Anthropic(base_url=door.url.removesuffix("/v1"), api_key="none", max_retries=0, timeout=300) as client:
+        if stream:
+            with client.messages.stream(**first) as events:
+                message: Any = events.get_final_message()
+        else:
+            message = client.messages.create(**first)
+        assert message.stop_reason == "tool_use"
+        (call,) = message.content
+        output = str(adding(calls := [])(**call.input))
+        result = {"type": "tool_result", "tool_use_id": call.id, "content": output}
+        messages += [{"role": "assistant", "content": message.content}, {"role": "user", "content": [result]}]
+        answer: Any = client.messages.create(
+            **asked,
+            tools=[add],
+            tool_choice={"type": "none"},
+            messages=messages,  # type: ignore[arg-type]
+        )
+    assert isinstance(answer.content[0].text, str)
+    assert_the_turn_is_logged(door, calls)
+
+
+@pytest.mark.parametrize("stream", [False, True])
 def test_langgraph(door: Door, stream: bool) -> None:
     from langchain_core.tools import tool
     from langchain_openai import ChatOpenAI
@@ -179,9 +231,20 @@ def test_langgraph(door: Door, stream: bool) -> None:
     assert_the_turn_is_logged(door, calls)
 
 
-def test_openai_agents(door: Door) -> None:
-    from agents import Agent, ModelSettings, OpenAIChatCompletionsModel, Runner, function_tool, set_tracing_disabled
+@pytest.mark.parametrize("protocol", ["chat completions", "responses"])
+def test_openai_agents(door: Door, protocol: str) -> None:
+    from agents import (
+        Agent,
+        ModelSettings,
+        OpenAIChatCompletionsModel,
+        OpenAIResponsesModel,
+        Runner,
+        function_tool,
+        set_tracing_disabled,
+    )
     from openai import AsyncOpenAI
+
+    model = OpenAIResponsesModel if protocol == "responses" else OpenAIChatCompletionsModel
 
     set_tracing_disabled(True)
     calls: list[tuple[float, float]] = []
@@ -193,7 +256,7 @@ def test_openai_agents(door: Door) -> None:
                 name="adder",
                 instructions="You add numbers.",
                 tools=[function_tool(adding(calls))],
-                model=OpenAIChatCompletionsModel(model="agent", openai_client=client),
+                model=model(model="agent", openai_client=client),
                 model_settings=ModelSettings(tool_choice="required", max_tokens=80, temperature=0),
             )
             return (await Runner.run(agent, QUESTION, max_turns=4)).final_output
