@@ -4,7 +4,6 @@ import json
 import time
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from itertools import zip_longest
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -208,9 +207,9 @@ def verdict_text(judged: TraceVerdict) -> str:
     lines = [f"{'kept' if verdict.kept else f'dropped: {verdict.reason}'}  ({source})"]
     lines += [f"  before   {message.role}: {neutral(message.content or _calls(message))}" for message in trace.history]
     lines.append(f"  request  {neutral(trace.request)}")
-    for call, result in zip_longest(trace.calls, trace.results):
-        name, arguments = (call.name, call.arguments) if call else ("", {})
-        lines.append(f"  call     {neutral(f'{name} {_json(arguments)}')} -> {neutral(_json(result))}")
+    for number, call in enumerate(trace.calls):
+        returned = f" -> {neutral(_json(trace.results[number]))}" if number < len(trace.results) else ""
+        lines.append(f"  call     {neutral(f'{call.name} {_json(call.arguments)}')}{returned}")
     if trace.answer:
         lines.append(f"  answer   {neutral(trace.answer)}")
     if trace.client_turn is not None:

@@ -30,8 +30,12 @@ def audit(cycle_folder: Path, *, sample: int, seed: int = 0) -> list[TraceVerdic
 
 
 def read_verdicts(cycle_folder: Path) -> list[TraceVerdict]:
-    """Return every trace of the cycle with its verdict: what was made, varied and composed."""
-    traces = {trace.id: trace for trace in read_lines(cycle_folder / "traces.jsonl", Trace)}
+    """Return every trace of the cycle with its verdict: what was made, varied and composed.
+
+    A trace that was kept has the results of its last execution.
+    """
+    files = (cycle_folder / "traces.jsonl", cycle_folder / "kept.jsonl")
+    traces = {trace.id: trace for file in files for trace in read_lines(file, Trace)}
     verdicts = read_lines(cycle_folder / "verdicts.jsonl", Verdict)
     made = [
         TraceVerdict(trace=traces[verdict.trace_id], verdict=verdict)

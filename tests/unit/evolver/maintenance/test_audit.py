@@ -63,6 +63,15 @@ def test_what_was_varied_and_composed_has_a_verdict_too(folder: Path) -> None:
     ]
 
 
+def test_a_kept_correction_shows_what_its_call_returned(tmp_path: Path) -> None:
+    """It comes from a person without results, and is executed before it is kept."""
+    written = trace("add 1 and 2", "add", {"a": 1}, 3).model_copy(update={"results": ()})
+    append_lines(tmp_path / "traces.jsonl", [written])
+    append_lines(tmp_path / "kept.jsonl", [written.model_copy(update={"results": (3,)})])
+    append_lines(tmp_path / "verdicts.jsonl", [Verdict(trace_id=written.id, kept=True, reason="")])
+    assert '  call     add {"a": 1} -> 3' in verdict_text(read_verdicts(tmp_path)[0])
+
+
 def test_another_seed_draws_others(folder: Path) -> None:
     assert audit(folder, sample=20) == audit(folder, sample=20)
     assert audit(folder, sample=20) != audit(folder, sample=20, seed=1)
