@@ -10,12 +10,22 @@ from hypothesis import settings
 from agent.storage import database_server
 from tests.fakes.postgres import PostgresServer, postgres_server
 
+_VLLM = {"vllm", "model_folder"}
+"""Fixtures that start vLLM, or make the model that it serves."""
+
 settings.register_profile("any machine", deadline=None)
 settings.load_profile("any machine")
 
 # A shell ignores SIGINT in what it starts with ``&``, and children inherit that: tests that interrupt would wait.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Give a module's tests to one of the processes of ``make test``, and all that need vLLM to the same one."""
+    for item in items:
+        group = "vllm" if _VLLM & set(getattr(item, "fixturenames", ())) else item.nodeid.partition("::")[0]
+        item.add_marker(pytest.mark.xdist_group(group))
 
 
 @pytest.fixture(scope="session")
