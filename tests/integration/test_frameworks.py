@@ -174,7 +174,7 @@ def test_anthropic(door: Door, stream: bool) -> None:
 
     function = ADD.schema()["function"]
     add = {"name": "add", "description": function["description"], "input_schema": function["parameters"]}
-    asked: dict[str, Any] = {"model": "agent", "max_tokens": 80, "temperature": 0, "system": "You add numbers."}
+    asked: dict[str, Any] = {"model": "agent", "max_tokens": 80, "system": "You add numbers."}
     messages: list[Any] = [{"role": "user", "content": QUESTION}]
     first = {**asked, "tools": [add], "tool_choice": {"type": "tool", "name": "add"}, "messages": messages}
     with Anthropic(base_url=door.url.removesuffix("/v1"), api_key="none", max_retries=0, timeout=300) as client:

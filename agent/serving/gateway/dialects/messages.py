@@ -93,6 +93,8 @@ class MessageTelling:
     def _stop_reason(self) -> str | None:
         if self._stopped_at is not None:
             return "stop_sequence"
+        if self._finish == "stop" and self._calls:  # as vLLM ends a call that the client chose by name
+            return "tool_use"
         return _STOPS.get(self._finish, "end_turn") if self._finish else None
 
     @property

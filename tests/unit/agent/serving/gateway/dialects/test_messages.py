@@ -78,6 +78,28 @@ def test_a_turn_with_a_tool_of_the_client(door: DialectDoor, client: Anthropic, 
     assert ended.trajectory.results[0].value == 3
 
 
+@pytest.mark.parametrize("stream", [False, True])
+def test_a_call_that_the_client_chose_by_name_stops_as_any_call_does(
+    door: DialectDoor, client: Anthropic, stream: bool
+) -> None:
+    """vLLM ends such a call with the reason ``stop``."""
+    door.says(Says(calls=SUM.calls, finish_reason="stop"))
+    chosen: Any = {"type": "tool", "name": "add"}
+    asked: dict[str, Any] = {
+        "model": "agent",
+        "max_tokens": 50,
+        "tools": [ADD],
+        "tool_choice": chosen,
+        "messages": [HI],
+    }
+    if stream:
+        with client.messages.stream(**asked) as events:
+            answer = events.get_final_message()
+    else:
+        answer = client.messages.create(**asked)
+    assert answer.stop_reason == "tool_use"
+
+
 def test_a_result_that_is_an_error_is_logged_as_one(door: DialectDoor, client: Anthropic) -> None:
     door.says(Says("Sorry."))
     call = {"type": "tool_use", "id": "c1", "name": "add", "input": {"a": 1, "b": 2}}
