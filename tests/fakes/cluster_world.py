@@ -25,7 +25,7 @@ from toolkit import execute
 from toolkit.config import SandboxConfig, ToolkitConfig, ToolsConfig
 
 _NODE = {"num_cpus": 1, "include_dashboard": False, "object_store_memory": 80 * 2**20}
-_ENVIRONMENT = {
+ENVIRONMENT = {
     "RAY_AUTH_MODE": "token",
     "RAY_AUTH_TOKEN": "0123456789abcdef0123456789abcdef",
     "RAY_USAGE_STATS_ENABLED": "0",
@@ -97,7 +97,7 @@ class Machines:
 @contextmanager
 def machines() -> Iterator[Machines]:
     with pytest.MonkeyPatch.context() as patch:
-        for name, value in _ENVIRONMENT.items():
+        for name, value in ENVIRONMENT.items():
             patch.setenv(name, value)
         found = Machines()
         try:
@@ -137,12 +137,15 @@ class Fatal:
 
 
 @contextmanager
-def cluster_world(folder: Path, address: str = "") -> Iterator[World]:
-    """A world whose tools are a user's module, run in real sandboxes, on the cluster at ``address``."""
+def cluster_world(folder: Path, address: str = "", host: str = "127.0.0.1") -> Iterator[World]:
+    """A world whose tools are a user's module, run in real sandboxes, on the cluster at ``address``.
+
+    Its gateway listens at ``host``.
+    """
     folder.mkdir(exist_ok=True)
     head = "from toolkit.tool import tool\n\n\n"
     (folder / "shop.py").write_text(head + "\n\n".join(map(inspect.getsource, WORLD_TOOLS)))
-    with pytest.MonkeyPatch.context() as patch, world(folder, patch) as here:
+    with pytest.MonkeyPatch.context() as patch, world(folder, patch, host=host) as here:
         patch.setattr(execute, "open_executor", _real_executor)
         learner = Steady()
         learner.loaded = here.learner.loaded

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from agent.config import AgentConfig, PromptConfig, ServingConfig
+from agent.config import AgentConfig, GatewayConfig, PromptConfig, ServingConfig
 from agent.log.interaction_log import InteractionLog
 from agent.serving import serving_state
 from agent.serving.serving_state import ServingState
@@ -113,9 +113,14 @@ class World:
 
 @contextmanager
 def world(
-    folder: Path, monkeypatch: pytest.MonkeyPatch, items: Sequence[Item] = ITEMS, *, logs: bool = False
+    folder: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    items: Sequence[Item] = ITEMS,
+    *,
+    logs: bool = False,
+    host: str = "127.0.0.1",
 ) -> Iterator[World]:
-    """A world whose shipped suite has ``items``. With ``logs`` its gateway logs what clients ask."""
+    """A world whose shipped suite has ``items``. With ``logs`` its gateway, at ``host``, logs what clients ask."""
     made = World(folder)
     suite = folder / "suites"
     suite.mkdir()
@@ -126,9 +131,16 @@ def world(
     with (
         InteractionLog(made.data / "interactions.db") if logs else nullcontext() as log,
         made.server,
-        running_gateway(made.data, made.server, log) as (_, url),
+        running_gateway(made.data, made.server, log, GatewayConfig(host=host), host) as (gateway, url),
     ):
-        serving = ServingState(pid=os.getpid(), gateway_url=url, vllm_url=made.server.url, vllm_pid=4711, vllm_key=KEY)
+        serving = ServingState(
+            pid=os.getpid(),
+            gateway_url=url,
+            gateway_key=gateway.own_key,
+            vllm_url=made.server.url,
+            vllm_pid=4711,
+            vllm_key=KEY,
+        )
         serving_state.write(made.data, serving)
         yield made
 

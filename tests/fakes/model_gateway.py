@@ -36,16 +36,16 @@ def _settings(gateway: Gateway) -> uvicorn.Config:
 
 
 @contextmanager
-def running(gateway: Gateway) -> Iterator[str]:
+def running(gateway: Gateway, host: str = "127.0.0.1") -> Iterator[str]:
     """Yields the URL; leaving stops the gateway cleanly."""
-    listener = socket.create_server(("127.0.0.1", 0))
+    listener = socket.create_server((host, 0))
     web = _Server(_settings(gateway))
     thread = threading.Thread(target=web.run, args=([listener],))
     thread.start()
     while not web.started and thread.is_alive():
         time.sleep(0.005)
     try:
-        yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+        yield f"http://{host}:{listener.getsockname()[1]}"
     finally:
         web.should_exit = True
         thread.join()
@@ -54,7 +54,11 @@ def running(gateway: Gateway) -> Iterator[str]:
 
 @contextmanager
 def running_gateway(
-    data: Path, server: ModelServer, log: InteractionLog | None = None, config: GatewayConfig | None = None
+    data: Path,
+    server: ModelServer,
+    log: InteractionLog | None = None,
+    config: GatewayConfig | None = None,
+    host: str = "127.0.0.1",
 ) -> Iterator[tuple[Gateway, str]]:
     """A gateway in front of ``server``, and its URL."""
     gateway = Gateway(
@@ -62,5 +66,5 @@ def running_gateway(
     )
     server.key = KEY
     gateway.pool.replace([Upstream(server.url, KEY, pid=4711)])
-    with running(gateway) as url:
+    with running(gateway, host) as url:
         yield gateway, url
