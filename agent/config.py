@@ -5,6 +5,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BeforeValidator, Field, model_validator
 
+from agent.cluster.config import ClusterConfig
 from agent.storage import database_server
 from toolkit.config import Section, ToolkitConfig
 
@@ -291,6 +292,7 @@ class DataConfig(Section):
     ] = Path("data")
     toolkit: ToolkitConfig = ToolkitConfig()
     agent: AgentConfig = AgentConfig()
+    cluster: ClusterConfig = ClusterConfig()
 
     @model_validator(mode="after")
     def _databases_are_found(self) -> Self:
@@ -302,4 +304,3 @@ class Config(DataConfig):
     """config.toml as the ``agent`` command reads it; ``evolver`` checks its own tables."""
 
     evolver: dict[str, Any] = Field(default_factory=dict)
-    cluster: dict[str, Any] = Field(default_factory=dict)

@@ -26,7 +26,7 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
-from evolver.cluster import ClusterConfig
+from agent.cluster.config import ClusterConfig
 from evolver.config import MakeConfig
 from evolver.crew.crew import Crew, results
 from evolver.crew.opening import open_crew

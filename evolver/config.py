@@ -8,7 +8,6 @@ from pydantic import AliasChoices, Field, field_validator, model_validator
 
 from agent.config import DataConfig
 from evolver import crontab
-from evolver.cluster import ClusterConfig
 from toolkit.config import Section
 
 Share = Annotated[float, Field(ge=0, le=1)]
@@ -378,7 +377,6 @@ class Config(DataConfig):
     """config.toml as the ``evolver`` command reads it: all of it."""
 
     evolver: EvolverConfig = EvolverConfig()
-    cluster: ClusterConfig = ClusterConfig()
 
     @model_validator(mode="after")
     def _vllm_serves_what_is_trained(self) -> "Config":

@@ -4,7 +4,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from evolver.cluster import ClusterConfig
+from agent.cluster.config import ClusterConfig
 from evolver.crew.crew import Crew
 from evolver.crew.local import LocalCrew
 from evolver.crew.setup import Setup, open_workshop

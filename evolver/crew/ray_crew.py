@@ -9,10 +9,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
-from evolver.cluster import ClusterConfig
+from agent.cluster.config import ClusterConfig
+from agent.cluster.connection import connected, lines_of
+from agent.cluster.installation import tool_hashes
 from evolver.crew.crew import Order
-from evolver.crew.installation import tool_hashes
-from evolver.crew.ray_nodes import Nodes, Place, Say, connected, lines_of
+from evolver.crew.ray_nodes import Nodes, Place, Say
 from evolver.crew.remote_workshop import MadeTools, Sent
 from evolver.crew.setup import Setup
 from evolver.crew.workshop import Record, Workshop

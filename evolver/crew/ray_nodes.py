@@ -4,21 +4,18 @@ Ray starts their processes, carries orders and results, and notices what has die
 free, which is for the crew to say.
 """
 
-import logging
-import os
-import signal
-import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
-from evolver.cluster import ClusterConfig
-from evolver.crew.installation import installed
+from agent.cluster.config import ClusterConfig
+from agent.cluster.connection import lines_of
+from agent.cluster.installation import installed
 from evolver.crew.remote_workshop import RemoteWorkshop, Sent
-from toolkit.errors import PrerequisiteError, UserError
+from toolkit.errors import UserError
 
 Say = Callable[[str], None]
 _OPENING_SECONDS = 300.0
@@ -183,40 +180,3 @@ class Nodes:
         self._places.pop(place.node, None)
         with suppress(Exception):  # it may be gone already
             ray.kill(place.actor)
-
-
-def lines_of(error: BaseException) -> list[str]:
-    """Return the lines of what an error says; at least one, also where it says nothing."""
-    return (str(error).strip() or repr(error)).splitlines()
-
-
-@contextmanager
-def connected(address: str) -> Iterator[None]:
-    """Connect this process to the Ray cluster at ``address``, with a token. Raises PrerequisiteError where Ray is not
-    installed, and UserError where no cluster lets it in."""
-    os.environ.setdefault("RAY_AUTH_MODE", "token")
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    try:
-        import ray
-        from ray.exceptions import RayError
-    except ImportError:
-        raise PrerequisiteError(
-            "[cluster] needs the package ray; install it: pip install 'apprentice-agent[cluster]'"
-        ) from None
-    on_main_thread = threading.current_thread() is threading.main_thread()
-    handler = signal.getsignal(signal.SIGTERM)
-    try:
-        ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR, configure_logging=False)
-    except (ConnectionError, RuntimeError, ValueError, RayError) as error:
-        words = " ".join(str(error).split())[:300]
-        raise UserError(
-            f"no Ray cluster lets this machine in at {address} ({words}); start Ray here with: "
-            'ray start --head, or do without: [cluster] address = ""'
-        ) from None
-    finally:
-        if on_main_thread:  # Ray has put its own there
-            signal.signal(signal.SIGTERM, handler)
-    try:
-        yield
-    finally:
-        ray.shutdown()

@@ -1,6 +1,5 @@
 """A workshop in a process that Ray starts, on whatever node that is."""
 
-import os
 import threading
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
@@ -9,9 +8,10 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, TypeVar
 
+from agent.cluster.connection import refusal
+from agent.cluster.installation import Installation, other_tools, tool_hashes
 from agent.http.address import http_client
 from evolver.crew.crew import Order
-from evolver.crew.installation import Installation, installed, other_tools, tool_hashes
 from evolver.crew.setup import Setup, open_workshop
 from evolver.crew.workshop import Workshop
 from toolkit.config import ToolkitConfig
@@ -59,10 +59,8 @@ class RemoteWorkshop:
         be used, or "". Nothing is read from the reference where the installation is not that of the ``driver``."""
         import ray
 
-        if os.environ.get("RAY_AUTH_MODE") != "token":
-            return "it runs what anybody sends it; start Ray there with RAY_AUTH_MODE=token"
-        if different := installed().difference(driver):
-            return f"it has {different}; install there what is installed here"
+        if reason := refusal(driver):
+            return reason
         try:
             return self._open(ray.get(sent[0]), gateway_url)
         except (UserError, SandboxUnavailable) as error:

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from evolver.cluster import ClusterConfig
+from agent.cluster.config import ClusterConfig
 from evolver.config import MakeConfig
 from evolver.crew.workshop import Workshop
 from evolver.store.jsonl import read_lines

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from agent.cluster.config import ClusterConfig
 from agent.serving import serving_state
-from evolver.cluster import ClusterConfig
 from evolver.crew.crew import results
 from evolver.crew.opening import open_crew
 from evolver.crew.setup import Setup

@@ -11,11 +11,11 @@ from pathlib import Path
 
 import pytest
 
+from agent.cluster.config import ClusterConfig
+from agent.cluster.installation import installed
 from agent.serving import serving_state
-from evolver.cluster import ClusterConfig
 from evolver.crew import ray_crew, ray_nodes
 from evolver.crew.crew import results
-from evolver.crew.installation import installed
 from evolver.crew.opening import open_crew
 from evolver.crew.setup import Setup
 from evolver.errors import StageError

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from evolver.cluster import ClusterConfig
+from agent.cluster.config import ClusterConfig
+from agent.cluster.installation import Installation, installed, other_tools, tool_hashes
 from evolver.crew import opening
-from evolver.crew.installation import Installation, installed, other_tools, tool_hashes
 from evolver.crew.local import LocalCrew
 from evolver.crew.setup import Setup
 from evolver.crew.workshop import Workshop

@@ -4,9 +4,10 @@ from typing import Any
 
 import pytest
 
+from agent.cluster.connection import lines_of
 from evolver.crew import ray_crew
 from evolver.crew.ray_crew import RayCrew
-from evolver.crew.ray_nodes import Place, lines_of
+from evolver.crew.ray_nodes import Place
 from evolver.errors import StageError
 from toolkit.errors import UserError
 

@@ -1,0 +1,58 @@
+"""The way into a Ray cluster, for this process and for those that Ray starts for it on its nodes."""
+
+import logging
+import os
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from agent.cluster.installation import Installation, installed
+from toolkit.errors import PrerequisiteError, UserError
+
+
+@contextmanager
+def connected(address: str) -> Iterator[None]:
+    """Connect this process to the Ray cluster at ``address``, with a token. Raises PrerequisiteError where Ray is not
+    installed, and UserError where no cluster lets it in."""
+    os.environ.setdefault("RAY_AUTH_MODE", "token")
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    try:
+        import ray
+        from ray.exceptions import RayError
+    except ImportError:
+        raise PrerequisiteError(
+            "[cluster] needs the package ray; install it: pip install 'apprentice-agent[cluster]'"
+        ) from None
+    on_main_thread = threading.current_thread() is threading.main_thread()
+    handler = signal.getsignal(signal.SIGTERM)
+    try:
+        ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR, configure_logging=False)
+    except (ConnectionError, RuntimeError, ValueError, RayError) as error:
+        words = " ".join(str(error).split())[:300]
+        raise UserError(
+            f"no Ray cluster lets this machine in at {address} ({words}); start Ray here with: "
+            'ray start --head, or do without: [cluster] address = ""'
+        ) from None
+    finally:
+        if on_main_thread:  # Ray has put its own there
+            signal.signal(signal.SIGTERM, handler)
+    try:
+        yield
+    finally:
+        ray.shutdown()
+
+
+def refusal(driver: Installation) -> str:
+    """Return the reason for which this process, which Ray started on a node, must do nothing for the ``driver``, or
+    ""."""
+    if os.environ.get("RAY_AUTH_MODE") != "token":
+        return "it runs what anybody sends it; start Ray there with RAY_AUTH_MODE=token"
+    if different := installed().difference(driver):
+        return f"it has {different}; install there what is installed here"
+    return ""
+
+
+def lines_of(error: BaseException) -> list[str]:
+    """Return the lines of what an error says; at least one, also where it says nothing."""
+    return (str(error).strip() or repr(error)).splitlines()

@@ -1,0 +1,155 @@
+"""Folders that a node must have: found there by their content, or sent to it in parts.
+
+A receiver is a Ray actor whose class is a FolderReceiver. It takes no file that the listing does not name, and no
+folder whose files are not those of the listing.
+"""
+
+import hashlib
+import os
+import shutil
+import uuid
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from toolkit import durable_file
+from toolkit.errors import UserError
+
+_PART_BYTES = 32 << 20
+_PART_SECONDS = 120.0
+"""Time in which a node must have taken a part, or have hashed a gigabyte."""
+
+
+@dataclass(frozen=True)
+class Listing:
+    """The files of a folder, also those in folders inside it: path, size and hash of each, in the order of the paths.
+    Hidden ones are not among them."""
+
+    files: tuple[tuple[str, int, str], ...]
+
+    @cached_property
+    def sha256(self) -> str:
+        """The hash of the whole folder."""
+        return hashlib.sha256(repr(self.files).encode()).hexdigest()
+
+    @property
+    def size(self) -> int:
+        """The bytes of all files."""
+        return sum(size for _, size, _ in self.files)
+
+
+def listed(folder: Path) -> Listing:
+    """Return the listing of ``folder``; reads every file. Raises OSError."""
+    return Listing(tuple((name, path.stat().st_size, _sha256(path)) for name, path in _files(folder)))
+
+
+def kept_folders() -> Path:
+    """Return the place of the folders that were sent to this node to stay."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "apprentice" / "folders"
+
+
+class FolderReceiver:
+    """Takes folders on a node: those to keep in ``kept_folders``, others in a temporary one, until ``forget_folders``.
+
+    Threads may call it. A base of classes of Ray actors.
+    """
+
+    def __init__(self) -> None:
+        self._own = TemporaryDirectory(prefix="apprentice-")
+        self._drafts = f".{uuid.uuid4().hex[:8]}"
+
+    def find_folder(self, listing: Listing, sender: Path | None, *, keep: bool) -> Path | None:
+        """Return a folder here with exactly these files: that at the path of the ``sender``'s, or one sent before."""
+        for folder in (sender, self._place(listing, keep=keep)):
+            if folder is not None and _is(folder, listing):
+                return folder
+        return None
+
+    def write_part(self, listing: Listing, name: str, offset: int, part: list[Any], *, keep: bool) -> None:
+        """Write a part, to which the reference in ``part`` leads, of the file ``name`` of the listing. Raises OSError,
+        ValueError."""
+        import ray
+
+        if name not in {path for path, _, _ in listing.files}:
+            raise ValueError(f"{name} is no file of that folder")
+        path = self._draft(listing, keep=keep) / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.open("wb" if offset == 0 else "r+b") as file:
+            file.seek(offset)
+            file.write(ray.get(part[0]))
+
+    def publish_folder(self, listing: Listing, *, keep: bool) -> Path | None:
+        """Return the folder that was written; None where its files are not those of the listing. Raises OSError."""
+        draft, target = self._draft(listing, keep=keep), self._place(listing, keep=keep)
+        if _is(draft, listing):
+            if not _is(target, listing):  # else another process was first
+                durable_file.publish_folder(draft, target, instead=True)
+            return target
+        shutil.rmtree(draft, ignore_errors=True)
+        return None
+
+    def forget_folders(self) -> None:
+        """Delete the folders that are not to be kept."""
+        self._own.cleanup()
+
+    @property
+    def own_folder(self) -> Path:
+        """A folder of mode 0700 that ``forget_folders`` deletes."""
+        return Path(self._own.name)
+
+    def _place(self, listing: Listing, *, keep: bool) -> Path:
+        return (kept_folders() if keep else self.own_folder / "folders") / listing.sha256
+
+    def _draft(self, listing: Listing, *, keep: bool) -> Path:
+        place = self._place(listing, keep=keep)
+        return place.with_name(f".{place.name}{self._drafts}")
+
+
+def bring(actor: Any, folder: Path, listing: Listing, *, keep: bool, same_path: bool = True) -> Path:
+    """Return the path at which the node of ``actor``, a FolderReceiver, has ``folder``, sent there where it lacks it.
+
+    ``same_path``: one that lies there at the same path is used where it has the same files. ``keep``: it is found there
+    by later actors. Raises OSError, RayError, and UserError where the folder changed meanwhile.
+    """
+    import ray
+
+    patience = _PART_SECONDS * (1 + listing.size / (1 << 30))
+    sender = folder.resolve() if same_path else None
+    if found := ray.get(actor.find_folder.remote(listing, sender, keep=keep), timeout=patience):
+        return found
+    for name, offset, part in _parts(folder, listing):
+        ray.get(actor.write_part.remote(listing, name, offset, [ray.put(part)], keep=keep), timeout=_PART_SECONDS)
+    if published := ray.get(actor.publish_folder.remote(listing, keep=keep), timeout=patience):
+        return published
+    raise UserError(f"{folder} changed while it was sent to another machine; try again")
+
+
+def _parts(folder: Path, listing: Listing) -> Iterator[tuple[str, int, bytes]]:
+    """Yield name, offset and bytes of every part; an empty file has one."""
+    for name, size, _ in listing.files:
+        with (folder / name).open("rb") as file:
+            for offset in range(0, max(size, 1), _PART_BYTES):
+                yield name, offset, file.read(_PART_BYTES)
+
+
+def _files(folder: Path) -> list[tuple[str, Path]]:
+    found = [(path.relative_to(folder), path) for path in folder.rglob("*") if path.is_file()]
+    shown = [(name.as_posix(), path) for name, path in found if not any(part[0] == "." for part in name.parts)]
+    return sorted(shown)
+
+
+def _is(folder: Path, listing: Listing) -> bool:
+    """Return whether the files of ``folder`` are those of the listing; sizes are looked at first."""
+    try:
+        sizes = [(name, path.stat().st_size) for name, path in _files(folder)]
+        return sizes == [(name, size) for name, size, _ in listing.files] and listed(folder) == listing
+    except OSError:
+        return False
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as content:
+        return hashlib.file_digest(content, "sha256").hexdigest()
