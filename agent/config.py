@@ -295,6 +295,12 @@ class DataConfig(Section):
     cluster: ClusterConfig = ClusterConfig()
 
     @model_validator(mode="after")
+    def _servers_are_from_one_place(self) -> Self:
+        if self.cluster.servers and self.agent.serving.upstreams:
+            raise ValueError("[cluster] servers and [[agent.serving.upstreams]] are both set; take one of them out")
+        return self
+
+    @model_validator(mode="after")
     def _databases_are_found(self) -> Self:
         database_server.keep(self.data_folder, self.agent.database)
         return self

@@ -25,6 +25,11 @@ def of_socket(path: Path) -> str:
     return f"{_UNIX}{path}"
 
 
+def of_tcp(host: str, port: int) -> str:
+    """Return the address of a TCP port at the IP address ``host``."""
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
 def socket_path(address: str) -> str | None:
     """Return the path of the Unix socket that ``address`` names; None for HTTP addresses."""
     return address.removeprefix(_UNIX) if address.startswith(_UNIX) else None

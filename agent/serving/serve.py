@@ -9,8 +9,7 @@ import socket
 import sys
 import threading
 from collections.abc import Callable, Coroutine, Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -26,9 +25,7 @@ from agent.log.interaction_log import FILE, InteractionLog
 from agent.log.traced_log import traced_log
 from agent.models import default_model
 from agent.models.chosen import configured_profile
-from agent.models.detect import profile_of
-from agent.models.profile import EMBEDDED
-from agent.models.template_markers import Markers, configured_markers
+from agent.models.template_markers import configured_markers
 from agent.serving import serving_state, socket_folder
 from agent.serving.gateway.access import api_keys
 from agent.serving.gateway.agent.chat_completions import AgentModel
@@ -37,13 +34,15 @@ from agent.serving.gateway.app import Gateway
 from agent.serving.gateway.capture_log import CaptureLog
 from agent.serving.gateway.pages import installed
 from agent.serving.gateway.shadow import Shadow
-from agent.serving.serving_state import ServingState
+from agent.serving.hosted.servers import hosted_servers
+from agent.serving.serving_state import HostedAddress, ServingState
 from agent.serving.shadow.agreement_log import AgreementLog
 from agent.serving.upstreams.admin_api import AdminApi
 from agent.serving.upstreams.connection import Upstream
 from agent.serving.upstreams.follow import Follower
 from agent.serving.upstreams.names import Named, NamedUpstreams
-from agent.serving.vllm.process import KEEP_ALIVE_SECONDS, VllmServer
+from agent.serving.vllm.launcher import Launcher, ServedModel
+from agent.serving.vllm.process import KEEP_ALIVE_SECONDS
 from agent.serving.vllm.supervisor import Supervisor
 from agent.storage.process_lock import SERVE, process_lock
 from toolkit.errors import PrerequisiteError, UserError
@@ -53,7 +52,6 @@ _STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _DRAIN_SECONDS = 10
 _SWITCH_SECONDS = 0.0005
 """Time that the thread which writes the log may run while an answer waits."""
-_KEPT_LOGS = 5
 
 
 def serve(config: Config) -> None:
@@ -111,6 +109,8 @@ def _serve(config: Config) -> None:
         follower = _follower(config, gateway, stack)
         if serving.upstreams:
             backend = _upstreams(config, gateway, announce)
+        elif config.cluster.servers:
+            backend = _hosted(config, gateway, sockets / socket_folder.VLLM, announce, stack)
         else:
             backend = _own_vllm(config, gateway, sockets / socket_folder.VLLM, announce, stack)
         shown = _shown(url, pages)
@@ -158,7 +158,8 @@ def _announce(
     present = [upstream for upstream in upstreams if upstream is not None]
     gateway.pool.replace(present, ready=ready)
     if present:
-        found = {"vllm_pid": present[0].pid, "prompt_version": gateway.prompt_version()}
+        hosted = [HostedAddress(url=one.url, key=one.key) for one in present if one.deliver is not None]
+        found = {"vllm_pid": present[0].pid, "prompt_version": gateway.prompt_version(), "hosted": tuple(hosted)}
         serving_state.write(data_folder, state.model_copy(update=found))
 
 
@@ -181,21 +182,41 @@ def _own_vllm(
     config: Config, gateway: Gateway, vllm_socket: Path, announce: Callable[..., None], stack: contextlib.ExitStack
 ) -> _Backend:
     """Start vLLM, which is stopped with ``stack``, and return it."""
-    launch = _Launcher(config, vllm_socket)
-    gateway.pool.base_sha256, gateway.pool.template_sha256 = launch.base_sha256, launch.template_sha256
-    gateway.markers, gateway.prompt_version, gateway.parallel = launch.markers, launch.prompt_version, launch.parallel
-    gateway.user_after_result = launch.user_after_result
+    launch = Launcher(config, vllm_socket, _say)
+    _speak_as(gateway, lambda: launch.model)
     supervisor = Supervisor(
         launch,
         config.data_folder,
         _say,
         config=config.agent.serving.vllm_process,
         idle_seconds=gateway.pool.idle_seconds,
-        base_sha256=launch.base_sha256,
-        template_sha256=launch.template_sha256,
+        base_sha256=lambda: launch.model.base_sha256,
+        template_sha256=lambda: launch.model.template_sha256,
     )
     stack.callback(supervisor.stop)
     return _Backend(partial(announce, supervisor.start()), (partial(supervisor.watch, announce),), launch.give_up)
+
+
+def _hosted(
+    config: Config, gateway: Gateway, vllm_socket: Path, announce: Callable[..., None], stack: contextlib.ExitStack
+) -> _Backend:
+    """Start the servers on nodes of the cluster, which are stopped with ``stack``, and return them."""
+    prepared = Launcher(config, vllm_socket, _say).prepare()
+    model = replace(prepared, base_sha256=model_sha256(prepared.folder))
+    _speak_as(gateway, lambda: model)
+    servers = stack.enter_context(hosted_servers(config, model, _say, gateway.pool.idle_seconds))
+    begin = partial(announce, *servers.open(), ready=False)
+    return _Backend(begin, (partial(servers.watch, partial(announce, ready=False)),))
+
+
+def _speak_as(gateway: Gateway, served: Callable[[], ServedModel]) -> None:
+    """Let the gateway ask its servers as the model is spoken to that was started last."""
+    gateway.pool.base_sha256 = lambda: served().base_sha256
+    gateway.pool.template_sha256 = lambda: served().template_sha256
+    gateway.markers = lambda: served().markers
+    gateway.prompt_version = lambda: served().profile.version
+    gateway.parallel = lambda: served().profile.parallel
+    gateway.user_after_result = lambda: served().profile.user_after_result
 
 
 async def _run(
@@ -279,76 +300,6 @@ class _Web(uvicorn.Server):
         await super().startup(sockets)
         if self.started:
             self._on_started()
-
-
-class _Launcher:
-    """Prepares the model once and starts vLLM on it, any number of times; ``give_up`` ends a start under way."""
-
-    def __init__(self, config: Config, vllm_socket: Path) -> None:
-        self.give_up = threading.Event()
-        self._config = config
-        self._socket = vllm_socket
-        self._said = ""
-        self._base_sha256 = ""
-        self._markers = configured_markers(config.agent.serving, None)
-        self._profile = EMBEDDED
-
-    def base_sha256(self) -> str:
-        """Hash of the model that was started last."""
-        return self._base_sha256
-
-    def template_sha256(self) -> str:
-        """Hash of its chat template."""
-        return self._profile.template_sha256
-
-    def markers(self) -> Markers:
-        """Return the template markers of the model that was started last."""
-        return self._markers
-
-    def prompt_version(self) -> str:
-        """Return the profile version of the model that was started last."""
-        return self._profile.version
-
-    def parallel(self) -> bool:
-        """Return whether an answer of that model may hold several calls."""
-        return self._profile.parallel
-
-    def user_after_result(self) -> bool:
-        """Return whether a message of the user may follow on a result there."""
-        return self._profile.user_after_result
-
-    def __call__(self) -> VllmServer:
-        data, serving = self._config.data_folder, self._config.agent.serving
-        model = default_model.resolve(serving.model, data, self._progress("model"))
-        self._markers = configured_markers(serving, model)
-        self._profile = profile = profile_of(model, serving.profile)
-        log = data / "logs" / "vllm.log"
-        _keep(log)
-        with ThreadPoolExecutor(1) as beside:  # reading a large model again takes a while; starting it takes longer
-            hashed = beside.submit(model_sha256, model)
-            server = VllmServer.start(
-                serving.vllm_process, model, log, self._socket, profile=profile, progress=self._progress("vLLM")
-            )
-        self._base_sha256 = hashed.result()
-        return server
-
-    def _progress(self, what: str) -> Callable[[str, float], None]:
-        def show(step: str, seconds: float) -> None:
-            if self.give_up.is_set():
-                raise UserError("stopped while starting; start again with: agent serve")
-            if (line := f"{what}: {step}") != self._said:
-                self._said = line
-                _say(f"{line} ({seconds:.0f} s)" if seconds >= 1 else line)
-
-        return show
-
-
-def _keep(log: Path) -> None:
-    """vllm.log becomes vllm.log.1, that one vllm.log.2, and so on; what a vLLM said before it died stays to be read."""
-    for number in range(_KEPT_LOGS - 1, -1, -1):
-        older = log.with_suffix(f".log.{number}") if number else log
-        if older.exists():
-            older.replace(log.with_suffix(f".log.{number + 1}"))
 
 
 def _bound(config: GatewayConfig) -> socket.socket:

@@ -16,11 +16,21 @@ from toolkit.frozen import Frozen
 FILE = "serving.json"
 
 
+class HostedAddress(Frozen):
+    """Address and key of a vLLM that runs on a node of a cluster."""
+
+    model_config = ConfigDict(extra="ignore")
+
+    url: str
+    key: str
+
+
 class ServingState(Frozen):
     """A running server. The file holds keys, so only its owner may read it (mode 0600).
 
     ``vllm_url`` and ``vllm_key``: the address (``agent.http.address``) and key of the door where adapters are loaded,
     on all servers at once; it passes on what else vLLM knows.
+    ``hosted``: the servers on nodes of a cluster, each by itself, to be asked and not to be changed.
     ``gateway_key`` opens the gateway to apprentice's own commands, also where keys are needed.
 
     ``prompt_version`` names the chat template that is served. ``settings`` are those on which answers depend, as they
@@ -39,6 +49,7 @@ class ServingState(Frozen):
     started: str = ""
     prompt_version: str = PROMPT_VERSION
     settings: dict[str, str | bool] = Field(default_factory=dict)
+    hosted: tuple[HostedAddress, ...] = ()
 
 
 def answer_settings(config: AgentConfig) -> dict[str, str | bool]:

@@ -85,7 +85,8 @@ def _disk(config: Config) -> str:
 def _gpu(config: Config) -> str:
     """vLLM and the trainer fit the GPU that they share."""
     serving = config.agent.serving
-    total = None if serving.vllm_process.device == "cpu" or serving.upstreams else gpu_memory.card_gib()
+    elsewhere = serving.upstreams or config.cluster.servers
+    total = None if serving.vllm_process.device == "cpu" or elsewhere else gpu_memory.card_gib()
     if total is None:
         return "not used"
     folder = default_model.present(serving.model, config.data_folder)

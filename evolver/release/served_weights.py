@@ -65,6 +65,8 @@ class Proved(Frozen):
 def servers(config: ServingConfig, serving: ServingState) -> list[Server]:
     """Return every vLLM behind the gateway. Raises PrerequisiteError when the environment has not the key of one, and
     ModelUnavailable when the name of one cannot be looked up."""
+    if serving.hosted:
+        return [Server(url=hosted.url, key=hosted.key) for hosted in serving.hosted]
     if not config.upstreams:
         return [Server(url=serving.vllm_url, key=serving.vllm_key)]
     found = []

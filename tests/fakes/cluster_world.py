@@ -4,7 +4,7 @@ import hashlib
 import inspect
 import json
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +20,7 @@ from evolver.types import Trace
 from tests.fakes.evolver_world import ITEMS, World, world
 from tests.fakes.learner import Learner
 from tests.fakes.model_server import Says
+from tests.fakes.model_vllm import install
 from tests.fakes.shop_tools import WORLD_TOOLS
 from toolkit import execute
 from toolkit.config import SandboxConfig, ToolkitConfig, ToolsConfig
@@ -29,6 +30,7 @@ ENVIRONMENT = {
     "RAY_AUTH_MODE": "token",
     "RAY_AUTH_TOKEN": "0123456789abcdef0123456789abcdef",
     "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_kill_child_processes_on_worker_exit_with_raylet_subreaper": "true",
     "RAY_raylet_start_wait_time_s": "300",
     "RAY_agent_register_timeout_ms": "300000",
     "RAY_health_check_initial_delay_ms": "0",
@@ -62,12 +64,14 @@ def _started(start: Callable[[], Any]) -> Any:
 
 
 class Machines:
-    """The nodes of a Ray cluster, all on this machine."""
+    """The nodes of a Ray cluster, all on this machine, with ``environment``, which no other process has."""
 
-    def __init__(self) -> None:
+    def __init__(self, environment: Mapping[str, str]) -> None:
         from ray.cluster_utils import Cluster
 
-        self._cluster = _started(lambda: Cluster(initialize_head=True, head_node_args=_NODE))
+        self._environment = environment
+        with self._own_environment():
+            self._cluster = _started(lambda: Cluster(initialize_head=True, head_node_args=_NODE))
         self._others: list[Any] = []
 
     @property
@@ -84,7 +88,8 @@ class Machines:
 
     def join(self) -> None:
         node = {name: value for name, value in _NODE.items() if name != "include_dashboard"}
-        self._others.append(_started(lambda: self._cluster.add_node(**node)))
+        with self._own_environment():
+            self._others.append(_started(lambda: self._cluster.add_node(**node)))
 
     def kill_one(self) -> None:
         """Kill the node that joined last, as by a loss of power."""
@@ -93,13 +98,22 @@ class Machines:
     def close(self) -> None:
         self._cluster.shutdown()
 
+    @contextmanager
+    def _own_environment(self) -> Iterator[None]:
+        with pytest.MonkeyPatch.context() as patch:
+            for name, value in self._environment.items():
+                patch.setenv(name, value)
+            yield
+
 
 @contextmanager
-def machines() -> Iterator[Machines]:
+def machines(folder: Path) -> Iterator[Machines]:
+    """Start a cluster of one node, whose vLLM takes no minute to start; ``folder`` is for what its nodes keep."""
+    kept = {"PYTHONPATH": install(folder / "fake")["PYTHONPATH"], "XDG_CACHE_HOME": str(folder / "cache")}
     with pytest.MonkeyPatch.context() as patch:
         for name, value in ENVIRONMENT.items():
             patch.setenv(name, value)
-        found = Machines()
+        found = Machines(kept)
         try:
             yield found
         finally:

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any
 
 from tests.fakes.ports import reserved
@@ -62,7 +63,7 @@ class ModelServer:
     """Answers with the replies in turn, or with what ``script`` makes of the request; keeps what it was asked.
 
     ``odd_list`` is its answer to who asks for its models, in place of the list of ``models``.
-    It listens on a port of loopback, or on the Unix socket at ``path``. The port stays its own until the end of the
+    It listens on a port of ``host``, or on the Unix socket at ``path``. The port stays its own until the end of the
     ``with``, also after ``stop``: nobody else gets it, and another ModelServer may listen there.
     """
 
@@ -72,6 +73,7 @@ class ModelServer:
         script: Script | None = None,
         key: str = "",
         port: int = 0,
+        host: str = "127.0.0.1",
         path: str | None = None,
     ) -> None:
         self.requests: list[dict[str, Any]] = []
@@ -80,13 +82,15 @@ class ModelServer:
         self.key = key
         self.models = ["base"]
         self.refuses: set[str] = set()
+        self.refuses_folder: Callable[[Path], bool] = lambda folder: False
         self.odd_list: bytes | None = None
         self.disconnected = threading.Event()
         self._replies = list(replies)
         self._script = script
-        self._path = path
+        self._path, self._host = path, host
+        self.folders: dict[str, str] = {}
         handler = self._handler()
-        self._place = None if path is not None else reserved(port)
+        self._place = None if path is not None else reserved(port, host)
         self._server = (
             _UnixServer(path, handler) if self._place is None else _Server(self._place.getsockname(), handler)
         )  # type: ignore[arg-type]
@@ -94,7 +98,7 @@ class ModelServer:
 
     @property
     def url(self) -> str:
-        return f"http://127.0.0.1:{self._server.server_port}" if self._path is None else f"unix:{self._path}"
+        return f"http://{self._host}:{self._server.server_port}" if self._path is None else f"unix:{self._path}"
 
     def __enter__(self) -> "ModelServer":
         self._thread.start()
@@ -131,7 +135,10 @@ class ModelServer:
                     if server.odd_list is not None:
                         self._send(200, server.odd_list)
                         return
-                    data = [{"id": name, "object": "model"} for name in server.models]
+                    data = [
+                        {"id": name, "object": "model", "root": server.folders.get(name, name)}
+                        for name in server.models
+                    ]
                     self._send(200, json.dumps({"object": "list", "data": data}).encode())
                 else:
                     self._send(404, b"{}")
@@ -162,10 +169,11 @@ class ModelServer:
 
             def _change(self, body: dict[str, Any]) -> None:
                 name = body["lora_name"]
-                if name in server.refuses:
+                if name in server.refuses or server.refuses_folder(Path(body.get("lora_path", ""))):
                     self._send(400, b'{"error": {"message": "no such rank"}}')
                 elif self.path == "/v1/load_lora_adapter":
                     server.models.append(name)
+                    server.folders[name] = body["lora_path"]
                     self._send(200, b"{}")
                 elif name in server.models:
                     server.models.remove(name)

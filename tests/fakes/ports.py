@@ -5,14 +5,14 @@ import socket
 from pathlib import Path
 
 
-def reserved(port: int = 0) -> socket.socket:
-    """Bind a port of loopback without listening on it; 0: a free one. Close the socket to give it back.
+def reserved(port: int = 0, host: str = "127.0.0.1") -> socket.socket:
+    """Bind a port of ``host`` without listening on it; 0: a free one. Close the socket to give it back.
 
     Connections are refused until somebody else binds it too and listens; the kernel gives it to nobody as a free one.
     """
     place = socket.socket()
     place.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    place.bind(("127.0.0.1", port))
+    place.bind((host, port))
     return place
 
 

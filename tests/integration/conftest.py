@@ -16,6 +16,7 @@ from agent.config import VllmConfig
 from agent.models import default_model
 from agent.serving.socket_folder import VLLM, socket_folder
 from agent.serving.vllm.process import VllmServer
+from tests.fakes.cluster_world import Machines, machines
 
 CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "apprentice-tests"
 
@@ -40,9 +41,18 @@ def vllm(model_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterat
         yield server
 
 
+@pytest.fixture(scope="session")
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machines]:
+    """A Ray cluster of one node and those that tests add; they begin by saying how many they want."""
+    with machines(tmp_path_factory.mktemp("cluster")) as found:
+        yield found
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Put what ends the session's vLLM behind all that uses it: a server of its own would take a minute to start."""
+    """Put what ends the session's vLLM behind all that uses it: a server of its own would take a minute to start. Tests
+    on the cluster come last: it takes processor time as long as it is there."""
     items.sort(key=lambda item: item.get_closest_marker("ends_vllm") is not None)
+    items.sort(key=lambda item: "cluster" in getattr(item, "fixturenames", ()))
 
 
 @pytest.fixture(scope="session")

@@ -1,13 +1,11 @@
 """``agent serve`` and what goes with it, as processes, on a vLLM that takes no minute to start."""
 
-import contextlib
 import json
 import os
 import signal
 import socket
 import stat
 import subprocess
-import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -21,62 +19,15 @@ from agent.serving import serving_state
 from agent.serving.upstreams import lora_api
 from tests.fakes import ports
 from tests.fakes.adapter_folder import make_adapter
+from tests.fakes.agent_house import House, gone, health
 from tests.fakes.model_server import ModelServer, Says
-from tests.fakes.model_vllm import install, write_model
 from tests.fakes.waiting import wait_until
-
-
-class House:
-    """A folder with a config.toml, and the agent command in it."""
-
-    def __init__(self, folder: Path, port: int = 0, *, gateway: str = "", upstreams: str = "") -> None:
-        self.folder = folder
-        self.data = folder / "data"
-        self.environment = install(folder / "fake")
-        model = write_model(folder / "model")
-        self.config = folder / "config.toml"
-        self.config.write_text(
-            f'[agent.serving]\nmodel = "{model}"\n{upstreams}\n[agent.serving.gateway]\nport = {port}\n{gateway}\n'
-            '[agent.serving.vllm_process]\ndevice = "cpu"\nstart_timeout_seconds = 120\n'
-        )
-
-    def command(self, *arguments: str) -> list[str]:
-        return [sys.executable, "-P", "-m", "agent.cli", *arguments, "--config", str(self.config)]
-
-    def agent(self, *arguments: str, **more: str) -> subprocess.CompletedProcess[str]:
-        environment = {**self.environment, **more}
-        return subprocess.run(
-            self.command(*arguments), env=environment, capture_output=True, text=True, timeout=120, check=False
-        )
-
-    @contextlib.contextmanager
-    def serving(self) -> Iterator[serving_state.ServingState]:
-        """A server in the foreground; killed at the end if it still runs."""
-        with subprocess.Popen(self.command("serve"), env=self.environment, stderr=subprocess.PIPE, text=True) as server:
-            try:
-                wait_until(lambda: serving_state.read(self.data) or server.poll() is not None)
-                running = serving_state.read(self.data)
-                assert running is not None, server.communicate()
-                yield running
-            finally:
-                server.kill()
-
-
-def gone(pid: int) -> bool:
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] in "ZX"
-    except OSError:
-        return True
-
-
-def health(url: str) -> dict[str, object]:
-    return httpx.get(f"{url}/health", trust_env=False, timeout=60).json()
 
 
 @pytest.fixture(scope="module")
 def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
     """One server in the background for the tests that only use it."""
-    house = House(tmp_path_factory.mktemp("house"))
+    house = House(tmp_path_factory.mktemp("house"), cluster='address = "auto"')
     started = house.agent("serve", "--detach")
     assert started.returncode == 0, started.stderr
     house.folder.joinpath("url").write_text(started.stdout)
@@ -93,6 +44,14 @@ def test_detached_server_tells_its_url_and_its_progress(house: House) -> None:
     assert f"ready at {running.gateway_url}" in said
     assert f"dashboard at {running.gateway_url}/ui/" in said
     assert os.getsid(running.pid) == running.pid
+
+
+def test_without_servers_on_a_cluster_ray_is_not_imported(house: House) -> None:
+    """The address is for the evolver."""
+    running = serving_state.read(house.data)
+    assert running is not None
+    assert "/httptools/" in (loaded := Path(f"/proc/{running.pid}/maps").read_text())
+    assert "/ray/" not in loaded
 
 
 def test_a_second_server_says_where_the_first_is(house: House) -> None:

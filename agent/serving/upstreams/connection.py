@@ -1,7 +1,8 @@
 """One vLLM server, and asking it."""
 
-from collections.abc import AsyncIterator, Mapping
-from dataclasses import dataclass
+import socket
+from collections.abc import AsyncIterator, Callable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,10 @@ _KEEPALIVE_SECONDS = 4.0
 """A vLLM that is not ours closes idle connections after 5."""
 _LARGEST_LINE = 1 << 20
 
+_KEEP_ALIVE = {"TCP_KEEPIDLE": 10, "TCP_KEEPINTVL": 5, "TCP_KEEPCNT": 3}
+"""A machine that went away without a word is noticed after 25 seconds, while a server may think for as long as it
+likes."""
+
 _TIMEOUT = aiohttp.ClientTimeout(total=None, sock_connect=_CONNECT_SECONDS)
 
 LOST = (aiohttp.ClientError, ConnectionError, TimeoutError)
@@ -26,16 +31,21 @@ UNREACHABLE = (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError)
 class Upstream:
     """A vLLM: its address (``agent.http.address``), its key, its process (0: not one of this machine's).
 
-    ``adapters_folder``: the adapters' folder as that server sees it; None: as it is here.
+    ``adapters_folder``: the adapters' folder as that server sees it; None: as it is here. ``deliver`` brings an
+    adapter's folder to the server's machine, checks it there and returns its path; None: the server sees it already.
     """
 
     url: str
     key: str
     pid: int = 0
     adapters_folder: Path | None = None
+    deliver: Callable[[Path], Path] | None = field(default=None, compare=False)
 
     def folder_of(self, folder: Path) -> Path:
-        """Return the path of the adapter's ``folder`` as this server sees it."""
+        """Return the path of the adapter's ``folder`` as this server sees it, delivered if need be. Raises
+        AdapterError, ModelUnavailable."""
+        if self.deliver is not None:
+            return self.deliver(folder)
         return folder if self.adapters_folder is None else self.adapters_folder / folder.name
 
 
@@ -88,7 +98,19 @@ class Connections:
 
 def _connector(path: str | None, *, fresh: bool) -> aiohttp.BaseConnector:
     kept: dict[str, Any] = {"force_close": True} if fresh else {"keepalive_timeout": _KEEPALIVE_SECONDS}
-    return aiohttp.TCPConnector(limit=0, **kept) if path is None else aiohttp.UnixConnector(path, limit=0, **kept)
+    if path is not None:
+        return aiohttp.UnixConnector(path, limit=0, **kept)
+    return aiohttp.TCPConnector(limit=0, socket_factory=_tcp_socket, **kept)
+
+
+def _tcp_socket(found: tuple[int, int, int, str, Any]) -> socket.socket:
+    """Return a socket whose other end is asked for a sign of life while nothing comes."""
+    family, kind, protocol, *_ = found
+    made = socket.socket(family, kind, protocol)
+    made.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    for name, value in _KEEP_ALIVE.items():
+        made.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
+    return made
 
 
 def _session(connector: aiohttp.BaseConnector) -> aiohttp.ClientSession:

@@ -1,4 +1,7 @@
-"""Starts, watches and stops the managed vLLM: a Unix socket, a random key, LoRA and constrained tool calls on."""
+"""Starts, watches and stops a vLLM of our own: a Unix socket, a random key, LoRA and constrained tool calls on.
+
+One that other machines are to reach listens on a TCP port instead, and asks for its key on every route.
+"""
 
 import importlib.util
 import os
@@ -14,7 +17,7 @@ from typing import Self
 import httpx
 
 from agent.config import VllmConfig
-from agent.http.address import http_client, is_listening, of_socket
+from agent.http.address import http_client, is_listening, of_socket, of_tcp
 from agent.models import vllm_arguments
 from agent.models.detect import profile_of
 from agent.models.profile import ModelProfile
@@ -28,7 +31,10 @@ KEEP_ALIVE_SECONDS = 75
 """Time for which vLLM and the gateway keep an idle connection. It is longer than that of their clients, which could
 otherwise use a connection that is being closed."""
 LOG_LINES = 15
+KEY_CHECK = "agent.serving.vllm_plugin.key_check.KeyCheck"
 
+Address = tuple[str, int]
+"""IP address and TCP port."""
 Progress = Callable[[str, float], None]
 """Told what the start is doing, and for how many seconds it has been running."""
 
@@ -63,12 +69,16 @@ class VllmServer:
         socket: Path,
         *,
         profile: ModelProfile | None = None,
+        tcp: Address | None = None,
+        gpus: int = 1,
+        base: Mapping[str, str] = os.environ,
         progress: Progress = lambda _step, _seconds: None,
     ) -> Self:
         """Start vLLM on ``model_folder``, its output to ``log``; return when it answers on the Unix socket ``socket``.
 
         ``profile``: how the model is spoken to; None: as its folder says. vLLM 0.32 asks for its key on some routes
-        only, so the socket's folder must be closed to other users. What lies at ``socket`` is replaced.
+        only, so the socket's folder must be closed to other users. What lies at ``socket`` is replaced. ``tcp``: it
+        answers there instead, with the key on every route. ``gpus`` share the model; ``base`` is its environment.
 
         Raises PrerequisiteError (vLLM missing), UserError (it died at start or took too long; the last lines of its log
         are shown). No process is left when this raises.
@@ -77,9 +87,9 @@ class VllmServer:
         api_key = secrets.token_urlsafe(32)
         socket.unlink(missing_ok=True)
         return cls.spawn(
-            command(config, model_folder, socket, gpu=gpu, profile=profile),
-            environment(os.environ, config, api_key, socket.parent, gpu=gpu),
-            url=of_socket(socket),
+            command(config, model_folder, socket, gpu=gpu, profile=profile, tcp=tcp, gpus=gpus),
+            environment(base, config, api_key, socket.parent, gpu=gpu),
+            url=of_socket(socket) if tcp is None else of_tcp(*tcp),
             api_key=api_key,
             log=log,
             timeout_seconds=config.start_timeout_seconds,
@@ -166,7 +176,14 @@ class VllmServer:
 
 
 def command(
-    config: VllmConfig, model_folder: Path, socket: Path, *, gpu: bool, profile: ModelProfile | None = None
+    config: VllmConfig,
+    model_folder: Path,
+    socket: Path,
+    *,
+    gpu: bool,
+    profile: ModelProfile | None = None,
+    tcp: Address | None = None,
+    gpus: int = 1,
 ) -> list[str]:
     """Return vLLM's command line. The key is not in it: any user of the machine can read a command line.
 
@@ -175,7 +192,7 @@ def command(
     settings = {
         "--model": str(model_folder),
         "--served-model-name": "base",
-        "--uds": str(socket),
+        **({"--uds": str(socket)} if tcp is None else _listening_on(*tcp)),
         # vLLM's own is always 0: after each start, makers would sample what they sampled after the one before.
         "--seed": str(secrets.randbelow(2**31)),
         "--dtype": "bfloat16" if gpu else serving_dtype(),
@@ -193,8 +210,14 @@ def command(
         switches.append("--enforce-eager")  # with LoRA, vLLM compiles nothing on CPU anyway
         # Only whole blocks are found again; 128 tokens, the default on CPU, is longer than what most prompts share.
         switches += ["--block-size", "32", *cpu_engine.ARGUMENTS]
+    elif gpus > 1:
+        switches += ["--tensor-parallel-size", str(gpus), "--distributed-executor-backend", "mp"]
     module = ["-m", "vllm.entrypoints.openai.api_server"]
     return [sys.executable, *module, *(part for pair in settings.items() for part in pair), *switches]
+
+
+def _listening_on(host: str, port: int) -> dict[str, str]:
+    return {"--host": host, "--port": str(port), "--middleware": KEY_CHECK}
 
 
 def environment(
@@ -233,11 +256,12 @@ def uses_gpu(config: VllmConfig) -> bool:
     if importlib.util.find_spec("vllm") is None:
         raise PrerequisiteError("vLLM is not installed; run: make -B setup (with a GPU: make setup EXTRA=gpu)")
     if config.device == "auto":
-        return Path("/dev/nvidiactl").exists() and not _cpu_build()
+        return Path("/dev/nvidiactl").exists() and not is_cpu_build()
     return config.device == "gpu"
 
 
-def _cpu_build() -> bool:
+def is_cpu_build() -> bool:
+    """Return whether the vLLM that is installed here is one for CPUs."""
     from importlib.metadata import PackageNotFoundError, version
 
     try:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from agent.config import VllmConfig
-from agent.http.address import of_socket
+from agent.http.address import of_socket, of_tcp
 from agent.models.profile import EMBEDDED
 from agent.serving.vllm import cpu_engine, process
 from agent.serving.vllm.process import VllmServer
@@ -139,6 +139,7 @@ def test_the_command_line_says_what_the_configuration_says() -> None:
     assert "uni" not in process.command(VllmConfig(), model, socket, gpu=True, profile=EMBEDDED)
     assert "--host" not in words
     assert "--port" not in words
+    assert "--middleware" not in words
     assert pairs["--max-loras"] == "3"
     assert pairs["--tool-call-parser"] == "hermes"
     assert Path(pairs["--tool-parser-plugin"]).name == "hermes_calls.py"
@@ -150,3 +151,16 @@ def test_the_command_line_says_what_the_configuration_says() -> None:
     assert again[again.index("--seed") + 1] != words[words.index("--seed") + 1]
     free = process.command(VllmConfig(constrain_calls=False), model, socket, gpu=False, profile=EMBEDDED)
     assert dict(itertools.pairwise(free))["--tool-strict-level"] == "auto"
+
+
+def test_one_for_other_machines_listens_on_a_port_and_asks_for_its_key_everywhere() -> None:
+    model, socket = Path("/models/m"), Path("/s/vllm.sock")
+    config = VllmConfig()
+    words = process.command(config, model, socket, gpu=True, profile=EMBEDDED, tcp=("10.0.0.6", 4242), gpus=2)
+    pairs = dict(itertools.pairwise(words))
+    assert "--uds" not in words
+    assert (pairs["--host"], pairs["--port"], pairs["--middleware"]) == ("10.0.0.6", "4242", process.KEY_CHECK)
+    assert (pairs["--tensor-parallel-size"], pairs["--distributed-executor-backend"]) == ("2", "mp")
+    words = process.command(config, model, socket, gpu=False, profile=EMBEDDED, tcp=("10.0.0.6", 4242), gpus=2)
+    assert "--tensor-parallel-size" not in words
+    assert of_tcp("fd00::6", 4242) == "http://[fd00::6]:4242"

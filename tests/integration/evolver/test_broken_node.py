@@ -10,7 +10,7 @@ from agent.serving import serving_state
 from evolver.crew.crew import results
 from evolver.crew.opening import open_crew
 from evolver.crew.setup import Setup
-from tests.fakes.cluster_world import FailsOn, WhichNode, cluster_world, machines
+from tests.fakes.cluster_world import FailsOn, Machines, WhichNode, cluster_world
 from toolkit.config import SandboxConfig, ToolkitConfig, ToolsConfig
 
 pytestmark = pytest.mark.timeout(1800)
@@ -24,9 +24,9 @@ def until_left_out(broken: str, said: list[str]) -> Iterator[FailsOn]:
         yield FailsOn(broken)
 
 
-def test_a_broken_node_ends_no_stage_and_is_left_out(tmp_path: Path) -> None:
+def test_a_broken_node_ends_no_stage_and_is_left_out(cluster: Machines, tmp_path: Path) -> None:
     said: list[str] = []
-    with machines() as cluster, cluster_world(tmp_path) as here:
+    with cluster_world(tmp_path) as here:
         serving = serving_state.running(here.data)
         toolkit = ToolkitConfig(sandbox=SandboxConfig(workers=1), tools=ToolsConfig(builtin=False))
         setup = Setup(toolkit, serving.gateway_url, serving.gateway_key, 1)

@@ -19,7 +19,7 @@ from evolver.crew.crew import results
 from evolver.crew.opening import open_crew
 from evolver.crew.setup import Setup
 from evolver.errors import StageError
-from tests.fakes.cluster_world import Fatal, Machines, Steady, WhichNode, cluster_world, lessons, machines
+from tests.fakes.cluster_world import Fatal, Machines, Steady, WhichNode, cluster_world, lessons
 from tests.fakes.evolver_world import World
 from tests.fakes.whole_cycle import PROMOTED, end
 from toolkit.config import SandboxConfig, ToolkitConfig, ToolsConfig
@@ -28,12 +28,6 @@ from toolkit.errors import UserError
 ROOT = Path(__file__).parents[3]
 pytestmark = pytest.mark.timeout(1800)
 Lessons = dict[str, list[str]]
-
-
-@pytest.fixture(scope="module")
-def cluster() -> Iterator[Machines]:
-    with machines() as found:
-        yield found
 
 
 @pytest.fixture(scope="module")

@@ -2,9 +2,11 @@
 
 import asyncio
 import shutil
+import socket
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 
 import httpx
@@ -17,7 +19,7 @@ from agent.errors import AdapterError, ModelUnavailable
 from agent.serving.gateway.app import Gateway
 from agent.serving.upstreams import lora_api
 from agent.serving.upstreams.admin_api import AdminApi
-from agent.serving.upstreams.connection import Upstream
+from agent.serving.upstreams.connection import _KEEP_ALIVE, Upstream, _tcp_socket
 from agent.serving.upstreams.pool import UpstreamPool
 from tests.fakes.adapter_folder import make_adapter, sha256_of
 from tests.fakes.model_gateway import running
@@ -453,3 +455,34 @@ def test_where_none_is_ready_one_that_answers_takes_an_adapter(tmp_path: Path, s
     assert not pool.members[0].ready
     asyncio.run(pool.load("adapter-0002", make_adapter(tmp_path, "adapter-0002")))
     assert servers[0].models == ["base", "adapter-0002"]
+
+
+def test_an_adapter_is_loaded_from_where_it_was_delivered_and_from_nowhere_if_one_node_refuses_it(
+    tmp_path: Path, servers: list[ModelServer]
+) -> None:
+    pool, _ = pool_of(tmp_path, [])
+    there = {server.url: tmp_path / f"node-{number}" for number, server in enumerate(servers)}
+    refusing: set[str] = set()
+
+    def deliver(url: str, folder: Path) -> Path:
+        if url in refusing:
+            raise AdapterError("node 10.0.0.6: a file is damaged")
+        return there[url] / folder.name
+
+    pool.replace([Upstream(url, KEY, deliver=partial(deliver, url)) for url in there])
+    asyncio.run(pool.load("adapter-0001", make_adapter(tmp_path, "adapter-0001")))
+    found = [server.folders["adapter-0001"] for server in servers]
+    assert found == [str(folder / "adapter-0001") for folder in there.values()]
+    refusing.add(servers[2].url)
+    with pytest.raises(AdapterError, match="a file is damaged"):
+        asyncio.run(pool.load("adapter-0002", make_adapter(tmp_path, "adapter-0002")))
+    assert [server.models for server in servers] == [["base", "adapter-0001"]] * 3
+
+
+def test_a_server_whose_machine_is_gone_without_a_word_is_noticed() -> None:
+    """The kernel asks for a sign of life on each connection over TCP."""
+    with _tcp_socket((socket.AF_INET, socket.SOCK_STREAM, 0, "", ("127.0.0.1", 1))) as made:
+        assert made.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE) == 1
+        found = [made.getsockopt(socket.IPPROTO_TCP, getattr(socket, name)) for name in _KEEP_ALIVE]
+    assert found == list(_KEEP_ALIVE.values())
+    assert _KEEP_ALIVE["TCP_KEEPIDLE"] + _KEEP_ALIVE["TCP_KEEPINTVL"] * _KEEP_ALIVE["TCP_KEEPCNT"] == 25
