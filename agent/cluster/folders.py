@@ -118,12 +118,14 @@ def bring(actor: Any, folder: Path, listing: Listing, *, keep: bool, same_path: 
 
     patience = _PART_SECONDS * (1 + listing.size / (1 << 30))
     sender = folder.resolve() if same_path else None
-    if found := ray.get(actor.find_folder.remote(listing, sender, keep=keep), timeout=patience):
+    found: Any = ray.get(actor.find_folder.remote(listing, sender, keep=keep), timeout=patience)
+    if found:
         return found
     for name, offset, part in _parts(folder, listing):
         ray.get(actor.write_part.remote(listing, name, offset, [ray.put(part)], keep=keep), timeout=_PART_SECONDS)
-    if published := ray.get(actor.publish_folder.remote(listing, keep=keep), timeout=patience):
-        return published
+    found = ray.get(actor.publish_folder.remote(listing, keep=keep), timeout=patience)
+    if found:
+        return found
     raise UserError(f"{folder} changed while it was sent to another machine; try again")
 
 

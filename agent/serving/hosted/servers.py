@@ -200,7 +200,7 @@ class HostedServers:
         OSError."""
         import ray
 
-        entered = ray.get(server.actor.enter.remote(installed()))
+        entered: Any = ray.get(server.actor.enter.remote(installed()))
         server.node, server.address = entered.node, entered.address
         if entered.refusal:
             raise _Refused(f"node {server.address} of the cluster cannot be used: {entered.refusal}")
@@ -208,7 +208,7 @@ class HostedServers:
             model = bring(server.actor, self._model.folder, self._listing, keep=True)
         config = self._vllm.model_copy(update={"device": "gpu" if self._gpu else "cpu"})
         settings = HostSettings(config, self._model.profile, self._cluster.gpus_per_server, server.number)
-        running = ray.get(server.actor.start.remote(server.address, model, settings))
+        running: Any = ray.get(server.actor.start.remote(server.address, model, settings))
         if isinstance(running, str):
             raise UserError(f"node {server.address}: {running}")
         return running

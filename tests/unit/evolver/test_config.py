@@ -121,6 +121,11 @@ def test_the_old_table_alone_is_enough_for_a_key_that_moved(tmp_path: Path) -> N
             '[agent.serving]\nprofile = 1\n[agent.serving.vllm_process]\ntool_parser = "x"\n',
             ("agent.serving.vllm_process.tool_parser",),
         ),
+        ("[cluster]\nservers = 2\n", ("cluster: servers needs nodes", "set address too")),
+        (
+            '[agent.serving]\nupstreams = [{url = "http://gpu-1:8000"}]\n[cluster]\naddress = "auto"\nservers = 2\n',
+            ("[cluster] servers and [[agent.serving.upstreams]] are both set",),
+        ),
         ("[evolvr]\n", ("evolvr", "evolver")),
         ("[evolver\n", ("not valid TOML",)),
     ],
