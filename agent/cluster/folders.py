@@ -84,12 +84,11 @@ class FolderReceiver:
     def publish_folder(self, listing: Listing, *, keep: bool) -> Path | None:
         """Return the folder that was written; None where its files are not those of the listing. Raises OSError."""
         draft, target = self._draft(listing, keep=keep), self._place(listing, keep=keep)
-        if _is(draft, listing):
-            if not _is(target, listing):  # else another process was first
-                durable_file.publish_folder(draft, target, instead=True)
-            return target
+        whole = _is(draft, listing)
+        if whole and not _is(target, listing):  # else another process was first
+            durable_file.publish_folder(draft, target, instead=True)
         shutil.rmtree(draft, ignore_errors=True)
-        return None
+        return target if whole else None
 
     def forget_folders(self) -> None:
         """Delete the folders that are not to be kept."""
