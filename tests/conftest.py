@@ -22,10 +22,12 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Give a module's tests to one of the processes of ``make test``, and all that need vLLM to the same one."""
+    """Give a module's tests to one of the processes of ``make test``, and all that need vLLM, or the Ray cluster, to
+    the same one."""
     for item in items:
-        group = "vllm" if _VLLM & set(getattr(item, "fixturenames", ())) else item.nodeid.partition("::")[0]
-        item.add_marker(pytest.mark.xdist_group(group))
+        needed = set(getattr(item, "fixturenames", ()))
+        shared = "vllm" if _VLLM & needed else "cluster" if "cluster" in needed else ""
+        item.add_marker(pytest.mark.xdist_group(shared or item.nodeid.partition("::")[0]))
 
 
 @pytest.fixture(scope="session")
