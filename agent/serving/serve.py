@@ -109,10 +109,9 @@ def _serve(config: Config) -> None:
         follower = _follower(config, gateway, stack)
         if serving.upstreams:
             backend = _upstreams(config, gateway, announce)
-        elif config.cluster.servers:
-            backend = _hosted(config, gateway, sockets / socket_folder.VLLM, announce, stack)
         else:
-            backend = _own_vllm(config, gateway, sockets / socket_folder.VLLM, announce, stack)
+            start = _hosted if config.cluster.servers else _own_vllm
+            backend = start(config, gateway, sockets / socket_folder.VLLM, announce, stack)
         shown = _shown(url, pages)
         web = _Web(gateway.app, on_started=lambda: (backend.begin(), _say(f"ready at {url}"), *map(_say, shown)))
         servers = [(web, listener), (_Web(admin.app), admin_listener)]
