@@ -10,7 +10,6 @@ import shutil
 import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -30,7 +29,7 @@ class Listing:
 
     files: tuple[tuple[str, int, str], ...]
 
-    @cached_property
+    @property
     def sha256(self) -> str:
         """The hash of the whole folder."""
         return hashlib.sha256(repr(self.files).encode()).hexdigest()
