@@ -34,7 +34,7 @@ from pathlib import Path
 from typing import Any
 
 from evolver.config import TrainConfig
-from evolver.training.supervisor import KEEP_MEMORY
+from evolver.training.launcher import KEEP_MEMORY
 
 METHODS = ("apprentice", "trl", "plain")
 GOALS = {"i": 4.0, "ii": 15.0, "iii": 0.95}
@@ -118,7 +118,7 @@ def _gpu() -> bool:
 
 
 def _python(*arguments: str) -> str:
-    """What another Python prints, with the memory setting that the worker gets from evolver.training.supervisor."""
+    """What another Python prints, with the memory setting that the worker gets from evolver.training.launcher."""
     env = {**os.environ, **KEEP_MEMORY, **QUIET}
     return subprocess.run([sys.executable, *arguments], check=True, stdout=subprocess.PIPE, text=True, env=env).stdout
 

@@ -187,11 +187,9 @@ class TrainConfig(Section):
     threads: Annotated[
         int, Field(ge=0, le=1024, description="CPU threads of each process. 0: its share of the cores.")
     ] = 0
-    processes: Annotated[
-        int, Field(ge=1, le=64, description="Training processes: one per GPU, started by accelerate.")
-    ] = 1
+    processes: Annotated[int, Field(ge=1, le=64, description="Training processes on a machine: one per GPU.")] = 1
     shard_model: Annotated[
-        bool, Field(description="Base model divided over the processes (FSDP); needs `processes` above 1.")
+        bool, Field(description="Base model divided over all training processes (FSDP); needs several.")
     ] = False
     gpu_memory_share: Annotated[
         float, Field(gt=0, le=1, description="Memory of each GPU that training may use, also where no vLLM runs.")
@@ -199,12 +197,6 @@ class TrainConfig(Section):
     start: Annotated[
         Literal["base", "parent"], Field(description="Start of a cycle: the base model, or the active adapter.")
     ] = "base"
-
-    @model_validator(mode="after")
-    def _parts_are_for_several(self) -> "TrainConfig":
-        if self.shard_model and self.processes == 1:
-            raise ValueError("shard_model needs processes above 1, one for each part of the model")
-        return self
 
 
 class EvaluateConfig(Section):
@@ -377,6 +369,13 @@ class Config(DataConfig):
     """config.toml as the ``evolver`` command reads it: all of it."""
 
     evolver: EvolverConfig = EvolverConfig()
+
+    @model_validator(mode="after")
+    def _parts_are_for_several(self) -> "Config":
+        train = self.evolver.train
+        if train.shard_model and train.processes * max(1, self.cluster.training_nodes) == 1:
+            raise ValueError("shard_model needs processes above 1, one for each part of the model, or training_nodes")
+        return self
 
     @model_validator(mode="after")
     def _vllm_serves_what_is_trained(self) -> "Config":

@@ -8,7 +8,7 @@ from toolkit.config import Section
 
 
 class ClusterConfig(Section):
-    """``[cluster]``: machines that carry out the jobs of a cycle, or host model servers, beside this one."""
+    """``[cluster]``: machines that carry out the jobs of a cycle, train, or host model servers, beside this one."""
 
     address: Annotated[
         str,
@@ -38,8 +38,19 @@ class ClusterConfig(Section):
         ),
     ] = ""
 
+    training_nodes: Annotated[
+        int,
+        Field(
+            ge=0,
+            le=1024,
+            description="Nodes that train an adapter together, each with `[evolver.train] processes`. 0: this machine.",
+        ),
+    ] = 0
+
     @model_validator(mode="after")
-    def _servers_have_nodes(self) -> Self:
+    def _they_have_nodes(self) -> Self:
         if self.servers and not self.address:
             raise ValueError("servers needs nodes; set address too")
+        if self.training_nodes and not self.address:
+            raise ValueError("training_nodes needs nodes; set address too")
         return self

@@ -13,8 +13,8 @@ from toolkit.errors import PrerequisiteError, UserError
 
 @contextmanager
 def connected(address: str) -> Iterator[None]:
-    """Connect this process to the Ray cluster at ``address``, with a token. Raises PrerequisiteError where Ray is not
-    installed, and UserError where no cluster lets it in."""
+    """Connect this process to the Ray cluster at ``address``, with a token, unless it is connected. Raises
+    PrerequisiteError where Ray is not installed, and UserError where no cluster lets it in."""
     os.environ.setdefault("RAY_AUTH_MODE", "token")
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     try:
@@ -24,6 +24,9 @@ def connected(address: str) -> Iterator[None]:
         raise PrerequisiteError(
             "[cluster] needs the package ray; install it: pip install 'apprentice-agent[cluster]'"
         ) from None
+    if ray.is_initialized():
+        yield
+        return
     on_main_thread = threading.current_thread() is threading.main_thread()
     handler = signal.getsignal(signal.SIGTERM)
     try:

@@ -13,7 +13,7 @@ from agent.cluster.config import ClusterConfig
 from agent.cluster.connection import connected, lines_of
 from agent.cluster.installation import tool_hashes
 from evolver.crew.crew import Order
-from evolver.crew.ray_nodes import Nodes, Place, Say
+from evolver.crew.ray_nodes import Nodes, Place, Say, check_training_nodes
 from evolver.crew.remote_workshop import MadeTools, Sent
 from evolver.crew.setup import Setup
 from evolver.crew.workshop import Record, Workshop
@@ -210,10 +210,12 @@ def _from(place: Place, error: BaseException) -> BaseException:
 
 @contextmanager
 def open_ray_crew(setup: Setup, config: ClusterConfig, here: Workshop, record: Record, say: Say) -> Iterator[RayCrew]:
-    """Open a workshop on every node; ``here`` is that of this process. Raises as ``connected`` and Nodes.open do."""
+    """Open a workshop on every node; ``here`` is that of this process. Raises as ``connected``, Nodes.open and
+    check_training_nodes do."""
     approved = tuple(read_approved(setup.toolkit.tools.approved))
     sent = Sent(setup, approved, tool_hashes(here.executor.registry, setup.toolkit))
     with connected(config.address):
+        check_training_nodes(config)
         nodes = Nodes(config, sent, say)
         try:
             nodes.open()

@@ -122,9 +122,7 @@ class Nodes:
 
     def _hire(self) -> None:
         """Begin to open a workshop on each node without one; drop those that died before they were open."""
-        import ray
-
-        alive = {node["NodeID"]: node for node in ray.nodes() if node["Alive"] and node["Resources"].get("CPU")}
+        alive = {node["NodeID"]: node for node in usable_nodes()}
         for place in [place for place in self._places.values() if place.node not in alive]:
             self.lose(place)
         most = self._config.workshops or len(alive)
@@ -180,3 +178,26 @@ class Nodes:
         self._places.pop(place.node, None)
         with suppress(Exception):  # it may be gone already
             ray.kill(place.actor)
+
+
+def usable_nodes() -> list[dict[str, Any]]:
+    """Return the nodes that are alive and have a CPU, as Ray describes them."""
+    import ray
+
+    return [node for node in ray.nodes() if node["Alive"] and node["Resources"].get("CPU")]
+
+
+class TooFewNodes(UserError):
+    """The cluster has fewer nodes than ``[cluster] training_nodes``."""
+
+    def __init__(self, config: ClusterConfig, found: int, having: str = "with a CPU") -> None:
+        super().__init__(
+            f"the Ray cluster at {config.address} has {found} of the {config.training_nodes} nodes {having} that "
+            "[cluster] training_nodes asks for; start more with: ray start --address=HOST:PORT"
+        )
+
+
+def check_training_nodes(config: ClusterConfig) -> None:
+    """Raise TooFewNodes unless there are as many nodes as are to train together."""
+    if (found := len(usable_nodes())) < config.training_nodes:
+        raise TooFewNodes(config, found)

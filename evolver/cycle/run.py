@@ -289,6 +289,7 @@ class _Run:
                 tenants=tenants(folder, lessons),
                 markers=_markers(self.config),
                 profile=configured_profile(self.config.agent.serving, folder),
+                cluster=self.config.cluster,
                 on_progress=told,
             )
         return Adapter(name=name, folder=adapters / name, sha256=package.manifest_sha256(adapters / name))

@@ -93,7 +93,9 @@ def _gpu(config: Config) -> str:
     if folder is None:
         return f"{total:.0f} GiB; the model is not there yet"
     shape = gpu_memory.model_shape(folder)
-    return str(gpu_memory.divide(total, shape, serving.vllm_process, config.evolver.train))
+    train, nodes = config.evolver.train, max(1, config.cluster.training_nodes)
+    together = train.model_copy(update={"processes": train.processes * nodes})
+    return str(gpu_memory.divide(total, shape, serving.vllm_process, together))
 
 
 def _sandbox(config: Config) -> str:

@@ -1,10 +1,16 @@
-"""The processes that train one adapter together, started by ``accelerate launch``; or the one that trains alone."""
+"""The processes that train one adapter together, on this machine or on several; or the one that trains alone."""
 
+import hashlib
+import json
 import os
+import platform
+from typing import Any
 
 import torch
 from torch import Tensor
 from transformers import PreTrainedModel
+
+from evolver.errors import TrainError
 
 
 class Team:
@@ -75,3 +81,15 @@ def open_team(*, sharded: bool = False) -> Team:
         device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")) if launched else 0)
         torch.cuda.set_device(device)
     return _Launched(device, sharded=sharded) if launched else Team(device)
+
+
+def check_alike(team: Team, conditions: list[Any]) -> None:
+    """Raise TrainError where this process, under its ``conditions``, would plan, round or resume otherwise than the
+    leading one."""
+    number = float(int(hashlib.sha256(json.dumps(conditions).encode()).hexdigest()[:12], 16))
+    if team.decision(number) != number:
+        here = ", ".join(map(str, conditions))
+        raise TrainError(
+            "model",
+            f"{platform.node()} computes otherwise than the first machine ({here}); train on machines of one kind",
+        )

@@ -126,7 +126,7 @@ def run(spec: dict[str, Any], emit: Callable[[dict[str, Any]], None]) -> Manifes
     """
     began = time.monotonic()
     from evolver.training.loop import Trainer
-    from evolver.training.team import open_team
+    from evolver.training.team import check_alike, open_team
 
     config: dict[str, Any] = spec["config"]
     check_name(spec["name"])
@@ -138,6 +138,8 @@ def run(spec: dict[str, Any], emit: Callable[[dict[str, Any]], None]) -> Manifes
     adapted = _open_model(Path(spec["model_folder"]), _parent(spec), config, team)
     sizes = {"lessons": len(data.taught), "valid": len(data.held_out), "processes": team.size}
     say({"event": "loaded", **sizes, "unshared": adapted.unshared, "seconds": time.monotonic() - began})
+    conditions = _conditions(adapted, team.device.type)
+    check_alike(team, [*conditions, adapted.min_gain])
     inputs = [config, *hashes.values(), spec["template_sha256"], spec["markers"], spec["parent_sha256"]]
     trainer = Trainer(
         adapted,
@@ -147,7 +149,7 @@ def run(spec: dict[str, Any], emit: Callable[[dict[str, Any]], None]) -> Manifes
         team=team,
         failures=spec["halvings"],
         work=Path(spec["work_folder"]),
-        fingerprint=json.dumps([*inputs, *_conditions(adapted, team.device.type)]),
+        fingerprint=json.dumps([*inputs, *conditions]),
         began=began,
         emit=say,
     )

@@ -13,6 +13,7 @@ from typing import Any
 
 from agent.adapters import package
 from agent.adapters.manifest import Probe
+from agent.cluster.config import ClusterConfig
 from agent.models.profile import ModelProfile
 from agent.models.template_markers import Markers
 from evolver.evaluation.suites import Item
@@ -178,6 +179,7 @@ class FakeTraining:
         tenants: Mapping[str, int] | None = None,
         markers: Markers | None = None,
         profile: ModelProfile | None = None,
+        cluster: ClusterConfig | None = None,
         on_progress: Callable[[dict[str, Any]], None] | None = None,
     ) -> None:
         rows = [json.loads(line) for line in (dataset_folder / "train.jsonl").read_text().splitlines()]

@@ -1,5 +1,6 @@
 """Memory that is short outside a step: the process ends, and another goes on with smaller packs."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ from agent.adapters.manifest import Manifest
 from agent.adapters.package import check_adapter
 from evolver.errors import TrainError
 from evolver.training import sharing, supervisor
+from evolver.training.launcher import Launcher
 from evolver.training.model import Adapted
 from evolver.training.supervisor import train
 from evolver.training.team import Team
@@ -33,13 +35,15 @@ def dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def attempts(monkeypatch: pytest.MonkeyPatch) -> list[Events]:
+def attempts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[Events]:
     """The events of each worker that ``train`` starts; they run in this process, where memory can be made short."""
     made: list[Events] = []
 
-    def in_this_process(spec: Path, processes: int, stall_seconds: float, on_progress: Any) -> Manifest:
+    def in_this_process(launcher: Launcher, spec: dict[str, Any], *_: object) -> Manifest:
         made.append([])
-        attempt(spec, made[-1].append)
+        file = tmp_path / "spec.json"
+        file.write_text(json.dumps(spec))
+        attempt(file, made[-1].append)
         return supervisor._outcome(made[-1][-1])
 
     monkeypatch.setattr(supervisor, "_supervise", in_this_process)

@@ -12,8 +12,9 @@ from transformers import AutoModelForCausalLM
 
 from agent.adapters.manifest import Manifest
 from agent.adapters.package import PEFT_CONFIG, WEIGHTS, check_adapter
-from evolver.config import TrainConfig
+from evolver.config import Config, EvolverConfig, TrainConfig
 from evolver.errors import TrainError
+from evolver.training.launcher import Launcher
 from evolver.training.supervisor import train
 from tests.fakes.tiny_training import CONFIG, make_dataset, make_model, run
 
@@ -58,8 +59,8 @@ def test_where_one_part_lacks_memory_all_start_again_with_smaller_packs(
     manifest = run(data, model, tmp_path / "one")
     halvings: list[int] = []
 
-    def out_of_memory_once(spec: Path, *_: object) -> Manifest:
-        halvings.append(json.loads(spec.read_text())["halvings"])
+    def out_of_memory_once(launcher: Launcher, spec: dict[str, Any], *_: object) -> Manifest:
+        halvings.append(spec["halvings"])
         if len(halvings) == 1:
             raise TrainError("memory", "it is full")
         return manifest
@@ -87,7 +88,7 @@ def test_a_part_that_lacks_memory_fails_at_once(tmp_path: Path, monkeypatch: pyt
 
 def test_one_process_cannot_hold_parts() -> None:
     with pytest.raises(ValueError, match="shard_model needs processes above 1"):
-        TrainConfig(shard_model=True)
+        Config(evolver=EvolverConfig(train=TrainConfig(shard_model=True)))
 
 
 def _losses(events: list[dict[str, Any]]) -> dict[str, float]:

@@ -1,0 +1,241 @@
+"""The training processes of one node, in a process that Ray starts there. Imports neither torch nor ray."""
+
+import ctypes
+import json
+import os
+import queue
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections import deque
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from importlib import metadata
+from pathlib import Path
+from typing import IO, Any
+
+from agent.cluster.connection import refusal
+from agent.cluster.folders import FolderReceiver
+from agent.cluster.installation import Installation
+from evolver.training.launcher import (
+    REASON_LINES,
+    End,
+    Progress,
+    kills_for_memory,
+    threads_of,
+    worker_environment,
+)
+from evolver.training.local_launcher import WORKER
+from evolver.training.node_folder import Hashes, NodeFolder, aside
+
+_WAIT_SECONDS = 1.0
+_LIBRARIES = ("torch", "transformers", "peft", "accelerate", "safetensors")
+
+
+@dataclass(frozen=True)
+class Opened:
+    """A node before training. ``problem``: the reason why it must not be used, or ""."""
+
+    problem: str
+    cores: int = 0
+
+
+@dataclass(frozen=True)
+class Rank:
+    """Place of a node's processes among all: the ``first`` rank there, their number on the node and on all nodes, and
+    where the leading process listens. ``cores``: those that each node has at least."""
+
+    first: int
+    here: int
+    all: int
+    address: str
+    port: int
+    cores: int
+
+
+@dataclass
+class Batch:
+    """Events since the last batch, and the ends of the processes that have ended."""
+
+    events: list[Progress] = field(default_factory=list)
+    ends: list[End] = field(default_factory=list)
+
+
+def trainer_libraries() -> dict[str, str]:
+    """Return the versions of the libraries that training needs; "" for those that are not installed."""
+    return {name: _version(name) for name in _LIBRARIES}
+
+
+class NodeProcesses(FolderReceiver):
+    """The processes of one node. The driver sends files, starts the processes, and asks for what they say.
+
+    The base model is taken as FolderReceiver does, to keep. A process ends when its stdin closes: none outlives this
+    one.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._folder = NodeFolder()
+        self._processes: list[subprocess.Popen[str]] = []
+        self._listeners: list[threading.Thread] = []
+        self._said: queue.Queue[Progress | End] = queue.Queue()
+        self._kills = kills_for_memory()
+
+    def open(self, driver: Installation, libraries: Mapping[str, str]) -> Opened:
+        """Compare this node with the driver's machine."""
+        if problem := refusal(driver):
+            return Opened(problem)
+        for name, version in libraries.items():
+            if (found := _version(name)) != version:
+                return Opened(
+                    f"it has {name} {found or '(none)'} instead of {version}; install there what is installed here"
+                )
+        return Opened("", len(os.sched_getaffinity(0)))
+
+    def write(self, folder: str, name: str, piece: bytes) -> None:
+        """See NodeFolder."""
+        self._folder.write(folder, name, piece)
+
+    def check(self, folder: str, hashes: Hashes) -> None:
+        """See NodeFolder."""
+        self._folder.check(folder, hashes)
+
+    def hashes(self, folder: str) -> Hashes:
+        """See NodeFolder."""
+        return self._folder.hashes(folder)
+
+    def read(self, folder: str, name: str, offset: int) -> bytes:
+        """See NodeFolder."""
+        return self._folder.read(folder, name, offset)
+
+    def remove(self, folder: str) -> None:
+        """See NodeFolder."""
+        self._folder.remove(folder)
+
+    def free_port(self, address: str) -> int:
+        """Return a port that nobody listens on at ``address``."""
+        family = socket.AF_INET6 if ":" in address else socket.AF_INET
+        with socket.socket(family) as found:
+            found.bind((address, 0))
+            return found.getsockname()[1]
+
+    def start(self, spec: dict[str, Any], model: Path, rank: Rank, address: str) -> None:
+        """Start this node's processes on the base model in the folder ``model``; ``address`` is the node's own."""
+        _hear_of_children()
+        path = self._folder.path("spec.json")
+        path.write_text(json.dumps(self._folder.spec(spec, model)), encoding="utf-8")
+        environment = worker_environment(_together(rank, address))
+        for local in range(rank.here):
+            ranks = {"RANK": str(rank.first + local), "LOCAL_RANK": str(local)}
+            self._processes.append(self._started(str(path), environment | ranks))
+
+    def next(self) -> Batch:
+        """Wait a moment, and return what has been said since the last call.
+
+        Of several checkpoints only the newest can be read.
+        """
+        batch = Batch()
+        until = time.monotonic() + _WAIT_SECONDS
+        while True:
+            try:
+                said = self._said.get(timeout=max(0.0, until - time.monotonic()))
+            except queue.Empty:
+                return self._with_one_checkpoint(batch)
+            batch.ends.append(said) if isinstance(said, End) else batch.events.append(said)
+            until = 0.0  # take what is there, and wait no longer
+
+    def close(self) -> None:
+        """Kill the processes and remove the files."""
+        for process in self._processes:
+            assert process.stdin
+            process.kill()
+            process.stdin.close()
+            process.wait()
+        for listener in self._listeners:
+            listener.join(timeout=5)
+        self._folder.close()
+        self.forget_folders()
+
+    def _started(self, spec: str, environment: dict[str, str]) -> subprocess.Popen[str]:
+        process = subprocess.Popen(
+            [sys.executable, "-m", WORKER, spec],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            encoding="utf-8",
+            errors="replace",
+            start_new_session=True,
+            env=environment,
+        )
+        self._listeners.append(threading.Thread(target=self._listen, args=(process,), daemon=True))
+        self._listeners[-1].start()
+        return process
+
+    def _listen(self, process: subprocess.Popen[str]) -> None:
+        """Take in what a process says, and its end."""
+        assert process.stdout and process.stderr
+        words: deque[str] = deque(maxlen=REASON_LINES)
+        reader = threading.Thread(target=_collect, args=(process.stderr, words), daemon=True)
+        reader.start()
+        for line in process.stdout:
+            if not line.startswith("{"):
+                words.append(line.rstrip())
+                continue
+            event: Progress = json.loads(line)
+            if event["event"] != "checkpoint" or self._folder.set_aside(event["step"]):
+                self._said.put(event)
+        code = process.wait()
+        reader.join(timeout=5)
+        self._said.put(End(code, " | ".join(words), code == -9, kills_for_memory() > self._kills))
+
+    def _with_one_checkpoint(self, batch: Batch) -> Batch:
+        checkpoints = [event for event in batch.events if event["event"] == "checkpoint"]
+        for event in checkpoints[:-1]:
+            batch.events.remove(event)
+            self._folder.remove(aside(event["step"]))
+        return batch
+
+
+def _together(rank: Rank, address: str) -> dict[str, str]:
+    """Return the environment in which torch and accelerate find the other processes: gloo on CPUs, NCCL on GPUs."""
+    interface = _interface(address)
+    return {
+        **threads_of(rank.here),
+        "OMP_NUM_THREADS": str(max(1, rank.cores // rank.here)),
+        "WORLD_SIZE": str(rank.all),
+        "LOCAL_WORLD_SIZE": str(rank.here),
+        "MASTER_ADDR": rank.address,
+        "MASTER_PORT": str(rank.port),
+        "GLOO_SOCKET_IFNAME": os.environ.get("GLOO_SOCKET_IFNAME", interface),
+        "NCCL_SOCKET_IFNAME": os.environ.get("NCCL_SOCKET_IFNAME", interface),
+    }
+
+
+def _hear_of_children() -> None:
+    """Let this process learn how its children end. Ray has the kernel reap them where it is told to kill what a process
+    leaves behind; Python sets signals in the main thread alone, which may be another one."""
+    ctypes.CDLL(None).signal(int(signal.SIGCHLD), int(signal.SIG_DFL))
+
+
+def _interface(address: str) -> str:
+    """Return the network interface that has ``address``: a host name may lead to one that others do not reach."""
+    import psutil  # of accelerate
+
+    found = psutil.net_if_addrs().items()
+    return next((name for name, addresses in found if address in {entry.address for entry in addresses}), "")
+
+
+def _version(name: str) -> str:
+    try:
+        return metadata.version(name)
+    except metadata.PackageNotFoundError:
+        return ""
+
+
+def _collect(stream: IO[str], into: deque[str]) -> None:
+    for line in stream:
+        into.append(line.rstrip())

@@ -1,0 +1,185 @@
+"""The nodes of a Ray cluster that train together, and the files that travel between them and the driver."""
+
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from agent.cluster.config import ClusterConfig
+from agent.cluster.connection import lines_of
+from agent.cluster.folders import Listing, bring
+from agent.cluster.installation import installed
+from evolver.crew.ray_nodes import TooFewNodes, usable_nodes
+from evolver.errors import TrainError
+from evolver.training.launcher import KilledForMemory, NodeLost
+from evolver.training.node_folder import PIECE, Hashes, check, hashes_of
+from evolver.training.node_processes import NodeProcesses, Opened, trainer_libraries
+from toolkit.errors import UserError
+
+_PLACING_SECONDS = 60.0
+_OPENING_SECONDS = 300.0
+_CLOSING_SECONDS = 10.0
+
+
+@dataclass(frozen=True)
+class Member:
+    """NodeProcesses, an actor, on a node."""
+
+    node: str
+    address: str
+    actor: Any
+
+
+class Group:
+    """One member on each of ``config.training_nodes`` nodes.
+
+    ``models``: the folder of the base model on each. ``cores``: those that each node has at least.
+    """
+
+    def __init__(self, config: ClusterConfig, processes: int) -> None:
+        self._config, self._processes = config, processes
+        self._placement: Any = None
+        self.members: list[Member] = []
+        self.models: list[Path] = []
+        self.cores = 1
+
+    def open(self, model: Path, files: Listing) -> None:
+        """Find the nodes, and let each have the base model in the folder ``model``, which has these ``files``.
+
+        Raises TooFewNodes, NodeLost where a node died lately, and UserError where one must not be used or is busy.
+        """
+        self._hire()
+        self.cores = min(node.cores for node in self._opened())
+        for member in self.members:
+            with _reaching(member):
+                self.models.append(bring(member.actor, model, files, keep=True))
+
+    def close(self) -> None:
+        """End the members and what they started."""
+        import ray
+        from ray.util import remove_placement_group
+
+        ending = [member.actor.close.remote() for member in self.members]
+        if ending:
+            ray.wait(ending, num_returns=len(ending), timeout=_CLOSING_SECONDS)
+        for member in self.members:
+            with suppress(Exception):  # it may be gone already
+                ray.kill(member.actor)
+        if self._placement is not None:
+            with suppress(Exception):
+                remove_placement_group(self._placement)
+
+    def _hire(self) -> None:
+        """Start a member on each of the nodes that Ray chooses."""
+        import ray
+        from ray.util import placement_group, placement_group_table
+        from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
+
+        bundle, limit = self._bundle(), time.monotonic() + _PLACING_SECONDS
+        self._placement = placement_group([bundle] * self._config.training_nodes, strategy="STRICT_SPREAD")
+        while not self._placement.wait(1):
+            self._bundle()
+            if time.monotonic() > limit:
+                wanted = " and ".join(f"{count:.0f} {name}" for name, count in bundle.items())
+                raise UserError(
+                    f"{self._config.training_nodes} nodes of the Ray cluster do not have {wanted} free for training; "
+                    "let what uses them end, or lower [cluster] training_nodes"
+                )
+        addresses = {node["NodeID"]: node["NodeManagerAddress"] for node in ray.nodes()}
+        for index, node in sorted(placement_group_table(self._placement)["bundles_to_node_id"].items()):
+            place = PlacementGroupSchedulingStrategy(self._placement, placement_group_bundle_index=index)
+            options = {"num_cpus": 1, "num_gpus": bundle.get("GPU", 0), "max_concurrency": 4}
+            hired: Any = ray.remote(NodeProcesses).options(**options, scheduling_strategy=place)
+            self.members.append(Member(node, addresses[node], hired.remote()))
+
+    def _bundle(self) -> dict[str, float]:
+        """Return what a node must have: a GPU for each process, where the cluster has any. Raises TooFewNodes."""
+        nodes, having, bundle = usable_nodes(), "with a CPU", {"CPU": 1.0}
+        if any(node["Resources"].get("GPU") for node in nodes):
+            nodes = [node for node in nodes if node["Resources"].get("GPU", 0) >= self._processes]
+            having, bundle = f"with a CPU and {self._processes} GPUs", {"CPU": 1.0, "GPU": float(self._processes)}
+        if len(nodes) < self._config.training_nodes:
+            raise TooFewNodes(self._config, len(nodes), having)
+        return bundle
+
+    def _opened(self) -> list[Opened]:
+        import ray
+
+        libraries = trainer_libraries()
+        references = [member.actor.open.remote(installed(), libraries) for member in self.members]
+        limit = time.monotonic() + _OPENING_SECONDS
+        while len(ray.wait(references, num_returns=len(references), timeout=1.0)[0]) < len(references):
+            alive = {node["NodeID"] for node in usable_nodes()}
+            for member in self.members:
+                if member.node not in alive:  # Ray may not have known that yet when it chose it
+                    raise NodeLost(f"node {member.address} of the cluster was lost")
+            if time.monotonic() > limit:
+                raise UserError(f"a node of the cluster gives no answer within {_OPENING_SECONDS:.0f} seconds")
+        opened: list[Opened] = list(map(answer, self.members, references))
+        for member, node in zip(self.members, opened, strict=True):
+            if node.problem:
+                raise UserError(f"node {member.address} of the cluster cannot be used: {node.problem}")
+        return opened
+
+
+def ask(members: Sequence[Member], method: str, *arguments: Any) -> list[Any]:
+    """Call a method of NodeProcesses on all ``members`` at once, and return the results. Raises as ``answer`` does."""
+    references = [getattr(member.actor, method).remote(*arguments) for member in members]
+    return list(map(answer, members, references))
+
+
+def answer(member: Member, reference: Any) -> Any:
+    """Return the result of a call. Raises NodeLost, KilledForMemory where Ray killed the member for lack of memory, and
+    TrainError for what the call raised."""
+    import ray
+
+    with _reaching(member):
+        return ray.get(reference)
+
+
+@contextmanager
+def _reaching(member: Member) -> Iterator[None]:
+    """Raise errors of Ray in the block, which are about ``member``, as ``answer`` does."""
+    from ray.exceptions import RayError, RayTaskError
+
+    try:
+        yield
+    except RayTaskError as error:
+        kind = "disk" if isinstance(error.cause, OSError) else "crashed"
+        raise TrainError(kind, f"node {member.address}: {lines_of(error.cause)[0]}") from None
+    except RayError as error:
+        if "low on memory" in str(error):
+            raise KilledForMemory(f"Ray ended the training on node {member.address} for lack of memory") from None
+        raise NodeLost(f"node {member.address} of the cluster was lost ({lines_of(error)[0]})") from None
+
+
+def send(members: Sequence[Member], source: Path, hashes: Hashes, folder: str) -> None:
+    """Send files of ``source`` into a ``folder`` of all ``members`` at once, and check them there."""
+    import ray
+
+    for name in hashes:
+        with (source / name).open("rb") as file:
+            piece = file.read(PIECE)
+            while piece or not file.tell():
+                ask(members, "write", folder, name, ray.put(piece))
+                if not (piece := file.read(PIECE)):
+                    break
+    ask(members, "check", folder, hashes)
+
+
+def send_folder(members: Sequence[Member], source: Path, folder: str) -> None:
+    """Send all files of ``source``; see ``send``."""
+    send(members, source, hashes_of(source), folder)
+
+
+def fetch(member: Member, folder: str, target: Path) -> None:
+    """Write the files in a ``folder`` of ``member`` into ``target``. Raises OSError."""
+    (hashes,) = ask([member], "hashes", folder)
+    target.mkdir(parents=True)
+    for name in hashes:
+        with (target / name).open("wb") as file:
+            while piece := ask([member], "read", folder, name, file.tell())[0]:
+                file.write(piece)
+    check(target, hashes)
