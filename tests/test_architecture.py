@@ -27,7 +27,7 @@ def test_imports_go_one_way() -> None:
 
 @pytest.mark.parametrize(
     "module",
-    ["toolkit.cli", "agent.cli", "agent.serving.serve", "evolver.cli.main", "evolver.demo.run", "dashboard.app"],
+    ["toolkit.cli", "agent.commands", "agent.serving.serve", "evolver.cli.main", "evolver.demo.run", "dashboard.app"],
 )
 def test_commands_start_without_the_heavy_packages(module: str) -> None:
     code = f"import sys, {module}; print([name for name in {HEAVY!r} if name in sys.modules])"
@@ -39,7 +39,7 @@ def test_commands_start_without_the_heavy_packages(module: str) -> None:
 def test_every_command_is_documented(command: str) -> None:
     from importlib import import_module
 
-    app = import_module("evolver.cli.main" if command == "evolver" else f"{command}.cli").app
+    app = import_module({"agent": "agent.commands", "evolver": "evolver.cli.main"}.get(command, f"{command}.cli")).app
     names = [entry.name or entry.callback.__name__ for entry in app.registered_commands]
     names += [
         f"{group.name} {entry.name or entry.callback.__name__}"

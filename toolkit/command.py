@@ -1,16 +1,14 @@
 """Parts of the three commands: shared options, JSON output, shell completion, and exit codes."""
 
-import errno
 import json
 import os
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from toolkit.errors import SandboxUnavailable, UserError
+from toolkit.exit_codes import with_exit_codes
 
 ConfigOption = Annotated[
     Path | None,
@@ -58,23 +56,4 @@ def run_command(app: Callable[[], object], name: str, *, also_users: tuple[type[
         from typer.completion import completion_init  # pyright: ignore[reportPrivateImportUsage]
 
         completion_init()  # the forms in which the shells of completion_script read completions
-    try:
-        app()
-    except (UserError, *also_users) as error:
-        _end(name, str(error), 2)
-    except SandboxUnavailable as error:
-        _end(name, str(error), 1)
-    except OSError as error:
-        if error.errno != errno.ENOSPC:
-            raise
-        _end(name, "the disk is full; free some space and try again", 2)
-    except KeyboardInterrupt:
-        sys.exit(130)
-
-
-def _end(name: str, message: str, code: int) -> None:
-    from toolkit.tool import neutral
-
-    message = neutral(message)  # it may quote a users' module
-    typer.echo(f"{name}: {message}", err=True)
-    sys.exit(code)
+    with_exit_codes(app, name, also_users=also_users)

@@ -5,7 +5,6 @@ Each package validates the tables that it knows:
 keys; values reach the code as arguments, nothing reads configuration from deep inside.
 """
 
-import tomllib
 from pathlib import Path
 from typing import Annotated, Any, TypeVar, get_args
 
@@ -21,10 +20,12 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
+from toolkit.config_file import DEFAULT_PATH, ConfigFile, read_config_file
 from toolkit.errors import ConfigError
 from toolkit.frozen import Frozen
 
-DEFAULT_PATH = Path("config.toml")
+__all__ = ["DEFAULT_PATH", "Section", "ToolkitConfig", "load_config", "validated"]
+
 APPROVED_FOLDER = "approved_tools"
 """In the data folder: one file for each tool that a model made and a person approved."""
 _KINDS: dict[Any, tuple[tuple[type, ...], str]] = {
@@ -171,36 +172,34 @@ def load_config(path: Path | None, model: type[C]) -> C:
     A relative ``data_folder`` is taken from the folder of the file. Raises ConfigError with one line that names the
     file, the key and what it allows.
     """
-    if path is None:
-        path = DEFAULT_PATH
-        text = path.read_text(encoding="utf-8") if path.exists() else ""
-    else:
-        try:
-            text = path.read_text(encoding="utf-8")
-        except OSError as error:
-            raise ConfigError(f"{path}: {error.strerror}; give the path of a config.toml with --config") from None
+    return validated(read_config_file(path), model)
+
+
+def validated(file: ConfigFile, model: type[C]) -> C:
+    """Return the configuration in ``file`` as ``model``. Raises ConfigError as ``load_config``."""
+    values = _with_places(file)
     try:
-        values = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        raise ConfigError(f"{path}: not valid TOML: {error}; correct that line") from None
-    folder = Path(values.get("data_folder", "data")) if isinstance(values.get("data_folder", "data"), str) else None
-    if folder is not None:
-        values["data_folder"] = str((path.resolve().parent / folder.expanduser()).resolve())
-    _say_where_approved_tools_are(path, values)
-    try:
-        return model.model_validate(values, context={"folder": path.resolve().parent})
+        return model.model_validate(values, context={"folder": file.folder})
     except ValidationError as error:
-        raise ConfigError(f"{path}: {first_problem(error, model)}") from None
+        raise ConfigError(f"{file.path}: {first_problem(error, model)}") from None
 
 
-def _say_where_approved_tools_are(path: Path, values: dict[str, Any]) -> None:
-    """A table of a wrong type is left to the validation."""
-    toolkit = values.setdefault("toolkit", {})
-    tools = toolkit.setdefault("tools", {}) if isinstance(toolkit, dict) else None
-    if isinstance(tools, dict) and isinstance(values.get("data_folder"), str):
+def _with_places(file: ConfigFile) -> dict[str, Any]:
+    """Return the values of ``file`` with the data folder as it is, and the folder of approved tools, which follows from
+    it. A table of a wrong type is left to the validation."""
+    values, data_folder = {**file.values}, file.data_folder
+    toolkit = values.get("toolkit", {})
+    tools = toolkit.get("tools", {}) if isinstance(toolkit, dict) else None
+    if data_folder is None:
+        return values
+    values["data_folder"] = str(data_folder)
+    if isinstance(tools, dict):
         if "approved" in tools:
-            raise ConfigError(f"{path}: unknown key toolkit.tools.approved; it follows from data_folder: leave it out")
-        tools["approved"] = str(Path(values["data_folder"]) / APPROVED_FOLDER)
+            raise ConfigError(
+                f"{file.path}: unknown key toolkit.tools.approved; it follows from data_folder: leave it out"
+            )
+        values["toolkit"] = {**toolkit, "tools": {**tools, "approved": str(data_folder / APPROVED_FOLDER)}}
+    return values
 
 
 def first_problem(error: ValidationError, model: type[BaseModel]) -> str:

@@ -3,15 +3,18 @@
 import importlib
 import importlib.util
 import pkgutil
+from collections.abc import Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from toolkit import builtin
 from toolkit.config import ToolkitConfig
 from toolkit.describing import tools_of
-from toolkit.errors import PrerequisiteError
+from toolkit.errors import ConfigError, PrerequisiteError
 from toolkit.made import read_approved
 from toolkit.modules import add_modules
 from toolkit.registry import ToolRegistry
+from toolkit.sandbox.binds import is_installed, source_of
 
 if TYPE_CHECKING:
     from toolkit.mcp.servers import McpServers
@@ -56,3 +59,19 @@ def load_local_tools(config: ToolkitConfig) -> ToolRegistry:
 def builtin_modules() -> list[str]:
     """Return the full names of the modules of toolkit.builtin."""
     return [f"{builtin.__name__}.{found.name}" for found in pkgutil.iter_modules(builtin.__path__)]
+
+
+def code_of_tools(config: ToolkitConfig) -> Iterator[Path]:
+    """Yield the files and folders whose change gives other tools: users' modules, what MCP servers are started from,
+    approved tools. One that is not there yet is named too."""
+    for top in dict.fromkeys(name.partition(".")[0] for name in (*config.tools.modules, *config.tools.python_modules)):
+        try:
+            source = source_of(top, config.tools.folder)
+        except ConfigError:
+            source = config.tools.folder / f"{top}.py"
+        if source is not None:  # an installer writes a package anew
+            yield source / "__init__.py" if source.is_dir() and is_installed(source) else source
+    for server in config.mcp.values():
+        yield from (path for path in (*map(Path, server.command), *server.bind) if path.is_file())
+    if config.tools.approved is not None:
+        yield config.tools.approved

@@ -2,33 +2,17 @@
 
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Literal, NamedTuple
+from typing import Literal
 
 from agent.adapters.active import ActiveAdapter
+from agent.chat.command_list import COMMANDS, NamedTool
 from agent.log.session import Session
 from agent.turn.messages import BASE, Interaction, Trajectory
-from agent.turn.terminal import short, show_call
+from agent.turn.shown import short, show_call
 from toolkit.errors import UserError
-from toolkit.tool import Tool
 
 _LINE = re.compile(r"/([a-z]+)(?:\s+(.*))?", re.DOTALL)
 _NOTHING_YET = "nothing was said yet in this conversation"
-
-
-class Command(NamedTuple):
-    """One command: the form in which it is typed, and its effect."""
-
-    form: str
-    effect: str
-
-
-COMMANDS = {
-    "help": Command("/help", "list these commands"),
-    "tools": Command("/tools", "list the tools, and those that the last turn was shown"),
-    "good": Command("/good [NOTE]", "call the last answer good"),
-    "bad": Command("/bad [NOTE]", "call the last answer bad"),
-    "why": Command("/why", "explain the last turn: tools, calls, adapter, and what was learned about them"),
-}
 _KEYS = "Ctrl-C ends an answer, Ctrl-D the conversation; the arrow keys recall earlier requests"
 
 
@@ -42,7 +26,7 @@ class ChatCommands:
     def __init__(
         self,
         session: Session,
-        tools: Sequence[Tool],
+        tools: Sequence[NamedTool],
         active: Callable[[], ActiveAdapter],
         dashboard: str,
         learned: Callable[[str, Sequence[str]], Iterable[str]] = lambda _, __: (),

@@ -5,8 +5,6 @@ A session's turns are in the interaction log; its files are in data/workspaces/N
 """
 
 import contextlib
-import re
-import time
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Literal
@@ -14,22 +12,14 @@ from typing import Literal
 from agent.config import AgentConfig
 from agent.errors import StorageError
 from agent.log.interaction_log import InteractionLog
+from agent.log.session_name import check_name
 from agent.turn.messages import Interaction, Message, Trajectory
-from toolkit.errors import UserError
 from toolkit.tool import Tool
 
 SOURCE = "chat"
 
 _CHARACTERS_PER_TOKEN = 3
 """At least that many in most text; what was said before may fill half of the model's context."""
-
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
-
-
-def check_name(name: str) -> None:
-    """Raise UserError unless ``name`` can be that of a session: of a folder, and in a header."""
-    if not _NAME.fullmatch(name):
-        raise UserError(f"{name!r} is no session name; use letters, digits, '.', '_' and '-', 64 at most")
 
 
 class Session:
@@ -129,8 +119,3 @@ def room_for_history(config: AgentConfig) -> int:
 
 def _length(message: Message) -> int:
     return len(message.content) + sum(len(call.name) + len(call.raw) for call in message.tool_calls)
-
-
-def new_name(now: float | None = None) -> str:
-    """Return a name for a conversation that was given none."""
-    return time.strftime("chat-%Y%m%d-%H%M%S", time.localtime(now))

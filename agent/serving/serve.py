@@ -27,8 +27,10 @@ from agent.models import default_model
 from agent.models.chosen import configured_profile
 from agent.models.template_markers import configured_markers
 from agent.serving import serving_state, socket_folder
+from agent.serving.chat_start import chat_start
 from agent.serving.gateway.access import api_keys
 from agent.serving.gateway.agent.chat_completions import AgentModel
+from agent.serving.gateway.agent.chat_door import ChatDoor
 from agent.serving.gateway.agent.turns import AgentTurns
 from agent.serving.gateway.app import Gateway
 from agent.serving.gateway.capture_log import CaptureLog
@@ -45,6 +47,7 @@ from agent.serving.vllm.launcher import Launcher, ServedModel
 from agent.serving.vllm.process import KEEP_ALIVE_SECONDS
 from agent.serving.vllm.supervisor import Supervisor
 from agent.storage.process_lock import SERVE, process_lock
+from toolkit.config_file import ConfigFile
 from toolkit.errors import PrerequisiteError, UserError
 
 Watch = Callable[[], Coroutine[Any, Any, None]]
@@ -54,8 +57,11 @@ _SWITCH_SECONDS = 0.0005
 """Time that the thread which writes the log may run while an answer waits."""
 
 
-def serve(config: Config) -> None:
-    """Serve until a signal to stop. Where a server of this data folder runs or starts already, only says so."""
+def serve(config: Config, file: ConfigFile) -> None:
+    """Serve ``config``, which is what ``file`` says, until a signal to stop.
+
+    Where a server of this data folder runs or starts already, only says so.
+    """
     with process_lock(config.data_folder, SERVE) as held_by:
         if held_by is not None:
             running = serving_state.read(config.data_folder)
@@ -64,7 +70,7 @@ def serve(config: Config) -> None:
         for number in _heeded():
             signal.signal(number, signal.default_int_handler)
         with contextlib.suppress(KeyboardInterrupt):
-            _serve(config)
+            _serve(config, file)
         _say("stopped")
 
 
@@ -78,7 +84,7 @@ class _Backend:
     give_up: threading.Event = field(default_factory=threading.Event)
 
 
-def _serve(config: Config) -> None:
+def _serve(config: Config, file: ConfigFile) -> None:
     data, serving = config.data_folder, config.agent.serving
     with contextlib.ExitStack() as stack:
         listener = stack.enter_context(_bound(serving.gateway))
@@ -92,16 +98,10 @@ def _serve(config: Config) -> None:
         admin = AdminApi(gateway.pool, gateway.connections)
         url = _url(serving.gateway.host, listener.getsockname()[1])
         gateway.agent = AgentModel(_turns(config, log, url, gateway), gateway.metrics)
+        chat_listener = stack.enter_context(socket_folder.bound(sockets / socket_folder.CHAT))
+        chat = partial(ChatDoor(gateway.agent.turns).serve, chat_listener)
         _begin_shadow(config, gateway, stack)
-        state = ServingState(
-            pid=os.getpid(),
-            gateway_url=url,
-            gateway_key=gateway.own_key,
-            vllm_url=of_socket(sockets / socket_folder.ADMIN),
-            vllm_key=admin.key,
-            vllm_pid=0,
-            settings=serving_state.answer_settings(config.agent),
-        )
+        state = _state(config, file, url, gateway, admin, sockets)
         stack.callback(serving_state.remove, data, os.getpid())
         announce = partial(_announce, data, state, gateway)
         if gateway.needs_keys and not any(key.revoked_at is None for key in api_keys.read(data)):
@@ -117,7 +117,22 @@ def _serve(config: Config) -> None:
         servers = [(web, listener), (_Web(admin.app), admin_listener)]
         sys.setswitchinterval(_SWITCH_SECONDS)
         with asyncio.Runner(loop_factory=_new_loop) as runner:
-            runner.run(_run(servers, (gateway.pool.watch, *follower, *backend.watches), backend.give_up))
+            runner.run(_run(servers, (gateway.pool.watch, chat, *follower, *backend.watches), backend.give_up))
+
+
+def _state(
+    config: Config, file: ConfigFile, url: str, gateway: Gateway, admin: AdminApi, sockets: Path
+) -> ServingState:
+    return ServingState(
+        pid=os.getpid(),
+        gateway_url=url,
+        gateway_key=gateway.own_key,
+        vllm_url=of_socket(sockets / socket_folder.ADMIN),
+        vllm_key=admin.key,
+        vllm_pid=0,
+        settings=serving_state.answer_settings(config.agent),
+        chat=chat_start(config, file, sockets / socket_folder.CHAT),
+    )
 
 
 def _turns(config: Config, log: InteractionLog, url: str, gateway: Gateway) -> AgentTurns:

@@ -7,13 +7,14 @@ from pydantic import ConfigDict, Field, ValidationError
 
 from agent.config import AgentConfig
 from agent.errors import NO_SERVER, ModelUnavailable
+from agent.serving import announcement
+from agent.serving.announcement import FILE
+from agent.serving.chat_start import ChatStart
 from agent.storage.process_start import start_time
 from agent.turn.prompt import PROMPT_VERSION
 from toolkit import durable_file
 from toolkit.errors import UserError
 from toolkit.frozen import Frozen
-
-FILE = "serving.json"
 
 
 class HostedAddress(Frozen):
@@ -35,6 +36,7 @@ class ServingState(Frozen):
 
     ``prompt_version`` names the chat template that is served. ``settings`` are those on which answers depend, as they
     were at the start (``answer_settings``); {} where the server does not tell.
+    ``chat`` tells who asks the agent in this server; None where nobody can.
     ``started`` tells the process ``pid`` from a later one with the same number; "" where that cannot be told.
     """
 
@@ -50,6 +52,7 @@ class ServingState(Frozen):
     prompt_version: str = PROMPT_VERSION
     settings: dict[str, str | bool] = Field(default_factory=dict)
     hosted: tuple[HostedAddress, ...] = ()
+    chat: ChatStart | None = None
 
 
 def answer_settings(config: AgentConfig) -> dict[str, str | bool]:
@@ -81,13 +84,9 @@ def path(data_folder: Path) -> Path:
 def read(data_folder: Path) -> ServingState | None:
     """Return the server that is running now; None if there is none, or its file is from a server that is gone."""
     try:
-        state = ServingState.model_validate_json(path(data_folder).read_bytes())
-    except (OSError, ValidationError):
+        return ServingState.model_validate(announcement.read(data_folder))
+    except ValidationError:
         return None
-    start = start_time(state.pid)
-    if start is None or (state.started and start != state.started):
-        return None
-    return state
 
 
 def running(data_folder: Path) -> ServingState:

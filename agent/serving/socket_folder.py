@@ -14,11 +14,12 @@ VLLM = "vllm.sock"
 _LONGEST_NAME = 36
 """Characters of the names that vLLM gives the sockets between its processes (UUIDs)."""
 ADMIN = "admin.sock"
+CHAT = "chat.sock"
 
 
 @contextlib.contextmanager
 def socket_folder(data_folder: Path) -> Iterator[Path]:
-    """Yield an empty folder of mode 0700 for the sockets VLLM and ADMIN, and those between vLLM's own processes.
+    """Yield an empty folder of mode 0700 for the sockets VLLM, ADMIN and CHAT, and those between vLLM's own processes.
 
     It lies in the data folder. Where no socket can lie there (its path would be longer than the kernel takes, or the
     file system has no sockets) it lies in the system's folder for temporary files. It is removed at the end. Only one

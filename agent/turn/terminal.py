@@ -1,16 +1,19 @@
 """Terminal output of turns: answers on stdout as they come, calls and their results on stderr."""
 
-import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import TextIO
+from typing import Any, NamedTuple, TextIO
 
-from agent.turn.call_check import CallCheck
-from agent.turn.messages import Message, Trajectory
 from toolkit.elapsed import Elapsed
-from toolkit.tool import ToolCall, neutral, render_result
+from toolkit.printable import neutral
 
-_SHOWN_CHARACTERS = 400
+
+class Told(NamedTuple):
+    """The end of a turn: one line for people, the turn in the form that programs read, and whether it has an answer."""
+
+    summary: str
+    turn: dict[str, Any]
+    answered: bool
 
 
 class Terminal:
@@ -36,13 +39,12 @@ class Terminal:
         self._out.write(neutral(text))
         self._out.flush()
 
-    def message(self, message: Message) -> None:
-        if message.role == "assistant":
+    def message(self, lines: Sequence[str] | None) -> None:
+        """Show the lines of a message (``agent.turn.shown.message_lines``)."""
+        if lines is not None:
             self._end_line()
-            for call in message.tool_calls:
-                self.note(f"→ {show_call(call)}")
-        elif message.tool_result is not None:
-            self.note(f"← {short(render_result(message.tool_result))}")
+            for line in lines:
+                self.note(line)
 
     def note(self, text: str) -> None:
         """Print one line on stderr."""
@@ -58,28 +60,3 @@ class Terminal:
             self._out.write("\n")
             self._out.flush()
         self._in_line = False
-
-
-def show_call(call: ToolCall) -> str:
-    if call.arguments is None:
-        return short(f"{call.name or 'a call'} that does not parse: {call.raw}")
-    arguments = ", ".join(f"{name}={json.dumps(value, ensure_ascii=False)}" for name, value in call.arguments.items())
-    return short(f"{call.name}({arguments})")
-
-
-def show_check(found: CallCheck) -> str:
-    """Return the findings about a call in one line."""
-    if found.unfounded:
-        return f"not run: {show_call(found.call)}; the request says nothing of {', '.join(found.unfounded)}"
-    return f"left out of {found.call.name}: {', '.join(found.dropped)}; nobody asked for it"
-
-
-def summary(identity: str, trajectory: Trajectory) -> str:
-    how = "" if trajectory.stop_reason == "answered" else f", stopped: {trajectory.stop_reason.replace('_', ' ')}"
-    error = f" ({trajectory.error})" if trajectory.error else ""
-    return f"{identity}, {trajectory.adapter}, {trajectory.latency_ms / 1000:.1f} s{how}{error}"
-
-
-def short(text: str) -> str:
-    """Return ``text``, cut where it is too long to be shown."""
-    return text if len(text) <= _SHOWN_CHARACTERS else text[: _SHOWN_CHARACTERS - 1] + "…"

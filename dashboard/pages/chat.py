@@ -10,7 +10,7 @@ from starlette.responses import Response, StreamingResponse
 
 from agent.http.address import http_client, unavailable
 from agent.http.http_error import HttpError
-from agent.log.session import check_name
+from agent.log.session_name import check_name
 from agent.serving import serving_state
 from agent.serving.gateway.model_routing import ALIAS
 from agent.turn.model_client import ADAPTER_HEADER, SESSION_HEADER

@@ -14,7 +14,6 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedCo
 from agent.adapters import package
 from agent.adapters.manifest import Manifest
 from agent.turn.messages import Message
-from agent.turn.terminal import neutral
 from evolver.cli.score_words import SCORES, SOFT_SCORE, mean_text, rate_text
 from evolver.cycle import stages
 from evolver.cycle.report import CycleReport
@@ -22,6 +21,7 @@ from evolver.maintenance.audit import read_verdicts
 from evolver.maintenance.forget import Forgotten
 from evolver.model.request_log import read_requests
 from evolver.types import ChatReport, EvalReport, Invented, TraceVerdict
+from toolkit.printable import neutral
 from toolkit.tables import table_text
 
 _STAGE_WIDTH = 10

@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 
 FORM = re.compile(r"[A-Z].*[.]( \[default: .*\])?", re.DOTALL)
 NO_OPENING = re.compile(r"(What|Whether|How|Who|Which|Where|Why|If|The)\b")
-MODULES = {"toolkit": "toolkit.cli", "agent": "agent.cli", "evolver": "evolver.cli.main"}
+MODULES = {"toolkit": "toolkit.cli", "agent": "agent.commands", "evolver": "evolver.cli.main"}
 
 
 def texts(command: Any, path: str) -> Iterator[tuple[str, str | None]]:

@@ -33,7 +33,7 @@ CONTAINER, KUBERNETES, SYSTEMD = DEPLOY / "container", DEPLOY / "kubernetes", DE
 UNITS = sorted(SYSTEMD.glob("*.service"))
 COMPOSITIONS = sorted(CONTAINER.glob("*.yml"))
 CONFIGS = sorted(DEPLOY.rglob("config.toml"))
-APPS = {"agent": "agent.cli", "evolver": "evolver.cli.main"}
+APPS = {"agent": "agent.commands", "evolver": "evolver.cli.main"}
 COVERS_WHAT_THE_SANDBOX_NEEDS = {
     "RestrictNamespaces",
     "PrivateUsers",

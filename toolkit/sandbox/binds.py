@@ -99,18 +99,32 @@ def _covered(path: Path) -> bool:
     return any(path.is_relative_to(folder) for folder in _LIBRARY_FOLDERS)
 
 
-def _module(top: str, snapshot: Path, folder: Path) -> list[str]:
+def source_of(top: str, folder: Path) -> Path | None:
+    """Return the file, or the package folder, of a top-level module that is looked for in ``folder`` first.
+
+    None for this package and the standard library. Raises ConfigError where there is none.
+    """
     if top == _PACKAGE.name or top in sys.stdlib_module_names:
-        return []
+        return None
     spec = importlib.machinery.PathFinder.find_spec(top, [str(folder.absolute()), *sys.path])
     if spec is None or (spec.origin is None and not spec.submodule_search_locations):
         raise ConfigError(f"toolkit.tools: no module named {top}; put {top}.py beside config.toml or install it")
     locations = spec.submodule_search_locations
-    source = Path(next(iter(locations)) if locations else str(spec.origin)).resolve()
-    if any(source.is_relative_to(path) for path in (*_standard_library(), *_installed())):
+    return Path(next(iter(locations)) if locations else str(spec.origin)).resolve()
+
+
+def is_installed(source: Path) -> bool:
+    """Return whether ``source`` is part of the standard library or in site-packages, which workers see whole."""
+    return any(source.is_relative_to(path) for path in (*_standard_library(), *_installed()))
+
+
+def _module(top: str, snapshot: Path, folder: Path) -> list[str]:
+    source = source_of(top, folder)
+    if source is None or is_installed(source):
         return []
-    copy = snapshot / (top if locations else f"{top}{source.suffix}")
-    if locations:
+    is_package = source.is_dir()
+    copy = snapshot / (top if is_package else f"{top}{source.suffix}")
+    if is_package:
         shutil.copytree(source, copy, ignore=shutil.ignore_patterns("__pycache__", ".git"), symlinks=True)
     else:
         shutil.copyfile(source, copy)

@@ -32,7 +32,7 @@ class EventStream(Response):
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         with contextlib.suppress(Left):
-            await _until_gone(self._send_all(send), disconnected(receive))
+            await until_gone(self._send_all(send), disconnected(receive))
 
     async def _send_all(self, send: Send) -> None:
         await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
@@ -44,7 +44,7 @@ class EventStream(Response):
 
 async def while_connected(request: Request, work: Coroutine[Any, Any, T]) -> T:
     """Await ``work`` and return its result. If the client disconnects first, cancel it and raise Left."""
-    return await _until_gone(work, disconnected(request.receive))
+    return await until_gone(work, disconnected(request.receive))
 
 
 async def disconnected(receive: Receive) -> None:
@@ -53,7 +53,8 @@ async def disconnected(receive: Receive) -> None:
         pass
 
 
-async def _until_gone(work: Coroutine[Any, Any, T], gone: Awaitable[None]) -> T:
+async def until_gone(work: Coroutine[Any, Any, T], gone: Awaitable[None]) -> T:
+    """Await ``work`` and return its result. If ``gone`` ends first, cancel it and raise Left."""
     working, leaving = asyncio.ensure_future(work), asyncio.ensure_future(gone)
     try:
         await asyncio.wait({working, leaving}, return_when=asyncio.FIRST_COMPLETED)

@@ -144,13 +144,14 @@ def test_a_bug_is_a_traceback_and_exit_code_1(config: Path) -> None:
 
 def test_the_command_loads_nothing_heavy() -> None:
     code = (
-        "import sys, agent.cli, agent.chat.conversation\n"
+        "import sys, agent.commands, agent.chat.conversation\n"
         "import agent.serving.gateway.app, agent.serving.serve, agent.serving.detach\n"
         "print(sorted({'torch', 'transformers', 'vllm', 'peft'} & set(sys.modules)))"
     )
     shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     assert shown == "[]\n"
     light = (
-        "import sys, agent.cli; print(sorted({'httpx', 'pydantic', 'sqlite_utils', 'starlette'} & set(sys.modules)))"
+        "import sys, agent.commands; "
+        "print(sorted({'httpx', 'pydantic', 'sqlite_utils', 'starlette'} & set(sys.modules)))"
     )
     assert subprocess.run([sys.executable, "-c", light], capture_output=True, text=True, check=True).stdout == "[]\n"

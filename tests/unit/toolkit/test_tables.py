@@ -34,5 +34,5 @@ def test_text_is_shown_as_it_is_and_cannot_steer_the_terminal() -> None:
 
 
 def test_rich_is_not_imported_before_a_table_is_made() -> None:
-    code = "import sys, toolkit.tables, toolkit.cli, agent.cli; print('rich' in sys.modules)"
+    code = "import sys, toolkit.tables, toolkit.cli, agent.commands; print('rich' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "False\n"

@@ -16,7 +16,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from agent.http.http_error import HttpError, error_body
-from agent.log.session import check_name
+from agent.log.session_name import check_name
 from agent.serving.gateway import history
 from agent.serving.gateway.access.auth import Caller
 from agent.serving.gateway.agent.conversations import Conversations

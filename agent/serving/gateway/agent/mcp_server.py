@@ -26,7 +26,7 @@ from mcp_types import (
 
 from agent.config import Config
 from agent.errors import NO_SERVER
-from agent.log.session import check_name
+from agent.log.session_name import check_name
 from agent.serving import serving_state
 from agent.serving.gateway.agent.text import FIELD, MODEL
 from agent.turn.model_client import SESSION_HEADER

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from agent.turn.messages import Message, Trajectory
-from agent.turn.terminal import short, show_call
+from agent.turn.shown import short, show_call
 from toolkit.tool import ToolCall, ToolResult, neutral, render_result
 
 MODEL = "apprentice"

@@ -15,6 +15,7 @@ from pathlib import Path
 from agent.config import Config
 from agent.log.interaction_log import InteractionLog
 from agent.log.session import Session, room_for_history
+from agent.serving.gateway.model_routing import ALIAS
 from agent.turn.loop import Agent
 from agent.turn.messages import Message, Trajectory
 from agent.turn.model_client import HttpModelClient
@@ -27,14 +28,15 @@ SOURCE = "apprentice"
 """The source of these turns in the log."""
 AT_ONCE = 32
 WAITING = 64
-_SIGN_OF_LIFE_SECONDS = 10.0
+SIGN_OF_LIFE_SECONDS = 10.0
 
 
 @dataclass(frozen=True)
 class AskedTurn:
     """One turn that a client asks for. ``history`` None: what the log has of the session.
 
-    ``model`` answers it; ``reference`` is the id of the answer at the client, ``traceparent`` the client's span.
+    ``model`` answers it: the name of one, or "agent", which the session then leads to the one that serves it.
+    ``reference`` is the id of the answer at the client, ``traceparent`` the client's span.
     """
 
     text: str
@@ -47,6 +49,7 @@ class AskedTurn:
     tenant: str = ""
     logged: bool = True
     traceparent: str = ""
+    source: str = SOURCE
 
 
 @dataclass(frozen=True)
@@ -124,6 +127,7 @@ class AgentTurns:
     ) -> None:
         self.tools = tools or SharedTools(config.toolkit, vectors_file=config.data_folder / VECTORS_FILE)
         self.gateway_url = gateway_url
+        self.gateway_key = gateway_key
         self.data_folder = config.data_folder
         self._config = config
         self._prompt_version = prompt_version
@@ -144,6 +148,10 @@ class AgentTurns:
         self._threads.shutdown(cancel_futures=True)
         self._client.close()
         self.tools.close()
+
+    def requests_before(self, limit: int, *, source: str) -> list[str]:
+        """Return the newest ``limit`` requests of ``source`` without a key, oldest first, as they were stored."""
+        return self._log.requests(source=source, owner="", limit=limit)
 
     async def run(self, asked: AskedTurn) -> AsyncGenerator[Event, None]:
         """Yield what happens in a turn, ``Ended`` last. Closing the generator ends the turn.
@@ -180,9 +188,9 @@ class AgentTurns:
 
     def _turn(self, asked: AskedTurn, tell: Callable[[Event], None]) -> Ended:
         tools, identity = self.tools(), ""
-        with self._session(asked) as session:
+        with self._session(asked) as session, self._asking(asked) as client:
             agent = Agent(
-                self._client, tools.executor, tools.index, self._config.agent.loop, self._config.agent.prompt,
+                client, tools.executor, tools.index, self._config.agent.loop, self._config.agent.prompt,
                 prompt_version=self._prompt_version(),
             )  # fmt: skip
 
@@ -207,6 +215,15 @@ class AgentTurns:
         return session.history() if asked.history is None else session.fitting(asked.history)
 
     @contextmanager
+    def _asking(self, asked: AskedTurn) -> Iterator[HttpModelClient]:
+        """Yield the client of a turn: one that names the session, where that says which model answers."""
+        if asked.model != ALIAS:
+            yield self._client
+            return
+        with HttpModelClient(self.gateway_url, self.gateway_key, session=asked.session) as client:
+            yield client
+
+    @contextmanager
     def _session(self, asked: AskedTurn) -> Iterator[Session]:
         agent = self._config.agent
         session = Session(
@@ -215,7 +232,7 @@ class AgentTurns:
             self._config.data_folder,
             history_turns=agent.prompt.history_turns,
             history_characters=room_for_history(agent),
-            source=SOURCE,
+            source=asked.source,
             owner=asked.owner,
             tenant=asked.tenant,
         )
@@ -229,7 +246,7 @@ async def until_the_end(events: "asyncio.Queue[Event | BaseException]") -> Async
     """Yield events until a turn has ended, None as a sign of life where none comes for a while."""
     while True:
         try:
-            async with asyncio.timeout(_SIGN_OF_LIFE_SECONDS):
+            async with asyncio.timeout(SIGN_OF_LIFE_SECONDS):
                 event = await events.get()
         except TimeoutError:
             event = None

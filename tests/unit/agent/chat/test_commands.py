@@ -9,7 +9,8 @@ import pytest
 
 from agent.adapters.active import ActiveAdapter, Canary, Change
 from agent.chat import lines as chat_input
-from agent.chat.commands import COMMANDS, ChatCommands
+from agent.chat.command_list import COMMANDS
+from agent.chat.commands import ChatCommands
 from agent.log.interaction_log import InteractionLog
 from agent.log.session import Session
 from agent.turn.messages import Message, Sampling, Trajectory

@@ -11,14 +11,16 @@ import pytest
 
 from agent.adapters import active
 from agent.chat.commands import ChatCommands
-from agent.chat.conversation import Chat, as_json, talk
+from agent.chat.conversation import Chat
+from agent.chat.talk import talk
 from agent.config import LoopConfig, PromptConfig
 from agent.errors import ModelUnavailable
 from agent.log.interaction_log import InteractionLog
 from agent.log.session import Session
 from agent.turn.loop import Agent
 from agent.turn.model_client import HttpModelClient
-from agent.turn.terminal import Terminal, summary
+from agent.turn.shown import as_json, summary
+from agent.turn.terminal import Terminal
 from tests.fakes.model_server import Says, serving
 from tests.fakes.model_tools import TOOLS, AllTools, InProcess
 from toolkit.registry import LeftOut, ToolRegistry

@@ -6,7 +6,8 @@ import pytest
 
 from agent.errors import StorageError
 from agent.log.interaction_log import InteractionLog
-from agent.log.session import Session, new_name
+from agent.log.session import Session
+from agent.log.session_name import new_name
 from agent.turn.messages import Message, Sampling, StopReason, Trajectory
 from tests.fakes.model_tools import ADD, COUNT, TOOLS
 from toolkit.errors import UserError
