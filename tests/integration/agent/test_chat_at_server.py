@@ -38,7 +38,7 @@ def asked(house: House, *arguments: str, code: str = "", said: str | None = None
     if code:
         command = [sys.executable, "-P", "-c", code, *command[4:]]
     return subprocess.run(
-        command, env=house.environment, input=said, capture_output=True, text=True, timeout=120, check=False
+        command, env=house.environment, input=said, capture_output=True, text=True, timeout=300, check=False
     )
 
 
