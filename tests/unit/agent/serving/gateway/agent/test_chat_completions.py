@@ -128,7 +128,7 @@ def test_the_call_is_there_before_its_result(door: Door) -> None:
 
 
 def test_long_work_shows_that_it_goes_on(door: Door, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(agent_turns, "_SIGN_OF_LIFE_SECONDS", 0.05)
+    monkeypatch.setattr(agent_turns, "SIGN_OF_LIFE_SECONDS", 0.05)
     wait = threading.Event()
     door.says(Says("Hello.", wait=wait))
     body = {"model": "apprentice", "stream": True, "messages": [{"role": "user", "content": "hi"}]}
