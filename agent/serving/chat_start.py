@@ -1,4 +1,4 @@
-"""What the agent in a server was started with: `agent chat` asks it only where its own turns would be the same."""
+"""Start values of the agent in a server: `agent chat` asks it only where its own turns would be the same."""
 
 import json
 import os
