@@ -3,11 +3,12 @@
 It is the file data/active_adapter.json, or a row of the Postgres database that ``[agent] database`` names; then each
 gateway keeps the file as its copy of the row (``agent.serving.upstreams.follow``). Promotion and rollback are one
 ``write``; a reader sees the old pointer or the new one, never a part. A tenant with an adapter of its own has a pointer
-of its own, always a file, active_adapter.TENANT.json; all others follow the shared one (``""``).
+of its own, the file active_adapter.TENANT.json or a row of its own; all others follow the shared one (``""``).
 """
 
 import hashlib
-from contextlib import closing
+from collections.abc import Iterator
+from contextlib import closing, contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import Literal
 
@@ -26,8 +27,6 @@ FILE = f"{_STEM}.json"
 
 SHARED = "shared"
 """In a tenant's pointer, in place of an adapter: the one that serves everybody."""
-
-_FIX = "write it anew with: evolver rollback base"
 
 NAME_PATTERN = r"^[a-z0-9][a-z0-9._-]{0,63}$"
 
@@ -74,8 +73,8 @@ class ActiveAdapter(Frozen):
 
     @property
     def named(self) -> list[tuple[str, str]]:
-        """Names and hashes of the adapters that answer; the base model is none."""
-        found = [(self.name, self.sha256)] if self.name != BASE else []
+        """Names and hashes of the adapters that answer; neither the base model nor ``shared`` is one."""
+        found = [(self.name, self.sha256)] if self.name not in (BASE, SHARED) else []
         return found if self.canary is None else [*found, (self.canary.name, self.canary.sha256)]
 
 
@@ -83,8 +82,17 @@ def path(data_folder: Path, tenant: str = "") -> Path:
     return data_folder / (f"{_STEM}.{tenant}.json" if tenant else FILE)
 
 
-def tenants(data_folder: Path) -> list[str]:
-    """Return the tenants that have a pointer of their own."""
+def tenants(data_folder: Path, db: Statements | None = None) -> list[str]:
+    """Return the tenants that have a pointer of their own. ``db``: as in ``write``. Raises StorageError."""
+    here = tenants_here(data_folder)
+    if not (url := server_of(data_folder)):
+        return here
+    with _reading(url, db) as inside:
+        return sorted({*here, *shared_pointer.read_all(inside)} - {""})
+
+
+def tenants_here(data_folder: Path) -> list[str]:
+    """Return the tenants that have a pointer file of their own on this machine."""
     files = data_folder.glob(f"{_STEM}.?*.json")
     return sorted(file.name.removeprefix(f"{_STEM}.").removesuffix(".json") for file in files)
 
@@ -92,13 +100,25 @@ def tenants(data_folder: Path) -> list[str]:
 def read(data_folder: Path, tenant: str = "", db: Statements | None = None) -> ActiveAdapter:
     """Read a pointer: ``base`` where nothing was ever promoted, ``shared`` for a tenant.
 
-    Where the pointer is on Postgres and none was written there yet, the file counts. ``db``: as in ``write``. Raises
-    AdapterError on a damaged pointer, StorageError.
+    Where pointers are on Postgres and this one was never written there, the file counts. ``db``: as in ``write``.
+    Raises AdapterError on a damaged pointer, StorageError.
     """
-    url = "" if tenant else server_of(data_folder)
-    if url and (text := shared_pointer.read(db) if db is not None else _row(url)):
-        return parsed(text, f"{url}: the active adapter")
+    if url := server_of(data_folder):
+        with _reading(url, db) as inside:
+            text = shared_pointer.read(inside, tenant)
+        if text:
+            return parsed_row(text, url, tenant)
     return read_here(data_folder, tenant)
+
+
+def read_all(data_folder: Path) -> dict[str, ActiveAdapter]:
+    """Read all pointers by tenant, that of everybody first, without those that are damaged. Raises StorageError."""
+    url, found = server_of(data_folder), dict[str, ActiveAdapter]()
+    with _reading(url, None) if url else nullcontext() as db:
+        for tenant in ("", *tenants(data_folder, db)):
+            with suppress(AdapterError):
+                found[tenant] = read(data_folder, tenant, db)
+    return found
 
 
 def read_here(data_folder: Path, tenant: str = "") -> ActiveAdapter:
@@ -107,14 +127,13 @@ def read_here(data_folder: Path, tenant: str = "") -> ActiveAdapter:
     Raises AdapterError on a damaged file.
     """
     file = path(data_folder, tenant)
-    fix = f"write it anew with: evolver rollback {SHARED} --tenant {tenant}" if tenant else _FIX
     try:
         text = file.read_bytes()
     except FileNotFoundError:
         return ActiveAdapter(name=SHARED if tenant else BASE)
     except OSError as error:
-        raise AdapterError(f"{file}: {error.strerror}; {fix}") from error
-    return parsed(text, str(file), fix)
+        raise AdapterError(f"{file}: {error.strerror}; {_fix(tenant)}") from error
+    return _parsed(text, str(file), tenant)
 
 
 def serving(data_folder: Path, tenant: str) -> ActiveAdapter:
@@ -128,12 +147,9 @@ def over(own: ActiveAdapter, shared: ActiveAdapter) -> ActiveAdapter:
     return shared if own.canary is None else shared.model_copy(update={"canary": own.canary})
 
 
-def parsed(text: str | bytes, where: str, fix: str = _FIX) -> ActiveAdapter:
-    """Return the pointer that ``text``, JSON, holds. Raises AdapterError, which says ``where`` it was found."""
-    try:
-        return ActiveAdapter.model_validate_json(text)
-    except ValidationError as error:
-        raise AdapterError(f"{where}: is damaged; {fix}") from error
+def parsed_row(text: str, url: str, tenant: str = "") -> ActiveAdapter:
+    """Return the pointer of ``tenant`` that ``text``, JSON from the database at ``url``, holds. Raises AdapterError."""
+    return _parsed(text, f"{url}: the active adapter{f' of {tenant}' if tenant else ''}", tenant)
 
 
 def write(data_folder: Path, adapter: ActiveAdapter, db: Statements | None = None, *, tenant: str = "") -> None:
@@ -142,14 +158,14 @@ def write(data_folder: Path, adapter: ActiveAdapter, db: Statements | None = Non
     ``db``: a transaction on the server of ``data_folder``, where there is one, which the change becomes part of.
     Raises StorageError.
     """
-    url = "" if tenant else server_of(data_folder)
+    url = server_of(data_folder)
     if not url:
         write_here(data_folder, adapter, tenant)
         return
     with shared_pointer.changing(url, db) as inside:
-        shared_pointer.write(
-            inside, adapter.model_dump_json(), _hashes(inside) | {sha256 for _, sha256 in adapter.named}
-        )
+        before = _hashes(shared_pointer.read(inside, tenant))
+        shared_pointer.write(inside, adapter.model_dump_json(), before, tenant)
+        shared_pointer.remove_files(inside, set[str]().union(*map(_hashes, shared_pointer.read_all(inside).values())))
 
 
 def write_here(data_folder: Path, adapter: ActiveAdapter, tenant: str = "") -> None:
@@ -157,14 +173,30 @@ def write_here(data_folder: Path, adapter: ActiveAdapter, tenant: str = "") -> N
     durable_file.replace(path(data_folder, tenant), adapter.model_dump_json().encode())
 
 
-def _row(url: str) -> str:
-    with closing(shared_pointer.open_pointer(url)) as database, database.transaction("BEGIN") as db:
-        return shared_pointer.read(db)
+@contextmanager
+def _reading(url: str, db: Statements | None) -> Iterator[Statements]:
+    """Yield ``db``, or where that is None the inside of a transaction of its own."""
+    if db is not None:
+        yield db
+        return
+    with closing(shared_pointer.open_pointer(url)) as database, database.transaction("BEGIN") as own:
+        yield own
 
 
-def _hashes(db: Statements) -> set[str]:
-    """Return the hashes of the adapters that the present pointer names: going back to them must be quick."""
+def _parsed(text: str | bytes, where: str, tenant: str) -> ActiveAdapter:
     try:
-        return {sha256 for _, sha256 in parsed(shared_pointer.read(db), "").named}
+        return ActiveAdapter.model_validate_json(text)
+    except ValidationError as error:
+        raise AdapterError(f"{where}: is damaged; {_fix(tenant)}") from error
+
+
+def _fix(tenant: str) -> str:
+    return f"write it anew with: evolver rollback {f'{SHARED} --tenant {tenant}' if tenant else BASE}"
+
+
+def _hashes(text: str) -> set[str]:
+    """Return the hashes of the adapters that a pointer, JSON, names; of none where it is damaged."""
+    try:
+        return {sha256 for _, sha256 in parsed_row(text, "").named}
     except AdapterError:
         return set()

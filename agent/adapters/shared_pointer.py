@@ -1,11 +1,12 @@
-"""The pointer to the active adapter on Postgres, and the files of the adapters that it names, for all gateways.
+"""The pointers to active adapters on Postgres, and the files of the adapters that they name, for all gateways.
 
-One row is the pointer. The files stand beside it in parts, so that a gateway on another machine can fetch what it is to
-load; those that the pointer no longer names are removed when it changes.
+One row is the pointer of everybody, and each tenant with a pointer of its own has a row of its own. The files stand
+beside them in parts, so that a gateway on another machine can fetch what it is to load; those that no pointer names any
+more, or named before, are removed when one changes.
 """
 
 import shutil
-from collections.abc import Iterator
+from collections.abc import Collection, Iterable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 
@@ -34,9 +35,21 @@ STEPS: Steps = (
         """,
     ),
     ("agent_003_adapter_parts", "ALTER TABLE adapter_files ADD COLUMN parts integer"),
+    (
+        "agent_004_tenant_adapters",
+        """
+        CREATE TABLE tenant_adapters (
+            tenant text COLLATE "C" PRIMARY KEY CHECK (tenant ~ '^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$'),
+            pointer text COLLATE "C" NOT NULL,
+            before text COLLATE "C" NOT NULL DEFAULT ''
+        );
+        ALTER TABLE active_adapter ADD COLUMN before text COLLATE "C" NOT NULL DEFAULT '';
+        """,
+    ),
 )
 """``adapter``: the hash of its manifest. Its row is stored last, with the number of all ``parts``, itself among them.
-An adapter that has as many is whole."""
+An adapter that has as many is whole. ``before``: the hashes that the pointer named until its last change, with spaces
+between them."""
 _PART_BYTES = 1 << 20
 _FILES = (WEIGHTS, PEFT_CONFIG, MANIFEST)
 
@@ -56,26 +69,52 @@ def changing(url: str, db: Statements | None) -> Iterator[Statements]:
         yield own
 
 
-def read(db: Statements) -> str:
-    """Return the pointer as JSON; "" where none was ever written."""
-    row = db.execute("SELECT pointer FROM active_adapter").fetchone()
+def read(db: Statements, tenant: str = "") -> str:
+    """Return the pointer of ``tenant`` ("": of everybody) as JSON; "" where none was ever written."""
+    if tenant:
+        row = db.execute("SELECT pointer FROM tenant_adapters WHERE tenant = ?", (tenant,)).fetchone()
+    else:
+        row = db.execute("SELECT pointer FROM active_adapter").fetchone()
     return row[0] if row else ""
 
 
-def write(db: Statements, pointer: str, named: set[str]) -> None:
-    """Let ``pointer``, JSON, be the pointer. Remove the files of all adapters but those with the hashes ``named`` and
-    those of which a part was stored in the last hour: a promotion that is under way may be about to name them."""
-    db.execute(
-        "INSERT INTO active_adapter (one, pointer) VALUES (1, ?) "
-        "ON CONFLICT (one) DO UPDATE SET pointer = excluded.pointer",
-        (pointer,),
+def read_all(db: Statements) -> dict[str, str]:
+    """Return all pointers as JSON, by tenant; that of everybody first, where there is one."""
+    rows = db.execute(
+        "SELECT '', pointer FROM active_adapter UNION ALL SELECT tenant, pointer FROM tenant_adapters ORDER BY 1"
     )
+    return dict(rows.fetchall())
+
+
+def write(db: Statements, pointer: str, before: Iterable[str], tenant: str = "") -> None:
+    """Let ``pointer``, JSON, be the pointer of ``tenant``. ``before``: the hashes that it named until now."""
+    change = "DO UPDATE SET pointer = excluded.pointer, before = excluded.before"
+    values = (pointer, " ".join(sorted(before)))
+    if tenant:
+        insert = "INSERT INTO tenant_adapters (tenant, pointer, before) VALUES (?, ?, ?) ON CONFLICT (tenant)"
+        db.execute(f"{insert} {change}", (tenant, *values))
+    else:
+        db.execute(
+            f"INSERT INTO active_adapter (one, pointer, before) VALUES (1, ?, ?) ON CONFLICT (one) {change}", values
+        )
+
+
+def remove_files(db: Statements, named: Collection[str]) -> None:
+    """Remove the files of all adapters but those with the hashes ``named``, those that a pointer named before, and
+    those of which a part was stored in the last hour: a promotion that is under way may be about to name them."""
+    befores = db.execute("SELECT before FROM active_adapter UNION ALL SELECT before FROM tenant_adapters").fetchall()
+    kept = {*named, *(sha256 for (before,) in befores for sha256 in before.split())}
     rows = db.execute(
         "SELECT adapter FROM adapter_files GROUP BY adapter HAVING max(stored_at) < now() - interval '1 hour'"
     )
     for (adapter,) in rows.fetchall():
-        if adapter not in named:
+        if adapter not in kept:
             db.execute("DELETE FROM adapter_files WHERE adapter = ?", (adapter,))
+
+
+def forget_tenants(db: Statements) -> None:
+    """Remove the pointers of all tenants."""
+    db.execute("DELETE FROM tenant_adapters")
 
 
 def store_files(url: str, folder: Path, sha256: str) -> None:

@@ -109,10 +109,10 @@ def _switch_pointer(data_folder: Path, before: str, name: str, tenant: str = "")
     durable_file.replace(file, json.dumps(remembered, indent=1).encode())
     known = remembered.get(name + suffix) or {}
     target, sha256 = known.get("name", first), known.get("sha256", "")
-    url = "" if tenant else server_of(data_folder)
+    url = server_of(data_folder)
     if target not in (BASE, SHARED) and not _whole(package.folder_of(data_folder, target), sha256, url):
         target, sha256 = first, ""
-    if tenant and sha256:
+    if tenant and sha256 and not url:
         required.add(data_folder, target, sha256)  # servers of the other model could not load it
     if (target, sha256) == (pointer.name, pointer.sha256):
         return target

@@ -17,7 +17,6 @@ from typing import Any
 import uvicorn
 from starlette.types import ASGIApp
 
-from agent.adapters import active
 from agent.adapters.package import model_sha256
 from agent.config import Config, GatewayConfig, UpstreamConfig
 from agent.http.address import of_socket
@@ -140,11 +139,9 @@ def _turns(config: Config, log: InteractionLog, url: str, gateway: Gateway) -> A
 
 
 def _follower(config: Config, gateway: Gateway, stack: contextlib.ExitStack) -> tuple[Watch, ...]:
-    """Let the pointer here be that of the database, where config.toml names one; return what keeps it so."""
+    """Let the pointers here be those of the database, where config.toml names one; return what keeps them so."""
     if not config.agent.database:
         return ()
-    if tenants := active.tenants(config.data_folder):
-        _say(f"the adapters of tenants serve on this machine only, not at other gateways: {', '.join(tenants)}")
     follower = stack.enter_context(Follower(config.data_folder, config.agent.database, gateway.pool, _say))
     follower.catch_up(lambda: _base_sha256(config))
     return (follower.watch,)

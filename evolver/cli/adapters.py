@@ -17,13 +17,19 @@ def adapters(tenant: TenantOption = "", config: ConfigOption = None, as_json: Js
     from evolver.release.release import adapters_folder
 
     loaded = read_config(config)
-    with open_ledger(loaded, tenant) as ledger:
-        rows = [row for row in ledger.adapters() if tenant in ("", row.tenant)]
-        marks = ledger.marks()
-        lessons = {row.number: lessons_of(row) for row in ledger.cycles()}
+    pointers = active.read_all(loaded.data_folder)
     pointer = active.serving(loaded.data_folder, tenant)
     candidate = pointer.canary.name if pointer.canary else ""
+    with open_ledger(loaded, tenant) as ledger:
+        rows = [row for row in ledger.adapters() if tenant in ("", row.tenant) or row.name in dict(pointer.named)]
+        marks = ledger.marks()
+        lessons = {row.number: lessons_of(row) for row in ledger.cycles()}
     sizes = {row.name: folder_bytes(adapters_folder(loaded.data_folder) / row.name) for row in rows}
+    serves = {row.name: [whose for whose, one in pointers.items() if one.name == row.name] for row in rows}
+    tried = {
+        row.name: [whose for whose, one in pointers.items() if one.canary and one.canary.name == row.name]
+        for row in rows
+    }
     if as_json:
         print_json(
             [
@@ -31,6 +37,8 @@ def adapters(tenant: TenantOption = "", config: ConfigOption = None, as_json: Js
                     **row.model_dump(mode="json"),
                     "active": row.name == pointer.name,
                     "on_trial": row.name == candidate,
+                    "serves": serves[row.name],
+                    "on_trial_for": tried[row.name],
                     "bytes": sizes[row.name],
                     "trained_on": {k: v for k, v in lessons.get(row.cycle, {}).items() if isinstance(v, int | dict)},
                     "marks": marks.get(row.name, []),
@@ -39,7 +47,12 @@ def adapters(tenant: TenantOption = "", config: ConfigOption = None, as_json: Js
             ]
         )
     else:
-        typer.echo(adapters_text(rows, pointer.name, sizes, lessons, marks, candidate=candidate))
+        whom = {
+            name: [f"serves {whose}" for whose in serves[name] if whose]
+            + [f"on trial for {whose}" for whose in tried[name] if whose]
+            for name in serves
+        }
+        typer.echo(adapters_text(rows, pointer.name, sizes, lessons, marks, candidate=candidate, whom=whom))
 
 
 def rollback(
@@ -58,7 +71,7 @@ def rollback(
     loaded = read_config(config)
     with open_ledger(loaded, tenant) as ledger:
         gone, back = by_person.roll_back(loaded, ledger, name, reason="evolver rollback")
-    typer.echo(f"{back} serves now (before: {gone})")
+    typer.echo(_told(back, tenant, gone))
 
 
 def promote(name: AdapterArgument, tenant: TenantOption = "", config: ConfigOption = None) -> None:
@@ -69,7 +82,7 @@ def promote(name: AdapterArgument, tenant: TenantOption = "", config: ConfigOpti
     loaded = read_config(config)
     with Elapsed("loading"), open_ledger(loaded, tenant) as ledger:
         previous = by_person.promote(loaded, ledger, name, reason="evolver promote")
-    typer.echo(f"{name} serves now (before: {previous})")
+    typer.echo(_told(name, tenant, previous))
 
 
 def approve(name: AdapterArgument, tenant: TenantOption = "", config: ConfigOption = None) -> None:
@@ -80,7 +93,7 @@ def approve(name: AdapterArgument, tenant: TenantOption = "", config: ConfigOpti
     loaded = read_config(config)
     with Elapsed("loading"), open_ledger(loaded, tenant) as ledger:
         previous = by_person.approve(loaded, ledger, name, reason="evolver approve")
-    typer.echo(f"{name} serves now (before: {previous})")
+    typer.echo(_told(name, tenant, previous))
 
 
 def trial(
@@ -96,7 +109,8 @@ def trial(
     loaded = read_config(config)
     with Elapsed("loading"), open_ledger(loaded, tenant) as ledger:
         by_person.begin_trial(loaded, ledger, name, share=share, reason="evolver trial")
-    typer.echo(f"{name} answers {share:.0%} of the sessions; end the trial with: evolver rollback")
+    whose, option = (f" of {tenant}", f" --tenant {tenant}") if tenant else ("", "")
+    typer.echo(f"{name} answers {share:.0%} of the sessions{whose}; end the trial with: evolver rollback{option}")
 
 
 def reject(name: AdapterArgument, config: ConfigOption = None) -> None:
@@ -124,3 +138,7 @@ def _pin(name: str, config: Path | None, *, pinned: bool) -> None:
     with open_ledger(read_config(config)) as ledger:
         by_person.pin(ledger, name, pinned=pinned)
     typer.echo(f"{name} is {'pinned' if pinned else 'no longer pinned'}")
+
+
+def _told(name: str, tenant: str, before: str) -> str:
+    return f"{name} serves {tenant + ' ' if tenant else ''}now (before: {before})"

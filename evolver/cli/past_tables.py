@@ -22,9 +22,11 @@ def adapters_text(
     marks: Mapping[str, Sequence[str]],
     *,
     candidate: str = "",
+    whom: Mapping[str, Sequence[str]] | None = None,
 ) -> str:
     """Show adapters. ``sizes``: bytes by name; ``lessons``: ``lessons_of`` each cycle, by its number; ``marks``: what
-    was said of an adapter, by name; ``candidate``: the one on trial."""
+    was said of an adapter, by name; ``candidate``: the one on trial; ``whom``: the tenants that it serves, in words, by
+    name."""
     if not rows:
         return "no adapter yet; make one with: evolver cycle"
     scores = [SCORES[name].upper() for name in _OF_AN_ADAPTER]
@@ -40,7 +42,14 @@ def adapters_text(
                 row.sha256[:12],
                 f"{taught.get('train', '?')} lessons ({taught.get('calls', '?')} call)",
                 *(_score(row, name) for name in _OF_AN_ADAPTER),
-                "; ".join([*_whose(row.tenant), *_tenants(taught.get("tenants")), *marks.get(row.name, ())]),
+                "; ".join(
+                    [
+                        *_whose(row.tenant),
+                        *(whom or {}).get(row.name, ()),
+                        *_tenants(taught.get("tenants")),
+                        *marks.get(row.name, ()),
+                    ]
+                ),
             )
             for row in rows
             for taught in (lessons.get(row.cycle, {}),)

@@ -1,7 +1,7 @@
 """Releases: loading a candidate into the running server, promoting it, going back.
 
 The order keeps every moment consistent: an adapter is verified, then loaded, then the pointer names it, then the ledger
-says so. The pointer file is the truth and says itself how it came about; ``reconcile`` brings the ledger in line with
+says so. The pointer is the truth and says itself how it came about; ``reconcile`` brings the ledger in line with
 it. Both change inside one transaction of the ledger, so that two commands at once come one after the other. The pointer
 is that of the ledger's tenant.
 """
@@ -329,8 +329,7 @@ def _switch(
     pointer = ActiveAdapter(name=name, sha256=sha256, change=change, canary=canary)
     with ledger.together() as db:
         active.write(data_folder, pointer, db, tenant=ledger.tenant)
-    if ledger.tenant:
-        _require(pointer, data_folder)
+    _require(pointer, data_folder, ledger)
     _record(pointer, change, ledger)
 
 
@@ -342,8 +341,7 @@ def _settled(data_folder: Path, ledger: Ledger) -> str:
             pointer = active.read(data_folder, ledger.tenant, db)
     except AdapterError:
         return first(ledger)
-    if ledger.tenant:
-        _require(pointer, data_folder)
+    _require(pointer, data_folder, ledger)
     newest = next(iter(ledger.releases()), None)
     number, recorded = (newest.number, newest.adapter) if newest else (0, first(ledger))
     if pointer.change is not None and pointer.change.serial > number:
@@ -373,14 +371,14 @@ def _record(pointer: ActiveAdapter, change: Change, ledger: Ledger) -> None:
     ledger.put_setting(trial, candidate)
 
 
-def _require(pointer: ActiveAdapter, data_folder: Path) -> None:
-    """Let every server have the adapters of a tenant's pointer, also where none runs now."""
-    named = {pointer.name: pointer.sha256}
-    if pointer.canary is not None:
-        named[pointer.canary.name] = pointer.canary.sha256
+def _require(pointer: ActiveAdapter, data_folder: Path, ledger: Ledger) -> None:
+    """Let every server have the adapters of a tenant's pointer, also where none runs now. Where pointers are on
+    Postgres, each gateway sees to that itself."""
+    if not ledger.tenant or server_of(data_folder):
+        return
     known = required.read(data_folder)
-    for name, sha256 in named.items():
-        if sha256 and known.get(name) != sha256:
+    for name, sha256 in pointer.named:
+        if known.get(name) != sha256:
             required.add(data_folder, name, sha256)
 
 

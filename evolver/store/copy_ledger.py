@@ -1,4 +1,4 @@
-"""Copies the ledger of a data folder, and its pointer to the active adapter, from files to the Postgres database that
+"""Copies the ledger of a data folder, and its pointers to active adapters, from files to the Postgres database that
 config.toml names.
 
 One transaction: all is there or nothing. Again, it copies what has changed in the file since; a database in which
@@ -7,7 +7,7 @@ something else was stored is refused.
 
 import hashlib
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import closing
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 from agent.adapters import active, shared_pointer
 from agent.adapters.package import check_adapter, folder_of
 from agent.config import DataConfig
+from agent.errors import AdapterError
 from agent.log.copy_log import Copied, origin_of
 from agent.storage.database import open_file
 from agent.storage.postgres import open_postgres
@@ -68,23 +69,21 @@ _TENANT = "tenant"
 """The column that came later, the last one of those tables that have it beside their key."""
 
 Rows = dict[str, list[tuple[Any, ...]]]
+Pointers = Mapping[str, active.ActiveAdapter]
 
 
 def copy_ledger(config: DataConfig, say: Callable[[str], None]) -> list[Copied]:
-    """Copy ledger and pointer, and return what became of each table. ``say`` hears of what takes long.
+    """Copy ledger and pointers, and return what became of each table. ``say`` hears of what takes long, and of the
+    pointers of tenants that are damaged, which are left out.
 
     Raises UserError where a cycle runs, or the database has another ledger or one that is in use; StorageError.
     """
     data, url = config.data_folder, config.agent.database
     file = data / FILE
-    pointer = active.read_here(data)
-    if not file.exists() and pointer == active.ActiveAdapter():
+    pointers = _pointers(data, say)
+    if not file.exists() and pointers == {"": active.ActiveAdapter()}:
         return []
-    if tenants := active.tenants(data):
-        say(
-            f"what serves tenants stays in files of this machine, which other gateways do not see: {', '.join(tenants)}"
-        )
-    for name, sha256 in pointer.named:
+    for name, sha256 in dict.fromkeys(one for pointer in pointers.values() for one in pointer.named):
         say(f"storing the files of {name}")
         check_adapter(folder_of(data, name), sha256=sha256)
         shared_pointer.store_files(url, folder_of(data, name), sha256)
@@ -95,19 +94,30 @@ def copy_ledger(config: DataConfig, say: Callable[[str], None]) -> list[Copied]:
         source.reading() as here,
         target.transaction() as there,
     ):
-        return _copy(_rows(here), there, data, url, pointer)
+        return _copy(_rows(here), there, data, url, pointers)
 
 
-def _copy(rows: Rows, there: Statements, data: Path, url: str, pointer: active.ActiveAdapter) -> list[Copied]:
+def _pointers(data: Path, say: Callable[[str], None]) -> Pointers:
+    """Return the pointers in files, by tenant."""
+    found = {"": active.read_here(data)}
+    for tenant in active.tenants_here(data):
+        try:
+            found[tenant] = active.read_here(data, tenant)
+        except AdapterError as error:
+            say(f"{error}; it is not copied")
+    return found
+
+
+def _copy(rows: Rows, there: Statements, data: Path, url: str, pointers: Pointers) -> list[Copied]:
     origin, before = origin_of(data), _rows(there)
     known = there.execute("SELECT origin, read, stored FROM copied_ledger").fetchone()
-    read = _digest(rows, pointer.model_dump_json())
+    read = _digest(rows, {tenant: pointer.model_dump_json() for tenant, pointer in pointers.items()})
     if known is not None and known[:2] == (origin, read):
         return [_copied(table, before, before) for table in TABLES]
-    stored = (known or ("", "", _digest({}, "")))[2]
+    stored = (known or ("", "", _digest({}, {})))[2]
     if (known is not None and known[0] != origin) or _is_of_another(there, origin):
         raise UserError(f"{url}: has another ledger or log; name an empty database in [agent] database")
-    if stored not in _digests(before, shared_pointer.read(there)):
+    if stored not in _digests(before, shared_pointer.read_all(there)):
         raise UserError(f"{url}: its ledger is in use already: something was stored there that is not in {data / FILE}")
     for table in reversed(TABLES):
         there.execute(f"DELETE FROM {table.name}")
@@ -116,12 +126,14 @@ def _copy(rows: Rows, there: Statements, data: Path, url: str, pointer: active.A
         insert = f"INSERT INTO {table.name} ({', '.join(names)}) VALUES ({', '.join('?' for _ in names)})"
         for row in rows[table.name]:
             there.execute(insert, row)
-    active.write(data, pointer, there)
+    shared_pointer.forget_tenants(there)
+    for tenant, pointer in pointers.items():
+        active.write(data, pointer, there, tenant=tenant)
     after = _rows(there)
     there.execute("DELETE FROM copied_ledger")
     there.execute(
         "INSERT INTO copied_ledger (origin, read, stored) VALUES (?, ?, ?)",
-        (origin, read, _digest(after, shared_pointer.read(there))),
+        (origin, read, _digest(after, shared_pointer.read_all(there))),
     )
     return [_copied(table, before, after) for table in TABLES]
 
@@ -141,19 +153,21 @@ def _rows(db: Statements) -> Rows:
     return found
 
 
-def _digest(rows: Rows, pointer: str) -> str:
+def _digest(rows: Rows, pointers: Mapping[str, str]) -> str:
+    """Return a hash of ``rows`` and of ``pointers``, JSON by tenant; without tenants, that of before there were any."""
     present = {name: some for name, some in rows.items() if some}
-    return hashlib.sha256(json.dumps([present, pointer], sort_keys=True).encode()).hexdigest()
+    tenants = {tenant: text for tenant, text in pointers.items() if tenant}
+    told = [present, pointers.get("", ""), *([tenants] if tenants else [])]
+    return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()
 
 
-def _digests(rows: Rows, pointer: str) -> set[str]:
+def _digests(rows: Rows, pointers: Mapping[str, str]) -> set[str]:
     """Return the digest of ``rows``, and where all are everybody's, the one of before there were tenants."""
     whose = {table.name: table.columns[-1] == _TENANT for table in TABLES}
-    found = {_digest(rows, pointer)}
+    found = {_digest(rows, pointers)}
     if not any(row[-1] for name, some in rows.items() if whose[name] for row in some):
-        found.add(
-            _digest({name: [row[:-1] if whose[name] else row for row in some] for name, some in rows.items()}, pointer)
-        )
+        bare = {name: [row[:-1] if whose[name] else row for row in some] for name, some in rows.items()}
+        found.add(_digest(bare, pointers))
     return found
 
 

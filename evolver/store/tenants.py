@@ -73,11 +73,6 @@ def check_cycle(config: Config, tenant: str) -> None:
             "with [evolver] per_tenant a tool made for one tenant's request would be learned by all; "
             "set [evolver.make] tools_per_cycle = 0"
         )
-    if evolver.per_tenant and config.agent.database:
-        raise UserError(
-            "adapters of tenants need their pointers in the data folder, which several gateways do not share; "
-            'set [evolver] per_tenant = false, or [agent] database = ""'
-        )
 
 
 def check_known(config: Config, tenant: str) -> None:

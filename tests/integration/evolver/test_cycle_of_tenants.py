@@ -6,17 +6,21 @@ from pathlib import Path
 import httpx
 import pytest
 
-from agent.adapters import active
+from agent.adapters import active, required
 from agent.adapters.package import read_manifest
 from agent.log.interaction_log import InteractionLog
 from agent.serving import serving_state
 from agent.serving.gateway.access import api_keys
+from agent.serving.upstreams.follow import Follower
+from agent.serving.upstreams.pool import UpstreamPool
+from agent.storage import database_server
 from evolver.config import MakeConfig
 from evolver.cycle import daemon, stages
 from evolver.cycle.schedule import why_not_due
 from evolver.store.cycle_folder import cycle_folder
 from tests.fakes.evolution import turn
-from tests.fakes.evolver_world import World
+from tests.fakes.evolver_world import World, world
+from tests.fakes.postgres import PostgresServer
 from tests.fakes.stages import value_of
 from tests.fakes.whole_cycle import configured, kill_at, rows_of
 from toolkit.errors import UserError
@@ -172,3 +176,33 @@ def test_a_cut_off_cycle_of_a_tenant_goes_on_and_does_not_stop_another(here: Wor
     ended = here.run(tenant="sales")
     assert (ended.cycle.number, ended.cycle.status, ended.cycle.tenant) == (1, "promoted", "sales")
     assert json.loads((here.data / "active_adapter.sales.json").read_text())["name"] == "adapter-0001"
+
+
+def test_cycles_of_tenants_on_postgres_serve_a_gateway_that_follows(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, postgres: PostgresServer
+) -> None:
+    url, elsewhere, said = postgres.database(), tmp_path / "elsewhere", list[str]()
+    database_server.keep(tmp_path / "data", url)
+    try:
+        with world(tmp_path, monkeypatch) as here:
+            configured(here, per_tenant=True)
+            here.config = here.config.model_copy(
+                update={"agent": here.config.agent.model_copy(update={"database": url})}
+            )
+            ids = {tenant: logged(here, tenant, 5, 11) for tenant in ("sales", "care")}
+            for tenant in ("sales", "care"):
+                report = here.run(tenant=tenant)
+                assert report.cycle.status == "promoted", report.cycle.reason
+                text = folder_text(here, report.cycle.number)
+                (other,) = ids.keys() - {tenant}
+                assert WORDS[other] not in text
+                assert not [one for one in ids[other] if one in text]
+            served = {tenant: active.serving(here.data, tenant).name for tenant in ("sales", "care", "", "lab")}
+            assert served == {"sales": "adapter-0001", "care": "adapter-0002", "": "base", "lab": "base"}
+            with Follower(elsewhere, url, UpstreamPool(elsewhere, said.append), said.append) as follower:
+                follower.catch_up()
+            assert {path.name for path in (elsewhere / "adapters").iterdir()} == {"adapter-0001", "adapter-0002"}
+            assert required.read(elsewhere).keys() == {"adapter-0001", "adapter-0002"}
+            assert said == []
+    finally:
+        database_server.keep(tmp_path / "data", "")

@@ -5,13 +5,15 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import httpx
 import pytest
 
+from agent.adapters import active
 from agent.serving import serving_state
+from agent.serving.gateway.access import api_keys
 from agent.storage import database_server
 from evolver.release import release
 from evolver.store.ledger import Ledger
@@ -57,18 +59,18 @@ def houses(tmp_path: Path, postgres: PostgresServer) -> Iterator[list[House]]:
         yield found
 
 
-def serves(house: House) -> str:
-    """The adapter that answered a request to its gateway; "" for none."""
-    running = serving_state.running(house.data)
-    answer = httpx.post(f"{running.gateway_url}/v1/chat/completions", json=BODY, trust_env=False, timeout=60)
+def serves(house: House, key: str = "none") -> str:
+    """The adapter that answered a request with ``key`` to its gateway; "" for none."""
+    url, headers = serving_state.running(house.data).gateway_url, {"authorization": f"Bearer {key}"}
+    answer = httpx.post(f"{url}/v1/chat/completions", json=BODY, headers=headers, trust_env=False, timeout=60)
     return answer.headers["x-apprentice-adapter"] if answer.status_code == 200 else ""
 
 
-def arrival(houses: list[House], name: str, change: Callable[[], object]) -> float:
+def arrival(houses: list[House], name: str, change: Callable[[], object], keys: Sequence[str] = ("none",) * 2) -> float:
     """Change what serves to ``name``, and return the seconds from then until all gateways answered with it."""
     change()
     changed = time.monotonic()
-    wait_until(lambda: all(serves(house) == name for house in houses))
+    wait_until(lambda: all(serves(house, key) == name for house, key in zip(houses, keys, strict=True)))
     return time.monotonic() - changed
 
 
@@ -92,6 +94,30 @@ def test_a_promotion_and_a_rollback_reach_both_gateways(
             f"\nboth gateways: promotion after {there:.2f} s, rollback after {back:.2f} s, "
             f"of which {asked:.2f} s for asking both"
         )
+
+
+def test_a_promotion_for_a_tenant_reaches_both_gateways_and_nobody_else(
+    houses: list[House], capsys: pytest.CaptureFixture[str]
+) -> None:
+    one, two = houses
+    keys = {name: [api_keys.create(house.data, name, ["chat"], name) for house in houses] for name in ("sales", "care")}
+    with one.serving() as running, two.serving(), Ledger(one.data / "evolution.db", tenant="sales") as ledger:
+        wait_until(lambda: [serves(one), serves(two)] == ["base", "base"])
+        place = (one.data, ledger, running)
+        adapter = publish_adapter(one.data, "adapter-0001", tenant="sales")
+        ledger.add_adapter(adapter, ledger.open_cycle().number, "base", "d" * 64)
+        promoted = lambda: release.promote("adapter-0001", *place, reason="test")  # noqa: E731
+        there = arrival(houses, "adapter-0001", promoted, keys["sales"])
+        others = [
+            serves(house, key)
+            for key_pair in (keys["care"], ("none",) * 2)
+            for house, key in zip(houses, key_pair, strict=True)
+        ]
+        assert others == ["base"] * 4
+        back = arrival(houses, "base", lambda: release.rollback(*place, reason="test"), keys["sales"])
+    assert [active.read_here(house.data, "sales").name for house in houses] == [active.SHARED] * 2
+    with capsys.disabled():
+        print(f"\nboth gateways: promotion for a tenant after {there:.2f} s, rollback after {back:.2f} s")
 
 
 def cycle(house: House) -> str:

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from agent.adapters import active, shared_pointer
-from agent.adapters.active import ActiveAdapter, Canary
-from agent.errors import AdapterError, AdapterInvalid
+from agent.adapters.active import SHARED, ActiveAdapter, Canary
+from agent.errors import AdapterError, AdapterInvalid, StorageError
 from agent.storage import database_server
 from tests.fakes.adapter_folder import make_adapter, sha256_of
 from tests.fakes.postgres import PostgresServer
@@ -153,3 +153,63 @@ def test_what_is_stored_or_wanted_again_stays_whole(data: Path, url: str, monkey
     shutil.rmtree(data / "adapters")
     for folder in (slow, again):
         fetch(url, data, folder.name, hashes[folder.name])
+
+
+def test_each_tenant_has_a_row_of_its_own(data: Path, tmp_path: Path, url: str) -> None:
+    other = tmp_path / "other"
+    database_server.keep(other, url)
+    assert active.tenants(data) == []
+    pointers = {
+        tenant: ActiveAdapter(name=f"adapter-{number:04d}", sha256=f"{number}" * 64)
+        for number, tenant in enumerate(("", "a.b", "sales"), 1)
+    }
+    for tenant, pointer in pointers.items():
+        active.write(data, pointer, tenant=tenant)
+    assert active.read_all(other) == pointers
+    assert list(active.read_all(other)) == ["", "a.b", "sales"]
+    assert {tenant: active.read(other, tenant) for tenant in pointers} == pointers
+    assert active.tenants(other) == ["a.b", "sales"]
+    assert active.tenants_here(other) == active.tenants_here(data) == []
+    assert active.serving(other, "lab") == pointers[""]
+    active.write(other, ActiveAdapter(name=SHARED), tenant="sales")
+    assert active.serving(data, "sales") == pointers[""]
+    assert active.serving(data, "a.b") == pointers["a.b"]
+
+
+def test_a_damaged_pointer_of_a_tenant_names_the_fix_and_stops_no_other(data: Path, url: str) -> None:
+    for tenant in ("", "care", "sales"):
+        active.write(data, ActiveAdapter(), tenant=tenant)
+    execute(url, "UPDATE tenant_adapters SET pointer = '{' WHERE tenant = 'sales'")
+    with pytest.raises(
+        AdapterError, match="of sales: is damaged; write it anew with: evolver rollback shared --tenant sales"
+    ):
+        active.read(data, "sales")
+    assert active.read_all(data).keys() == {"", "care"}
+    active.write(data, ActiveAdapter(), tenant="sales")
+    assert active.read_all(data).keys() == {"", "care", "sales"}
+
+
+def test_a_name_that_no_tenant_can_have_gets_no_row(data: Path) -> None:
+    with pytest.raises(StorageError):
+        active.write(data, ActiveAdapter(), tenant="../sales")
+
+
+def test_a_change_for_one_keeps_the_files_of_what_serves_all_others_and_served_them_before(
+    data: Path, url: str
+) -> None:
+    hashes: dict[str, str] = {}
+
+    def promote(name: str, tenant: str) -> None:
+        if name not in hashes:
+            folder = make_adapter(data, name, base_sha256=f"{len(hashes):064x}")
+            hashes[name] = sha256_of(folder)
+            shared_pointer.store_files(url, folder, hashes[name])
+        active.write(data, ActiveAdapter(name=name, sha256=hashes[name]), tenant=tenant)
+
+    for number, tenant in enumerate(("sales", "sales", "sales", "", "", "", "care"), 1):
+        promote(f"adapter-{number:04d}", tenant)
+    assert len(set(hashes.values())) == 7
+    execute(url, "UPDATE adapter_files SET stored_at = now() - interval '2 hours'")
+    promote("adapter-0007", "care")
+    left = {str(row[0]) for row in execute(url, "SELECT DISTINCT adapter FROM adapter_files")}
+    assert left == set(hashes.values()) - {hashes["adapter-0001"], hashes["adapter-0004"]}

@@ -204,10 +204,49 @@ def test_a_ledger_in_a_file_is_copied_where_the_log_was_on_postgres_from_the_sta
     assert contents(data) == before
 
 
-def test_that_the_adapters_of_tenants_are_not_copied_is_said(tmp_path: Path, postgres: PostgresServer) -> None:
-    data, url = tmp_path / "data", postgres.database()
+def test_the_pointers_of_tenants_and_their_adapters_are_copied(tmp_path: Path, postgres: PostgresServer) -> None:
+    data, url, other = tmp_path / "data", postgres.database(), tmp_path / "other"
     fill(data)
-    active.write(data, ActiveAdapter(name=active.SHARED), tenant="sales")
+    own = publish_adapter(data, "adapter-0002", tenant="sales")
+    pointers = {
+        "": active.read(data),
+        "care": ActiveAdapter(name=active.SHARED),
+        "sales": ActiveAdapter(name=own.name, sha256=own.sha256),
+    }
+    for tenant, pointer in pointers.items():
+        active.write(data, pointer, tenant=tenant)
+    active.path(data, "lab").write_text("{")
     said: list[str] = []
     copy_ledger(moved(data, url), said.append)
-    assert said[0] == "what serves tenants stays in files of this machine, which other gateways do not see: sales"
+    assert said[0].endswith("evolver rollback shared --tenant lab; it is not copied")
+    moved(other, url)
+    assert active.read_all(other) == pointers
+    with closing(shared_pointer.open_pointer(url)) as database:
+        shared_pointer.fetch_files(database, other, own.name, own.sha256)
+    assert copy(moved(data, url)) == [(0, 0, 0)] * len(TABLES)
+
+    in_files(data)
+    active.write(data, ActiveAdapter(name=active.SHARED), tenant="sales")
+    active.path(data, "care").unlink()
+    copy(moved(data, url))
+    assert {tenant: pointer.name for tenant, pointer in active.read_all(other).items()} == {
+        "": "adapter-0001", "sales": active.SHARED
+    }  # fmt: skip
+
+    active.write(other, ActiveAdapter(name=own.name, sha256=own.sha256), tenant="sales")
+    in_files(data)
+    active.write(data, ActiveAdapter(), tenant="care")
+    with pytest.raises(UserError, match="its ledger is in use already"):
+        copy(moved(data, url))
+
+
+def test_a_copy_of_before_the_pointers_of_tenants_were_copied_is_brought_up_to_date(
+    tmp_path: Path, postgres: PostgresServer
+) -> None:
+    data, url = tmp_path / "data", postgres.database()
+    fill(data)
+    copy(moved(data, url))
+    active.write_here(data, ActiveAdapter(name=active.SHARED), "sales")  # it was there, and was left out
+    copy(moved(data, url))
+    with closing(shared_pointer.open_pointer(url)) as database, database.transaction("BEGIN") as db:
+        assert shared_pointer.read_all(db).keys() == {"", "sales"}
