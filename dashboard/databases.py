@@ -22,14 +22,14 @@ def bring_up_to_date(data_folder: Path) -> None:
             pass
 
 
-def ledger(data_folder: Path) -> Ledger:
-    """Open the ledger for a reader. Raises StorageError."""
-    return Ledger.open_readonly(data_folder / LEDGER)
+def ledger(data_folder: Path, tenant: str = "") -> Ledger:
+    """Open the ledger of ``tenant`` ("": of everybody) for a reader. Raises StorageError."""
+    return Ledger.open_readonly(data_folder / LEDGER, tenant=tenant)
 
 
-def writable_ledger(data_folder: Path) -> Ledger:
-    """Open the ledger for a button. Raises StorageError."""
-    return Ledger(data_folder / LEDGER)
+def writable_ledger(data_folder: Path, tenant: str = "") -> Ledger:
+    """Open the ledger of ``tenant`` ("": of everybody) for a button. Raises StorageError."""
+    return Ledger(data_folder / LEDGER, tenant=tenant)
 
 
 def log(data_folder: Path) -> InteractionLog:

@@ -12,7 +12,7 @@ from evolver.cycle.schedule import why_not_due
 from evolver.cycle.stages import STAGES
 from evolver.release import canary, release
 from evolver.release.canary import Trial
-from evolver.release.history import serves_since
+from evolver.release.history import first, serves_since
 from evolver.store import lease
 from evolver.store.cycle_folder import cycle_folder
 from evolver.store.ledger import CycleRow, Ledger
@@ -21,8 +21,8 @@ from evolver.tool_making.pool import ToolPool
 
 @dataclass(frozen=True)
 class Serving:
-    """The active adapter, since when (seconds since the epoch; 0: always), and the adapter on trial, if one is.
-    ``trouble`` says why the pointer cannot be read."""
+    """The active adapter (for a tenant ``shared``: everybody's), since when (seconds since the epoch; 0: always), and
+    the adapter on trial, if one is. ``trouble`` says why the pointer cannot be read."""
 
     name: str
     since: float
@@ -54,11 +54,11 @@ class Waiting:
 
 
 def serving(config: Config, ledger: Ledger) -> Serving:
-    """Return the active adapter, with its start, and the canary."""
+    """Return the active adapter of the ledger's tenant, with its start, and the canary."""
     try:
-        pointer = active.read(config.data_folder)
+        pointer = active.read(config.data_folder, ledger.tenant)
     except AdapterError as error:
-        return Serving("base", 0.0, trouble=str(error))
+        return Serving(first(ledger), 0.0, trouble=str(error))
     canary_name = pointer.canary.name if pointer.canary else ""
     return Serving(pointer.name, serves_since(pointer.name, ledger), canary_name)
 

@@ -5,7 +5,6 @@ from collections.abc import Callable
 from starlette.responses import RedirectResponse, Response
 
 from agent.adapters import active
-from agent.errors import AdapterError
 from agent.http.http_error import HttpError
 from dashboard import databases
 from dashboard.desk import Desk, Visit, see
@@ -21,15 +20,15 @@ def page(desk: Desk, visit: Visit) -> Response:
     with databases.ledger(desk.data) as ledger:
         rows, marks = ledger.adapters(), ledger.marks()
         lessons = {row.number: lessons_of(row) for row in ledger.cycles()}
-    serves, on_trial = _pointer(desk)
+    pointers = active.read_all(desk.data)
     return desk.page(
         visit,
         "adapters.html",
         tree=lineage.tree(rows),
         rows=rows,
         marks=marks,
-        serves=serves,
-        on_trial=on_trial,
+        serves={tenant: pointer.name for tenant, pointer in pointers.items()},
+        on_trial={tenant: pointer.canary.name for tenant, pointer in pointers.items() if pointer.canary},
         lessons=lessons,
         sizes={row.name: folder_bytes(adapters_folder(desk.data) / row.name) for row in rows},
     )
@@ -111,16 +110,10 @@ def roll_back(desk: Desk, visit: Visit) -> Response:
 
 
 def _changed(desk: Desk, visit: Visit, change: Callable[[Ledger, str, str], object]) -> RedirectResponse:
-    action = visit.request.url.path.rpartition("/")[2].replace("-", " ")
-    with databases.writable_ledger(desk.data) as ledger:
-        change(ledger, visit.part("name"), f"dashboard: {action} {visit.who}")
+    """Change something for those whose adapter it is: a tenant, or everybody."""
+    name, action = visit.part("name"), visit.request.url.path.rpartition("/")[2].replace("-", " ")
+    with databases.ledger(desk.data) as ledger:
+        row = ledger.adapter(name)
+    with databases.writable_ledger(desk.data, row.tenant if row is not None else "") as ledger:
+        change(ledger, name, f"dashboard: {action} {visit.who}")
     return see(visit, "adapters")
-
-
-def _pointer(desk: Desk) -> tuple[str, str]:
-    """Return the active adapter and the canary; "" each where the pointer is damaged."""
-    try:
-        pointer = active.read(desk.data)
-    except AdapterError:
-        return "", ""
-    return pointer.name, pointer.canary.name if pointer.canary else ""

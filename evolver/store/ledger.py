@@ -117,9 +117,9 @@ class Ledger:
             raise
 
     @classmethod
-    def open_readonly(cls, path: Path) -> "Ledger":
+    def open_readonly(cls, path: Path, *, tenant: str = "") -> "Ledger":
         """Open the ledger for a reader that must not write. One that does not exist yet reads as empty."""
-        return cls(path, database=open_readonly(path, migrations, STEPS))
+        return cls(path, database=open_readonly(path, migrations, STEPS), tenant=tenant)
 
     def __enter__(self) -> "Ledger":
         return self

@@ -189,6 +189,32 @@ def test_one_approves_and_rolls_back(here: Place, page: Page) -> None:
     assert active.read(here.data).name == "adapter-0001"
 
 
+def test_one_promotes_the_adapter_of_a_tenant_and_rolls_it_back(here: Place, page: Page) -> None:
+    with Ledger(here.data / "evolution.db", tenant="sales") as ledger:
+        number = ledger.open_cycle().number
+        ledger.add_adapter(publish_adapter(here.data, "adapter-0003", tenant="sales"), number, "adapter-0001", "d")
+        ledger.end_cycle(number, "rejected", "not better")
+    serving_state.remove(here.data, os.getpid())  # no server: nothing is loaded
+    page.goto(f"{here.url}/adapters")
+    page.click("[id='adapter-0003'] summary:text-is('Promote')")
+    sentence = "adapter-0003 will answer all sessions of sales from the next turn on, whatever the gate said."
+    expect(page.locator("[id='adapter-0003'] form p").first).to_have_text(sentence)
+    page.click("[id='adapter-0003'] form button:text-is('Promote')")
+    expect(page.locator("[id='adapter-0003']")).to_contain_text("serves sales")
+    served = {tenant: active.serving(here.data, tenant).name for tenant in ("", "sales", "care")}
+    assert served == {"": "adapter-0001", "sales": "adapter-0003", "care": "adapter-0001"}
+    page.click("nav >> text=Releases")
+    expect(page.locator("#serves")).to_have_text("adapter-0001")
+    page.click("#tenants >> text=sales")
+    expect(page.locator("#serves")).to_have_text("adapter-0003")
+    page.click("summary:text-is('Roll back')")
+    page.click("form button:text-is('Roll back')")
+    expect(page.locator("#serves")).to_have_text("shared")
+    expect(page.locator("#tenant")).to_have_text("sales")
+    assert active.read(here.data, "sales").name == active.SHARED
+    assert active.read(here.data).name == "adapter-0001"
+
+
 def test_one_sees_the_agreement_and_switches_a_tool_over_and_back(tmp_path: Path, page: Page) -> None:
     with place(tmp_path) as here:
         with AgreementLog(here.data / "interactions.db") as log:
