@@ -22,16 +22,18 @@ def config(tmp_path: Path, postgres: PostgresServer) -> Iterator[Config]:
     database_server.keep(tmp_path, "")
 
 
-def test_that_the_adapters_of_tenants_serve_here_only_is_said(
+def test_the_pointers_of_the_database_are_taken_over_at_the_start_and_what_it_does_not_know_is_said(
     config: Config, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    for tenants in ([], ["care", "sales"]):
-        for tenant in tenants:
-            active.write(config.data_folder, ActiveAdapter(name=active.SHARED), tenant=tenant)
-        with ExitStack() as stack:
-            serve._follower(config, Gateway(config.data_folder, config.agent.serving.gateway), stack)
-        said = capsys.readouterr().err
-        assert ("serve on this machine only, not at other gateways: care, sales" in said) is bool(tenants)
+    data = config.data_folder
+    active.write(data, ActiveAdapter(name=active.SHARED), tenant="care")
+    active.write_here(data, ActiveAdapter(name="adapter-0001", sha256="a" * 64), "sales")
+    with ExitStack() as stack:
+        serve._follower(config, Gateway(data, config.agent.serving.gateway), stack)
+    assert active.tenants_here(data) == ["care", "sales"]
+    said = capsys.readouterr().err
+    assert "sales: adapter-0001 serves on this machine only" in said
+    assert "care: " not in said.replace("care: shared serves now", "")
 
 
 def test_the_model_of_ones_own_server_is_known_and_that_of_others_is_not(tmp_path: Path) -> None:
