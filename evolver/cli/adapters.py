@@ -1,13 +1,17 @@
 """``evolver adapters`` and the commands that change what serves: ``rollback``, ``promote``, ``approve``, ``trial``,
 ``reject``, ``pin``, ``unpin``."""
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from evolver.cli.opening import AdapterArgument, TenantOption, open_ledger, read_config
 from toolkit.command import ConfigOption, JsonOption, print_json
+
+if TYPE_CHECKING:
+    from agent.adapters.active import ActiveAdapter
 
 
 def adapters(tenant: TenantOption = "", config: ConfigOption = None, as_json: JsonOption = False) -> None:
@@ -25,11 +29,7 @@ def adapters(tenant: TenantOption = "", config: ConfigOption = None, as_json: Js
         marks = ledger.marks()
         lessons = {row.number: lessons_of(row) for row in ledger.cycles()}
     sizes = {row.name: folder_bytes(adapters_folder(loaded.data_folder) / row.name) for row in rows}
-    serves = {row.name: [whose for whose, one in pointers.items() if one.name == row.name] for row in rows}
-    tried = {
-        row.name: [whose for whose, one in pointers.items() if one.canary and one.canary.name == row.name]
-        for row in rows
-    }
+    serves, tried = _answers(pointers)
     if as_json:
         print_json(
             [
@@ -37,8 +37,8 @@ def adapters(tenant: TenantOption = "", config: ConfigOption = None, as_json: Js
                     **row.model_dump(mode="json"),
                     "active": row.name == pointer.name,
                     "on_trial": row.name == candidate,
-                    "serves": serves[row.name],
-                    "on_trial_for": tried[row.name],
+                    "serves": serves.get(row.name, []),
+                    "on_trial_for": tried.get(row.name, []),
                     "bytes": sizes[row.name],
                     "trained_on": {k: v for k, v in lessons.get(row.cycle, {}).items() if isinstance(v, int | dict)},
                     "marks": marks.get(row.name, []),
@@ -47,11 +47,7 @@ def adapters(tenant: TenantOption = "", config: ConfigOption = None, as_json: Js
             ]
         )
     else:
-        whom = {
-            name: [f"serves {whose}" for whose in serves[name] if whose]
-            + [f"on trial for {whose}" for whose in tried[name] if whose]
-            for name in serves
-        }
+        whom = {row.name: _whom(serves.get(row.name, ()), tried.get(row.name, ())) for row in rows}
         typer.echo(adapters_text(rows, pointer.name, sizes, lessons, marks, candidate=candidate, whom=whom))
 
 
@@ -138,6 +134,21 @@ def _pin(name: str, config: Path | None, *, pinned: bool) -> None:
     with open_ledger(read_config(config)) as ledger:
         by_person.pin(ledger, name, pinned=pinned)
     typer.echo(f"{name} is {'pinned' if pinned else 'no longer pinned'}")
+
+
+def _answers(pointers: "Mapping[str, ActiveAdapter]") -> tuple[dict[str, list[str]], dict[str, list[str]]]:
+    """Return for each adapter the tenants ("": everybody) that it serves, and those with which it is on trial."""
+    serves, tried = dict[str, list[str]](), dict[str, list[str]]()
+    for whose, pointer in pointers.items():
+        serves.setdefault(pointer.name, []).append(whose)
+        if pointer.canary:
+            tried.setdefault(pointer.canary.name, []).append(whose)
+    return serves, tried
+
+
+def _whom(serves: Sequence[str], tried: Sequence[str]) -> list[str]:
+    """Return these tenants in words."""
+    return [f"serves {whose}" for whose in serves if whose] + [f"on trial for {whose}" for whose in tried if whose]
 
 
 def _told(name: str, tenant: str, before: str) -> str:

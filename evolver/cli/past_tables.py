@@ -43,12 +43,7 @@ def adapters_text(
                 f"{taught.get('train', '?')} lessons ({taught.get('calls', '?')} call)",
                 *(_score(row, name) for name in _OF_AN_ADAPTER),
                 "; ".join(
-                    [
-                        *_whose(row.tenant),
-                        *(whom or {}).get(row.name, ()),
-                        *_tenants(taught.get("tenants")),
-                        *marks.get(row.name, ()),
-                    ]
+                    [*_whose(row.tenant, whom, row.name), *_tenants(taught.get("tenants")), *marks.get(row.name, ())]
                 ),
             )
             for row in rows
@@ -143,8 +138,8 @@ def _of(tenant: str) -> str:
     return f" of {tenant}" if tenant else ""
 
 
-def _whose(tenant: str) -> list[str]:
-    return [f"for the tenant {tenant} alone"] if tenant else []
+def _whose(tenant: str, whom: Mapping[str, Sequence[str]] | None, name: str) -> list[str]:
+    return [*([f"for the tenant {tenant} alone"] if tenant else []), *(whom or {}).get(name, ())]
 
 
 def _tenants(turns: object) -> list[str]:
