@@ -182,9 +182,10 @@ def test_cycles_of_tenants_on_postgres_serve_a_gateway_that_follows(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, postgres: PostgresServer
 ) -> None:
     url, elsewhere, said = postgres.database(), tmp_path / "elsewhere", list[str]()
-    database_server.keep(tmp_path / "data", url)
     try:
         with world(tmp_path, monkeypatch) as here:
+            (here.data / "interactions.db").unlink()
+            database_server.keep(here.data, url)
             configured(here, per_tenant=True)
             here.config = here.config.model_copy(
                 update={"agent": here.config.agent.model_copy(update={"database": url})}
@@ -199,6 +200,7 @@ def test_cycles_of_tenants_on_postgres_serve_a_gateway_that_follows(
                 assert not [one for one in ids[other] if one in text]
             served = {tenant: active.serving(here.data, tenant).name for tenant in ("sales", "care", "", "lab")}
             assert served == {"sales": "adapter-0001", "care": "adapter-0002", "": "base", "lab": "base"}
+            assert active.tenants_here(here.data) == []
             with Follower(elsewhere, url, UpstreamPool(elsewhere, said.append), said.append) as follower:
                 follower.catch_up()
             assert {path.name for path in (elsewhere / "adapters").iterdir()} == {"adapter-0001", "adapter-0002"}
