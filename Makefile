@@ -25,7 +25,7 @@ postgres:
 	@sh scripts/postgres.sh
 
 test: setup chromium postgres
-	@$(BIN)/python -m pytest --numprocesses 2 --dist loadgroup --no-loadscope-reorder tests
+	@$(BIN)/python -m pytest tests
 
 gpu-check: setup
 	@$(BIN)/python -m pytest -rs tests/gpu

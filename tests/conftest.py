@@ -10,25 +10,12 @@ from hypothesis import settings
 from agent.storage import database_server
 from tests.fakes.postgres import PostgresServer, postgres_server
 
-_VLLM = {"vllm", "model_folder"}
-"""Fixtures that start vLLM, or make the model that it serves."""
-
 settings.register_profile("any machine", deadline=None)
 settings.load_profile("any machine")
 
 # A shell ignores SIGINT in what it starts with ``&``, and children inherit that: tests that interrupt would wait.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
-
-
-@pytest.hookimpl(tryfirst=True)  # before pytest-xdist reads the groups
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Give a module's tests to one of the processes of ``make test``, and all that need vLLM, or the Ray cluster, to
-    the same one."""
-    for item in items:
-        needed = set(getattr(item, "fixturenames", ()))
-        shared = "vllm" if _VLLM & needed else "cluster" if "cluster" in needed else ""
-        item.add_marker(pytest.mark.xdist_group(shared or item.nodeid.partition("::")[0]))
 
 
 @pytest.fixture(scope="session")

@@ -18,7 +18,6 @@ from agent.serving.socket_folder import VLLM, socket_folder
 from agent.serving.vllm.process import VllmServer
 from tests.fakes.cluster_world import Machines, machines
 
-UNIT = Path(__file__).parents[1] / "unit"
 CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "apprentice-tests"
 
 
@@ -51,9 +50,9 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machines]:
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Put what ends the session's vLLM behind all that uses it: a server of its own would take a minute to start. Tests
-    on the cluster come behind all but the short ones: it takes processor time as long as it is there."""
+    on the cluster come last: it takes processor time as long as it is there."""
     items.sort(key=lambda item: item.get_closest_marker("ends_vllm") is not None)
-    items.sort(key=lambda item: (item.path.is_relative_to(UNIT), "cluster" in getattr(item, "fixturenames", ())))
+    items.sort(key=lambda item: "cluster" in getattr(item, "fixturenames", ()))
 
 
 @pytest.fixture(scope="session")
