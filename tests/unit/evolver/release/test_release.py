@@ -389,7 +389,7 @@ def test_a_change_reads_the_pointer_in_its_own_transaction(
         raise AssertionError("a second connection")
 
     with monkeypatch.context() as patch:
-        patch.setattr(active, "_row", another)
+        patch.setattr(active.shared_pointer, "open_pointer", another)
         assert release.end_trial(FIRST, tmp_path, ledger, reason="test", by="person")
     assert release.on_trial(tmp_path) == ""
 
