@@ -26,10 +26,13 @@ from toolkit import durable_file
 from toolkit.errors import UserError
 from toolkit.frozen import Frozen
 
+_UNKNOWN = "there is no interaction {}; see their ids with: agent log"
 _SPACE = r"(?:\s|\\[nrt])+"
 """As it may stand in a JSON text."""
 _LINE = r'(?:"|\\n|: ){}(?:"|\\n)'
 """A text that fills a line of a prompt, or all that follows a colon in it, as it stands in JSON."""
+_ID = re.compile(r"[0-9a-f]{12}-[0-9a-f]{4,}")
+"""As the log makes them. Lines are searched for the id, so that anything else would delete those that hold the word."""
 _TELLING = 12
 """Characters of a request by which lines without a link are known. Shorter ones go where they fill a line of a
 prompt, which no stage reads: of whomever."""
@@ -51,6 +54,8 @@ def forget(data_folder: Path, ledger: Ledger, interaction_id: str) -> Forgotten:
     """Delete the interaction and what comes from it; again deletes what is left. The log's entry goes last, so that a
     run that was cut off can be repeated. Whoever calls it holds the lease: a running cycle would write back what it has
     at hand. Raises UserError when nothing of it is there."""
+    if not _ID.fullmatch(interaction_id):
+        raise UserError(_UNKNOWN.format(interaction_id))
     values, taught = 0, []
     for folder in ("cycles", "evaluations"):
         durable_file.remove_drafts(data_folder / folder)
@@ -77,7 +82,7 @@ def forget(data_folder: Path, ledger: Ledger, interaction_id: str) -> Forgotten:
         seen = ToolCatalogue(ledger).forget(log, interaction_id)
         logged = log.forget(interaction_id)
     if not logged and not values and not tools:
-        raise UserError(f"there is no interaction {interaction_id}; see their ids with: agent log")
+        raise UserError(_UNKNOWN.format(interaction_id))
     return Forgotten(
         interaction_id=interaction_id,
         logged=logged,

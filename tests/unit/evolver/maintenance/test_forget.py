@@ -97,6 +97,18 @@ def test_nothing_of_it_is_left_on_disk(place: Place) -> None:
     assert any(f"self_consistency-{place.stays}" in line for line in lines)
 
 
+@pytest.mark.parametrize("word", ["something", "", "Call", "0", "000000000000-0000"])
+def test_a_word_that_is_no_id_deletes_nothing(place: Place, word: str) -> None:
+    """It stands in what was asked, and would be searched for there."""
+    before = place.everything()
+    with Ledger(place.data / "evolution.db") as ledger:
+        adapters(ledger)
+        with pytest.raises(UserError, match="there is no interaction"):
+            forget(place.data, ledger, word)
+        assert not ledger.marks()
+    assert place.everything() == before
+
+
 def test_an_adapter_that_continues_one_that_may_know_it_may_know_it_too(place: Place) -> None:
     with Ledger(place.data / "evolution.db") as ledger:
         adapters(ledger)
