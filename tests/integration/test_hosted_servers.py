@@ -1,10 +1,14 @@
 """``agent serve`` with a vLLM on each of two nodes of a Ray cluster, which takes no minute to start."""
 
 import json
+import os
+import signal
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
+from itertools import count
 from pathlib import Path
+from threading import Event
 from typing import Any
 
 import httpx
@@ -130,6 +134,50 @@ def test_an_adapter_that_one_refuses_is_on_none(house: House) -> None:
     refuses.unlink()
     assert [list(folders(server)) for server in servers] == [["adapter-0001"]] * 2
     assert required.read(house.data).keys() == {"adapter-0001"}
+
+
+def test_a_vllm_that_ends_is_started_again_on_its_node_with_another_key(house: House) -> None:
+    before, lost = both_ready(house), ask(house, "who?")[2]
+    os.kill(lost, signal.SIGKILL)
+    wait_until(lambda: len(processes(house) - {lost}) == 2)
+    wait_until(lambda: {one.key for one in running(house).hosted} != {one.key for one in before})
+    after = both_ready(house)
+    assert {server.url for server in after} == {server.url for server in before}
+    assert len({one.key for one in after} - {one.key for one in before}) == 1
+    assert [list(folders(server)) for server in after] == [["adapter-0001"]] * 2
+
+
+def test_a_node_that_dies_fails_no_request_and_one_that_joins_gets_its_server(cluster: Machines, house: House) -> None:
+    both_ready(house)
+    stopped, numbers = Event(), count()
+
+    def person(_: int) -> list[tuple[str, tuple[int, str, int]]]:
+        heard = []
+        while not stopped.is_set():
+            text = f"slowly {next(numbers)}"
+            heard.append((text, ask(house, text, "adapter-0001")))
+        return heard
+
+    with ThreadPoolExecutor(6) as people:
+        asking = people.map(person, range(6))
+        try:
+            before = processes(house)
+            wait_until(lambda: next(numbers) > 20)
+            cluster.kill_one()
+            wait_until(lambda: len(running(house).hosted) == 1)
+            (left,) = processes(house)
+            assert left in before
+            cluster.join()
+            both_ready(house)
+        finally:
+            stopped.set()
+        answers = [answer for heard in asking for answer in heard]
+    assert len(answers) > 20
+    wrong = [(text, said) for text, said in answers if said[:2] != (200, f"You said: {text}")]
+    assert wrong == []
+    assert {ask(house, f"hi {number}", "adapter-0001")[2] for number in range(20)} == processes(house)
+    said = (house.data / "logs" / "serve.log").read_text()
+    assert "of the cluster lost its server" in said
 
 
 def test_what_runs_is_told_to_who_proves_adapters(house: House) -> None:

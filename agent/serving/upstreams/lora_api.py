@@ -6,7 +6,7 @@ none by then is one that does not answer.
 
 from pathlib import Path
 
-from agent.errors import AdapterError
+from agent.errors import AdapterError, ModelUnavailable
 from agent.http.address import asking_server, http_client
 from agent.turn.messages import BASE
 from toolkit.lean_imports import absent
@@ -15,6 +15,8 @@ with absent("httpx._main"):  # its command line
     import httpx
 
 TIMEOUT_SECONDS = 60.0
+_REFUSED = (httpx.codes.UNAUTHORIZED, httpx.codes.FORBIDDEN)
+"""Of who asks, not of an adapter: a server that was started again has another key."""
 
 
 def load(url: str, key: str, name: str, folder: Path, *, seconds: float = TIMEOUT_SECONDS) -> None:
@@ -54,7 +56,10 @@ def _request(
 ) -> httpx.Response:
     headers = {"Authorization": f"Bearer {key}"} if key else {}
     with asking_server(), http_client(url, headers=headers, timeout=seconds) as client:
-        return client.request(method, path, json=body)
+        response = client.request(method, path, json=body)
+    if response.status_code in _REFUSED:
+        raise ModelUnavailable(f"{url} does not take this key: {_reason(response)}; it may have been started again")
+    return response
 
 
 def _reason(response: httpx.Response) -> str:
