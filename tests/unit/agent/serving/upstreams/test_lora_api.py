@@ -86,7 +86,7 @@ def test_a_refusal_carries_vllms_reason(url: str, tmp_path: Path) -> None:
         lora_api.load(url, "k", "adapter-0001", tmp_path / "absent")
     with pytest.raises(AdapterError, match=r"'adapter-0002' cannot be found\.; see"):
         lora_api.unload(url, "k", "adapter-0002")
-    with pytest.raises(AdapterError, match="Unauthorized"):
+    with pytest.raises(ModelUnavailable, match="does not take this key: Unauthorized"):
         lora_api.loaded(url, "wrong")
 
 
