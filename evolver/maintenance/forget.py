@@ -56,7 +56,6 @@ def forget(data_folder: Path, ledger: Ledger, interaction_id: str) -> Forgotten:
     at hand. Raises UserError when nothing of it is there."""
     if not _ID.fullmatch(interaction_id):
         raise UserError(_UNKNOWN.format(interaction_id))
-    values, taught = 0, []
     for folder in ("cycles", "evaluations"):
         durable_file.remove_drafts(data_folder / folder)
     pool = ToolPool(data_folder, ledger)
@@ -64,14 +63,12 @@ def forget(data_folder: Path, ledger: Ledger, interaction_id: str) -> Forgotten:
     said = _said(data_folder, interaction_id)
     telling = _telling(said if len(said) >= _TELLING else "", tools)
     short = re.compile(_LINE.format(_as_json(said))) if 0 < len(said) < _TELLING else None
-    for folder in cycle_folders(data_folder):
-        removed = sum(_clean(file, interaction_id, telling) for file in _files(folder))
-        for prompts in folder.rglob(request_log.NAME) if short else ():
-            _clean(prompts, interaction_id, short)
-        if removed:
-            taught.append(f"adapter-{int(folder.name):04d}")
-        _record_again(folder, ledger)
-        values += removed
+    removed = {
+        f"adapter-{int(folder.name):04d}": _forget_cycle(folder, ledger, interaction_id, telling, short)
+        for folder in cycle_folders(data_folder)
+    }
+    taught = [name for name, count in removed.items() if count]
+    values = sum(removed.values())
     values += _forget_scores(data_folder / "evaluations", interaction_id, telling, learned=bool(values))
     marked = _with_children(taught, ledger, data_folder / "adapters")
     for name in marked:
@@ -91,6 +88,21 @@ def forget(data_folder: Path, ledger: Ledger, interaction_id: str) -> Forgotten:
         tools=tools,
         client_tools=tuple(seen),
     )
+
+
+def _forget_cycle(
+    folder: Path,
+    ledger: Ledger,
+    interaction_id: str,
+    telling: re.Pattern[str] | None,
+    short: re.Pattern[str] | None,
+) -> int:
+    """Return how many values were taken out of the cycle's files. ``short``: lines of its request log that go too."""
+    removed = sum(_clean(file, interaction_id, telling) for file in _files(folder))
+    for prompts in folder.rglob(request_log.NAME) if short else ():
+        _clean(prompts, interaction_id, short)
+    _record_again(folder, ledger)
+    return removed
 
 
 def _with_children(taught: Sequence[str], ledger: Ledger, adapters: Path) -> tuple[str, ...]:

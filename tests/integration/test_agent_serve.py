@@ -14,7 +14,7 @@ import httpx
 import pytest
 
 from agent.adapters.package import model_sha256
-from agent.errors import AdapterError
+from agent.errors import ModelUnavailable
 from agent.serving import serving_state
 from agent.serving.upstreams import lora_api
 from tests.fakes import ports
@@ -107,7 +107,7 @@ def test_adapters_are_loaded_over_the_socket(house: House) -> None:
     lora_api.load(running.vllm_url, running.vllm_key, "adapter-0008", folder)
     assert lora_api.loaded(running.vllm_url, running.vllm_key) == {"adapter-0008"}
     lora_api.unload(running.vllm_url, running.vllm_key, "adapter-0008")
-    with pytest.raises(AdapterError, match="wrong key"):
+    with pytest.raises(ModelUnavailable, match="wrong key"):
         lora_api.loaded(running.vllm_url, "guessed")
 
 

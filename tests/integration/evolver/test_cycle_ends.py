@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from agent.adapters import active
+from agent.errors import ModelUnavailable
 from agent.serving import serving_state
 from evolver.cycle import stages
 from evolver.cycle.report import CycleReport
@@ -109,11 +110,8 @@ def break_sandbox(here: World) -> None:
     here.sandbox.run = run  # type: ignore[method-assign]
 
 
-def break_key(here: World) -> None:
-    """vLLM refuses to load the adapter."""
-    found = serving_state.read(here.data)
-    assert found is not None
-    serving_state.write(here.data, found.model_copy(update={"vllm_key": "wrong"}))
+def refuse_the_adapter(here: World) -> None:
+    here.server.refuses.add(NAME)
 
 
 @pytest.mark.parametrize(
@@ -121,7 +119,7 @@ def break_key(here: World) -> None:
     [
         (break_training, "train", "TrainError: training failed (memory): there was no room"),
         (break_sandbox, "make", "SandboxUnavailable: no room for a sandbox"),
-        (break_key, "load", "AdapterError: vLLM does not load adapter-0001"),
+        (refuse_the_adapter, "load", "AdapterError: vLLM does not load adapter-0001"),
     ],
 )
 def test_a_stage_that_fails_is_recorded_with_its_cause(here: World, harm: Any, stage: str, cause: str) -> None:
@@ -131,6 +129,18 @@ def test_a_stage_that_fails_is_recorded_with_its_cause(here: World, harm: Any, s
     assert report.cycle.reason.startswith(cause)
     assert report.cycle.ended_at is not None
     assert serving(here) == "base"
+
+
+def test_a_server_with_another_key_leaves_the_cycle_open(here: World) -> None:
+    """It was started again, and its key is written down a moment later."""
+    found = serving_state.read(here.data)
+    assert found is not None
+    serving_state.write(here.data, found.model_copy(update={"vllm_key": "wrong"}))
+    with pytest.raises(ModelUnavailable, match="does not take this key"):
+        here.run()
+    serving_state.write(here.data, found)
+    assert here.run().cycle.number == 1
+    assert end(here) == PROMOTED
 
 
 @pytest.mark.parametrize(

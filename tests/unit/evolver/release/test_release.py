@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from agent.adapters import active, package
 from agent.adapters.active import ActiveAdapter, Change
-from agent.errors import AdapterError, AdapterInvalid, ModelUnavailable, StorageError
+from agent.errors import AdapterInvalid, ModelUnavailable, StorageError
 from agent.serving.serving_state import ServingState
 from agent.storage.database_server import server_of
 from evolver.release import release
@@ -167,7 +167,7 @@ def test_the_running_server_gets_the_adapter_before_the_pointer_names_it(
     release.promote(FIRST, tmp_path, ledger, state_of(vllm), reason="test")
     assert vllm.models == ["base", FIRST]
     wrong_key = state_of(vllm).model_copy(update={"vllm_key": "wrong"})
-    with pytest.raises(AdapterError):
+    with pytest.raises(ModelUnavailable, match="wrong key"):
         release.promote(SECOND, tmp_path, ledger, wrong_key, reason="test")
     assert serving(tmp_path) == FIRST
 
