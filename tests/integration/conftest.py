@@ -61,6 +61,6 @@ def random_adapters(model_folder: Path) -> Path:
     log-probabilities, ``{"texts": {text: [token ids]}, "logprobs": {dtype: {adapter or base: {text: [float]}}}}``."""
     folder = CACHE / "random-adapters-2"
     if not (folder / "forward.json").exists():
-        script = Path(__file__).parent / "random_adapters.py"
+        script = Path(__file__).parent / "vllm" / "random_adapters.py"
         subprocess.run([sys.executable, str(script), str(model_folder), str(folder)], check=True)
     return folder
