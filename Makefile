@@ -25,7 +25,7 @@ postgres:
 	@sh scripts/postgres.sh
 
 test: setup chromium postgres
-	@$(BIN)/python -m pytest tests
+	@$(BIN)/python -m pytest -n 2 --no-loadscope-reorder tests
 
 gpu-check: setup
 	@$(BIN)/python -m pytest -rs tests/gpu

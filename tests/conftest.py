@@ -3,11 +3,13 @@
 import signal
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import settings
 
 from agent.storage import database_server
+from tests import schedule
 from tests.fakes.postgres import PostgresServer, postgres_server
 
 settings.register_profile("any machine", deadline=None)
@@ -16,6 +18,14 @@ settings.load_profile("any machine")
 # A shell ignores SIGINT in what it starts with ``&``, and children inherit that: tests that interrupt would wait.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> schedule.ByUnit:
+    return schedule.ByUnit(config, log)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    schedule.put_longest_first(items)
 
 
 @pytest.fixture(scope="session")

@@ -1,6 +1,6 @@
 """Agent frameworks with tools of their own, in front of a scripted model: the whole turn is logged, linked.
 
-The same frameworks are asked with the real vLLM in tests/integration/vllm/test_frameworks.py.
+The same frameworks are asked with the real vLLM in tests/integration/real_vllm/test_frameworks.py.
 """
 
 import json
