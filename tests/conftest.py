@@ -25,7 +25,7 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> schedule.ByU
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    schedule.put_longest_first(items)
+    schedule.put_vllm_first(items)
 
 
 @pytest.fixture(scope="session")
