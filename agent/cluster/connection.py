@@ -1,5 +1,6 @@
 """The way into a Ray cluster, for this process and for those that Ray starts for it on its nodes."""
 
+import ctypes
 import logging
 import os
 import signal
@@ -40,6 +41,7 @@ def connected(address: str) -> Iterator[None]:
     finally:
         if on_main_thread:  # Ray has put its own there
             signal.signal(signal.SIGTERM, handler)
+    _see_children_end()
     try:
         yield
     finally:
@@ -47,13 +49,21 @@ def connected(address: str) -> Iterator[None]:
 
 
 def refusal(driver: Installation) -> str:
-    """Return the reason for which this process, which Ray started on a node, must do nothing for the ``driver``, or
-    ""."""
+    """Return the reason for which this process, which Ray started on a node, must do nothing for the ``driver``, or "".
+    From here on the process learns how the processes that it starts end."""
+    _see_children_end()
     if os.environ.get("RAY_AUTH_MODE") != "token":
         return "it runs what anybody sends it; start Ray there with RAY_AUTH_MODE=token"
     if different := installed().difference(driver):
         return f"it has {different}; install there what is installed here"
     return ""
+
+
+def _see_children_end() -> None:
+    """Take back that Ray's core ignores SIGCHLD where RAY_kill_child_processes_on_worker_exit_with_raylet_subreaper is
+    set: the kernel then forgets each exit status, and a failed process looks like one that succeeded. Ray did it behind
+    Python's back; ``signal.signal`` would only serve the main thread."""
+    ctypes.CDLL(None).signal(signal.SIGCHLD, ctypes.c_void_p(None))
 
 
 def lines_of(error: BaseException) -> list[str]:

@@ -4,6 +4,7 @@ import hashlib
 import inspect
 import json
 import os
+import subprocess
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -128,6 +129,14 @@ class WhichNode:
         import ray
 
         return ray.get_runtime_context().get_node_id()
+
+
+@dataclass(frozen=True)
+class ExitStatus:
+    """Tells how a process ends that fails."""
+
+    def do(self, workshop: Workshop) -> int:
+        return subprocess.run(["false"], check=False).returncode
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,7 @@ from evolver.crew.crew import results
 from evolver.crew.opening import open_crew
 from evolver.crew.setup import Setup
 from evolver.errors import StageError
-from tests.fakes.cluster_world import Fatal, Machines, Steady, WhichNode, cluster_world, lessons
+from tests.fakes.cluster_world import ExitStatus, Fatal, Machines, Steady, WhichNode, cluster_world, lessons
 from tests.fakes.evolver_world import World
 from tests.fakes.whole_cycle import PROMOTED, end
 from toolkit.config import SandboxConfig, ToolkitConfig, ToolsConfig
@@ -120,6 +120,13 @@ def test_an_order_that_kills_three_workshops_is_not_given_again(cluster: Machine
     config = ClusterConfig(address=cluster.alive(2).address)
     with open_crew(setup, config) as crew, pytest.raises(StageError, match="3 workshops died over one order"):
         results(crew, [Fatal()])
+
+
+def test_a_process_that_fails_is_not_taken_for_one_that_succeeds(cluster: Machines, setup: Setup) -> None:
+    """Neither on a node nor here, although Ray's core ignores SIGCHLD in both."""
+    with open_crew(setup, ClusterConfig(address=cluster.alive(1).address)) as crew:
+        assert results(crew, [ExitStatus()]) == [1]
+        assert subprocess.run(["false"], check=False).returncode == 1
 
 
 def test_a_node_with_another_installation_or_other_tools_is_named_with_the_difference(
