@@ -56,7 +56,7 @@ def test_a_cycle_on_two_nodes_learns_what_one_on_this_machine_learns(
         assert {name: lessons(here, name) for name in alone} == alone
 
 
-@pytest.mark.parametrize("stage", ["make", "verify"])
+@pytest.mark.parametrize("stage", ["make", "verify", "evaluate"])
 def test_a_node_that_dies_loses_and_doubles_nothing(
     cluster: Machines, alone: Lessons, tmp_path: Path, capfd: pytest.CaptureFixture[str], stage: str
 ) -> None:
