@@ -2,6 +2,7 @@
 
 import json
 import os
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
@@ -9,6 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from toolkit.exit_codes import with_exit_codes
+from toolkit.usage_errors import UsageProblem, help_was_asked, told
 
 ConfigOption = Annotated[
     Path | None,
@@ -46,7 +48,7 @@ def _completion_variable(name: str) -> str:
     return f"_{name.upper()}_COMPLETE"
 
 
-def run_command(app: Callable[[], object], name: str, *, also_users: tuple[type[Exception], ...] = ()) -> None:
+def run_command(app: Callable[..., object], name: str, *, also_users: tuple[type[Exception], ...] = ()) -> None:
     """Run ``app`` and end: 0 done, 1 a failed run or a bug, 2 something for the user to mend, in one line on stderr,
     130 interrupted.
 
@@ -56,4 +58,20 @@ def run_command(app: Callable[[], object], name: str, *, also_users: tuple[type[
         from typer.completion import completion_init  # pyright: ignore[reportPrivateImportUsage]
 
         completion_init()  # the forms in which the shells of completion_script read completions
-    with_exit_codes(app, name, also_users=also_users)
+    ended = with_exit_codes(lambda: _with_one_line(app, name), name, also_users=also_users)
+    sys.exit(ended)
+
+
+def _with_one_line(app: Callable[..., object], name: str) -> int:
+    """Run ``app`` as the command ``name`` and return its exit code.
+
+    Raises UserError for a command line that cannot be read.
+    """
+    try:
+        ended = app(prog_name=name, standalone_mode=False)
+        return ended if isinstance(ended, int) else 0
+    except UsageProblem as error:
+        if help_was_asked(error):
+            typer.echo(str(error), err=True)
+            return 2
+        raise told(error) from error
