@@ -70,10 +70,11 @@ def call(
     as_json: JsonOption = False,
 ) -> None:
     """Call a tool in the sandbox. Exit with 1 when the call fails."""
+    from toolkit.argument_check import no_tool
     from toolkit.config import Config, load_config
     from toolkit.elapsed import Elapsed
     from toolkit.execute import open_executor
-    from toolkit.tool import ToolCall, neutral, render_result
+    from toolkit.tool import ToolCall, render_result
 
     try:
         parsed = json.loads(arguments)
@@ -85,7 +86,7 @@ def call(
         if executor.registry.get(name) is None:
             elapsed.wipe()
             _show_lost_servers(executor.registry)
-            raise UserError(f"there is no tool named {neutral(name)}; see `toolkit list`")
+            raise UserError(no_tool(name, executor.registry.names(), otherwise="see them all with: toolkit list"))
         result = executor.execute(ToolCall(id="call", name=name, arguments=parsed), workspace=workspace)
     if as_json:
         print_json(result.model_dump(mode="json"))

@@ -6,6 +6,7 @@ from contextlib import ExitStack, closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+from toolkit.argument_check import ArgumentCheck, no_tool
 from toolkit.config import ToolkitConfig
 from toolkit.errors import ConfigError, SandboxUnavailable
 from toolkit.made import APPROVED, MadeCode, MadeTool, read_approved
@@ -17,9 +18,6 @@ from toolkit.sandbox.made_code import ModelMadePool
 from toolkit.sandbox.opening import open_sandbox
 from toolkit.sources import builtin_modules, load_local_tools, open_servers
 from toolkit.tool import Tool, ToolCall, ToolError, ToolErrorKind, ToolResult
-
-_SHOWN = 60
-_NEAR_NAMES = 3
 
 
 class Executor:
@@ -42,7 +40,7 @@ class Executor:
         self.made_code = made_code or _NoMadeCode()
         self._sandbox = sandbox
         self._others = dict(others or {})
-        self._validators: dict[str, Any] = {}
+        self._checks: dict[str, ArgumentCheck] = {}
 
     def also(self, made: Iterable[MadeTool], kind: str) -> "Executor":
         """Return an executor of these tools and of ``made``, whose source will be of ``kind``; closed with this one.
@@ -63,7 +61,7 @@ class Executor:
         started = time.monotonic()
         tool = self.registry.get(call.name)
         if tool is None:
-            return _failed(call, started, ToolErrorKind.UNKNOWN_TOOL, self._unknown(call.name))
+            return _failed(call, started, ToolErrorKind.UNKNOWN_TOOL, no_tool(call.name, self.registry.names()))
         if call.arguments is None:
             message = 'the arguments are no JSON object; write {"name": ..., "arguments": {...}}'
             return _failed(call, started, ToolErrorKind.MALFORMED_CALL, message)
@@ -94,21 +92,10 @@ class Executor:
 
     def problem(self, tool: Tool, arguments: dict[str, Any]) -> str | None:
         """Return the problem with ``arguments`` and its fix; None when they fit the schema."""
-        from jsonschema import Draft202012Validator
-        from jsonschema.exceptions import best_match
-
-        validator = self._validators.get(tool.name)
-        if validator is None:
-            validator = self._validators[tool.name] = Draft202012Validator(tool.parameters)
-        error = best_match(validator.iter_errors(arguments))
-        return None if error is None else _explain(error, tool)
-
-    def _unknown(self, name: str) -> str:
-        import difflib
-
-        near = difflib.get_close_matches(name, self.registry.names(), n=_NEAR_NAMES, cutoff=0.5)
-        advice = f"did you mean {' or '.join(near)}?" if near else "use one of the tools listed"
-        return f"there is no tool named {_short(name)}; {advice}"
+        check = self._checks.get(tool.name)
+        if check is None:
+            check = self._checks[tool.name] = ArgumentCheck(tool.parameters)
+        return check(arguments)
 
 
 @contextmanager
@@ -147,35 +134,6 @@ class _NoMadeCode(Runner):
 
     def close(self) -> None:
         """Nothing to end."""
-
-
-def _explain(error: Any, tool: Tool) -> str:
-    where = ".".join(str(part) for part in error.absolute_path)
-    properties = tool.parameters.get("properties") or {}
-    if error.validator == "required" and not error.absolute_path:
-        missing = [name for name in error.validator_value if name not in error.instance]
-        return f"{' and '.join(map(repr, missing))} {'is' if len(missing) == 1 else 'are'} required; add it"
-    if error.validator == "additionalProperties" and not error.absolute_path and isinstance(properties, dict):
-        unknown = sorted(name for name in error.instance if name not in properties)
-        allowed = ", ".join(properties) or "none"
-        return f"unknown argument {_short(unknown[0] if unknown else '')}; allowed: {allowed}"
-    if error.validator == "type":
-        wanted = error.validator_value if isinstance(error.validator_value, str) else " or ".join(error.validator_value)
-        return f"{where!r} must be {wanted}, got {_show(error.instance)}"
-    if error.validator in ("enum", "const"):
-        options = error.validator_value if error.validator == "enum" else [error.validator_value]
-        return f"{where!r} must be one of {', '.join(_show(option) for option in options)}, got {_show(error.instance)}"
-    return f"{where!r}: {_short(error.message, 200)}"
-
-
-def _show(value: Any) -> str:
-    import json
-
-    return _short(json.dumps(value, ensure_ascii=False))
-
-
-def _short(text: str, limit: int = _SHOWN) -> str:
-    return text if len(text) <= limit else text[: limit - 1] + "…"
 
 
 def _failed(call: ToolCall, started: float, kind: ToolErrorKind, message: str) -> ToolResult:

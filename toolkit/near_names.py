@@ -1,6 +1,5 @@
 """Names that a person may have meant."""
 
-import difflib
 from collections.abc import Iterable, Sequence
 
 _MOST = 3
@@ -9,6 +8,8 @@ _ALIKE = 0.6
 
 def near_names(name: str, known: Iterable[str], *, most: int = _MOST) -> Sequence[str]:
     """Return the names of ``known`` that are spelt most like ``name``, the best first."""
+    import difflib
+
     return difflib.get_close_matches(name, list(known), n=most, cutoff=_ALIKE)
 
 

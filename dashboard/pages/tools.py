@@ -15,6 +15,7 @@ from evolver.store.cycle_folder import cycle_folders
 from evolver.store.seen_tools import ToolCatalogue
 from evolver.tool_making.pool import ToolPool
 from evolver.types import TraceVerdict
+from toolkit.argument_check import no_tool
 from toolkit.errors import UserError
 from toolkit.execute import open_executor
 from toolkit.registry import ToolRegistry
@@ -56,7 +57,7 @@ def call(desk: Desk, visit: Visit) -> Response:
         raise HttpError(400, 'the arguments must be a JSON object; write for example {"value": 3}')
     with open_executor(desk.config.toolkit) as executor:
         if executor.registry.get(name) is None:
-            raise HttpError(404, f"there is no tool named {name[:100]!r}")
+            raise HttpError(404, no_tool(name, executor.registry.names(), otherwise="the table names them all"))
         result = executor.execute(ToolCall(id="dashboard", name=name, arguments=arguments))
     return _page(desk, visit, called=name, arguments=text, result=result)
 

@@ -63,7 +63,7 @@ def test_a_server_built_with_the_sdk(shop: Executor) -> None:
     assert _call(shop, "shop_place_order", items=["a", "b"]).value == {"ordered": 2}
     wrong = _call(shop, "shop_find_price", item="apple", amount="four")
     assert wrong.error is not None
-    assert wrong.error.message == "'amount' must be integer, got \"four\""
+    assert wrong.error.message == "'amount' must be integer, got \"four\"; write it as digits, without quotes"
     missing = _call(shop, "shop_find_price", item="pear")
     assert missing.error is not None
     assert "there is no pear" in missing.error.message

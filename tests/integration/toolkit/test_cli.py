@@ -120,7 +120,7 @@ def test_how_servers_stand_is_shown_by_list_call_and_check(
     assert "the server lists more than 3 tools" in reasons
     assert _run(monkeypatch, "call", "silent_echo", '{"text": "a"}') == 2
     assert capsys.readouterr().err.splitlines() == [
-        *lost, "toolkit: there is no tool named silent_echo; see `toolkit list`"
+        *lost, "toolkit: there is no tool named silent_echo; see them all with: toolkit list"
     ]  # fmt: skip
     assert _run(monkeypatch, "call", "plain_echo", '{"text": "a"}', "--json") == 0
     assert json.loads(capsys.readouterr().out)["value"] == "a"
