@@ -1,14 +1,20 @@
 """A person's words on what would have been right: checked before they are stored, and read again."""
 
 import json
-from typing import Any
+import re
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
 
 from pydantic import Field, JsonValue, TypeAdapter, ValidationError
 
-from toolkit.errors import UserError
+from agent.turn.messages import Interaction
+from toolkit.argument_check import ArgumentCheck, no_tool
+from toolkit.config import ToolkitConfig
+from toolkit.errors import SandboxUnavailable, UserError
 from toolkit.frozen import Frozen
+from toolkit.registry import ToolRegistry
 
-_LONGEST = 10_000
+_LONGEST, _MOST_NAMED = 10_000, 5
 _FORM = 'write [{"name": "tool", "arguments": {"key": "value"}}], or a plain text'
 
 
@@ -22,6 +28,81 @@ class ExpectedCall(Frozen):
 Expected = tuple[ExpectedCall, ...] | str
 
 _CALLS = TypeAdapter(tuple[ExpectedCall, ...])
+
+
+class NoSuchCall(UserError):
+    """A call that would have been right cannot be made; the message names the tool or argument and the fix."""
+
+
+class OwnTools(NamedTuple):
+    """The tools of this machine. ``all_known``: False where some could not be asked for, or are nobody's to know."""
+
+    tools: ToolRegistry
+    all_known: bool
+
+
+def unknown_tools() -> OwnTools:
+    """Return what is known of this machine's tools where nothing is."""
+    return OwnTools(ToolRegistry(), all_known=False)
+
+
+def own_tools(config: ToolkitConfig) -> OwnTools:
+    """Return the tools that ``config`` describes, also those of MCP servers, which are started and ended for it."""
+    from toolkit.sources import load_tools
+
+    try:
+        registry = load_tools(config)
+    except (UserError, SandboxUnavailable):
+        return unknown_tools()
+    return OwnTools(registry, all_known=not registry.lost_servers())
+
+
+def check_calls(expected: str, turn: Interaction, own: Callable[[], OwnTools], *, clients: bool) -> None:
+    """Raise NoSuchCall where a call in a stored correction of ``turn`` cannot be made.
+
+    Known are the tools that the turn was shown, and this machine's ``own``, which are asked for only where a call is of
+    none of the former. ``clients``: the tools of the turn may be a client's, whose schemas need not close themselves.
+    What cannot be known is accepted.
+    """
+    calls = of_stored(expected)
+    if not isinstance(calls, tuple):
+        return
+    shown = {schema["function"]["name"]: schema["function"].get("parameters") or {} for schema in turn.tool_schemas}
+    there: OwnTools | None = None
+    for call in calls:
+        if call.name in shown:
+            closed = {"additionalProperties": False} if clients and "properties" in shown[call.name] else {}
+            _check_arguments(call, {**closed, **shown[call.name]})
+            continue
+        there = there or own()
+        tool = there.tools.get(call.name)
+        if tool is not None:
+            _check_arguments(call, tool.parameters)
+        elif there.all_known and not _had_others(turn, {*shown, *there.tools.names()}):
+            names = ", ".join([*list(shown)[:_MOST_NAMED], *(["..."] if len(shown) > _MOST_NAMED else [])])
+            these = f"the turn was shown {names}" if names else "the turn was shown none"
+            others = f"{these}; see this machine's with: toolkit list"
+            raise NoSuchCall(no_tool(call.name, [*shown, *there.tools.names()], otherwise=others))
+
+
+def _check_arguments(call: ExpectedCall, parameters: Mapping[str, Any]) -> None:
+    from jsonschema.exceptions import UnknownType
+    from referencing.exceptions import Unresolvable
+
+    try:
+        problem = ArgumentCheck(parameters)(call.arguments)
+    except (UnknownType, Unresolvable, re.error):  # an old log may hold a schema that nobody checked
+        return
+    if problem is not None:
+        raise NoSuchCall(f"{call.name}: {problem}")
+
+
+def _had_others(turn: Interaction, known: set[str]) -> bool:
+    """Return whether the turn had tools of which the log has no schema."""
+    trajectory = turn.trajectory
+    said = (*trajectory.history, *trajectory.messages)
+    named = {*trajectory.tools, *(call.name for message in said for call in message.tool_calls if call.name)}
+    return not named <= known
 
 
 def checked(text: str) -> str:

@@ -9,12 +9,14 @@ import time
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, Required, Self, TypedDict, Unpack
 
-from agent.config import Config, RedactionConfig
+from agent.config import DataConfig, RedactionConfig
 from agent.errors import ConnectionLost
 from agent.log import queries, search_index
+from agent.log.corrections import OwnTools, check_calls, own_tools, unknown_tools
 from agent.log.forgotten import take_from_later_turns
 from agent.log.migrations import migrations
 from agent.log.postgres_schema import STEPS
@@ -84,7 +86,7 @@ class InteractionLog:
     """An open log; may be shared by threads. Raises StorageError, and PrerequisiteError when SQLite is too old.
 
     What is stored went through ``redactor``; the default removes secrets. ``on_stored`` hears of each turn that is
-    on disk, and raises nothing.
+    on disk, and raises nothing. ``own_tools`` gives this machine's tools, to check corrections with.
     """
 
     def __init__(
@@ -95,16 +97,20 @@ class InteractionLog:
         database: OpenDatabase | None = None,
         redactor: Redactor | None = None,
         on_stored: Callable[[Stored], None] | None = None,
+        own_tools: Callable[[], OwnTools] = unknown_tools,
     ) -> None:
         self._now = now
+        self._own_tools = own_tools
         self._on_stored = on_stored
         self._redactor = redactor or Redactor(RedactionConfig())
         self._db = database or open_database(path, migrations, STEPS)
 
     @classmethod
-    def of(cls, config: Config, *, on_stored: Callable[[Stored], None] | None = None) -> Self:
+    def of(cls, config: DataConfig, *, on_stored: Callable[[Stored], None] | None = None) -> Self:
         """Open the log of the data folder, redacting as ``[agent.redaction]`` says."""
-        return cls(config.data_folder / FILE, redactor=Redactor(config.agent.redaction), on_stored=on_stored)
+        own = partial(own_tools, config.toolkit)
+        redactor = Redactor(config.agent.redaction)
+        return cls(config.data_folder / FILE, redactor=redactor, on_stored=on_stored, own_tools=own)
 
     @classmethod
     def open_readonly(cls, path: Path) -> Self:
@@ -197,13 +203,23 @@ class InteractionLog:
         """Store a person's word on one interaction, named by its id or by its reference; returns its id.
 
         ``expected``: what would have been right. It goes with "bad".
-        Raises UserError when there is no such interaction, or (``owner`` given) it is not that owner's.
+        Raises UserError when there is no such interaction, or (``owner`` given) it is not that owner's; NoSuchCall when
+        a call in ``expected`` cannot be made (``corrections.check_calls``).
         """
         word = (verdict, self._redactor.text(note), self._redactor.text(expected))
+        if expected.startswith("["):
+            self._check_calls(interaction_id, word[2], owner)
         try:
             return self._feedback(interaction_id, word, owner)
         except ConnectionLost:  # its server comes back
             return self._feedback(interaction_id, word, owner)
+
+    def _check_calls(self, interaction_id: str, expected: str, owner: str | None) -> None:
+        where = "WHERE (id = ? OR reference = ? AND reference != '') AND (CAST(? AS TEXT) IS NULL OR owner = ?)"
+        reference = plain_reference(interaction_id)
+        for turn in self._select(where, (reference, reference, owner, owner), 1):
+            if turn.source != COMPLETIONS_SOURCE:
+                check_calls(expected, turn, self._own_tools, clients=turn.source not in OWN_SOURCES)
 
     def _feedback(self, interaction_id: str, word: tuple[str, str, str], owner: str | None) -> str:
         with self._db.transaction() as db:
@@ -246,7 +262,7 @@ class InteractionLog:
 
     def search(self, text: str, *, limit: int) -> list[Interaction]:
         """Return the newest ``limit`` interactions that hold all words of ``text``; see ``search_index.holding``."""
-        return queries.search(self._db, text, limit)
+        return queries.search(self._db, text, min(limit, _ALL))
 
     def tenants(self, ids: Collection[str]) -> dict[str, int]:
         """Count these interactions by tenant ("": of none)."""
@@ -275,20 +291,11 @@ class InteractionLog:
 
     def called_bad(self, ids: Collection[str]) -> set[str]:
         """Return those of these interactions whose last feedback is bad."""
-        return self._called("bad", ids)
+        return queries.called(self._db, "bad", ids)
 
     def called_good(self, ids: Collection[str]) -> set[str]:
         """Return those of these interactions whose last feedback is good."""
-        return self._called("good", ids)
-
-    def _called(self, word: str, ids: Collection[str]) -> set[str]:
-        query = (
-            "SELECT interaction_id, verdict FROM feedback "
-            "WHERE interaction_id IN (SELECT value FROM json_each(?)) ORDER BY number"
-        )
-        with self._db.transaction("BEGIN") as db:
-            last = dict(db.execute(query, (json.dumps(sorted(ids)),)).fetchall())
-        return {identity for identity, verdict in last.items() if verdict == word}
+        return queries.called(self._db, "good", ids)
 
     def of_adapter(self, adapter: str, *, after: str = "", tenant: str | None = None) -> Iterator[Interaction]:
         """Yield the interactions of ``adapter`` after ``after``, newest first; see ``queries.of_adapter``."""
@@ -359,7 +366,7 @@ class InteractionLog:
         # One read transaction: feedback belongs to the same state of the log as the interactions.
         with self._db.transaction("BEGIN") as db:
             found = queries.interactions_of(
-                db, db.execute(query, (*values, _ALL if limit is None else limit)).fetchall()
+                db, db.execute(query, (*values, _ALL if limit is None else min(limit, _ALL))).fetchall()
             )
         return found[::-1] if newest else found
 

@@ -1,7 +1,7 @@
 """Queries of the interaction log, a page at a time: memory does not grow with the log."""
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from agent.log import search_index
@@ -140,6 +140,17 @@ def search(database: OpenDatabase, text: str, limit: int) -> list[Interaction]:
         query = f"SELECT {COLUMNS} FROM interactions WHERE {held} ORDER BY id DESC LIMIT :limit"
         rows = db.execute(query, {"words": words, "limit": limit}).fetchall()
         return interactions_of(db, rows)[::-1]
+
+
+def called(database: OpenDatabase, verdict: str, ids: Collection[str]) -> set[str]:
+    """Return those of these interactions whose last feedback is ``verdict``."""
+    query = (
+        "SELECT interaction_id, verdict FROM feedback "
+        "WHERE interaction_id IN (SELECT value FROM json_each(?)) ORDER BY number"
+    )
+    with database.transaction("BEGIN") as db:
+        last = dict(db.execute(query, (json.dumps(sorted(ids)),)).fetchall())
+    return {identity for identity, word in last.items() if word == verdict}
 
 
 def requests(database: OpenDatabase, *, source: str, owner: str, limit: int) -> list[str]:

@@ -6,8 +6,7 @@ from starlette.responses import RedirectResponse, Response
 
 from agent.http.http_error import HttpError
 from agent.log.corrections import checked
-from agent.log.interaction_log import FILE, InteractionLog
-from agent.log.redaction import Redactor
+from agent.log.interaction_log import InteractionLog
 from dashboard import databases
 from dashboard.desk import PAGE_ROWS, Desk, Visit, paging, see
 from dashboard.figures import conversations as figures
@@ -65,7 +64,7 @@ def feedback(desk: Desk, visit: Visit) -> RedirectResponse:
     verdict, expected = visit.form.get("verdict", ""), checked(visit.form.get("expected", ""))
     if verdict not in ("good", "bad"):
         raise HttpError(400, "the verdict must be good or bad")
-    with InteractionLog(desk.data / FILE, redactor=Redactor(desk.config.agent.redaction)) as log:
+    with InteractionLog.of(desk.config) as log:
         identity = log.feedback(
             visit.part("id"),
             cast("Literal['good', 'bad']", verdict),

@@ -352,6 +352,8 @@ class Gateway:
             identity = await self._log.feedback(word.id, word.verdict, note, caller.name, expected=expected)
         except StorageError:
             raise
+        except corrections.NoSuchCall as error:
+            raise HttpError(400, str(error), param="expected") from error
         except UserError as error:
             raise HttpError(404, f"there is no interaction {word.id!r} of yours", param="id") from error
         return JSONResponse({"id": identity, "verdict": word.verdict})

@@ -131,6 +131,16 @@ def test_a_word_that_cannot_be_used_is_refused(data: Path, visitor: Visitor, for
     assert words(data, identity) == []
 
 
+def test_a_correction_with_a_call_that_cannot_be_made_is_refused(data: Path, visitor: Visitor) -> None:
+    identity = said(data, "how many words are in this?")
+    call = [{"name": "count_word", "arguments": {"text": "this"}}]
+    seen = visitor.press(f"/conversations/{identity}/feedback", verdict="bad", expected=json.dumps(call))
+    assert (
+        "there is no tool named count_word; did you mean count_words or count_working_days or sort_words?" in seen.text
+    )
+    assert words(data, identity) == []
+
+
 def test_secrets_in_a_correction_are_not_stored(data: Path, visitor: Visitor) -> None:
     identity = said(data, "hello")
     visitor.press(f"/conversations/{identity}/feedback", verdict="bad", expected="password: hunter22hunter22")
