@@ -109,29 +109,29 @@ def trial(
     typer.echo(f"{name} answers {share:.0%} of the sessions{whose}; end the trial with: evolver rollback{option}")
 
 
-def reject(name: AdapterArgument, config: ConfigOption = None) -> None:
+def reject(name: AdapterArgument, tenant: TenantOption = "", config: ConfigOption = None) -> None:
     """Reject an adapter that waits for approval. Its files stay on disk."""
     from evolver.release import by_person
 
-    with open_ledger(read_config(config)) as ledger:
+    with open_ledger(read_config(config), tenant) as ledger:
         by_person.reject(ledger, name, reason="evolver reject")
     typer.echo(f"{name} is rejected")
 
 
-def pin(name: AdapterArgument, config: ConfigOption = None) -> None:
+def pin(name: AdapterArgument, tenant: TenantOption = "", config: ConfigOption = None) -> None:
     """Protect an adapter from removal. While it is active, only a person replaces it."""
-    _pin(name, config, pinned=True)
+    _pin(name, tenant, config, pinned=True)
 
 
-def unpin(name: AdapterArgument, config: ConfigOption = None) -> None:
+def unpin(name: AdapterArgument, tenant: TenantOption = "", config: ConfigOption = None) -> None:
     """Lift the protection of `evolver pin`."""
-    _pin(name, config, pinned=False)
+    _pin(name, tenant, config, pinned=False)
 
 
-def _pin(name: str, config: Path | None, *, pinned: bool) -> None:
+def _pin(name: str, tenant: str, config: Path | None, *, pinned: bool) -> None:
     from evolver.release import by_person
 
-    with open_ledger(read_config(config)) as ledger:
+    with open_ledger(read_config(config), tenant) as ledger:
         by_person.pin(ledger, name, pinned=pinned)
     typer.echo(f"{name} is {'pinned' if pinned else 'no longer pinned'}")
 

@@ -4,8 +4,10 @@ import importlib.util
 import shutil
 from collections.abc import Callable
 from contextlib import closing
+from functools import partial
 
 from agent.adapters import active, package
+from agent.adapters.active import SHARED
 from agent.config import UpstreamConfig
 from agent.errors import ModelUnavailable
 from agent.log.interaction_log import FILE, InteractionLog
@@ -50,6 +52,7 @@ def examine(config: Config) -> list[Check]:
         _check("tools", lambda: _tools(config)),
         _model(config),
         _check("ledger", lambda: _ledger(config)),
+        *_tenants(config),
         _check("server", lambda: _server(config)),
         *(_upstream(upstream) for upstream in config.agent.serving.upstreams),
     ]
@@ -155,14 +158,28 @@ def _ledger(config: Config) -> str:
             problems = [row[0] for row in raw.execute("PRAGMA integrity_check").fetchall() if row[0] != "ok"]
             if problems or raw.execute("PRAGMA foreign_key_check").fetchall():
                 raise UserError(f"{name} is damaged; restore a backup (evolver backup makes them)")
-    pointer = active.read(config.data_folder)
-    if pointer.name != BASE:
-        folder = release.adapters_folder(config.data_folder) / pointer.name
+    return f"whole; {_active(config)}"
+
+
+def _tenants(config: Config) -> list[Check]:
+    """Check what serves each tenant that has a pointer of its own."""
+    try:
+        found = active.tenants(config.data_folder)
+    except UserError:  # the check of the ledger says so
+        return []
+    return [_check(f"tenant {tenant}", partial(_active, config, tenant)) for tenant in found]
+
+
+def _active(config: Config, tenant: str = "") -> str:
+    """Every adapter that the pointer of ``tenant`` names is what was promoted."""
+    pointer = active.read(config.data_folder, tenant)
+    option = f" --tenant {tenant}" if tenant else ""
+    for name, sha256 in pointer.named:
+        folder = release.adapters_folder(config.data_folder) / name
         package.check_adapter(folder)
-        found = package.manifest_sha256(folder)
-        if found != pointer.sha256:
-            raise UserError(f"{pointer.name} is not what was promoted; serve another one with: evolver rollback")
-    return f"whole; {pointer.name} serves"
+        if package.manifest_sha256(folder) != sha256:
+            raise UserError(f"{name} is not what was promoted; serve another one with: evolver rollback{option}")
+    return "everybody's adapter serves" if tenant and pointer.name == SHARED else f"{pointer.name} serves"
 
 
 def _server(config: Config) -> str:

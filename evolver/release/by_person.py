@@ -10,6 +10,7 @@ from agent.turn.messages import BASE
 from evolver.config import Config
 from evolver.release import release
 from evolver.store.base_model import configured_sha256
+from evolver.store.known_names import no_adapter
 from evolver.store.ledger import AdapterRow, Ledger
 from toolkit.errors import UserError
 
@@ -43,7 +44,7 @@ def begin_trial(config: Config, ledger: Ledger, name: str, *, share: float, reas
 def reject(ledger: Ledger, name: str, *, reason: str) -> None:
     """Let ``name``, which waits for a person, wait no more; ``reason`` becomes a mark of it."""
     with ledger.together():
-        _waiting(ledger, name)
+        _check_own(_waiting(ledger, name), ledger)
         ledger.set_adapter_state(name, "rejected")
         ledger.mark_adapter(name, reason)
 
@@ -59,8 +60,17 @@ def pin(ledger: Ledger, name: str, *, pinned: bool) -> None:
     """Protect ``name`` from removal and from being replaced by a cycle; or lift that."""
     row = ledger.adapter(name)
     if row is None or row.state == "removed":
-        raise UserError(f"there is no adapter {name}; see: evolver adapters")
+        raise no_adapter(name, ledger)
+    _check_own(row, ledger)
     ledger.pin(name, pinned)
+
+
+def _check_own(row: AdapterRow, ledger: Ledger) -> None:
+    """Raise UserError where a tenant is meant, and the adapter is not its own."""
+    if ledger.tenant not in ("", row.tenant):
+        whose = f"the tenant {row.tenant}" if row.tenant else "everybody"
+        fix = f"see those of {ledger.tenant}: evolver adapters --tenant {ledger.tenant}"
+        raise UserError(f"{row.name} is the adapter of {whose}; {fix}")
 
 
 def _waiting(ledger: Ledger, name: str) -> AdapterRow:

@@ -13,7 +13,7 @@ import pytest
 
 import toolkit.execute
 from agent.adapters import active
-from agent.adapters.active import ActiveAdapter
+from agent.adapters.active import SHARED, ActiveAdapter
 from agent.config import AgentConfig, UpstreamConfig
 from agent.models import parser_check
 from agent.models.profile import ModelProfile
@@ -218,3 +218,22 @@ def test_a_damaged_ledger_and_an_adapter_that_is_not_what_was_promoted(config: C
     assert "evolver rollback" in problems(config)["ledger"]
     (config.data_folder / "interactions.db").write_bytes(b"no database at all" * 300)
     assert "interactions.db" in problems(config)["ledger"]
+
+
+def test_what_serves_each_tenant_is_checked_like_everybodys(config: Config) -> None:
+    data = config.data_folder
+    with Ledger(data / "evolution.db", tenant="sales") as ledger:
+        number = ledger.open_cycle().number
+        adapter = publish_adapter(data, "adapter-0001", tenant="sales")
+        ledger.add_adapter(adapter, number, "base", "d")
+        release.promote("adapter-0001", data, ledger, None, reason="test")
+    active.write(data, ActiveAdapter(name=SHARED), tenant="care")
+    found = {check.name: check.found for check in examine(config)}
+    assert found["tenant sales"] == "adapter-0001 serves"
+    assert found["tenant care"] == "everybody's adapter serves"
+    tamper_manifest(adapter)
+    assert problems(config) == {
+        "tenant sales": "adapter-0001 is not what was promoted; serve another one with: evolver rollback --tenant sales"
+    }
+    active.path(data, "care").write_text("{")
+    assert "evolver rollback shared --tenant care" in problems(config)["tenant care"]

@@ -318,6 +318,22 @@ def test_the_commands_take_a_tenant_and_know_which_there_are(tmp_path: Path, led
     assert "there is no cycle 3" in call(tmp_path, "history", "--tenant", "sales", "--cycle", "3")
 
 
+def test_an_adapter_is_rejected_and_pinned_for_its_own_tenant_alone(tmp_path: Path, ledgers: dict[str, Ledger]) -> None:
+    active.write(tmp_path, ActiveAdapter(name=SHARED), tenant="sales")
+    for name in (SHAREDS, SALES, CARE):
+        ledgers[""].set_adapter_state(name, "waiting")
+    assert call(tmp_path, "pin", SALES, "--tenant", "sales") == f"{SALES} is pinned\n"
+    assert call(tmp_path, "unpin", SALES, "--tenant", "sales") == f"{SALES} is no longer pinned\n"
+    for command in ("pin", "unpin", "reject"):
+        said = call(tmp_path, command, CARE, "--tenant", "sales")
+        assert said == f"{CARE} is the adapter of the tenant care; see those of sales: evolver adapters --tenant sales"
+        assert f"{SHAREDS} is the adapter of everybody" in call(tmp_path, command, SHAREDS, "--tenant", "sales")
+    assert call(tmp_path, "reject", SALES, "--tenant", "sales") == f"{SALES} is rejected\n"
+    assert {row.name: row.state for row in ledgers[""].adapters()} == {
+        SHAREDS: "waiting", SALES: "rejected", CARE: "waiting"
+    }  # fmt: skip
+
+
 def test_the_list_of_adapters_says_which_tenants_each_serves(tmp_path: Path, ledgers: dict[str, Ledger]) -> None:
     promote(tmp_path, ledgers[""], SHAREDS)
     promote(tmp_path, ledgers["sales"], SALES)
