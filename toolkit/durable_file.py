@@ -15,6 +15,10 @@ def writing_to(target: Path) -> Iterator[None]:
     """Raise UserError, with the way out, for an OSError in the block: ``target`` is what a person named."""
     try:
         yield
+    except FileNotFoundError as error:
+        folder = target.parent
+        problem = error.strerror if folder.is_dir() else f"there is no folder {folder}"
+        raise UserError(f"{target}: {problem}; make that folder first, or name another one") from error
     except OSError as error:
         raise UserError(f"{target}: {error.strerror}; name a folder in which you may write") from error
 

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from evolver.cli.opening import TenantOption, open_ledger, read_config
+from evolver.cli.opening import MOST_CYCLES, TenantOption, open_ledger, read_config
 from toolkit.command import ConfigOption, JsonOption, print_json
 from toolkit.errors import UserError
 
@@ -21,7 +21,10 @@ def audit(
         ),
     ] = None,
     number: Annotated[
-        int | None, typer.Option("--cycle", metavar="N", help="Number of the cycle; the newest by default.")
+        int | None,
+        typer.Option(
+            "--cycle", metavar="N", min=1, max=MOST_CYCLES, help="Number of the cycle; the newest by default.",
+        ),
     ] = None,
     seed: Annotated[int, typer.Option("--seed", metavar="N", help="Seed of the sample.")] = 0,
     plan: Annotated[
@@ -58,12 +61,15 @@ def _show_traces(
     from evolver.cli.show import verdict_text
     from evolver.maintenance.audit import audit as draw
     from evolver.store.cycle_folder import cycle_folder
+    from evolver.store.known_names import no_cycle
 
     loaded = read_config(config)
     with open_ledger(loaded, tenant) as ledger:
         cycles = [row for row in ledger.cycles(number) if tenant in ("", row.tenant)]
+        if not cycles and number is not None:
+            raise no_cycle(number, ledger)
     if not cycles:
-        raise UserError("there is no such cycle; see them all with: evolver history")
+        raise UserError("no cycle has run yet; run one with: evolver cycle")
     found = draw(cycle_folder(loaded.data_folder, cycles[0].number), sample=sample, seed=seed)
     if as_json:
         print_json([one.model_dump(mode="json") for one in found])

@@ -2,12 +2,15 @@
 
 import sys
 import time
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from evolver.cli.opening import TenantOption, open_ledger, read_config
 from toolkit.command import ConfigOption, JsonOption, print_json
+
+if TYPE_CHECKING:
+    from evolver.store.ledger import CycleRow
 
 
 def daemon(config: ConfigOption = None) -> None:
@@ -73,11 +76,21 @@ def status(tenant: TenantOption = "", config: ConfigOption = None, as_json: Json
         print_json(values)
         return
     last = cycles[0] if cycles else None
-    typer.echo(f"serving    {values['active_adapter']} at {values['server'] or '(no server runs: agent serve)'}")
+    typer.echo(f"serving:    {values['active_adapter']}, {_where(values['server'])}")
     if trial is not None:
-        typer.echo(f"on trial   {trial.adapter}, with {trial.share:.0%} of the sessions; {trial}")
-    typer.echo(f"last cycle {f'{last.number}: {last.status} {last.stage}' if last else '(none yet)'}")
-    typer.echo(f"next cycle {values['not_due_because'] or 'due now: evolver cycle'}")
+        typer.echo(f"on trial:   {trial.adapter}, with {trial.share:.0%} of the sessions; {trial}")
+    typer.echo(f"last cycle: {f'{last.number}, {last.status}{_at(last)}' if last else 'none yet'}")
+    waits = values["not_due_because"]
+    typer.echo(f"next cycle: {f'not due: {waits}' if waits else 'due now; run it with: evolver cycle'}")
+
+
+def _where(server: object) -> str:
+    return f"at {server}" if server else "but no server runs; start it with: agent serve"
+
+
+def _at(cycle: "CycleRow") -> str:
+    """Return the stage of a cycle that has not ended."""
+    return "" if cycle.ended_at else f" at {cycle.stage or 'its start'}"
 
 
 def pause(

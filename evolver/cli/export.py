@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from evolver.cli.opening import AdapterArgument, open_ledger, read_config
+from evolver.cli.opening import MOST_CYCLES, AdapterArgument, open_ledger, read_config
 from toolkit.command import ConfigOption, JsonOption, print_json
 from toolkit.errors import UserError
 
@@ -33,7 +33,9 @@ def export(
     ] = None,
     number: Annotated[
         int | None,
-        typer.Option("--cycle", metavar="N", help="Cycle whose lessons are written; all by default.", min=1),
+        typer.Option(
+            "--cycle", metavar="N", min=1, max=MOST_CYCLES, help="Cycle whose lessons are written; all by default."
+        ),
     ] = None,
     adapter: Annotated[
         str, typer.Option("--adapter", metavar="NAME", help="Adapter whose lessons are written.", show_default=False)
@@ -103,13 +105,15 @@ def _export_lessons(loaded: "Config", lessons: Path, number: int | None, adapter
 
 def _cycles(ledger: "Ledger", number: int | None, adapter: str) -> set[int] | None:
     """Return the cycles whose lessons are wanted; None for all."""
+    from evolver.store.known_names import no_adapter, no_cycle
+
     if adapter:
         row = ledger.adapter(adapter)
         if row is None:
-            raise UserError(f"there is no adapter {adapter}; see them all with: evolver adapters")
+            raise no_adapter(adapter, ledger)
         return {row.cycle}
     if number is None:
         return None
     if not ledger.cycles(number):
-        raise UserError(f"there is no cycle {number}; see them all with: evolver history")
+        raise no_cycle(number, ledger)
     return {number}

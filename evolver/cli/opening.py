@@ -13,6 +13,8 @@ TenantOption = Annotated[
     str,
     typer.Option("--tenant", metavar="NAME", help="Name of a tenant, in place of everybody.", show_default=False),
 ]
+MOST_CYCLES = 10**9
+"""More cycles than anybody runs: a larger number is a slip, and none that a database could hold."""
 AdapterArgument = Annotated[str, typer.Argument(metavar="NAME", help="Name of the adapter, from `evolver adapters`.")]
 
 

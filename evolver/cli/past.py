@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from evolver.cli.opening import TenantOption, open_ledger, read_config
+from evolver.cli.opening import MOST_CYCLES, TenantOption, open_ledger, read_config
 from toolkit.command import ConfigOption, JsonOption, print_json
 from toolkit.errors import UserError
 
@@ -19,7 +19,8 @@ def history(
     config: ConfigOption = None,
     as_json: JsonOption = False,
     number: Annotated[
-        int | None, typer.Option("--cycle", metavar="N", help="Number of a cycle to show in detail.")
+        int | None,
+        typer.Option("--cycle", metavar="N", min=1, max=MOST_CYCLES, help="Number of a cycle to show in detail."),
     ] = None,
     show: Annotated[
         str, typer.Option("--show", metavar="PART", help=f"Records of the cycle to print: {', '.join(_PARTS)}.")
@@ -29,13 +30,14 @@ def history(
     from evolver.cli.past_tables import history_text
     from evolver.cli.show import cycle_details_text
     from evolver.store.cycle_folder import cycle_folder
+    from evolver.store.known_names import no_cycle
 
     loaded = read_config(config)
     with open_ledger(loaded, tenant) as ledger:
         cycles = [row for row in ledger.cycles(number) if tenant in ("", row.tenant)]
         releases = [row for row in ledger.all_releases() if tenant in ("", row.tenant)]
-    if number is not None and not cycles:
-        raise UserError(f"there is no cycle {number}; see them all with: evolver history")
+        if number is not None and not cycles:
+            raise no_cycle(number, ledger)
     if show:
         if number is None or show not in _PARTS:
             raise UserError(f"--show goes with --cycle N, and is one of: {', '.join(_PARTS)}")
@@ -68,7 +70,10 @@ def _show_part(folder: Path, part: str, *, as_json: bool) -> None:
 
 
 def report(
-    number: Annotated[int, typer.Argument(metavar="CYCLE", help="Number of the cycle, from `evolver history`.")],
+    number: Annotated[
+        int,
+        typer.Argument(metavar="CYCLE", min=1, max=MOST_CYCLES, help="Number of the cycle, from `evolver history`."),
+    ],
     html: Annotated[
         Path | None, typer.Option("--html", metavar="FILE", help="File to write as a web page that needs no other.")
     ] = None,
@@ -78,13 +83,15 @@ def report(
     """Show one cycle, or write it as a web page."""
     from evolver.cli.show import cycle_text
     from evolver.cycle.report import as_html, report_of
+    from evolver.store.known_names import no_cycle
+    from toolkit.durable_file import writing_to
 
     if as_json and html is not None:
         raise UserError("--json prints the report and --html writes it; give one of them")
     loaded = read_config(config)
     with open_ledger(loaded) as ledger:
         if not ledger.cycles(number):
-            raise UserError(f"there is no cycle {number}; see them all with: evolver history")
+            raise no_cycle(number, ledger)
         if html is None:
             found = report_of(loaded, ledger, number)
             if as_json:
@@ -92,10 +99,9 @@ def report(
             else:
                 typer.echo(cycle_text(found))
             return
-        try:
-            html.write_text(as_html(loaded, ledger, number), encoding="utf-8")
-        except OSError as error:
-            raise UserError(f"{html}: {error.strerror}; name another file") from error
+        page = as_html(loaded, ledger, number)
+    with writing_to(html):
+        html.write_text(page, encoding="utf-8")
     typer.echo(f"written to {html}")
 
 
@@ -107,10 +113,14 @@ def scores(
     as_json: JsonOption = False,
 ) -> None:
     """List scores measured by cycles and `evolver eval`, newest first."""
+    from agent.turn.messages import BASE
     from evolver.cli.past_tables import evaluations_text
+    from evolver.store.known_names import no_adapter
 
     with open_ledger(read_config(config)) as ledger:
         found = ledger.evaluations(adapter)
+        if not found and adapter not in (None, BASE) and ledger.adapter(adapter) is None:
+            raise no_adapter(adapter, ledger)
     if as_json:
         print_json([one.model_dump(mode="json") for one in found])
     else:

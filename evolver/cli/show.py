@@ -114,7 +114,9 @@ def cycle_text(report: CycleReport) -> str:
         lines.append(f"lessons   {data.train} ({data.calls} call, {data.no_calls} do not), {data.valid} for validation")
         lines += ["composed  " + _counts(data.composed.items())] if data.composed else []
     if adapter := report.of(stages.TRAIN):
-        lines.append("learned   " + _learned(package.read_manifest(adapter.folder)))
+        manifest = package.read_manifest(adapter.folder)
+        lines.append("learned   " + _learned(manifest))
+        lines += _bias(manifest)
     if (incumbent := report.of(stages.INCUMBENT)) and (candidate := report.of(stages.EVALUATE)):
         lines += ["", scores_text(incumbent, candidate), ""]
     if decision := report.of(stages.GATE):
@@ -131,12 +133,19 @@ def _learned(manifest: Manifest) -> str:
         f"{metrics.epochs_done:.1f} epochs in {manifest.wall_seconds:.0f} s, loss {metrics.loss_first:.2f} to "
         f"{metrics.loss_last:.2f}; {metrics.tokens_computed} tokens computed, {metrics.tokens_saved} saved"
     )
-    if (fit := manifest.calibration) is not None:
-        text += (
-            f"; on validation a call is told from none with AUC {fit.auc:.2f}, and with the bias of {fit.bias:+.1f} "
-            f"{fit.call_accuracy:.0%} of the calls and {fit.no_call_accuracy:.0%} of the rest are right"
-        )
     return f"{text}; prefixes were not shared: {unshared}" if unshared else text
+
+
+def _bias(manifest: Manifest) -> list[str]:
+    """Return what the call bias does on the validation rows, a fact a line."""
+    if (fit := manifest.calibration) is None:
+        return []
+    rows = f"{fit.n_call} validation rows with a call and {fit.n_no_call} without"
+    decided = f"{fit.call_accuracy:.0%} of the calls and {fit.no_call_accuracy:.0%} of the others are decided rightly"
+    return [
+        f"bias      {fit.bias:+.1f} on the first token of a call, fitted on {rows}",
+        f"          with it, {decided} (AUC {fit.auc:.2f})",
+    ]
 
 
 def tools_text(invented: Invented) -> list[str]:

@@ -10,8 +10,10 @@ from evolver.config import Config
 from evolver.crew.opening import open_crew
 from evolver.crew.setup import Setup
 from evolver.evaluation.scoring import Report, score_suite
+from evolver.evaluation.suite_names import check_suite
 from evolver.release.release import load_registered
 from evolver.store.base_model import configured_sha256
+from evolver.store.known_names import no_adapter
 from evolver.store.ledger import Ledger
 
 
@@ -27,9 +29,12 @@ def measure(
 ) -> Report:
     """Score ``model`` (an adapter, ``base`` or ``agent``) on the first ``limit`` requests of ``suite``, and record it.
 
-    ``agent`` is what serves the ledger's tenant. Scores of an earlier run are reused. Raises as ``score_suite`` and
-    ``load_registered``, and ModelUnavailable.
+    ``agent`` is what serves the ledger's tenant. Scores of an earlier run are reused. Raises UserError for an unknown
+    suite or adapter, as ``score_suite`` and ``load_registered`` do, and ModelUnavailable.
     """
+    check_suite(suite)
+    if model not in (ALIAS, BASE) and ledger.adapter(model) is None:
+        raise no_adapter(model, ledger)
     running = serving_state.running(config.data_folder)
     name = active.serving(config.data_folder, ledger.tenant).name if model == ALIAS else model
     if name != BASE:

@@ -74,8 +74,9 @@ def _improvement(whole: Items, fresh: Items, spent: float, look: int) -> tuple[b
         parts["on what is new"] = gains
     needed = spent / len(parts)
     found = {name: paired_t_test(gains) for name, gains in parts.items()}
-    told = ", ".join(f"{name} {_told(gains)} (p = {found[name]:.2g})" for name, gains in parts.items())
-    return min(found.values()) <= needed, f"soft score: {told}; needed p = {needed:.2g} in look {look}"
+    told = ", ".join(f"{name} {_told(gains)}, p = {found[name]:.2g}" for name, gains in parts.items())
+    allowed = f"needed: p of at most {needed:.2g}, as candidate {look} against this adapter"
+    return min(found.values()) <= needed, f"soft score: {told} ({allowed})"
 
 
 def _gains(pairs: Items) -> list[float]:
@@ -140,7 +141,9 @@ def _guard(config: GateConfig, incumbent: EvalReport, candidate: EvalReport) -> 
 def _not_worse(name: str, pairs: Items, margin: float) -> tuple[bool, str]:
     lost = sum(_right(old) for old, _ in pairs) - sum(_right(now) for _, now in pairs)
     most = margin * len(pairs)
-    return lost <= most, f"{name}: {lost:+d} of {len(pairs)} lost (at most {most:.1f})"
+    change = f"{lost} fewer" if lost > 0 else f"{-lost} more" if lost else "as many"
+    than = "as" if not lost else "than"
+    return lost <= most, f"{name}: {change} of {len(pairs)} are right {than} before (allowed: {int(most)} fewer)"
 
 
 def _right(item: ItemScore) -> bool:

@@ -22,6 +22,7 @@ from agent.turn.messages import BASE
 from evolver.config import ReleaseConfig
 from evolver.release.history import before, first
 from evolver.release.served_weights import Proved, Server, prove
+from evolver.store.known_names import no_adapter
 from evolver.store.ledger import Ledger
 from evolver.types import Adapter
 from toolkit.errors import UserError
@@ -69,7 +70,7 @@ def load_registered(
     """
     row = ledger.adapter(name)
     if row is None:
-        raise UserError(f"there is no adapter {name}; see: evolver adapters")
+        raise no_adapter(name, ledger)
     if row.state == "removed":
         raise UserError(f"{name} is no longer kept on disk; see what is: evolver adapters")
     folder = adapters_folder(data_folder) / name

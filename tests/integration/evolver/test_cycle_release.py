@@ -92,7 +92,9 @@ def test_guard_suites_are_asked_and_their_verdict_is_kept(here: World, tmp_path:
     (tmp_path / "suites" / "talk.jsonl").write_text("".join(item.model_dump_json() + "\n" for item in talk))
     configured(here, gate=GateConfig(guard_suites=("talk",)))
     report = here.run()
-    assert value_of(report, stages.GATE).reasons[-1] == "passed: talk: +0 of 3 lost (at most 0.2)"
+    assert (
+        value_of(report, stages.GATE).reasons[-1] == "passed: talk: as many of 3 are right as before (allowed: 0 fewer)"
+    )
     assert report.cycle.status == "promoted"
 
 

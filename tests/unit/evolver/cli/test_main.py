@@ -46,7 +46,10 @@ def test_before_the_first_cycle(evolver: Evolver) -> None:
 def test_what_is_shown_of_cycles_and_adapters(evolver: Evolver) -> None:
     status = json.loads(evolver("status", "--json")[1])
     assert (status["active_adapter"], status["last_cycle"]["number"]) == (SECOND, 2)
-    assert f"serving    {SECOND}" in evolver("status")[1]
+    lines = evolver("status")[1].splitlines()
+    assert lines[0].startswith(f"serving:    {SECOND}, ")
+    assert lines[1].startswith("last cycle: 2, ")
+    assert lines[2].startswith("next cycle: not due: ")
     history = json.loads(evolver("history", "--json")[1])
     assert [cycle["number"] for cycle in history["cycles"]] == [2, 1]
     assert [r["adapter"] for r in history["releases"]] == [SECOND, FIRST]
@@ -92,7 +95,7 @@ def test_what_a_cycle_kept_and_dropped_can_be_read(evolver: Evolver, data: Path)
     assert "dropped: grounding" in evolver("audit", "--cycle", "1", "--sample", "10")[1]
     assert len(json.loads(evolver("audit", "--cycle", "1", "--json")[1])) == 2
     refused(evolver("audit", "--cycle", "2"), "cycle 2 has judged no trace")
-    refused(evolver("audit", "--cycle", "9"), "no such cycle")
+    refused(evolver("audit", "--cycle", "9"), "there is no cycle 9")
 
 
 def test_an_adapter_is_shown_with_its_size_hash_and_lessons(
@@ -119,3 +122,36 @@ def test_mistakes_of_configuration(evolver: Evolver, tmp_path: Path) -> None:
     for command in (("status",), ("cycle",), ("rollback",), ("daemon",)):
         refused(evolver(*command, config=bad), "evolver.gate.significans")
     refused(evolver("status", config=tmp_path / "none.toml"), "none.toml", "--config")
+
+
+@pytest.mark.usefixtures("adapters")
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (("scores", "--adapter", "adaptr-0001"), "there is no adapter adaptr-0001; did you mean adapter-0001"),
+        (("scores", "--adapter", "nope"), "there is no adapter nope; see: evolver adapters"),
+        (("pin", "nope"), "there is no adapter nope; see: evolver adapters"),
+        (("export", "--lessons", "l.jsonl", "--adapter", "nope"), "there is no adapter nope; see: evolver adapters"),
+        (("eval", "heldout", "--adapter", "nope"), "there is no adapter nope; see: evolver adapters"),
+        (("eval", "heldut"), "there is no suite heldut; did you mean heldout? there is: "),
+        (("history", "--cycle", "99"), "there is no cycle 99; the newest is 2; see: evolver history"),
+        (("report", "99"), "there is no cycle 99; the newest is 2; see: evolver history"),
+        (("audit", "--cycle", "99"), "there is no cycle 99; the newest is 2; see: evolver history"),
+        (("report", "1", "--html", "/nowhere/at/all.html"), "/nowhere/at/all.html: there is no folder /nowhere/at; "
+         "make that folder first, or name another one"),
+    ],
+)  # fmt: skip
+def test_what_there_is_not_is_an_error_that_says_where_to_look(
+    evolver: Evolver, words: tuple[str, ...], told: str
+) -> None:
+    code, out, said = evolver(*words)
+    assert (code, out) == (2, "")
+    assert told in said
+    assert said.count("\n") == 1
+
+
+@pytest.mark.usefixtures("adapters")
+def test_scores_of_what_was_never_measured_are_none(evolver: Evolver) -> None:
+    for name in ("base", FIRST):
+        code, out, _ = evolver("scores", "--adapter", name)
+        assert (code, "nothing measured yet" in out) == (0, True)

@@ -127,8 +127,8 @@ def test_a_gain_on_new_requests_alone_is_enough_and_a_loss_on_old_ones_is_too_mu
     assert passed.promote
     assert not decide(CONFIG, *same).promote
     assert (
-        "on what is new +6.56 nats (+4.35 to +8.78) over 8 requests (p = 0.00011); needed p = 0.013"
-        in passed.reasons[0]
+        "on what is new +6.56 nats (+4.35 to +8.78) over 8 requests, p = 0.00011 "
+        "(needed: p of at most 0.013, as candidate 1 against this adapter)" in passed.reasons[0]
     )
     worse = eval_report([True, False] * 26 + [False] * 8, ALL)
     decision = decide(CONFIG, same[0], worse, own=(before, after), new={f"c{n}" for n in range(8)})
@@ -141,7 +141,7 @@ def test_own_requests_of_earlier_cycles_are_old() -> None:
     assert decide(CONFIG, *same, own=own, new={f"c{n}" for n in range(20)}).promote
     decision = decide(CONFIG, *same, own=own, new={f"c{n}" for n in range(4, 20)})
     assert failed(decision.reasons) == ["old requests"]
-    assert "old requests: +4 of 64 lost (at most 3.2)" in decision.reasons[1]
+    assert "old requests: 4 fewer of 64 are right than before (allowed: 3 fewer)" in decision.reasons[1]
 
 
 def test_fewer_than_five_new_requests_tell_nothing_alone() -> None:
@@ -149,7 +149,7 @@ def test_fewer_than_five_new_requests_tell_nothing_alone() -> None:
     own = (eval_report(NONE[:4], ()), eval_report(ALL[:4], ()))
     reason = decide(CONFIG, *same, own=own, new={"c0", "c1", "c2", "c3"}).reasons[0]
     assert "on what is new" not in reason
-    assert "needed p = 0.025" in reason
+    assert "needed: p of at most 0.025" in reason
 
 
 def test_the_level_is_spent_over_all_looks_at_one_incumbent() -> None:
@@ -204,7 +204,8 @@ def test_a_guard_suite_may_not_lose_more_than_its_margin(after: list[bool], pass
     guard = (eval_report(ALL, ()), eval_report(after, ()))
     decision = decide(CONFIG, eval_report(NONE, ALL, called=False), eval_report(ALL, ALL), [guard])
     assert decision.promote == passes
-    assert "of 20 lost (at most 1.0)" in decision.reasons[-1]
+    assert "are right" in decision.reasons[-1]
+    assert decision.reasons[-1].endswith("before (allowed: 1 fewer)")
     assert decision.reasons[-1].startswith("passed" if passes else "failed: tiny")
 
 
