@@ -24,7 +24,7 @@ def test_scoring_the_base_model(here: World, evolver: Evolver) -> None:
     assert len(json.loads(out)["items"]) == len(ITEMS)
     code, out, _ = evolver("eval", "heldout")
     assert out.startswith(f"base on heldout: {len(ITEMS)} requests, 0 could not be judged")
-    refused(evolver("eval", "other"), "no suite 'other'", "heldout")
+    refused(evolver("eval", "other"), "there is no suite other", "heldout")
     measured = json.loads(evolver("scores", "--json")[1])
     assert [(one["model"], one["suite"]) for one in measured] == [("base", "heldout")], "once"
     assert f"/{len(ITEMS)}" in evolver("scores", "--adapter", "base")[1]

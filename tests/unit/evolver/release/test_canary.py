@@ -176,7 +176,7 @@ def test_status_and_adapters_show_it(config: Config, ledger: Ledger) -> None:
     talk(config, troubled=NAME, sessions=4)
     said = CliRunner().invoke(app, ["status", "--config", str(path)]).stdout
     assert f"serving:    {SERVES}" in said
-    assert f"on trial   {NAME}, with 50% of the sessions" in said
+    assert f"on trial:   {NAME}, with 50% of the sessions" in said
     told = json.loads(CliRunner().invoke(app, ["status", "--json", "--config", str(path)]).stdout)
     assert (told["on_trial"]["adapter"], told["on_trial"]["share"]) == (NAME, 0.5)
     listed = json.loads(CliRunner().invoke(app, ["adapters", "--json", "--config", str(path)]).stdout)
