@@ -14,8 +14,10 @@ from evolver.config import Config
 from evolver.cycle import stages, training_log
 from evolver.cycle.report import CycleReport, report_of
 from evolver.cycle.stages import STAGES
+from evolver.store import lease
+from evolver.store.cycle_state import state_of
 from evolver.store.ledger import Ledger
-from evolver.types import Adapter, TraceVerdict
+from evolver.types import Adapter, CycleStatus, TraceVerdict
 
 _SCORES = {
     "call_accuracy": "call accuracy",
@@ -33,7 +35,7 @@ class Listed:
     number: int
     started_at: float
     ended_at: float | None
-    status: str
+    status: CycleStatus
     stage: str
     reason: str
     tenant: str
@@ -119,6 +121,7 @@ def shown(config: Config, ledger: Ledger, number: int, found: Sequence[TraceVerd
     scores = [(title, *(getattr(one, name) if one else None for one in reports)) for name, title in _SCORES.items()]
     return {
         "report": report,
+        "cycle_state": state_of(report.cycle, lease.holder(ledger, config.evolver.daemon.lease_seconds)),
         "stages": timeline(ledger, report),
         "manifest": manifest(report.of(stages.TRAIN), config.data_folder),
         "scores": scores if any(reports) else [],

@@ -15,6 +15,7 @@ from evolver.release.canary import Trial
 from evolver.release.history import first, serves_since
 from evolver.store import lease
 from evolver.store.cycle_folder import cycle_folder
+from evolver.store.cycle_state import worker_of
 from evolver.store.ledger import CycleRow, Ledger
 from evolver.tool_making.pool import ToolPool
 
@@ -32,7 +33,7 @@ class Serving:
 
 @dataclass(frozen=True)
 class Running:
-    """A cycle that is not at its end. ``process`` is who works on it; None: it was cut off."""
+    """A cycle that is not at its end. ``process`` is who works on it; None: it was cut off, and has no ``progress``."""
 
     cycle: CycleRow
     process: lease.Holder | None
@@ -72,15 +73,17 @@ def trial(config: Config, ledger: Ledger) -> Trial | None:
 
 
 def running(config: Config, ledger: Ledger) -> Running | None:
-    """Return the cycle that runs or was cut off; None where none is open."""
-    newest = next(iter(ledger.cycles()), None)
-    if newest is None or newest.status != "running":
-        return None
-    names = [stage.name for stage in STAGES]
+    """Return the cycle that runs, else the newest that was cut off; None where none is open."""
     holder = lease.holder(ledger, config.evolver.daemon.lease_seconds)
-    place = names.index(newest.stage) + 1 if newest.stage in names else 0
-    progress = read_progress(cycle_folder(config.data_folder, newest.number))
-    return Running(newest, holder, place, len(names), progress)
+    found = [row for row in ledger.cycles() if row.status == "running"]
+    if not found:
+        return None
+    cycle = next((row for row in found if worker_of(row, holder)), found[0])
+    worker = worker_of(cycle, holder)
+    names = [stage.name for stage in STAGES]
+    place = names.index(cycle.stage) + 1 if cycle.stage in names else 0
+    progress = read_progress(cycle_folder(config.data_folder, cycle.number)) if worker else None
+    return Running(cycle, worker, place, len(names), progress)
 
 
 def not_due_because(config: Config, ledger: Ledger) -> str:

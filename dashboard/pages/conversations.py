@@ -78,7 +78,7 @@ def feedback(desk: Desk, visit: Visit) -> RedirectResponse:
 def forget(desk: Desk, visit: Visit) -> Response:
     """Delete an interaction and all that was made from it, as ``evolver forget`` does."""
     lease_seconds = desk.config.evolver.daemon.lease_seconds
-    with databases.writable_ledger(desk.data) as ledger, held(ledger, lease_seconds):
+    with databases.writable_ledger(desk.data) as ledger, held(ledger, lease_seconds, runs_cycle=False):
         found = delete(desk.data, ledger, visit.part("id"))
     return desk.page(visit, "forgotten.html", found=found)
 

@@ -9,7 +9,9 @@ from dashboard.figures import cycle as figures
 from dashboard.figures import traces
 from dashboard.words import plain
 from evolver.cycle.report import CycleReport
+from evolver.store import lease
 from evolver.store.cycle_folder import cycle_folder
+from evolver.store.cycle_state import state_of
 from evolver.types import TraceVerdict
 
 
@@ -18,7 +20,9 @@ def page(desk: Desk, visit: Visit) -> Response:
     with databases.ledger(desk.data) as ledger, ledger.reading() as db:
         pages = paging(visit, figures.count(db))
         rows = figures.listed(db, limit=PAGE_ROWS, offset=(pages.number - 1) * PAGE_ROWS)
-    return desk.page(visit, "cycles.html", rows=rows, pages=pages)
+        holder = lease.holder(ledger, desk.config.evolver.daemon.lease_seconds)
+    states = {row.number: state_of(row, holder) for row in rows}
+    return desk.page(visit, "cycles.html", rows=rows, states=states, pages=pages)
 
 
 def one(desk: Desk, visit: Visit) -> Response:

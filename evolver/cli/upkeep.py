@@ -21,7 +21,8 @@ def forget(
     from toolkit.elapsed import Elapsed
 
     loaded = read_config(config)
-    with Elapsed("deleting"), open_ledger(loaded) as ledger, held(ledger, loaded.evolver.daemon.lease_seconds):
+    lease_seconds = loaded.evolver.daemon.lease_seconds
+    with Elapsed("deleting"), open_ledger(loaded) as ledger, held(ledger, lease_seconds, runs_cycle=False):
         found = delete(loaded.data_folder, ledger, interaction)
     if as_json:
         print_json(found.model_dump(mode="json"))

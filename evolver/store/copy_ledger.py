@@ -90,7 +90,7 @@ def copy_ledger(config: DataConfig, say: Callable[[str], None]) -> list[Copied]:
     with (
         Ledger(file, database=open_file(file, migrations)) as source,
         closing(open_postgres(url, STEPS, lock=LEDGER_LOCK)) as target,
-        held(source, _LEASE_SECONDS),
+        held(source, _LEASE_SECONDS, runs_cycle=False),
         source.reading() as here,
         target.transaction() as there,
     ):

@@ -29,13 +29,16 @@ _DATABASE_TIME = "unixepoch('now', 'subsec')"
 
 class Holder(Frozen):
     """A process, told from a later one with its id. ``space`` is its PID namespace, ``boot`` the running kernel,
-    ``host`` the name of its machine, "" where an earlier version wrote it."""
+    ``host`` the name of its machine, "" where an earlier version wrote it. ``tenant`` is that of the cycle which it
+    runs ("": everybody's); without ``runs_cycle`` it only keeps others from running one."""
 
     pid: int
     started: str
     space: str
     boot: str
     host: str = ""
+    tenant: str = ""
+    runs_cycle: bool = True
 
     def __str__(self) -> str:
         """The process, with its machine where that is another one."""
@@ -48,12 +51,16 @@ def since_boot() -> float:
 
 
 @contextmanager
-def held(ledger: Ledger, seconds: float, *, clock: Callable[[], float] = since_boot) -> Iterator[Callable[[], None]]:
+def held(
+    ledger: Ledger, seconds: float, *, runs_cycle: bool = True, clock: Callable[[], float] = since_boot
+) -> Iterator[Callable[[], None]]:
     """Hold the lease while the block runs; yields a check that raises Fenced once it may be another's.
 
-    Raises Busy when another process has it. Inside, every write of ``ledger`` is fenced.
+    ``runs_cycle``: False where the block must only have no cycle beside it. Raises Busy when another process has the
+    lease. Inside, every write of ``ledger`` is fenced.
     """
-    token = _take(ledger, seconds, clock)
+    holder = _this_process().model_copy(update={"tenant": ledger.tenant, "runs_cycle": runs_cycle})
+    token = _take(ledger, seconds, clock, holder)
     beat = _Heartbeat(ledger, token, seconds, clock)
     ledger.fence = beat.check
     try:
@@ -66,20 +73,20 @@ def held(ledger: Ledger, seconds: float, *, clock: Callable[[], float] = since_b
 
 
 def holder(ledger: Ledger, seconds: float, *, clock: Callable[[], float] = since_boot) -> Holder | None:
-    """Return the process that runs a cycle now; None if none does."""
+    """Return the process that has the lease now; None if none has."""
     with ledger.reading() as db:
         row = _row(db)
     return row.holder if row is not None and row.is_valid(seconds, clock()) else None
 
 
-def _take(ledger: Ledger, seconds: float, clock: Callable[[], float]) -> int:
+def _take(ledger: Ledger, seconds: float, clock: Callable[[], float], holder: Holder) -> int:
     with ledger.together(fenced=False) as db:
         now = clock()
         row = _row(db)
         if row is not None and row.is_valid(seconds, now):
             raise Busy(f"{row.holder} runs a cycle; wait for its end, or stop it")
         token = 1 if row is None else row.token + 1
-        mine = _this_process().model_dump_json()
+        mine = holder.model_dump_json(exclude_defaults=True)
         names = ("token", "holder", "renewed_at", "seen_at")
         db.execute(
             f"INSERT INTO lease (name, {', '.join(names)}) VALUES (?, ?, ?, ?, {_DATABASE_TIME}) "

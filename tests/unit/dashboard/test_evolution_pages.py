@@ -1,6 +1,7 @@
 """Overview, adapters and releases: every figure is the ledger's or the log's."""
 
 import json
+import os
 import time
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from agent.log.interaction_log import InteractionLog
 from dashboard.figures import evolution
 from evolver.cycle.progress import ProgressFile
 from evolver.release import release
+from evolver.store import lease
 from evolver.store.ledger import Ledger
 from evolver.store.sessions import whole_turns
 from tests.fakes.dashboard_world import OWN, Visitor
@@ -89,12 +91,46 @@ def test_the_running_cycle_is_shown_with_its_stage_and_progress(data: Path, visi
     progress = ProgressFile(folder, now=lambda: next(times))
     progress.say("train", 0.0, "")
     progress.say("train", 0.25, "loss 1.2")
-    seen = visitor.get("/now")
+    with ledger(data) as opened, lease.held(opened, 60):
+        seen = visitor.get("/now")
     assert f"cycle {number} train, stage 8 of 13" in seen.text
     assert "25.0%" in seen.text
     assert "1 min 30 s left" in seen.text
     assert "loss 1.2" in seen.text
-    assert "it was cut off" in seen.text
+    assert f"By process {os.getpid()}." in seen.text
+    assert "cut off" not in seen.text
+
+
+def test_a_cycle_whose_process_is_gone_is_cut_off_on_every_page(data: Path, visitor: Visitor) -> None:
+    with ledger(data) as opened, lease.held(opened, 60):
+        number = opened.open_cycle().number
+        opened.stage_begins(number, "train")
+        assert visitor.get("/cycles").rows("cycles")[0][3] == "running"
+        assert "running Began" in visitor.get(f"/cycles/{number}").text
+    folder = data / "cycles" / f"{number:04d}"
+    folder.mkdir()
+    ProgressFile(folder).say("train", 0.25, "loss 1.2")
+    overview = visitor.get("/now").text
+    assert "cut off No process works on it. evolver cycle goes on with it." in overview
+    for told in ("left in this stage", "25.0%", "loss 1.2"):
+        assert told not in overview
+    assert visitor.get("/cycles").rows("cycles")[0][3] == "cut off"
+    page = visitor.get(f"/cycles/{number}").text
+    assert "cut off Began" in page
+    assert "stopped at train" in page
+
+
+def test_a_cycle_that_runs_is_shown_before_one_of_a_tenant_that_was_cut_off(data: Path, visitor: Visitor) -> None:
+    with ledger(data) as opened, lease.held(opened, 60):
+        running = opened.open_cycle().number
+        with Ledger(data / "evolution.db", tenant="sales") as other:
+            cut_off = other.open_cycle().number
+        assert f"cycle {running} " in visitor.get("/now").text
+        rows = {row[0].split()[0]: row[3] for row in visitor.get("/cycles").rows("cycles")}
+        assert (rows[str(running)], rows[str(cut_off)]) == ("running", "cut off")
+    overview = visitor.get("/now").text
+    assert f"cycle {cut_off} " in overview
+    assert "evolver cycle --tenant sales goes on with it" in overview
 
 
 def test_what_waits_for_a_person_is_listed(data: Path, visitor: Visitor) -> None:
