@@ -1,7 +1,7 @@
 """The gateway: an OpenAI-compatible server that knows which adapter serves.
 
-It offers chat completions, completions, the list of models, feedback, /health and /metrics, and nothing else of vLLM.
-Embeddings come from an encoder of its own.
+It offers chat completions, completions, the list of models, feedback, /health, /servers and /metrics, and nothing else
+of vLLM. Embeddings come from an encoder of its own.
 ``agent`` is an alias: every request reads the pointer file once and goes to the adapter that it names, unless it goes
 on with a turn that another adapter began. A tenant with an adapter of its own is answered by that.
 """
@@ -58,7 +58,7 @@ from agent.serving.gateway.request_models import (
     may_call,
 )
 from agent.serving.gateway.shadow import Beside, Shadow
-from agent.serving.gateway.status_routes import MODELS, UNAVAILABLE, StatusRoutes
+from agent.serving.gateway.status_routes import MODELS, SERVERS, UNAVAILABLE, StatusRoutes
 from agent.serving.gateway.turn_affinity import Owner, TurnAffinity, turn_key
 from agent.serving.upstreams.connection import Connections
 from agent.serving.upstreams.pool import UpstreamPool
@@ -164,6 +164,7 @@ class Gateway:
             Route(mcp_route.PATH, self._mcp, methods=["GET", "POST", "DELETE"]),
             Route("/v1/feedback", self._for("feedback", self._feedback), methods=["POST"]),
             Route("/metrics", self._for("admin", self._status.figures), methods=["GET"]),
+            Route(SERVERS, self._for("admin", self._status.servers), methods=["GET"]),
             Route("/health", self._status.health, methods=["GET"]),
         ]
 

@@ -9,6 +9,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from agent.errors import AdapterError
+from agent.http.address import socket_path
 from agent.http.http_error import HttpError
 from agent.serving.gateway.access.auth import Caller
 from agent.serving.gateway.agent.text import MODEL as AGENT
@@ -16,15 +17,19 @@ from agent.serving.gateway.capture_log import CaptureLog
 from agent.serving.gateway.metrics import CONTENT_TYPE, Metrics
 from agent.serving.gateway.model_routing import ALIAS, ModelRouter
 from agent.serving.upstreams.connection import LOST, Connections
-from agent.serving.upstreams.pool import UpstreamPool
+from agent.serving.upstreams.pool import Member, UpstreamPool
 
 MODELS = "/v1/models"
+SERVERS = "/servers"
 UNAVAILABLE = "the model server is starting or has stopped; try again in a minute, or look at: agent serve"
 _QUERY_SECONDS = 10
 
 
 class StatusRoutes:
-    """Handlers of ``/v1/models``, ``/health`` and ``/metrics``. ``has_agent``: whether ``apprentice`` answers too."""
+    """Handlers of ``/v1/models``, ``/health``, ``/servers`` and ``/metrics``.
+
+    ``has_agent``: whether ``apprentice`` answers too.
+    """
 
     def __init__(
         self,
@@ -98,6 +103,11 @@ class StatusRoutes:
             return JSONResponse({"status": "unavailable", "problem": problem, **state}, 503)
         return JSONResponse({"status": "ok", **state})
 
+    async def servers(self, _: Request, __: Caller) -> Response:
+        """Answer with the servers behind the gateway: the kind of address, the state, the adapters, the requests that
+        each is answering or lets wait."""
+        return JSONResponse({"servers": [_told(member) for member in self._pool.members]})
+
     async def _ask_a_server(self, path: str) -> bytes | None:
         """Return the body of one server's answer; None if no server gives one."""
         if (member := self._pool.pick()) is None:
@@ -120,3 +130,16 @@ class StatusRoutes:
         if (log := self._log) is not None:
             gauge("apprentice_log_queue_depth", "Exchanges that wait to be written.", lambda: log.depth)
             gauge("apprentice_log_failures", "Exchanges that could not be written.", lambda: log.failures)
+
+
+def _told(member: Member) -> dict[str, Any]:
+    """Return what is known of a server, without its address and its key."""
+    url = member.upstream.url
+    return {
+        "address": "Unix socket" if socket_path(url) is not None else "HTTPS" if url.startswith("https:") else "HTTP",
+        "pid": member.upstream.pid or None,
+        "ready": member.ready,
+        "trouble": member.trouble,
+        "adapters": None if member.adapters is None else sorted(member.adapters),
+        "in_flight": member.in_flight,
+    }

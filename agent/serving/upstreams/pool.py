@@ -28,7 +28,8 @@ class Member:
     """One server. ``in_flight`` counts the requests that it is answering; ``trouble`` says why it is not ready.
 
     ``silent_until``: the time, by the process's clock, before which it is not asked for log-probabilities, after an
-    answer without them; 0 where it has given no such answer since it came.
+    answer without them; 0 where it has given no such answer since it came. ``adapters``: those that it had when it was
+    looked at last; None before that.
     """
 
     def __init__(self, upstream: Upstream, *, ready: bool) -> None:
@@ -37,6 +38,7 @@ class Member:
         self.trouble = "" if ready else "not ready yet"
         self.in_flight = 0
         self.silent_until = 0.0
+        self.adapters: frozenset[str] | None = None
 
     @property
     def gives_logprobs(self) -> bool:
@@ -159,6 +161,7 @@ class UpstreamPool:
         upstream = member.upstream
         try:
             present = await asyncio.to_thread(lora_api.loaded, upstream.url, upstream.key)
+            member.adapters = frozenset(present)
             if member.ready and self._due() <= present:
                 return
             async with self._changing:

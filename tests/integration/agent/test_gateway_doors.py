@@ -73,14 +73,17 @@ def opened(data: Path, script: Script = lambda _: Says("hello"), **config: Any) 
 def test_keys_guard_every_door_but_health(tmp_path: Path) -> None:
     with opened(tmp_path, require_key=True) as door:
         key = api_keys.create(tmp_path, "shop", ["chat"])
-        for method, path in (("POST", PATH), ("POST", "/v1/completions"), ("GET", "/v1/models"), ("GET", "/metrics")):
+        for method, path in (("POST", PATH), ("POST", "/v1/completions"), ("GET", "/v1/models"), ("GET", "/metrics"),
+            ("GET", "/servers"),
+        ):  # fmt: skip
             answer = door.client.request(method, path, json=CHAT)
             assert (path, answer.status_code) == (path, 401)
         assert door.post("/v1/feedback", {"id": "x", "verdict": "good"}).status_code == 401
         assert door.server.requests == []
         assert door.client.get("/health").status_code == 200
         assert door.chat(key=key).status_code == 200
-        assert door.client.get("/metrics", headers={"authorization": f"Bearer {key}"}).status_code == 403
+        for path in ("/metrics", "/servers"):
+            assert door.client.get(path, headers={"authorization": f"Bearer {key}"}).status_code == 403
         api_keys.revoke(tmp_path, "shop")
         assert door.chat(key=key).json()["error"]["message"].startswith("an API key is needed")
 

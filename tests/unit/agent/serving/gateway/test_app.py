@@ -51,6 +51,14 @@ def test_health(door: Door) -> None:
     assert door.client.get("/health").json() == {"status": "ok", "vllm_pid": 4711, "adapter": "base"}
 
 
+def test_the_servers_are_told_without_their_addresses_and_keys(door: Door) -> None:
+    answer = door.client.get("/servers")
+    told = {"address": "HTTP", "pid": 4711, "ready": True, "trouble": "", "adapters": None, "in_flight": 0}
+    assert answer.json() == {"servers": [told]}
+    assert KEY not in answer.text
+    assert door.server.url not in answer.text
+
+
 @pytest.mark.parametrize(
     ("method", "path"),
     [

@@ -95,6 +95,14 @@ def test_an_adapter_is_loaded_on_all(tmp_path: Path, servers: list[ModelServer])
     assert required.read(tmp_path) == {}
 
 
+def test_the_adapters_of_a_server_are_known_from_the_last_look(tmp_path: Path, servers: list[ModelServer]) -> None:
+    make_adapter(tmp_path, "adapter-0001", promote=True)
+    pool, _ = pool_of(tmp_path, servers[:1], ready=False)
+    assert pool.members[0].adapters is None
+    look(pool, 2)
+    assert pool.members[0].adapters == {"adapter-0001"}
+
+
 def test_what_one_refuses_none_has(tmp_path: Path, servers: list[ModelServer]) -> None:
     pool, _ = pool_of(tmp_path, servers)
     servers[2].refuses = {"adapter-0001"}
