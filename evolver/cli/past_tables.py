@@ -4,7 +4,7 @@ import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from evolver.cli.score_words import SCORES, SOFT_SCORE, barred, mean_text, rate_text
+from evolver.cli.score_words import KL_TO_BASE, SCORES, SOFT_SCORE, barred, mean_text, rate_text
 from evolver.statistics import rate
 from evolver.store.ledger import AdapterRow, CycleRow, Evaluation, Release
 from evolver.types import Mean, Rate
@@ -107,7 +107,7 @@ def _scores(scores: Mapping[str, object]) -> list[tuple[str, str]]:
     if soft := scores.get("soft_score"):
         shown.append((SOFT_SCORE, mean_text(Mean.model_validate(soft))))
     if "kl" in scores:
-        shown.append(("KL to base", f"{scores['kl']:.3f}"))
+        shown.append((KL_TO_BASE, f"{scores['kl']:.3f}"))
     return shown
 
 

@@ -1,4 +1,4 @@
-"""Words for scores: their names, and values with 95 % intervals."""
+"""Words for scores, for commands and pages: their names, and values with 95 % intervals."""
 
 from evolver.types import Mean, Rate
 from toolkit.tables import bar, on_terminal
@@ -11,6 +11,16 @@ SCORES = {
 }
 """The rates of a report, as their fields and in words."""
 SOFT_SCORE = "soft score"
+KL_TO_BASE = "KL to base"
+NAMES = {**SCORES, "soft_score": SOFT_SCORE}
+"""The scores of a report on calls, as their fields and in words."""
+MEANINGS = {
+    "call_accuracy": "requests that need a call whose calls return what the expected ones return",
+    "tool_selection_accuracy": "requests that need a call and get one of the expected tool",
+    "irrelevance_accuracy": "requests that need no call and get none",
+    "invalid_call_rate": "requests that get a call with invalid arguments or of an unknown tool",
+    "soft_score": "mean log-probability of the expected answers, nats; nearer to 0 is better",
+}
 
 
 def mean_text(mean: Mean) -> str:

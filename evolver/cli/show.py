@@ -98,10 +98,10 @@ def cycle_text(report: CycleReport) -> str:
         lines.append(f"made      {made.traces} traces ({kinds})")
     if verified := report.of(stages.VERIFY):
         kept = ", ".join(f"{name} {count}" for name, count in sorted(verified.kept_by_kind.items()))
-        lines.append(f"kept      {verified.kept} ({kept})")
+        lines.append(f"kept      {verified.kept} traces by verification ({kept})")
         if verified.not_executed:
             lines.append(f"          {verified.not_executed} of them judged by the log or their schema, not executed")
-        lines.append("dropped   " + _counts(verified.dropped.items()))
+        lines.append("dropped   by verification: " + _counts(verified.dropped.items()))
     if (chosen := report.of(stages.SELECT)) and chosen.asked:
         share = chosen.known / chosen.asked
         lines.append(
@@ -109,7 +109,8 @@ def cycle_text(report: CycleReport) -> str:
             "only replayed"
         )
     if varied := report.of(stages.VARY):
-        lines.append(f"varied    {varied.traces} more: kept wordings with other values, each executed")
+        lines.append(f"varied    {varied.traces} variants more: kept wordings with other values, each executed")
+        lines.append("          dropped variants: " + _counts(varied.dropped.items()))
     if data := report.of(stages.DATASET):
         lines.append(f"lessons   {data.train} ({data.calls} call, {data.no_calls} do not), {data.valid} for validation")
         lines += ["composed  " + _counts(data.composed.items())] if data.composed else []
@@ -203,7 +204,8 @@ def cycle_details_text(folder: Path) -> str:
     lines = [f"  dropped    {kind} {reason}: {count}" for (kind, reason), count in reasons.most_common()]
     kept = sum(one.verdict.kept for one in judged)
     parts = {"requests": asked, "kept": kept, "dropped": len(judged) - kept}
-    lines.append("  to read    --show " + ", ".join(f"{part} ({count})" for part, count in parts.items()))
+    shown = ", ".join(f"{part} ({count})" for part, count in parts.items())
+    lines.append(f"  to read    --show {shown}; kept and dropped are traces and their variants")
     return "\n".join(lines)
 
 

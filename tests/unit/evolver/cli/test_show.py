@@ -75,8 +75,8 @@ def test_a_cycle_on_one_screen() -> None:
     decision = GateDecision(promote=False, reasons=("failed: call accuracy", "passed: invalid-call rate"))
     lines = cycle_text(CycleReport(row(), {"verify": verified, "gate": decision})).splitlines()
     assert lines[0] == "cycle 1: rejected"
-    assert "kept      2 (logged 2)" in lines
-    assert "dropped   no sentence 3, held out 1" in lines
+    assert "kept      2 traces by verification (logged 2)" in lines
+    assert "dropped   by verification: no sentence 3, held out 1" in lines
     assert lines[-2:] == ["gate      failed: call accuracy", "gate      passed: invalid-call rate"]
 
 
