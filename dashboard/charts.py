@@ -29,7 +29,7 @@ def learning_curve(found: Learning) -> Option:
     if series:
         marks = [{"xAxis": found.models.index(name)} for name in found.promoted if name in found.models]
         series[0]["markLine"] = {"symbol": "none", "data": marks, "label": {"formatter": "promoted"}}
-    return _chart("category", list(found.models), "%", series, maximum=100)
+    return _chart(list(found.models), "% of the requests", series, over="model", maximum=100)
 
 
 def bars(rows: Sequence[tuple[str, int]], name: str) -> Option:
@@ -50,15 +50,13 @@ def bars(rows: Sequence[tuple[str, int]], name: str) -> Option:
     }
 
 
-def lines(
-    labels: Sequence[Any], values: Mapping[str, Sequence[float | None]], unit: str, kind: str = "category"
-) -> Option:
-    """Return a line for each of ``values`` over ``labels``."""
+def lines(labels: Sequence[Any], values: Mapping[str, Sequence[float | None]], unit: str, over: str) -> Option:
+    """Return a line for each of ``values`` in ``unit`` over ``labels``; ``over`` names these."""
     series = [
         {"type": "line", "name": name, "data": list(row), "showSymbol": len(labels) < 40, "connectNulls": True}
         for name, row in values.items()
     ]
-    return _chart(kind, list(labels), unit, series)
+    return _chart(list(labels), unit, series, over=over)
 
 
 def flow(links: Sequence[tuple[str, str, int]], good: str) -> Option:
@@ -85,12 +83,20 @@ def flow(links: Sequence[tuple[str, str, int]], good: str) -> Option:
     }
 
 
-def _chart(kind: str, labels: list[Any], unit: str, series: list[Option], maximum: float | None = None) -> Option:
+def _chart(labels: list[Any], unit: str, series: list[Option], *, over: str, maximum: float | None = None) -> Option:
+    """Return a chart whose axes have names: ``unit`` above the upright one, from the left edge on, and ``over`` below
+    the other."""
     return {
-        "grid": {"left": 8, "right": 24, "top": 24, "bottom": 56, "containLabel": True},
+        "grid": {"left": 8, "right": 24, "top": 36, "bottom": 60, "containLabel": True},
         "legend": {"bottom": 0, "type": "scroll"},
         "tooltip": {"trigger": "axis"},
-        "xAxis": {"type": kind, "data": labels},
-        "yAxis": {"type": "value", "name": unit, "min": 0, **({"max": maximum} if maximum else {})},
+        "xAxis": {"type": "category", "data": labels, "name": over, "nameLocation": "middle", "nameGap": 28},
+        "yAxis": {
+            "type": "value",
+            "name": unit,
+            "nameTextStyle": {"align": "left"},
+            "min": 0,
+            **({"max": maximum} if maximum else {}),
+        },
         "series": series,
     }

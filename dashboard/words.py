@@ -4,7 +4,8 @@ import json
 import time
 from typing import Any
 
-from evolver.types import Rate
+from evolver.cli.score_words import mean_text, rate_text
+from evolver.types import Mean, Rate
 
 _UNITS = ((86400, "d"), (3600, "h"), (60, "min"))
 
@@ -43,7 +44,19 @@ def rate(value: Rate | dict[str, Any] | None) -> str:
     found = value if isinstance(value, Rate) else Rate.model_validate(value)
     if not found.n:
         return "–"
-    return f"{found.value:.1%} ({found.hits}/{found.n}, {100 * found.low:.0f}–{100 * found.high:.0f})"
+    return rate_text(found)
+
+
+def score(value: Rate | Mean | dict[str, Any] | None) -> str:
+    """Return a rate or a mean as the commands show it; "–" for none."""
+    if isinstance(value, dict):
+        value = Rate.model_validate(value) if "hits" in value else Mean.model_validate(value)
+    return mean_text(value) if isinstance(value, Mean) else rate(value)
+
+
+def heading(words: str) -> str:
+    """Return ``words`` with a capital letter at their beginning."""
+    return words[:1].upper() + words[1:]
 
 
 def as_json(value: Any) -> str:
@@ -67,6 +80,8 @@ FILTERS = {
     "milliseconds": milliseconds,
     "percent": percent,
     "rate": rate,
+    "score": score,
+    "heading": heading,
     "json": as_json,
     "plain": plain,
     "size": size,

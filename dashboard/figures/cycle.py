@@ -10,6 +10,7 @@ from agent.adapters.manifest import Manifest
 from agent.errors import AdapterError
 from agent.storage.statements import Statements
 from dashboard.figures import traces
+from evolver.cli.score_words import NAMES
 from evolver.config import Config
 from evolver.cycle import stages, training_log
 from evolver.cycle.report import CycleReport, report_of
@@ -19,12 +20,6 @@ from evolver.store.cycle_state import state_of
 from evolver.store.ledger import Ledger
 from evolver.types import Adapter, CycleStatus, TraceVerdict
 
-_SCORES = {
-    "call_accuracy": "call accuracy",
-    "tool_selection_accuracy": "tool selection",
-    "irrelevance_accuracy": "no call where none is needed",
-    "invalid_call_rate": "invalid calls",
-}
 _COLUMNS = "number, started_at, ended_at, status, stage, reason, tenant"
 
 
@@ -85,6 +80,11 @@ def timeline(ledger: Ledger, report: CycleReport) -> list[Timed]:
     ]
 
 
+def not_run(report: CycleReport) -> list[str]:
+    """Return the names of the stages without a stored value, in order. Promotion stores none in any cycle."""
+    return [stage.name for stage in STAGES if stage.name not in report.values and stage is not stages.PROMOTE]
+
+
 def manifest(adapter: Adapter | None, data_folder: Path) -> Manifest | None:
     """Return the manifest of a cycle's adapter; None where it has none, or its folder is gone."""
     if adapter is None:
@@ -118,15 +118,18 @@ def shown(config: Config, ledger: Ledger, number: int, found: Sequence[TraceVerd
     report = report_of(config, ledger, number)
     reports = report.of(stages.INCUMBENT), report.of(stages.EVALUATE)
     decision = report.of(stages.GATE)
-    scores = [(title, *(getattr(one, name) if one else None for one in reports)) for name, title in _SCORES.items()]
+    scores = [(title, *(getattr(one, name) if one else None for one in reports)) for name, title in NAMES.items()]
     return {
         "report": report,
         "cycle_state": state_of(report.cycle, lease.holder(ledger, config.evolver.daemon.lease_seconds)),
         "stages": timeline(ledger, report),
+        "all_stages": len(STAGES),
+        "not_run": not_run(report),
         "manifest": manifest(report.of(stages.TRAIN), config.data_folder),
         "scores": scores if any(reports) else [],
         "checks": checks(decision.reasons) if decision else [],
-        "reasons": [(reason, count, traces.explained(reason)) for reason, count in traces.reasons(found)],
+        "reasons": [(one, traces.explained(one.reason)) for one in traces.dropped(found)],
+        "yields": traces.yields(found),
         "kept": sum(one.verdict.kept for one in found),
         "judged": len(found),
     }

@@ -3,11 +3,15 @@
 from collections import Counter
 from dataclasses import dataclass
 from itertools import pairwise
+from pathlib import Path
+from typing import Any
 
 from agent.log.interaction_log import first_id
+from agent.models.packaged import PACKAGED
 from agent.storage.statements import Statements
 from agent.text.matching import same_question
 from dashboard.figures.traffic import FAILED_CALL, LAST_WORD, WHOLE
+from evolver.config import Config
 from evolver.store.sessions import ASKS_AGAIN_SECONDS
 
 _HOUR = 3600
@@ -72,6 +76,43 @@ class Latency:
     at: int
     median_ms: float
     slow_ms: float
+
+
+@dataclass(frozen=True)
+class Server:
+    """A vLLM server, as the gateway knows it. ``adapters``: None before it was asked for them; ``in_flight``: requests
+    that it answers or lets wait."""
+
+    address: str
+    model: str
+    ready: bool
+    trouble: str
+    adapters: tuple[str, ...] | None
+    in_flight: int
+
+
+def servers(told: dict[str, Any], model: str) -> list[Server]:
+    """Return the servers of the gateway's answer, which all run ``model``; [] where it refused to tell them."""
+    return [
+        Server(
+            one["address"],
+            model,
+            one["ready"],
+            one["trouble"],
+            None if one["adapters"] is None else tuple(one["adapters"]),
+            one["in_flight"],
+        )
+        for one in told.get("servers", [])
+    ]
+
+
+def model_of(config: Config) -> str:
+    """Return the name of the model that the servers run; "" where others run them."""
+    serving = config.agent.serving
+    if serving.upstreams:
+        return ""
+    packaged = PACKAGED.get(serving.model)
+    return packaged.about.partition(",")[0] if packaged is not None else Path(serving.model).name
 
 
 def hours(db: Statements, since: float) -> list[Hour]:

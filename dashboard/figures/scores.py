@@ -9,15 +9,9 @@ from typing import Any
 
 from agent.storage.statements import Statements
 from dashboard.figures.lineage import is_right
+from evolver.cli.score_words import NAMES
 from evolver.store.jsonl import read_lines
 from evolver.types import ItemScore
-
-RATES = {
-    "call_accuracy": "Call accuracy",
-    "tool_selection_accuracy": "Tool selection",
-    "irrelevance_accuracy": "No call where none is needed",
-    "invalid_call_rate": "Invalid calls",
-}
 
 _NEWEST = """
     SELECT at, model, suite, scores FROM evaluations AS one
@@ -30,13 +24,13 @@ _CALLED = "called a tool where none is needed"
 
 @dataclass(frozen=True)
 class Measured:
-    """The newest scores of a model on a suite. ``rates`` by name, with hits, n and interval; ``kl`` in nats per token
-    where the suite measures a distance."""
+    """The newest scores of a model on a suite. ``scores`` by name, each a rate or a mean as the ledger has it; ``kl``
+    in nats per token where the suite measures a distance."""
 
     at: float
     model: str
     suite: str
-    rates: dict[str, Any]
+    scores: dict[str, Any]
     kl: float | None
 
 
@@ -44,7 +38,7 @@ def measured(db: Statements) -> list[Measured]:
     """Return the newest scores of each model on each suite."""
     found = [(at, model, suite, json.loads(text)) for at, model, suite, text in db.execute(_NEWEST).fetchall()]
     return [
-        Measured(at, model, suite, {name: scores.get(name) for name in RATES}, scores.get("kl"))
+        Measured(at, model, suite, {name: scores.get(name) for name in NAMES}, scores.get("kl"))
         for at, model, suite, scores in found
     ]
 

@@ -57,6 +57,30 @@ def source_of(trace: Trace) -> str:
     return trace.provenance.derived_from
 
 
+def is_variant(one: TraceVerdict) -> bool:
+    """Return whether it was made of another trace, after verification: a variant, or one composed of several."""
+    return bool(source_of(one.trace))
+
+
+@dataclass(frozen=True)
+class Yield:
+    """Traces of one origin: how many were judged, and how many of these were kept."""
+
+    judged: int
+    kept: int
+
+    @property
+    def dropped(self) -> int:
+        return self.judged - self.kept
+
+
+def yields(found: Sequence[TraceVerdict]) -> tuple[Yield, Yield]:
+    """Return the yield of the traces that verification judged, and that of the variants made of the kept ones."""
+    kept = Counter(is_variant(one) for one in found if one.verdict.kept)
+    judged = Counter(map(is_variant, found))
+    return Yield(judged[False], kept[False]), Yield(judged[True], kept[True])
+
+
 def model_of(trace: Trace) -> str:
     """Return the model that wrote it; "" where none did."""
     return trace.provenance.model
@@ -105,6 +129,25 @@ def reasons(found: Iterable[TraceVerdict]) -> list[tuple[str, int]]:
     """Count the dropped ones by reason, the most frequent first."""
     counted = Counter(verdict_of(one) for one in found if not one.verdict.kept)
     return sorted(counted.items(), key=lambda item: (-item[1], item[0]))
+
+
+@dataclass(frozen=True)
+class Dropped:
+    """The candidates dropped for one ``reason``: traces that verification judged, and variants."""
+
+    reason: str
+    traces: int
+    variants: int
+
+    @property
+    def count(self) -> int:
+        return self.traces + self.variants
+
+
+def dropped(found: Sequence[TraceVerdict]) -> list[Dropped]:
+    """Count the dropped ones by reason and origin, the most frequent reason first."""
+    variants = Counter(verdict_of(one) for one in found if not one.verdict.kept and is_variant(one))
+    return [Dropped(reason, count - variants[reason], variants[reason]) for reason, count in reasons(found)]
 
 
 def flow(found: Sequence[TraceVerdict]) -> list[tuple[str, str, int]]:

@@ -10,6 +10,7 @@ from dashboard import databases
 from dashboard.desk import Desk, Visit, see
 from dashboard.figures import lineage
 from evolver.cli.past_tables import folder_bytes, lessons_of
+from evolver.cli.score_words import NAMES
 from evolver.release import by_person
 from evolver.release.release import adapters_folder
 from evolver.store.ledger import Ledger
@@ -30,6 +31,7 @@ def page(desk: Desk, visit: Visit) -> Response:
         serves={tenant: pointer.name for tenant, pointer in pointers.items()},
         on_trial={tenant: pointer.canary.name for tenant, pointer in pointers.items() if pointer.canary},
         lessons=lessons,
+        score_names=NAMES,
         sizes={row.name: folder_bytes(adapters_folder(desk.data) / row.name) for row in rows},
     )
 

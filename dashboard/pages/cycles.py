@@ -43,7 +43,9 @@ def loss(desk: Desk, visit: Visit) -> Response:
     """Return the losses of the training, step by step."""
     found = figures.losses(cycle_folder(desk.data, _report(desk, visit).cycle.number))
     values = {"training": found.training, "validation": found.validation}
-    return JSONResponse(charts.lines(found.steps, values if found.steps else {}, "nats per token"))
+    return JSONResponse(
+        charts.lines(found.steps, values if found.steps else {}, "loss, nats per token", "training step")
+    )
 
 
 def listed(desk: Desk, visit: Visit) -> Response:

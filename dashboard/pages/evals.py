@@ -6,6 +6,7 @@ from agent.http.http_error import HttpError
 from dashboard import databases
 from dashboard.desk import Desk, Visit, see
 from dashboard.figures import lineage, scores
+from evolver.cli.score_words import KL_TO_BASE, MEANINGS, NAMES
 
 _SUITES = ("heldout", "develop", "heldout:renamed", "heldout:shuffled", "replay", "chat", "served")
 _LONGEST_NAME = 100
@@ -25,7 +26,9 @@ def page(desk: Desk, visit: Visit) -> Response:
         visit,
         "evals.html",
         rows=rows,
-        rates=scores.RATES,
+        score_names=NAMES,
+        meanings=MEANINGS,
+        kl_name=KL_TO_BASE,
         names=names,
         model=model,
         suites=suites,

@@ -1,4 +1,4 @@
-// Charts, the switch between light and dark, and nothing that a page cannot do without.
+// Charts, the switch between light and dark, filters of tables, and nothing that a page cannot do without.
 "use strict";
 (() => {
   const dark = () => {
@@ -65,4 +65,20 @@
     document.querySelectorAll("[data-drawn]").forEach((element) => window.echarts.getInstanceByDom(element)?.resize());
   });
   drawAll();
+
+  // Without this script the field is hidden, and the table is whole.
+  document.querySelectorAll("[data-filter]").forEach((field) => {
+    const rows = [...document.querySelectorAll(`#${field.dataset.filter} tbody tr`)];
+    const show = () => {
+      const words = field.value.toLowerCase().split(/\s+/).filter(Boolean);
+      for (const row of rows) {
+        const text = row.textContent.toLowerCase();
+        row.hidden = !words.every((word) => text.includes(word));
+      }
+      field.parentElement.querySelector("output").textContent = `${rows.filter((row) => !row.hidden).length} of ${rows.length}`;
+    };
+    field.parentElement.hidden = false;
+    field.addEventListener("input", show);
+    show();
+  });
 })();

@@ -38,6 +38,15 @@ PAGES = (
     "", "cycles", "cycles/2", "cycles/2/traces", "adapters", "adapters/compare?one=base&other=adapter-0001", "releases",
     "live", "conversations", "chat", "tools", "evals?model=base", "shadow", "settings",
 )  # fmt: skip
+CUT_OFF = """() => [
+    ...[...document.querySelectorAll("nav a")].map((one) => [one, document.documentElement]),
+    ...[...document.querySelectorAll("[data-chart]:not([data-chart*=flow]) svg text")]
+        .map((one) => [one, one.ownerSVGElement]),
+].filter(([one, around]) => {
+    const [inner, outer] = [one, around].map((element) => element.getBoundingClientRect());
+    return inner.left < outer.left - 1 || inner.right > outer.right + 1;
+}).map(([one]) => one.textContent)"""
+"""Links and labels of charts that are not wholly visible."""
 PHONE, DESK = {"width": 390, "height": 800}, {"width": 1280, "height": 900}
 
 
@@ -118,6 +127,7 @@ def test_every_page_is_drawn_without_a_complaint_and_fits(
         for chart in page.locator("[data-chart]").all():
             expect(chart).to_have_attribute("data-drawn", "yes") if path != "cycles/2" else chart.wait_for()
         assert page.evaluate("document.documentElement.scrollWidth") <= size["width"], path
+        assert page.evaluate(CUT_OFF) == [], path
         if folder := os.environ.get("SCREENSHOTS"):
             name = path.partition("?")[0].replace("/", "-") or "overview"
             page.screenshot(path=Path(folder) / f"{name}-{scheme}-{size['width']}.png")
@@ -244,6 +254,39 @@ def test_one_talks_to_it_and_sees_its_calls(here: Place, page: Page) -> None:
     expect(page.locator(".judge")).to_have_text("You called it bad.")
     (logged,) = [one for one in here.log.read() if one.source == "apprentice"]
     assert [word.verdict for word in logged.feedback] == ["bad"]
+
+
+def test_a_long_table_is_filtered_by_words(here: Place, page: Page) -> None:
+    for path, table, words in (("tools", "#tools", "days BETWEEN"), ("settings", "#configuration", "gateway port")):
+        page.goto(f"{here.url}/{path}")
+        rows = page.locator(f"{table} tbody tr")
+        total = rows.count()
+        field = page.locator(f"[data-filter={table[1:]}]")
+        field.fill(words)
+        left = [text.lower() for text in rows.filter(visible=True).all_inner_texts()]
+        assert 0 < len(left) < total
+        assert all(word in text for text in left for word in words.lower().split())
+        expect(page.locator(".filter output")).to_have_text(f"{len(left)} of {total}")
+        field.fill("")
+        expect(rows.filter(visible=True)).to_have_count(total)
+
+
+def test_buttons_look_like_buttons_and_dates_stand_on_one_line(here: Place, page: Page) -> None:
+    page.set_viewport_size(PHONE)  # type: ignore[arg-type]
+    page.goto(f"{here.url}/adapters")
+    button = page.locator("summary:text-is('Pin')").first
+    background = button.evaluate("one => getComputedStyle(one).backgroundColor")
+    assert background not in ("rgba(0, 0, 0, 0)", page.evaluate("getComputedStyle(document.body).backgroundColor"))
+    assert button.evaluate("one => getComputedStyle(one).textAlign") == "center"
+    assert button.evaluate("one => one.getBoundingClientRect().width") < 120
+    for path in ("cycles", "releases", "conversations"):
+        page.goto(f"{here.url}/{path}")
+        date = page.locator("td.when").first
+        lines = (
+            "one => { const range = document.createRange(); range.selectNodeContents(one);"
+            " return range.getClientRects().length; }"
+        )
+        assert date.evaluate(lines) == 1, path
 
 
 def test_a_script_in_what_was_said_stays_text(here: Place, page: Page) -> None:

@@ -10,6 +10,7 @@ import pytest
 
 from dashboard.report import html
 from evolver.cli.main import main
+from evolver.cli.score_words import NAMES
 from evolver.config import Config
 from evolver.cycle import training_log
 from evolver.lessons.drop_reason import DropReason
@@ -39,6 +40,16 @@ def test_the_yield_is_that_of_the_verdicts(data: Path, visitor: Visitor, number:
     assert seen.of("yield").startswith(
         f"Of {len(judged)} candidates, {kept} were kept and {len(judged) - kept} dropped"
     )
+    variants = [one for one in judged if one.trace.provenance.derived_from]
+    assert 0 < len(variants) < len(judged)
+    first, later = len(judged) - len(variants), sum(one.verdict.kept for one in variants)
+    assert f"Verification judged {first} traces and kept {kept - later}." in seen.of("yield")
+    assert f"made {len(variants)} variants of kept traces" in seen.of("yield")
+    assert f"and kept {later}." in seen.of("yield")
+    for row in seen.rows("reasons"):
+        if row[2] != "–":
+            assert int(row[0]) == int(row[2]) + int(row[3])
+    assert sum(int(row[3]) for row in seen.rows("reasons") if row[3] != "–") == len(variants) - later
     wanted = Counter(one.verdict.reason for one in judged if not one.verdict.kept)
     shown = {row[1].split(" (")[0]: int(row[0]) for row in seen.rows("reasons")}
     for reason, count in wanted.items():
@@ -73,6 +84,8 @@ def test_the_scores_and_the_gate_are_those_of_the_markers(data: Path, visitor: V
     rows = {row[0]: row[1:] for row in seen.rows("scores")}
     for shown, report in zip(rows["call accuracy"], (before, after), strict=True):
         assert f"({report['exact']['hits']}/{report['exact']['n']}" in shown
+    assert list(rows) == list(NAMES.values())
+    assert rows["soft score"] == ["–", "–"]  # an earlier version measured none
     for reason in decision["reasons"]:
         assert reason.partition(": ")[2] in seen.of("gate")
     assert seen.of("gate").count("failed") == sum(reason.startswith("failed") for reason in decision["reasons"])
@@ -89,6 +102,7 @@ def test_the_training_is_shown_step_by_step(data: Path, visitor: Visitor) -> Non
     training_log.note(folder, {"event": "checkpoint", "step": 2})
     option = visitor.json("/cycles/2/loss.json")
     assert option["xAxis"]["data"] == [1, 2]
+    assert (option["xAxis"]["name"], option["yAxis"]["name"]) == ("training step", "loss, nats per token")
     assert {one["name"]: one["data"] for one in option["series"]} == {"training": [2.0, 1.5], "validation": [None, 1.7]}
 
 
@@ -104,8 +118,11 @@ def test_the_stages_are_in_order_with_the_times_of_the_ledger(data: Path, visito
             ledger.stage_ends(1, stage, {})
     for marker in (data / "cycles" / "0001").glob("*.json"):
         os.utime(marker, (0, 0))
-    rows = visitor.get("/cycles/1").rows("stages")
+    seen = visitor.get("/cycles/1")
+    rows = seen.rows("stages")
     assert [row[0] for row in rows] == STAGES
+    told = "10 of the 13 stages have stored a result. Without one: tools, select."
+    assert seen.of("stage-count").startswith(told)
     assert [row[1] for row in rows if row[0] in ("make", "train")] == ["30 s", "1 min 30 s"]
 
 

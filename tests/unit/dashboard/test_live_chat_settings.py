@@ -87,13 +87,48 @@ def test_latencies_are_quantiles_by_hour(empty: Path) -> None:
             log.append(turn("x").model_copy(update={"latency_ms": 10.0 * (number + 1)}), session="s", source="g")
         for latency in (5.0, 7.0):
             log.append(turn("x").model_copy(update={"latency_ms": latency}), session="s", source="g")
-    median, slow = (one["data"] for one in visitor.json("/live/latency.json")["series"])
+    option = visitor.json("/live/latency.json")
+    median, slow = (one["data"] for one in option["series"])
     assert median == [110.0, 7.0]
     assert slow == [200.0, 7.0]
+    assert (option["yAxis"]["name"], option["xAxis"]["name"]) == ("ms", "hour")
+
+
+def test_latencies_of_seconds_are_shown_in_seconds(empty: Path) -> None:
+    visitor = Visitor(empty)
+    with InteractionLog(empty / "interactions.db") as log:
+        for latency in (500.0, 12_345.6):
+            log.append(turn("x").model_copy(update={"latency_ms": latency}), session="s", source="g")
+    option = visitor.json("/live/latency.json")
+    assert [one["data"] for one in option["series"]] == [[12.346], [12.346]]
+    assert option["yAxis"]["name"] == "seconds"
 
 
 def test_the_health_of_the_servers_is_shown(data: Path, visitor: Visitor) -> None:
     assert "the model server is starting" in visitor.get("/live").of("health")
+
+
+@pytest.mark.parametrize("require_key", [False, True])
+def test_the_servers_are_listed_with_model_adapters_and_requests(data: Path, require_key: bool) -> None:
+    opened = gateway(data, require_key=require_key, host="127.0.0.1")
+    opened.pool.replace([Upstream("http://127.0.0.1:1", KEY), Upstream("unix:/nowhere", KEY)])
+    first, second = opened.pool.members
+    first.adapters, first.in_flight = frozenset({"adapter-0001", "adapter-0002"}), 3
+    opened.pool.failed(second, "cannot be reached")
+    with running(opened) as url:
+        state = ServingState(
+            pid=os.getpid(), gateway_url=url, vllm_url="", vllm_pid=1, vllm_key=KEY, gateway_key=opened.own_key
+        )
+        serving_state.write(data, state)
+        visitor = Visitor(data, require_key=require_key)
+        if require_key:
+            visitor.sign_in("read")
+        seen = visitor.get("/live")
+    assert seen.rows("servers") == [
+        ["1", "ok", "SmolLM2-135M-Instruct", "HTTP", "adapter-0001, adapter-0002", "3"],
+        ["2", "problem cannot be reached", "SmolLM2-135M-Instruct", "Unix socket", "not asked yet", "0"],
+    ]
+    assert KEY not in seen.answer.text
 
 
 def asked(client: TestClient, body: dict[str, Any], session: str = "page-1") -> Any:

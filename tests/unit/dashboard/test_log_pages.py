@@ -7,11 +7,13 @@ from typing import Any
 import pytest
 
 from agent.log.interaction_log import InteractionLog
+from evolver.cli.past_tables import evaluations_text
+from evolver.cli.score_words import NAMES
 from evolver.store.jsonl import append_lines
 from evolver.store.ledger import Ledger
 from evolver.store.seen_tools import refreshed
 from evolver.tool_making.pool import ToolPool
-from evolver.types import ItemScore, Verdict
+from evolver.types import EvalReport, ItemScore, Mean, Rate, Verdict
 from tests.fakes.client_traffic import asked, log_turn
 from tests.fakes.dashboard_world import Page, Visitor
 from tests.fakes.evolution import trace, turn
@@ -210,6 +212,34 @@ def test_a_made_tool_is_approved_or_rejected(data: Path, visitor: Visitor, actio
 def test_arguments_that_are_no_object_are_refused(visitor: Visitor) -> None:
     assert visitor.press("/tools/call", name="x", arguments="[1]").status == 400
     assert visitor.press("/tools/call", name="x", arguments="{").status == 409
+
+
+def test_scores_have_the_names_and_values_of_the_command(data: Path, visitor: Visitor) -> None:
+    """The soft score too, which the old data folder lacks."""
+    rate = Rate(hits=3, n=4, low=0.3, high=0.95)
+    report = EvalReport(
+        model="base",
+        suite="talk",
+        suite_sha256="f",
+        call_accuracy=rate,
+        tool_selection_accuracy=rate,
+        irrelevance_accuracy=rate,
+        invalid_call_rate=rate,
+        failed=0,
+        soft_score=Mean(value=-1.5, n=4, low=-2.0, high=-1.0),
+        items=(),
+    )
+    with Ledger(data / "evolution.db") as ledger:
+        ledger.record_evaluation(report)
+        command = evaluations_text([one for one in ledger.evaluations() if one.suite == "talk"])
+    seen = visitor.get("/evals")
+    shown = {row[0]: row[2:] for row in seen.rows("scores")}["talk"]
+    for name, value in zip(NAMES.values(), shown, strict=False):
+        assert f"{name[0].upper()}{name[1:]}" in seen.text
+        assert name in command
+        assert value in command
+    assert shown[4] == "-1.50 nats (-2.00 to -1.00)"
+    assert {row[0]: row[2:] for row in seen.rows("scores")}["heldout"][4] == "–"
 
 
 def test_scores_are_the_ledgers_with_the_mistakes_of_a_model(data: Path, visitor: Visitor) -> None:
