@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from evolver.cli.opening import TenantOption, open_ledger, read_config
+from evolver.cli.opening import TenantOption, open_ledger, read_config, state_of_cycle
 from toolkit.command import ConfigOption, JsonOption, print_json
 
 if TYPE_CHECKING:
@@ -57,29 +57,33 @@ def status(tenant: TenantOption = "", config: ConfigOption = None, as_json: Json
     """Show the active adapter, the last and the next cycle."""
     from agent.adapters import active
     from agent.serving import serving_state
+    from evolver.cli.past_tables import state_words
     from evolver.cycle.schedule import why_not_due
     from evolver.release import canary
+    from evolver.store.cycle_state import CUT_OFF
 
     loaded = read_config(config)
     running = serving_state.read(loaded.data_folder)
     with open_ledger(loaded, tenant) as ledger:
-        cycles = ledger.own_cycles()
+        last = next(iter(ledger.own_cycles()), None)
+        state = state_of_cycle(loaded, ledger, last) if last else ""
         trial = canary.standing(loaded, ledger, time.time())
         values = {
             "active_adapter": active.serving(loaded.data_folder, tenant).name,
             "on_trial": trial.model_dump(mode="json") if trial else None,
             "server": running.gateway_url if running else None,
-            "last_cycle": cycles[0].model_dump(mode="json", exclude={"summary"}) if cycles else None,
+            "last_cycle": {**last.model_dump(mode="json", exclude={"summary"}), "status": state} if last else None,
             "not_due_because": why_not_due(loaded, ledger, time.time()) or None,
         }
     if as_json:
         print_json(values)
         return
-    last = cycles[0] if cycles else None
     typer.echo(f"serving:    {values['active_adapter']}, {_where(values['server'])}")
     if trial is not None:
         typer.echo(f"on trial:   {trial.adapter}, with {trial.share:.0%} of the sessions; {trial}")
-    typer.echo(f"last cycle: {f'{last.number}, {last.status}{_at(last)}' if last else 'none yet'}")
+    typer.echo(f"last cycle: {f'{last.number}, {state_words(state)}{_at(last)}' if last else 'none yet'}")
+    if state == CUT_OFF:
+        typer.echo("            go on with it: evolver cycle" + (f" --tenant {tenant}" if tenant else ""))
     waits = values["not_due_because"]
     typer.echo(f"next cycle: {f'not due: {waits}' if waits else 'due now; run it with: evolver cycle'}")
 

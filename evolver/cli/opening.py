@@ -7,7 +7,8 @@ import typer
 
 if TYPE_CHECKING:
     from evolver.config import Config
-    from evolver.store.ledger import Ledger
+    from evolver.store.cycle_state import CycleState
+    from evolver.store.ledger import CycleRow, Ledger
 
 TenantOption = Annotated[
     str,
@@ -24,6 +25,14 @@ def read_config(path: Path | None) -> "Config":
     from toolkit.config import load_config
 
     return load_config(path, Config)
+
+
+def state_of_cycle(config: "Config", ledger: "Ledger", cycle: "CycleRow") -> "CycleState":
+    """Return the state of ``cycle``: its status, or ``cut_off`` where its process is gone."""
+    from evolver.store import lease
+    from evolver.store.cycle_state import state_of
+
+    return state_of(cycle, lease.holder(ledger, config.evolver.daemon.lease_seconds))
 
 
 def open_ledger(config: "Config", tenant: str = "") -> "Ledger":

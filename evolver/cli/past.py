@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from evolver.cli.opening import MOST_CYCLES, TenantOption, open_ledger, read_config
+from evolver.cli.opening import MOST_CYCLES, TenantOption, open_ledger, read_config, state_of_cycle
 from toolkit.command import ConfigOption, JsonOption, print_json
 from toolkit.errors import UserError
 
@@ -38,6 +38,7 @@ def history(
         releases = [row for row in ledger.all_releases() if tenant in ("", row.tenant)]
         if number is not None and not cycles:
             raise no_cycle(number, ledger)
+        states = {row.number: state_of_cycle(loaded, ledger, row) for row in cycles if row.status == "running"}
     if show:
         if number is None or show not in _PARTS:
             raise UserError(f"--show goes with --cycle N, and is one of: {', '.join(_PARTS)}")
@@ -45,12 +46,12 @@ def history(
     elif as_json:
         print_json(
             {
-                "cycles": [c.model_dump(mode="json") for c in cycles],
+                "cycles": [{**c.model_dump(mode="json"), "status": states.get(c.number, c.status)} for c in cycles],
                 "releases": [r.model_dump(mode="json") for r in releases],
             }
         )
     else:
-        typer.echo(history_text(cycles, releases, detailed=number is not None))
+        typer.echo(history_text(cycles, releases, detailed=number is not None, states=states))
         if number is not None:
             typer.echo(cycle_details_text(cycle_folder(loaded.data_folder, number)))
 
@@ -81,6 +82,7 @@ def report(
     as_json: JsonOption = False,
 ) -> None:
     """Show one cycle, or write it as a web page."""
+    from evolver.cli.past_tables import state_words
     from evolver.cli.show import cycle_text
     from evolver.cycle.report import as_html, report_of
     from evolver.store.known_names import no_cycle
@@ -94,10 +96,12 @@ def report(
             raise no_cycle(number, ledger)
         if html is None:
             found = report_of(loaded, ledger, number)
+            state = state_of_cycle(loaded, ledger, found.cycle)
             if as_json:
-                print_json(found.as_values())
+                values = found.as_values()
+                print_json({**values, "cycle": {**values["cycle"], "status": state}})
             else:
-                typer.echo(cycle_text(found))
+                typer.echo(cycle_text(found, state=state_words(state)))
             return
         page = as_html(loaded, ledger, number)
     with writing_to(html):

@@ -63,8 +63,22 @@ def lessons_of(cycle: CycleRow) -> dict[str, object]:
     return {**cycle.summary.get("dataset", {}), **({"tenants": tenants} if tenants else {})}
 
 
-def history_text(cycles: Sequence[CycleRow], releases: Sequence[Release], *, detailed: bool) -> str:
-    """Return a row per cycle, and what its stages reported (``detailed``) or a row per change of the active adapter."""
+def state_words(state: str) -> str:
+    """Return the state of a cycle in words."""
+    return state.replace("_", " ")
+
+
+def history_text(
+    cycles: Sequence[CycleRow],
+    releases: Sequence[Release],
+    *,
+    detailed: bool,
+    states: Mapping[int, str] | None = None,
+) -> str:
+    """Return a row per cycle, and what its stages reported (``detailed``) or a row per change of the active adapter.
+
+    ``states``: those of cycles by their numbers, where they are not their status.
+    """
     parts = []
     if cycles:
         rows = [
@@ -72,7 +86,7 @@ def history_text(cycles: Sequence[CycleRow], releases: Sequence[Release], *, det
                 f"cycle {cycle.number}{_of(cycle.tenant)}",
                 _moment(cycle.started_at),
                 f"{(cycle.ended_at - cycle.started_at) / 60:.0f} min" if cycle.ended_at else f"at {cycle.stage}",
-                cycle.status,
+                state_words((states or {}).get(cycle.number, cycle.status)),
                 _yield(cycle),
                 neutral(cycle.reason),
             )

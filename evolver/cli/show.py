@@ -88,9 +88,9 @@ class ProgressBars:
         self._console.print(line, highlight=False, soft_wrap=True)
 
 
-def cycle_text(report: CycleReport) -> str:
-    """Summarise a cycle on one screen."""
-    lines = [f"cycle {report.cycle.number}: {report.cycle.status}"]
+def cycle_text(report: CycleReport, *, state: str = "") -> str:
+    """Summarise a cycle on one screen. ``state`` stands in place of its status, where it is given."""
+    lines = [f"cycle {report.cycle.number}: {state or report.cycle.status}"]
     if tools := report.of(stages.TOOLS):
         lines += tools_text(tools)
     if made := report.of(stages.MAKE):

@@ -1,6 +1,7 @@
 """Cycles run, fail, follow one another and are paused."""
 
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -8,6 +9,7 @@ import pytest
 from evolver.cycle import run as cycle
 from evolver.cycle.report import CycleReport
 from evolver.errors import StageError
+from evolver.store import lease
 from evolver.store.ledger import Ledger
 from tests.fakes.evolver_command import Evolver, refused
 
@@ -66,3 +68,24 @@ def test_pausing_and_going_on(evolver: Evolver) -> None:
     assert json.loads(evolver("status", "--json")[1])["not_due_because"].startswith("paused (moving house)")
     assert evolver("resume")[0] == 0
     assert json.loads(evolver("status", "--json")[1])["not_due_because"] == "0 new interactions, 20 needed"
+
+
+def test_a_cycle_whose_process_is_gone_is_told_as_cut_off(evolver: Evolver, data: Path) -> None:
+    def told() -> set[str]:
+        status = json.loads(evolver("status", "--json")[1])["last_cycle"]["status"]
+        (listed,) = json.loads(evolver("history", "--json")[1])["cycles"]
+        return {status, listed["status"], json.loads(evolver("report", "1", "--json")[1])["cycle"]["status"]}
+
+    with Ledger(data / "evolution.db") as ledger:
+        with lease.held(ledger, 120.0):
+            number = ledger.open_cycle().number
+            ledger.stage_begins(number, "make")
+            assert told() == {"running"}
+            assert "last cycle: 1, running at make" in evolver("status")[1].splitlines()
+        assert told() == {"cut_off"}
+    lines = evolver("status")[1].splitlines()
+    place = lines.index("last cycle: 1, cut off at make")
+    assert lines[place + 1].strip() == "go on with it: evolver cycle"
+    assert "cut off" in evolver("history")[1]
+    assert "running" not in evolver("history")[1]
+    assert evolver("report", "1")[1].startswith("cycle 1: cut off\n")
