@@ -1,7 +1,7 @@
 """Launcher: starts the processes of a training; the supervisor hears their events and their end. Imports no torch."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
@@ -72,9 +72,9 @@ class KilledForMemory(TrainError):
         super().__init__("killed", reason)
 
 
-def worker_environment(threads: dict[str, str]) -> dict[str, str]:
-    """Return the environment of a training process, with the settings of its ``threads``."""
-    return {**os.environ, **KEEP_MEMORY, **threads, "HF_HUB_OFFLINE": "1"}
+def worker_environment(settings: Mapping[str, str]) -> dict[str, str]:
+    """Return the environment of a training process, with ``settings`` of its own, such as its threads."""
+    return {**os.environ, **KEEP_MEMORY, **settings, "HF_HUB_OFFLINE": "1"}
 
 
 def threads_of(processes: int) -> dict[str, str]:

@@ -6,30 +6,20 @@ import os
 import queue
 import signal
 import socket
-import subprocess
-import sys
 import threading
 import time
-from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from importlib import metadata
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 from agent.cluster.connection import refusal
 from agent.cluster.folders import FolderReceiver
 from agent.cluster.installation import Installation
-from evolver.training.launcher import (
-    REASON_LINES,
-    End,
-    Progress,
-    kills_for_memory,
-    threads_of,
-    worker_environment,
-)
-from evolver.training.local_launcher import WORKER
+from evolver.training.launcher import End, Progress, threads_of
 from evolver.training.node_folder import Hashes, NodeFolder, aside
+from evolver.training.worker_process import WORKER, WorkerProcess
 
 _WAIT_SECONDS = 1.0
 _LIBRARIES = ("torch", "transformers", "peft", "accelerate", "safetensors")
@@ -79,10 +69,9 @@ class NodeProcesses(FolderReceiver):
     def __init__(self) -> None:
         super().__init__()
         self._folder = NodeFolder()
-        self._processes: list[subprocess.Popen[str]] = []
+        self._processes: list[WorkerProcess] = []
         self._listeners: list[threading.Thread] = []
         self._said: queue.Queue[Progress | End] = queue.Queue()
-        self._kills = kills_for_memory()
 
     def open(self, driver: Installation, libraries: Mapping[str, str]) -> Opened:
         """Compare this node with the driver's machine."""
@@ -127,10 +116,14 @@ class NodeProcesses(FolderReceiver):
         _hear_of_children()
         path = self._folder.path("spec.json")
         path.write_text(json.dumps(self._folder.spec(spec, model)), encoding="utf-8")
-        environment = worker_environment(_together(rank, address))
+        settings = _together(rank, address)
         for local in range(rank.here):
             ranks = {"RANK": str(rank.first + local), "LOCAL_RANK": str(local)}
-            self._processes.append(self._started(str(path), environment | ranks))
+            process = WorkerProcess([WORKER, str(path)], settings | ranks)
+            listener = threading.Thread(target=self._listen, args=(process,), daemon=True)
+            self._processes.append(process)
+            self._listeners.append(listener)
+            listener.start()
 
     def next(self) -> Batch:
         """Wait a moment, and return what has been said since the last call.
@@ -150,47 +143,18 @@ class NodeProcesses(FolderReceiver):
     def close(self) -> None:
         """Kill the processes and remove the files."""
         for process in self._processes:
-            assert process.stdin
-            process.kill()
-            process.stdin.close()
-            process.wait()
+            process.stop()
         for listener in self._listeners:
             listener.join(timeout=5)
         self._folder.close()
         self.forget_folders()
 
-    def _started(self, spec: str, environment: dict[str, str]) -> subprocess.Popen[str]:
-        process = subprocess.Popen(
-            [sys.executable, "-m", WORKER, spec],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            encoding="utf-8",
-            errors="replace",
-            start_new_session=True,
-            env=environment,
-        )
-        self._listeners.append(threading.Thread(target=self._listen, args=(process,), daemon=True))
-        self._listeners[-1].start()
-        return process
-
-    def _listen(self, process: subprocess.Popen[str]) -> None:
-        """Take in what a process says, and its end."""
-        assert process.stdout and process.stderr
-        words: deque[str] = deque(maxlen=REASON_LINES)
-        reader = threading.Thread(target=_collect, args=(process.stderr, words), daemon=True)
-        reader.start()
-        for line in process.stdout:
-            if not line.startswith("{"):
-                words.append(line.rstrip())
-                continue
-            event: Progress = json.loads(line)
+    def _listen(self, process: WorkerProcess) -> None:
+        """Take in the events of a process, and its end."""
+        for event in process.events():
             if event["event"] != "checkpoint" or self._folder.set_aside(event["step"]):
                 self._said.put(event)
-        code = process.wait()
-        reader.join(timeout=5)
-        self._said.put(End(code, " | ".join(words), code == -9, kills_for_memory() > self._kills))
+        self._said.put(process.end())
 
     def _with_one_checkpoint(self, batch: Batch) -> Batch:
         checkpoints = [event for event in batch.events if event["event"] == "checkpoint"]
@@ -234,8 +198,3 @@ def _version(name: str) -> str:
         return metadata.version(name)
     except metadata.PackageNotFoundError:
         return ""
-
-
-def _collect(stream: IO[str], into: deque[str]) -> None:
-    for line in stream:
-        into.append(line.rstrip())
