@@ -8,7 +8,7 @@ import hashlib
 import os
 import shutil
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -20,6 +20,8 @@ from toolkit.errors import UserError
 _PART_BYTES = 32 << 20
 _PART_SECONDS = 120.0
 """Time in which a node must have taken a part, or have hashed a gigabyte."""
+Answer = Callable[[int, Any, float], Any]
+"""Returns the result of a call: the number of its actor, the reference, and the seconds to wait at most."""
 
 
 @dataclass(frozen=True)
@@ -40,9 +42,10 @@ class Listing:
         return sum(size for _, size, _ in self.files)
 
 
-def listed(folder: Path) -> Listing:
-    """Return the listing of ``folder``; reads every file. Raises OSError."""
-    return Listing(tuple((name, path.stat().st_size, _sha256(path)) for name, path in _files(folder)))
+def listed(folder: Path, names: Collection[str] | None = None) -> Listing:
+    """Return the listing of ``folder``, or of its files ``names``; reads every file. Raises OSError."""
+    files = [(name, path) for name, path in _files(folder) if names is None or name in names]
+    return Listing(tuple((name, path.stat().st_size, _sha256(path)) for name, path in files))
 
 
 def kept_folders() -> Path:
@@ -84,8 +87,12 @@ class FolderReceiver:
         """Return the folder that was written; None where its files are not those of the listing. Raises OSError."""
         draft, target = self._draft(listing, keep=keep), self._place(listing, keep=keep)
         whole = _is(draft, listing)
-        if whole and not _is(target, listing):  # else another process was first
-            durable_file.publish_folder(draft, target, instead=True)
+        try:
+            if whole and not _is(target, listing):
+                durable_file.publish_folder(draft, target, instead=True)
+        except OSError:
+            if not _is(target, listing):  # else another process was first
+                raise
         shutil.rmtree(draft, ignore_errors=True)
         return target if whole else None
 
@@ -106,25 +113,48 @@ class FolderReceiver:
         return place.with_name(f".{place.name}{self._drafts}")
 
 
-def bring(actor: Any, folder: Path, listing: Listing, *, keep: bool, same_path: bool = True) -> Path:
-    """Return the path at which the node of ``actor``, a FolderReceiver, has ``folder``, sent there where it lacks it.
+def bring(
+    actors: Sequence[Any],
+    folder: Path,
+    listing: Listing,
+    *,
+    keep: bool,
+    same_path: bool = True,
+    answer: Answer | None = None,
+) -> list[Path]:
+    """Return the path at which the node of each of ``actors``, FolderReceivers, has ``folder``. Each part is sent at
+    once to all that lack it.
 
-    ``same_path``: one that lies there at the same path is used where it has the same files. ``keep``: it is found there
-    by later actors. Raises OSError, RayError, and UserError where the folder changed meanwhile.
+    ``same_path``: a folder that lies there at the same path is used where it has the same files. ``keep``: later actors
+    find it there. ``answer`` returns the result of a call; by default it raises RayError. Raises OSError, and UserError
+    where the folder changed meanwhile.
     """
     import ray
 
+    answer = answer or _answer
     patience = _PART_SECONDS * (1 + listing.size / (1 << 30))
+
+    def ask(numbers: Iterable[int], method: str, *arguments: Any, seconds: float) -> list[Any]:
+        asked = [(number, getattr(actors[number], method).remote(*arguments, keep=keep)) for number in numbers]
+        return [answer(number, reference, seconds) for number, reference in asked]
+
     sender = folder.resolve() if same_path else None
-    found: Any = ray.get(actor.find_folder.remote(listing, sender, keep=keep), timeout=patience)
-    if found:
-        return found
-    for name, offset, part in _parts(folder, listing):
-        ray.get(actor.write_part.remote(listing, name, offset, [ray.put(part)], keep=keep), timeout=_PART_SECONDS)
-    found = ray.get(actor.publish_folder.remote(listing, keep=keep), timeout=patience)
-    if found:
-        return found
-    raise UserError(f"{folder} changed while it was sent to another machine; try again")
+    found: list[Path | None] = ask(range(len(actors)), "find_folder", listing, sender, seconds=patience)
+    lacking = [number for number, path in enumerate(found) if path is None]
+    for name, offset, part in _parts(folder, listing) if lacking else ():
+        ask(lacking, "write_part", listing, name, offset, [ray.put(part)], seconds=_PART_SECONDS)
+    for number, path in zip(lacking, ask(lacking, "publish_folder", listing, seconds=patience), strict=True):
+        found[number] = path
+    there = [path for path in found if path is not None]
+    if len(there) < len(actors):
+        raise UserError(f"{folder} changed while it was sent to another machine; try again")
+    return there
+
+
+def _answer(_number: int, reference: Any, seconds: float) -> Any:
+    import ray
+
+    return ray.get(reference, timeout=seconds)
 
 
 def _parts(folder: Path, listing: Listing) -> Iterator[tuple[str, int, bytes]]:

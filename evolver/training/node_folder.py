@@ -8,31 +8,18 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from agent.adapters.package import file_sha256
+from agent.cluster.folders import Listing, listed
 
 PIECE = 16 << 20
-"""Most bytes that travel at once."""
+"""Most bytes that are read at once."""
 DATASET, PARENT, WORK, OUTPUT = "dataset", "parent", "out/work", "out/adapter"
 """Folders, below that of the training."""
 _PREFIX, _LOCK = "apprentice-train-", "lock"
-
-Hashes = dict[str, str]
-"""By name of a file: SHA-256."""
 
 
 def aside(step: int) -> str:
     """Return the folder of a checkpoint that was set aside."""
     return f"aside/step-{step:08d}"
-
-
-def hashes_of(folder: Path, patterns: tuple[str, ...] = ("*",)) -> Hashes:
-    """Return the hashes of the files in ``folder`` itself that fit one of ``patterns``."""
-    paths = {path for pattern in patterns for path in folder.glob(pattern) if path.is_file()}
-    return {path.name: file_sha256(path) for path in sorted(paths)}
-
-
-class FileDamaged(OSError):
-    """A file arrived with another hash than it left with."""
 
 
 class NodeFolder:
@@ -41,16 +28,11 @@ class NodeFolder:
     def __init__(self) -> None:
         self._folder, self._lock = _locked_folder(Path(tempfile.gettempdir()))
 
-    def write(self, folder: str, name: str, piece: bytes) -> None:
-        """Add ``piece`` to the end of a file."""
-        path = self._folder / folder / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with path.open("ab") as file:
-            file.write(piece)
-
-    def check(self, folder: str, hashes: Hashes) -> None:
-        """Raise FileDamaged unless the files in ``folder`` have these ``hashes``."""
-        check(self._folder / folder, hashes)
+    def take(self, source: Path, folder: str) -> None:
+        """Move the folder ``source`` of this machine to ``folder``."""
+        target = self._folder / folder
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.move(source, target)
 
     def spec(self, spec: dict[str, Any], model: Path) -> dict[str, Any]:
         """Return ``spec`` (evolver.training.supervisor) with the folders of this machine; ``model`` is the base
@@ -72,9 +54,9 @@ class NodeFolder:
             return False
         return True
 
-    def hashes(self, folder: str) -> Hashes:
-        """Return the hashes of the files in ``folder``."""
-        return hashes_of(self._folder / folder)
+    def listed(self, folder: str) -> Listing:
+        """Return the files in ``folder``."""
+        return listed(self._folder / folder)
 
     def read(self, folder: str, name: str, offset: int) -> bytes:
         """Return a piece of a file; b"" behind its end."""
@@ -94,13 +76,6 @@ class NodeFolder:
         """Remove all files."""
         shutil.rmtree(self._folder, ignore_errors=True)
         os.close(self._lock)
-
-
-def check(folder: Path, hashes: Hashes) -> None:
-    """Raise FileDamaged unless the files in ``folder`` have these ``hashes``."""
-    for name, expected in hashes.items():
-        if file_sha256(folder / name) != expected:
-            raise FileDamaged(f"{name} was damaged on its way")
 
 
 def _locked_folder(parent: Path) -> tuple[Path, int]:

@@ -15,10 +15,10 @@ from pathlib import Path
 from typing import Any
 
 from agent.cluster.connection import refusal
-from agent.cluster.folders import FolderReceiver
+from agent.cluster.folders import FolderReceiver, Listing
 from agent.cluster.installation import Installation
 from evolver.training.launcher import End, Progress, threads_of
-from evolver.training.node_folder import Hashes, NodeFolder, aside
+from evolver.training.node_folder import NodeFolder, aside
 from evolver.training.worker_process import WORKER, WorkerProcess
 
 _WAIT_SECONDS = 1.0
@@ -62,8 +62,8 @@ def trainer_libraries() -> dict[str, str]:
 class NodeProcesses(FolderReceiver):
     """The processes of one node. The driver sends files, starts the processes, and asks for what they say.
 
-    The base model is taken as FolderReceiver does, to keep. A process ends when its stdin closes: none outlives this
-    one.
+    Folders arrive as FolderReceiver takes them, the base model to keep. A process ends when its stdin closes: none
+    outlives this one.
     """
 
     def __init__(self) -> None:
@@ -84,17 +84,13 @@ class NodeProcesses(FolderReceiver):
                 )
         return Opened("", len(os.sched_getaffinity(0)))
 
-    def write(self, folder: str, name: str, piece: bytes) -> None:
+    def take(self, source: Path, folder: str) -> None:
         """See NodeFolder."""
-        self._folder.write(folder, name, piece)
+        self._folder.take(source, folder)
 
-    def check(self, folder: str, hashes: Hashes) -> None:
+    def listed(self, folder: str) -> Listing:
         """See NodeFolder."""
-        self._folder.check(folder, hashes)
-
-    def hashes(self, folder: str) -> Hashes:
-        """See NodeFolder."""
-        return self._folder.hashes(folder)
+        return self._folder.listed(folder)
 
     def read(self, folder: str, name: str, offset: int) -> bytes:
         """See NodeFolder."""

@@ -1,7 +1,7 @@
 """The nodes of a Ray cluster that train together, and the files that travel between them and the driver."""
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,12 +9,11 @@ from typing import Any
 
 from agent.cluster.config import ClusterConfig
 from agent.cluster.connection import lines_of
-from agent.cluster.folders import Listing, bring
+from agent.cluster.folders import Listing, bring, listed
 from agent.cluster.installation import installed
 from evolver.crew.ray_nodes import TooFewNodes, usable_nodes
 from evolver.errors import TrainError
 from evolver.training.launcher import KilledForMemory, NodeLost
-from evolver.training.node_folder import PIECE, Hashes, check, hashes_of
 from evolver.training.node_processes import NodeProcesses, Opened, trainer_libraries
 from toolkit.errors import UserError
 
@@ -52,9 +51,7 @@ class Group:
         """
         self._hire()
         self.cores = min(node.cores for node in self._opened())
-        for member in self.members:
-            with _reaching(member):
-                self.models.append(bring(member.actor, model, files, keep=True))
+        self.models = _brought(self.members, model, files, keep=True)
 
     def close(self) -> None:
         """End the members and what they started."""
@@ -130,13 +127,13 @@ def ask(members: Sequence[Member], method: str, *arguments: Any) -> list[Any]:
     return list(map(answer, members, references))
 
 
-def answer(member: Member, reference: Any) -> Any:
-    """Return the result of a call. Raises NodeLost, KilledForMemory where Ray killed the member for lack of memory, and
-    TrainError for what the call raised."""
+def answer(member: Member, reference: Any, seconds: float | None = None) -> Any:
+    """Return the result of a call, in ``seconds`` at most. Raises NodeLost, KilledForMemory where Ray killed the member
+    for lack of memory, and TrainError for what the call raised."""
     import ray
 
     with _reaching(member):
-        return ray.get(reference)
+        return ray.get(reference, timeout=seconds)
 
 
 @contextmanager
@@ -155,31 +152,26 @@ def _reaching(member: Member) -> Iterator[None]:
         raise NodeLost(f"node {member.address} of the cluster was lost ({lines_of(error)[0]})") from None
 
 
-def send(members: Sequence[Member], source: Path, hashes: Hashes, folder: str) -> None:
-    """Send files of ``source`` into a ``folder`` of all ``members`` at once, and check them there."""
-    import ray
-
-    for name in hashes:
-        with (source / name).open("rb") as file:
-            piece = file.read(PIECE)
-            while piece or not file.tell():
-                ask(members, "write", folder, name, ray.put(piece))
-                if not (piece := file.read(PIECE)):
-                    break
-    ask(members, "check", folder, hashes)
+def send(members: Sequence[Member], source: Path, folder: str, names: Collection[str] | None = None) -> None:
+    """Send the files of ``source``, or those with ``names``, into a ``folder`` of all ``members`` at once."""
+    there = _brought(members, source, listed(source, names), keep=False, same_path=False)
+    for member, path in zip(members, there, strict=True):
+        ask([member], "take", path, folder)
 
 
-def send_folder(members: Sequence[Member], source: Path, folder: str) -> None:
-    """Send all files of ``source``; see ``send``."""
-    send(members, source, hashes_of(source), folder)
+def _brought(members: Sequence[Member], folder: Path, files: Listing, **how: bool) -> list[Path]:
+    """See ``bring``."""
+    actors = [member.actor for member in members]
+    return bring(actors, folder, files, **how, answer=lambda number, *reference: answer(members[number], *reference))
 
 
 def fetch(member: Member, folder: str, target: Path) -> None:
     """Write the files in a ``folder`` of ``member`` into ``target``. Raises OSError."""
-    (hashes,) = ask([member], "hashes", folder)
+    files: Listing = ask([member], "listed", folder)[0]
     target.mkdir(parents=True)
-    for name in hashes:
+    for name, *_ in files.files:
         with (target / name).open("wb") as file:
             while piece := ask([member], "read", folder, name, file.tell())[0]:
                 file.write(piece)
-    check(target, hashes)
+    if listed(target) != files:
+        raise OSError(f"{folder} of node {member.address} was damaged on its way")

@@ -22,9 +22,9 @@ from evolver.crew.ray_nodes import TooFewNodes
 from evolver.errors import TrainError
 from evolver.store.dataset_files import file_names
 from evolver.training.launcher import End, NodeLost, Progress, Running
-from evolver.training.node_folder import DATASET, OUTPUT, PARENT, WORK, aside, hashes_of
+from evolver.training.node_folder import DATASET, OUTPUT, PARENT, WORK, aside
 from evolver.training.node_processes import Rank
-from evolver.training.ray_group import Group, Member, answer, ask, fetch, send, send_folder
+from evolver.training.ray_group import Group, Member, answer, ask, fetch, send
 from toolkit import durable_file
 from toolkit.errors import UserError
 
@@ -100,11 +100,11 @@ class _NodesProcesses:
         """Send what is needed, and start ``processes`` on each node."""
         members, spec = self._group.members, self._spec
         dataset = Path(spec["dataset_folder"])
-        send(members, dataset, hashes_of(dataset, tuple(file_names(dataset))), DATASET)
+        send(members, dataset, DATASET, file_names(dataset))
         if spec["parent"]:
-            send_folder(members, Path(spec["parent"]), f"{PARENT}/{Path(spec['parent']).name}")
+            send(members, Path(spec["parent"]), f"{PARENT}/{Path(spec['parent']).name}")
         for checkpoint in sorted(Path(spec["work_folder"]).glob("step-*")):
-            send_folder(members, checkpoint, f"{WORK}/{checkpoint.name}")
+            send(members, checkpoint, f"{WORK}/{checkpoint.name}")
         leader = members[0].address
         (port,) = ask(members[:1], "free_port", leader)
         for number, member in enumerate(members):

@@ -29,7 +29,7 @@ class Delivery:
         from ray.exceptions import RayError
 
         try:
-            there = bring(self.actor, folder, listed(folder), keep=False, same_path=False)
+            (there,) = bring([self.actor], folder, listed(folder), keep=False, same_path=False)
             checked = self.actor.adapter_problem.remote(there, manifest_sha256(folder), self.base_sha256)
             problem: Any = ray.get(checked, timeout=_CHECK_SECONDS)
         except (RayError, OSError) as error:

@@ -205,7 +205,7 @@ class HostedServers:
         if entered.refusal:
             raise _Refused(f"node {server.address} of the cluster cannot be used: {entered.refusal}")
         with self._sending[server.node]:  # the next server there finds it
-            model = bring(server.actor, self._model.folder, self._listing, keep=True)
+            (model,) = bring([server.actor], self._model.folder, self._listing, keep=True)
         config = self._vllm.model_copy(update={"device": "gpu" if self._gpu else "cpu"})
         settings = HostSettings(config, self._model.profile, self._cluster.gpus_per_server, server.number)
         running: Any = ray.get(server.actor.start.remote(server.address, model, settings))

@@ -50,14 +50,14 @@ def model(tmp_path: Path) -> Path:
 
 
 def test_a_folder_at_the_same_path_is_used_where_its_files_are_the_same(node: Calls, model: Path) -> None:
-    assert bring(node, model, listed(model), keep=True) == model
+    assert bring([node], model, listed(model), keep=True) == [model]
     assert node.called == ["find_folder"]
 
 
 def test_one_that_is_not_there_is_sent_once_and_kept_by_its_hash(node: Calls, model: Path) -> None:
     listing = listed(model)
     assert listing.size == 14
-    kept = bring(node, model, listing, keep=True, same_path=False)
+    (kept,) = bring([node], model, listing, keep=True, same_path=False)
     assert kept == kept_folders() / listing.sha256
     assert listed(kept) == listing
     assert not (kept / ".cache").exists()
@@ -66,7 +66,8 @@ def test_one_that_is_not_there_is_sent_once_and_kept_by_its_hash(node: Calls, mo
     assert another.find_folder(listing, None, keep=True) == kept
     another.forget_folders()
     (kept / "weights").write_bytes(b"0123456780")  # damaged on that disk: sent anew
-    assert listed(bring(node, model, listing, keep=True, same_path=False)) == listing
+    assert bring([node], model, listing, keep=True, same_path=False) == [kept]
+    assert listed(kept) == listing
     assert [path.name for path in kept_folders().iterdir()] == [listing.sha256]
 
 
@@ -86,12 +87,36 @@ def test_a_folder_that_changes_while_it_is_sent_is_refused(node: Calls, model: P
     listing = listed(model)
     (model / "weights").write_bytes(b"0123456780")
     with pytest.raises(UserError, match="changed while it was sent"):
-        bring(node, model, listing, keep=True, same_path=False)
+        bring([node], model, listing, keep=True, same_path=False)
     assert list(kept_folders().iterdir()) == []
 
 
+def test_of_several_nodes_those_that_lack_it_get_each_part_once(node: Calls, model: Path) -> None:
+    other, third, listing = Calls(FolderReceiver()), Calls(FolderReceiver()), listed(model)
+    bring([other], model, listing, keep=False, same_path=False)
+    other.called.clear()
+    asked: list[int] = []
+
+    def answer(number: int, result: Any, _seconds: float) -> Any:
+        asked.append(number)
+        return result
+
+    there = bring([node, other, third], model, listing, keep=False, same_path=False, answer=answer)
+    assert [listed(folder) for folder in there] == [listing] * 3
+    assert len(set(there)) == 3
+    assert other.called == ["find_folder"]
+    assert asked == [0, 1, 2, *[0, 2] * 6]
+    other.receiver.forget_folders()
+    third.receiver.forget_folders()
+
+
+def test_only_the_files_that_are_named_are_sent(node: Calls, model: Path) -> None:
+    (there,) = bring([node], model, listed(model, ["weights"]), keep=False, same_path=False)
+    assert [path.name for path in there.iterdir()] == ["weights"]
+
+
 def test_what_is_not_to_be_kept_goes_with_its_receiver(node: Calls, model: Path) -> None:
-    there = bring(node, model, listed(model), keep=False, same_path=False)
+    (there,) = bring([node], model, listed(model), keep=False, same_path=False)
     assert there.is_relative_to(node.receiver.own_folder)
     node.receiver.forget_folders()
     assert not there.exists()

@@ -1,4 +1,4 @@
-"""The files of a training on a node: checked on arrival, and gone with the training."""
+"""The files of a training on a node: gone with the training."""
 
 import hashlib
 import os
@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from evolver.training.node_folder import WORK, FileDamaged, NodeFolder, aside
+from evolver.training.node_folder import WORK, NodeFolder, aside
 
 
 @pytest.fixture(autouse=True)
@@ -20,13 +20,13 @@ def sha256(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()
 
 
-def test_a_file_that_arrives_damaged_is_refused() -> None:
+def test_a_folder_that_arrived_is_moved_to_its_place(temporary: Path) -> None:
+    (temporary / "arrived").mkdir()
+    (temporary / "arrived" / "state.json").write_bytes(b"state")
     folder = NodeFolder()
-    folder.write("dataset", "train.jsonl", b"{")
-    folder.write("dataset", "train.jsonl", b"}")
-    folder.check("dataset", {"train.jsonl": sha256(b"{}")})
-    with pytest.raises(FileDamaged, match=r"train\.jsonl was damaged on its way"):
-        folder.check("dataset", {"train.jsonl": sha256(b"{ }")})
+    folder.take(temporary / "arrived", f"{WORK}/step-00000003")
+    assert (folder.path(WORK) / "step-00000003" / "state.json").read_bytes() == b"state"
+    assert not (temporary / "arrived").exists()
     folder.close()
 
 
@@ -38,7 +38,7 @@ def test_a_checkpoint_that_was_set_aside_can_be_read_after_the_worker_dropped_it
     assert folder.set_aside(3)
     (step / "state.json").unlink()
     step.rmdir()
-    assert folder.hashes(aside(3)) == {"state.json": sha256(b"state")}
+    assert folder.listed(aside(3)).files == (("state.json", 5, sha256(b"state")),)
     assert folder.read(aside(3), "state.json", 0) == b"state"
     assert folder.read(aside(3), "state.json", 5) == b""
     assert not folder.set_aside(4)
