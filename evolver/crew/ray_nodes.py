@@ -6,11 +6,11 @@ free, which is for the crew to say.
 
 import time
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
+from agent.cluster.actors import close_actors, kill_actor, start_actor, unusable, usable_nodes, without_nodes
 from agent.cluster.config import ClusterConfig
 from agent.cluster.connection import lines_of
 from agent.cluster.installation import installed
@@ -66,13 +66,13 @@ class Nodes:
 
         self._hire()
         if not self._places:
-            raise UserError(f"{self._cluster} has no node with a CPU; start one with: ray start --address=HOST:PORT")
+            raise UserError(without_nodes(self._config.address))
         ray.wait([p.opening for p in self._places.values()], num_returns=len(self._places), timeout=_OPENING_SECONDS)
         for place in list(self._places.values()):
             ready, _ = ray.wait([place.opening], timeout=0)
             problem = self._opened(place) if ready else f"no answer within {_OPENING_SECONDS:.0f} seconds"
             if problem:
-                raise UserError(f"node {place.address} of the cluster cannot be used: {problem}")
+                raise UserError(unusable(place.address, problem))
 
     def look(self) -> None:
         """Take what has joined and drop what is gone; at most once a second."""
@@ -108,17 +108,9 @@ class Nodes:
 
     def close(self) -> None:
         """End the workshops."""
-        import ray
-
-        ending = [place.actor.close.remote() for place in self.open_ones]
-        if ending:
-            ray.wait(ending, num_returns=len(ending), timeout=_CLOSING_SECONDS)
+        close_actors([place.actor for place in self.open_ones], _CLOSING_SECONDS)
         for place in list(self._places.values()):
             self._drop(place)
-
-    @property
-    def _cluster(self) -> str:
-        return f"the Ray cluster at {self._config.address}"
 
     def _hire(self) -> None:
         """Begin to open a workshop on each node without one; drop those that died before they were open."""
@@ -131,16 +123,7 @@ class Nodes:
             self._places[node] = self._begun(node, alive[node]["NodeManagerAddress"])
 
     def _begun(self, node: str, address: str) -> Place:
-        import ray
-        from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
-
-        options = {
-            "num_cpus": 0,
-            "max_concurrency": self._at_once,
-            "scheduling_strategy": NodeAffinitySchedulingStrategy(node, soft=False),
-            "enable_task_events": False,
-        }
-        actor: Any = ray.remote(RemoteWorkshop).options(**options).remote()
+        actor = start_actor(RemoteWorkshop, threads=self._at_once, node=node)
         return Place(node, address, actor, actor.open.remote(installed(), self._gateway_for(address), [self._sent]))
 
     def _gateway_for(self, address: str) -> str:
@@ -173,18 +156,8 @@ class Nodes:
         return problem
 
     def _drop(self, place: Place) -> None:
-        import ray
-
         self._places.pop(place.node, None)
-        with suppress(Exception):  # it may be gone already
-            ray.kill(place.actor)
-
-
-def usable_nodes() -> list[dict[str, Any]]:
-    """Return the nodes that are alive and have a CPU, as Ray describes them."""
-    import ray
-
-    return [node for node in ray.nodes() if node["Alive"] and node["Resources"].get("CPU")]
+        kill_actor(place.actor)
 
 
 class TooFewNodes(UserError):

@@ -7,11 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from agent.cluster.actors import close_actors, start_actor, unusable, usable_nodes
 from agent.cluster.config import ClusterConfig
 from agent.cluster.connection import lines_of
 from agent.cluster.folders import Listing, bring, listed
 from agent.cluster.installation import installed
-from evolver.crew.ray_nodes import TooFewNodes, usable_nodes
+from evolver.crew.ray_nodes import TooFewNodes
 from evolver.errors import TrainError
 from evolver.training.launcher import KilledForMemory, NodeLost
 from evolver.training.node_processes import NodeProcesses, Opened, trainer_libraries
@@ -20,6 +21,8 @@ from toolkit.errors import UserError
 _PLACING_SECONDS = 60.0
 _OPENING_SECONDS = 300.0
 _CLOSING_SECONDS = 10.0
+_THREADS = 4
+"""Calls at a time in the process on a node."""
 
 
 @dataclass(frozen=True)
@@ -55,15 +58,9 @@ class Group:
 
     def close(self) -> None:
         """End the members and what they started."""
-        import ray
         from ray.util import remove_placement_group
 
-        ending = [member.actor.close.remote() for member in self.members]
-        if ending:
-            ray.wait(ending, num_returns=len(ending), timeout=_CLOSING_SECONDS)
-        for member in self.members:
-            with suppress(Exception):  # it may be gone already
-                ray.kill(member.actor)
+        close_actors([member.actor for member in self.members], _CLOSING_SECONDS)
         if self._placement is not None:
             with suppress(Exception):
                 remove_placement_group(self._placement)
@@ -87,9 +84,8 @@ class Group:
         addresses = {node["NodeID"]: node["NodeManagerAddress"] for node in ray.nodes()}
         for index, node in sorted(placement_group_table(self._placement)["bundles_to_node_id"].items()):
             place = PlacementGroupSchedulingStrategy(self._placement, placement_group_bundle_index=index)
-            options = {"num_cpus": 1, "num_gpus": bundle.get("GPU", 0), "max_concurrency": 4}
-            hired: Any = ray.remote(NodeProcesses).options(**options, scheduling_strategy=place)
-            self.members.append(Member(node, addresses[node], hired.remote()))
+            options = {"num_cpus": 1, "num_gpus": bundle.get("GPU", 0), "scheduling_strategy": place}
+            self.members.append(Member(node, addresses[node], start_actor(NodeProcesses, threads=_THREADS, **options)))
 
     def _bundle(self) -> dict[str, float]:
         """Return what a node must have: a GPU for each process, where the cluster has any. Raises TooFewNodes."""
@@ -117,7 +113,7 @@ class Group:
         opened: list[Opened] = list(map(answer, self.members, references))
         for member, node in zip(self.members, opened, strict=True):
             if node.problem:
-                raise UserError(f"node {member.address} of the cluster cannot be used: {node.problem}")
+                raise UserError(unusable(member.address, node.problem))
         return opened
 
 

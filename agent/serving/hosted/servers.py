@@ -10,10 +10,11 @@ import time
 from collections import Counter, defaultdict
 from collections.abc import Awaitable, Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
+from agent.cluster.actors import close_actors, kill_actor, start_actor, unusable, usable_nodes, without_nodes
 from agent.cluster.config import ClusterConfig
 from agent.cluster.connection import connected, lines_of
 from agent.cluster.folders import bring, listed
@@ -30,7 +31,6 @@ _LOOK_SECONDS = 1.0
 _CLOSING_SECONDS = 25.0
 """Longer than the guard of a vLLM takes to end it."""
 _LONGEST_PAUSE = 60.0
-_JOIN = "ray start --address=HOST:PORT"
 _ADD = "let one join, or lower [cluster] gpus_per_server"
 _THREADS = 4
 """Calls at a time in the process on a node: a start, a look, an adapter, the end."""
@@ -97,9 +97,7 @@ class HostedServers:
             if found:
                 return found
             if not self._servers:
-                raise UserError(
-                    self._history.problem or f"{self._place} has no node with a CPU; start one with: {_JOIN}"
-                )
+                raise UserError(self._history.problem or without_nodes(self._cluster.address))
             if time.monotonic() > patience and not any(server.address for server in self._servers.values()):
                 raise UserError(f"{self._place} has no node with {self._cluster.gpus_per_server} free GPUs; {_ADD}")
             time.sleep(_LOOK_SECONDS / 4)
@@ -118,11 +116,7 @@ class HostedServers:
 
     def close(self) -> None:
         """End all servers, wherever they run."""
-        import ray
-
-        ending = [server.actor.close.remote() for server in self._servers.values() if server.address]
-        if ending:
-            ray.wait(ending, num_returns=len(ending), timeout=_CLOSING_SECONDS)
+        close_actors([server.actor for server in self._servers.values() if server.address], _CLOSING_SECONDS)
         for server in list(self._servers.values()):
             self._drop(server)
         self._openers.shutdown()
@@ -171,27 +165,16 @@ class HostedServers:
                 self._say(f"server {number + 1} of {self._cluster.servers} waits for a node that has none yet")
 
     def _options(self) -> dict[str, Any] | None:
-        """Return Ray's options for one more process on a node; None where no node is left."""
-        import ray
-        from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
-
-        options = {"num_cpus": 0, "max_concurrency": _THREADS, "enable_task_events": False}
+        """Return the options of ``start_actor`` for one more process on a node; None where no node is left."""
         if self._gpu:
-            return {**options, "num_gpus": self._cluster.gpus_per_server, "scheduling_strategy": "SPREAD"}
+            return {"num_gpus": self._cluster.gpus_per_server, "scheduling_strategy": "SPREAD"}
         taken = {server.node for server in self._servers.values()} | self._history.refused
-        free = [node["NodeID"] for node in ray.nodes() if node["Alive"] and node["Resources"].get("CPU")]
-        free = [node for node in free if node not in taken]
-        if not free:
-            return None
-        node = min(free, key=lambda node: self._history.of_node[node])
-        return {**options, "scheduling_strategy": NodeAffinitySchedulingStrategy(node, soft=False)}
+        free = [node["NodeID"] for node in usable_nodes() if node["NodeID"] not in taken]
+        return {"node": min(free, key=lambda node: self._history.of_node[node])} if free else None
 
     def _begun(self, number: int, options: dict[str, Any]) -> _Server:
-        import ray
-
-        actor: Any = ray.remote(ModelHost).options(**options).remote()
-        strategy = options["scheduling_strategy"]
-        server = _Server(number, actor, node="" if self._gpu else strategy.node_id)
+        actor = start_actor(ModelHost, threads=_THREADS, **options)
+        server = _Server(number, actor, node=options.get("node", ""))
         server.opening = self._openers.submit(self._opened, server)
         return server
 
@@ -203,7 +186,7 @@ class HostedServers:
         entered: Any = ray.get(server.actor.enter.remote(installed()))
         server.node, server.address = entered.node, entered.address
         if entered.refusal:
-            raise _Refused(f"node {server.address} of the cluster cannot be used: {entered.refusal}")
+            raise _Refused(unusable(server.address, entered.refusal))
         with self._sending[server.node]:  # the next server there finds it
             (model,) = bring([server.actor], self._model.folder, self._listing, keep=True)
         config = self._vllm.model_copy(update={"device": "gpu" if self._gpu else "cpu"})
@@ -276,11 +259,8 @@ class HostedServers:
         self._drop(server)
 
     def _drop(self, server: _Server) -> None:
-        import ray
-
         self._servers.pop(server.number, None)
-        with suppress(Exception):  # it may be gone already
-            ray.kill(server.actor)
+        kill_actor(server.actor)
 
 
 @contextmanager
