@@ -9,15 +9,7 @@ skip() { say "$1; the tests in a browser need it"; exit 0; }
 for name in chromium chromium-browser google-chrome; do
     if command -v "$name" >/dev/null 2>&1; then exit 0; fi
 done
-sudo=
-[ "$(id -u)" = 0 ] || sudo="sudo -n"
-if command -v apt-get >/dev/null 2>&1; then install="apt-get install -y --no-install-recommends chromium"
-elif command -v dnf >/dev/null 2>&1; then install="dnf install -y chromium"
-elif command -v pacman >/dev/null 2>&1; then install="pacman -S --noconfirm chromium"
-elif command -v apk >/dev/null 2>&1; then install="apk add chromium"
-else skip "install chromium with your system's package manager"
-fi
-if [ -n "$sudo" ] && ! $sudo true >/dev/null 2>&1; then skip "as root, run: $install"; fi
-say "installing chromium: $sudo $install"
+. "${0%/*}/system_package.sh"
+find_install chromium chromium chromium chromium chromium
 case "$install" in apt-get*) $sudo apt-get update >/dev/null 2>&1 || true ;; esac
 DEBIAN_FRONTEND=noninteractive $sudo $install >/dev/null 2>&1 || skip "chromium could not be installed; run: $install"

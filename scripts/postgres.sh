@@ -10,16 +10,8 @@ if command -v initdb >/dev/null 2>&1; then exit 0; fi
 for program in /usr/lib/postgresql/*/bin/initdb; do
     if [ -x "$program" ]; then exit 0; fi
 done
-sudo=
-[ "$(id -u)" = 0 ] || sudo="sudo -n"
-if command -v apt-get >/dev/null 2>&1; then install="apt-get install -y --no-install-recommends postgresql"
-elif command -v dnf >/dev/null 2>&1; then install="dnf install -y postgresql-server"
-elif command -v pacman >/dev/null 2>&1; then install="pacman -S --noconfirm postgresql"
-elif command -v apk >/dev/null 2>&1; then install="apk add postgresql"
-else skip "install the Postgres server with your system's package manager"
-fi
-if [ -n "$sudo" ] && ! $sudo true >/dev/null 2>&1; then skip "as root, run: $install"; fi
-say "installing Postgres: $sudo $install"
+. "${0%/*}/system_package.sh"
+find_install Postgres postgresql postgresql-server postgresql postgresql
 failed=
 # Debian's package would start a server of its own, which the tests do not use.
 conf=/etc/postgresql-common/createcluster.conf
