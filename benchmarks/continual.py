@@ -60,6 +60,7 @@ from evolver.types import EvalReport, Rate, Trace
 from toolkit import durable_file, execute
 from toolkit.config import load_config
 from toolkit.errors import PrerequisiteError, UserError
+from toolkit.exit_codes import with_exit_codes
 from toolkit.frozen import Frozen
 
 _ROUNDS_OF_MAKING = 3
@@ -364,8 +365,4 @@ def _one_per_call(traces: Sequence[Trace], policy: LessonPolicy) -> list[str]:
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except UserError as error:
-        print(f"bench-continual: {error}", file=sys.stderr)
-        sys.exit(2)
+    with_exit_codes(main, "bench-continual")

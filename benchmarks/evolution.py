@@ -50,6 +50,7 @@ from evolver.types import EvalReport, Rate
 from toolkit.config import load_config
 from toolkit.errors import PrerequisiteError, UserError
 from toolkit.execute import open_executor
+from toolkit.exit_codes import with_exit_codes
 
 ALL = "all"
 """Stands for the full run and every ablation after it."""
@@ -291,8 +292,4 @@ def _toml(values: dict[str, Any], prefix: str = "") -> str:
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except UserError as error:
-        print(f"bench-evolution: {error}", file=sys.stderr)
-        sys.exit(2)
+    with_exit_codes(main, "bench-evolution")

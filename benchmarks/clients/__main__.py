@@ -22,6 +22,7 @@ from evolver.maintenance.backup import back_up
 from evolver.store.ledger import Ledger
 from toolkit.config import load_config
 from toolkit.errors import UserError
+from toolkit.exit_codes import with_exit_codes
 
 SMALL = Setup(traffic=60, fresh=20, changes=(("evolver.make.max_minutes", 2.5), ("evolver.train.max_minutes", 2.5)))
 _EFFECTS = ("evolver.make.client_tools", [f"{one.name}/*" for one in APPLICATIONS])
@@ -78,8 +79,4 @@ def publish(folder: Path, setup: Setup, page: Path) -> None:
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except UserError as error:
-        print(f"bench-clients: {error}", file=sys.stderr)
-        sys.exit(2)
+    with_exit_codes(main, "bench-clients")
