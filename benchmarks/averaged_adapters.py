@@ -17,11 +17,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from agent.adapters.manifest import Manifest
-from agent.adapters.package import PEFT_CONFIG, WEIGHTS, check_adapter, file_sha256, publish
+from agent.adapters.package import PEFT_CONFIG, WEIGHTS, check_adapter, publish
 from evolver.config import Config, TrainConfig
 from evolver.cycle import run
 from evolver.errors import TrainError
 from evolver.training.supervisor import TrainResult
+from toolkit.file_hash import file_sha256
 
 if TYPE_CHECKING:
     from torch import Tensor

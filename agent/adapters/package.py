@@ -16,6 +16,7 @@ from pydantic import ValidationError
 from agent.adapters.manifest import Manifest
 from agent.errors import AdapterInvalid
 from toolkit import durable_file
+from toolkit.file_hash import file_sha256
 
 WEIGHTS = "adapter_model.safetensors"
 PEFT_CONFIG = "adapter_config.json"
@@ -129,11 +130,6 @@ def files_sha256(paths: list[Path]) -> str:
     for path in sorted(paths, key=lambda path: path.name):
         total.update(f"{path.name}\0{file_sha256(path)}\n".encode())
     return total.hexdigest()
-
-
-def file_sha256(file: Path) -> str:
-    with file.open("rb") as content:
-        return hashlib.file_digest(content, "sha256").hexdigest()
 
 
 def _check_files(folder: Path, manifest: Manifest) -> None:

@@ -16,6 +16,7 @@ from typing import Any
 
 from toolkit import durable_file
 from toolkit.errors import UserError
+from toolkit.file_hash import file_sha256
 
 _PART_BYTES = 32 << 20
 _PART_SECONDS = 120.0
@@ -45,7 +46,7 @@ class Listing:
 def listed(folder: Path, names: Collection[str] | None = None) -> Listing:
     """Return the listing of ``folder``, or of its files ``names``; reads every file. Raises OSError."""
     files = [(name, path) for name, path in _files(folder) if names is None or name in names]
-    return Listing(tuple((name, path.stat().st_size, _sha256(path)) for name, path in files))
+    return Listing(tuple((name, path.stat().st_size, file_sha256(path)) for name, path in files))
 
 
 def kept_folders() -> Path:
@@ -178,8 +179,3 @@ def _is(folder: Path, listing: Listing) -> bool:
         return sizes == [(name, size) for name, size, _ in listing.files] and listed(folder) == listing
     except OSError:
         return False
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as content:
-        return hashlib.file_digest(content, "sha256").hexdigest()

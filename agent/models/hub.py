@@ -8,9 +8,9 @@ from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
-from agent.adapters.package import file_sha256
 from toolkit import durable_file
 from toolkit.errors import PrerequisiteError, UserError
+from toolkit.file_hash import file_sha256
 
 PULLED = "pulled.json"
 _WANTED = ("*.safetensors", "*.json", "*.jinja", "tokenizer.model", "merges.txt", "vocab.txt", "LICENSE*", "*.md")

@@ -19,15 +19,7 @@ from typing import TYPE_CHECKING, Any
 from safetensors import SafetensorError
 
 from agent.adapters.manifest import Calibration, Environment, Manifest, Metrics, Probe
-from agent.adapters.package import (
-    PEFT_CONFIG,
-    WEIGHTS,
-    check_adapter,
-    check_name,
-    file_sha256,
-    model_sha256,
-    publish,
-)
+from agent.adapters.package import PEFT_CONFIG, WEIGHTS, check_adapter, check_name, model_sha256, publish
 from agent.errors import AdapterInvalid
 from agent.models.profile import ModelProfile
 from agent.models.template_markers import Markers
@@ -36,6 +28,7 @@ from evolver.store.dataset_files import CHOICE, TRAIN, VALID, file_names, folder
 from evolver.training.calibration import calibrate, served
 from evolver.training.prefix_tree import TokenizedLesson
 from evolver.training.render import RowInvalid, RowRefused, Tokenizer, call_token, read_rows, tokenized
+from toolkit.file_hash import file_sha256
 
 if TYPE_CHECKING:
     from evolver.training.loop import Run

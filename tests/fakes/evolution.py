@@ -23,6 +23,7 @@ from evolver.mining.mine import mine
 from evolver.mining.uncertainty import SampleCalls
 from evolver.store.sessions import whole_turns
 from evolver.types import Adapter, Call, EvalReport, ItemScore, Mined, Trace, TraceKind
+from toolkit.file_hash import file_sha256
 from toolkit.tool import ToolCall, ToolError, ToolErrorKind, ToolResult
 
 PROBE = Probe(tokens=(5, 6, 7, 8, 9), logprobs=(-1.0, -2.0, -0.5, -3.0), base_logprobs=(-2.0, -2.5, -1.5, -3.2))
@@ -229,7 +230,7 @@ def a_manifest(
 
 def manifest_of(draft: Path, name: str, *, base_sha256: str = "b" * 64, dataset_sha256: str = "d" * 64) -> Manifest:
     """The manifest of the files in ``draft``."""
-    files = {file: package.file_sha256(draft / file) for file in (WEIGHTS, PEFT_CONFIG)}
+    files = {file: file_sha256(draft / file) for file in (WEIGHTS, PEFT_CONFIG)}
     return a_manifest(name, files, base_sha256=base_sha256, dataset_sha256=dataset_sha256)
 
 

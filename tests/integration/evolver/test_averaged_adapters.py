@@ -13,7 +13,7 @@ from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM
 
 from agent.adapters.manifest import Manifest
-from agent.adapters.package import PEFT_CONFIG, WEIGHTS, check_adapter, file_sha256, manifest_sha256, model_sha256
+from agent.adapters.package import PEFT_CONFIG, WEIGHTS, check_adapter, manifest_sha256, model_sha256
 from agent.models.detect import profile_of
 from agent.models.template_markers import NO_MARKERS
 from benchmarks import averaged_adapters
@@ -32,6 +32,7 @@ from evolver.cycle import run as cycle_run
 from evolver.errors import TrainError
 from evolver.training.supervisor import TrainResult
 from tests.fakes.tiny_training import CONFIG, make_dataset, make_model, run
+from toolkit.file_hash import file_sha256
 
 torch.set_num_threads(1)
 RANK, ROWS, COLUMNS = 4, 20, 12

@@ -14,12 +14,13 @@ from peft import PeftModel
 from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM
 
-from agent.adapters.package import WEIGHTS, check_adapter, file_sha256, manifest_sha256, model_sha256
+from agent.adapters.package import WEIGHTS, check_adapter, manifest_sha256, model_sha256
 from evolver.errors import TrainError
 from evolver.store.dataset_files import folder_sha256
 from evolver.training.render import RowInvalid
 from evolver.training.supervisor import train
 from tests.fakes.tiny_training import CONFIG, Killed, make_dataset, make_model, row, run, write
+from toolkit.file_hash import file_sha256
 
 torch.set_num_threads(1)
 

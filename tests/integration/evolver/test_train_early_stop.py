@@ -8,8 +8,9 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from agent.adapters.package import WEIGHTS, file_sha256
+from agent.adapters.package import WEIGHTS
 from tests.fakes.tiny_training import Killed, make_dataset, make_model, row, run, write
+from toolkit.file_hash import file_sha256
 
 torch.set_num_threads(1)
 

@@ -10,17 +10,13 @@ import pytest
 import torch
 
 from agent.adapters.manifest import Manifest
-from agent.adapters.package import (
-    WEIGHTS,
-    check_adapter,
-    file_sha256,
-    publish,
-)
+from agent.adapters.package import WEIGHTS, check_adapter, publish
 from evolver.errors import TrainError
 from evolver.training import checkpoint, supervisor, worker
 from evolver.training.supervisor import train
 from tests.fakes.tiny_training import CONFIG, Killed, make_dataset, make_model, row, run, write
 from toolkit import durable_file
+from toolkit.file_hash import file_sha256
 
 torch.set_num_threads(1)
 

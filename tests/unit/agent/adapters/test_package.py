@@ -7,18 +7,10 @@ from pathlib import Path
 import pytest
 
 from agent.adapters.manifest import Manifest
-from agent.adapters.package import (
-    MANIFEST,
-    PEFT_CONFIG,
-    WEIGHTS,
-    check_adapter,
-    file_sha256,
-    manifest_sha256,
-    model_sha256,
-    publish,
-)
+from agent.adapters.package import MANIFEST, PEFT_CONFIG, WEIGHTS, check_adapter, manifest_sha256, model_sha256, publish
 from agent.errors import AdapterInvalid
 from tests.fakes.evolution import LORA, adapter_draft, manifest_of
+from toolkit.file_hash import file_sha256
 
 
 @pytest.fixture
