@@ -105,9 +105,10 @@ def publish_average(spec: Mapping[str, Any]) -> float:
 
 def _examined(spec: Mapping[str, Any], draft: Path, own: Manifest) -> Manifest:
     """Return the manifest of the average in ``draft``: that of its last part, with what is measured anew."""
+    from evolver.training.data import read_data
     from evolver.training.model import open_model
     from evolver.training.team import open_team
-    from evolver.training.worker import examine, read_data
+    from evolver.training.worker import examine
 
     began, config = time.monotonic(), own.hyper_parameters
     data = read_data(

@@ -6,7 +6,6 @@ which is when its parent dies.
 
 import json
 import os
-import shutil
 import sys
 import threading
 import time
@@ -16,19 +15,15 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from safetensors import SafetensorError
-
-from agent.adapters.manifest import Calibration, Environment, Manifest, Metrics, Probe
-from agent.adapters.package import PEFT_CONFIG, WEIGHTS, check_adapter, check_name, model_sha256, publish
+from agent.adapters.manifest import Calibration, Manifest, Probe
+from agent.adapters.package import check_adapter, check_name, model_sha256
 from agent.errors import AdapterInvalid
-from agent.models.profile import ModelProfile
-from agent.models.template_markers import Markers
 from evolver.errors import TrainError
-from evolver.store.dataset_files import CHOICE, TRAIN, VALID, file_names, folder_sha256
+from evolver.store.dataset_files import folder_sha256
 from evolver.training.calibration import calibrate, served
-from evolver.training.prefix_tree import TokenizedLesson
-from evolver.training.render import RowInvalid, RowRefused, Tokenizer, call_token, read_rows, tokenized
-from toolkit.file_hash import file_sha256
+from evolver.training.data import Data, read_data
+from evolver.training.publication import environment, metrics, parent_of, publish_adapter
+from evolver.training.render import RowInvalid
 
 if TYPE_CHECKING:
     from evolver.training.loop import Run
@@ -96,22 +91,6 @@ def _classified(error: Exception) -> TrainError | None:
     return None
 
 
-@dataclass(frozen=True)
-class Data:
-    """The lessons of a dataset in the tokens of ``profile``, without the ``too_long`` ones.
-
-    ``choice``: requests with one candidate of the choice of a tool. ``call_token`` is the first token of every call.
-    """
-
-    tokenizer: Any
-    profile: ModelProfile
-    taught: list[TokenizedLesson]
-    held_out: list[TokenizedLesson]
-    choice: list[TokenizedLesson]
-    too_long: int
-    call_token: int
-
-
 def run(spec: dict[str, Any], emit: Callable[[dict[str, Any]], None]) -> Manifest | None:
     """Train as ``spec`` says (see evolver.training.supervisor._spec) and publish the adapter.
 
@@ -128,7 +107,7 @@ def run(spec: dict[str, Any], emit: Callable[[dict[str, Any]], None]) -> Manifes
     _prepare_torch(config, team.device.type)
     hashes = _hashes(spec)
     data = read_data(spec)
-    adapted = _open_model(Path(spec["model_folder"]), _parent(spec), config, team)
+    adapted = _open_model(Path(spec["model_folder"]), parent_of(spec), config, team)
     sizes = {"lessons": len(data.taught), "valid": len(data.held_out), "processes": team.size}
     say({"event": "loaded", **sizes, "unshared": adapted.unshared, "seconds": time.monotonic() - began})
     conditions = _conditions(adapted, team.device.type)
@@ -148,38 +127,19 @@ def run(spec: dict[str, Any], emit: Callable[[dict[str, Any]], None]) -> Manifes
     )
     done = trainer.train()
     about = {**hashes, **_measured(adapted, data, done, config, say)}
-    about["environment"] = _environment(team.device.type, team.size, adapted.unshared, done)
+    about["environment"] = environment(team.device.type, team.size, adapted.unshared, done)
     about["wall_seconds"] = round(trainer.wall_seconds(), 3)
     team.close()
-    return None if not team.leads else _publish(spec, adapted, about)
-
-
-def _parent(spec: dict[str, Any]) -> Path | None:
-    return Path(spec["parent"]) if spec["parent"] else None
+    return None if not team.leads else publish_adapter(spec, adapted, about)
 
 
 def _hashes(spec: dict[str, Any]) -> dict[str, str]:
     """Return the hashes of base model and dataset. Raises AdapterInvalid where the parent was made for another base."""
     base_sha256 = model_sha256(Path(spec["model_folder"]))
-    parent = _parent(spec)
+    parent = parent_of(spec)
     if parent is not None:
         check_adapter(parent, base_sha256=base_sha256)
     return {"base_sha256": base_sha256, "dataset_sha256": folder_sha256(Path(spec["dataset_folder"]))}
-
-
-def read_data(spec: dict[str, Any]) -> Data:
-    """Read what ``spec`` names. Raises RowInvalid, and TrainError where no lesson is short enough."""
-    from transformers import AutoTokenizer
-
-    tokenizer = AutoTokenizer.from_pretrained(Path(spec["model_folder"]), local_files_only=True)
-    profile = ModelProfile.model_validate(spec["profile"])
-    markers, longest = Markers(spec["markers"]), spec["config"]["max_lesson_tokens"]
-    folder = Path(spec["dataset_folder"])
-    read = {name: _read(folder / name, tokenizer, profile, markers, longest) for name in file_names(folder)}
-    (taught, too_long), (held_out, _), (choice, _) = (read.get(name, ([], 0)) for name in (TRAIN, VALID, CHOICE))
-    if not taught:
-        raise TrainError("data", f"{TRAIN} holds no lesson short enough")
-    return Data(tokenizer, profile, taught, held_out, choice, too_long, call_token(tokenizer, profile))
 
 
 def _measured(
@@ -193,7 +153,7 @@ def _measured(
     found = examine(adapted, data, max(1, config["tokens_per_pack"] >> done.halvings))
     say({"event": "validated", "step": done.step, "loss": found.loss})
     return {
-        "metrics": _metrics(done, found.loss, len(data.taught), data.too_long),
+        "metrics": metrics(done, found.loss, len(data.taught), data.too_long),
         "calibration": found.calibration,
         "probe": found.probe,
     }
@@ -251,67 +211,6 @@ def _conditions(adapted: "Adapted", device: str) -> list[Any]:
     return [*machine, checkpoint.FORMAT, [field.name for field in fields(Run)]]
 
 
-def _metrics(done: "Run", loss_valid: float | None, lessons: int, too_long: int) -> Metrics:
-    return Metrics(
-        loss_first=done.losses[0],
-        loss_last=sum(done.losses[-5:]) / len(done.losses[-5:]),
-        loss_valid=loss_valid,
-        steps=done.step,
-        best_step=done.best_step or done.step,
-        stopped_early=done.stopped_early,
-        lessons=lessons,
-        lessons_too_long=too_long,
-        epochs_done=round(done.lessons_seen / lessons, 4),
-        tokens_computed=done.tokens_computed,
-        tokens_saved=done.tokens_plain - done.tokens_computed,
-        target_tokens=done.target_tokens,
-    )
-
-
-def _publish(spec: dict[str, Any], adapted: "Adapted", about: dict[str, Any]) -> Manifest:
-    """Write the adapter folder, whole or not at all. Raises TrainError when the disk does not take it."""
-    output, parent = Path(spec["output_folder"]), _parent(spec)
-    draft = output.parent / f".{output.name}.draft"
-    shutil.rmtree(draft, ignore_errors=True)
-    try:
-        adapted.save(draft, spec["model_id"])
-        manifest = Manifest(
-            name=spec["name"],
-            files={name: file_sha256(draft / name) for name in (WEIGHTS, PEFT_CONFIG)},
-            base_model=spec["model_id"],
-            template_sha256=spec["template_sha256"],
-            tenant=spec["tenant"],
-            tenants=spec["tenants"],
-            parent=parent.name if parent else None,
-            parent_sha256=spec["parent_sha256"],
-            hyper_parameters=spec["config"],
-            seed=spec["config"]["seed"],
-            created_at=time.time(),
-            versions={name: version(name) for name in ("torch", "transformers", "peft")},
-            **about,
-        )
-        publish(draft, output, manifest)
-    except (OSError, SafetensorError) as error:
-        shutil.rmtree(draft, ignore_errors=True)
-        raise TrainError("disk", f"cannot write the adapter: {error}") from error
-    shutil.rmtree(spec["work_folder"], ignore_errors=True)
-    return manifest
-
-
-def _environment(device: str, processes: int, unshared: str | None, done: "Run") -> Environment:
-    import torch
-
-    return Environment(
-        device=device,
-        threads=torch.get_num_threads(),
-        processes=processes,
-        deterministic=device == "cpu" and not (done.shortened or done.halvings or done.recomputes),
-        unshared=unshared,
-        halvings=done.halvings,
-        recomputes=done.recomputes,
-    )
-
-
 def _silent(event: dict[str, Any]) -> None:
     """Report nothing, for the processes that do not report."""
 
@@ -325,26 +224,6 @@ def _prepare_torch(config: dict[str, Any], device: str) -> None:
     if device == "cuda":
         torch.cuda.set_per_process_memory_fraction(config["gpu_memory_share"])
     logging.disable_progress_bar()
-
-
-def _read(
-    path: Path, tokenizer: Tokenizer, profile: ModelProfile, markers: Markers, longest: int
-) -> tuple[list[TokenizedLesson], int]:
-    """The lessons of a file that are at most ``longest`` tokens long, and how many are longer.
-
-    Conversations that the model's template refuses are passed over. Raises RowRefused where it refuses all.
-    """
-    made: list[TokenizedLesson] = []
-    refusal: RowRefused | None = None
-    for row in read_rows(path):
-        try:
-            made += tokenized(row, tokenizer, profile, markers)
-        except RowRefused as error:
-            refusal = error
-    if refusal is not None and not made:
-        raise refusal
-    short = [lesson for lesson in made if len(lesson.tokens) <= longest]
-    return short, len(made) - len(short)
 
 
 if __name__ == "__main__":
