@@ -21,7 +21,7 @@ from agent.config import VllmConfig
 from agent.http.address import http_client, of_socket
 from agent.models import default_model
 from agent.serving.upstreams import lora_api
-from agent.serving.vllm import process
+from agent.serving.vllm import command_line
 from agent.serving.vllm.process import VllmServer
 
 ADAPTER = """
@@ -39,9 +39,9 @@ def measure(plugin: bool, model: Path, adapter: Path, tokens: int, repeats: int)
     config = VllmConfig(max_model_len=tokens + 64)
     socket, key = adapter.parent / "vllm.sock", "benchmark"
     socket.unlink(missing_ok=True)
-    env = process.environment(os.environ, config, key, adapter.parent, gpu=False)
+    env = command_line.environment(os.environ, config, key, adapter.parent, gpu=False)
     with VllmServer.spawn(
-        process.command(config, model, socket, gpu=False),
+        command_line.command(config, model, socket, gpu=False),
         env if plugin else env | {"VLLM_PLUGINS": ""},
         url=of_socket(socket),
         api_key=key,

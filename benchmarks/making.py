@@ -28,7 +28,7 @@ from typing import Any
 from agent.config import VllmConfig
 from agent.http.address import http_client, of_socket
 from agent.models import default_model
-from agent.serving.vllm import cpu_engine, process
+from agent.serving.vllm import command_line, cpu_engine, process
 from agent.serving.vllm.process import VllmServer
 from agent.turn.model_client import HttpModelClient
 from evolver.config import Config
@@ -63,13 +63,13 @@ class Setting:
 
     def command(self, model: Path, socket: Path) -> list[str]:
         config = VllmConfig(max_num_seqs=self.max_num_seqs)
-        words = process.command(config, model, socket, gpu=False)
+        words = command_line.command(config, model, socket, gpu=False)
         if self.whole_machine:
             return [*words, *self.arguments]
         return [word for word in words if word not in cpu_engine.ARGUMENTS]
 
     def environment(self, folder: Path) -> dict[str, str]:
-        made = process.environment(os.environ, VllmConfig(), "benchmark", folder, gpu=False)
+        made = command_line.environment(os.environ, VllmConfig(), "benchmark", folder, gpu=False)
         if self.whole_machine:
             return {**made, **self.variables}
         return {name: value for name, value in made.items() if name not in cpu_engine.environment(1)}

@@ -42,8 +42,8 @@ from agent.serving.upstreams.admin_api import AdminApi
 from agent.serving.upstreams.connection import Upstream
 from agent.serving.upstreams.follow import Follower
 from agent.serving.upstreams.names import Named, NamedUpstreams
+from agent.serving.vllm.command_line import KEEP_ALIVE_SECONDS
 from agent.serving.vllm.launcher import Launcher, ServedModel
-from agent.serving.vllm.process import KEEP_ALIVE_SECONDS
 from agent.serving.vllm.supervisor import Supervisor
 from agent.storage.process_lock import SERVE, process_lock
 from toolkit.config_file import ConfigFile

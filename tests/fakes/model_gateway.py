@@ -15,7 +15,7 @@ from agent.log.interaction_log import InteractionLog
 from agent.serving.gateway.app import Gateway
 from agent.serving.gateway.capture_log import CaptureLog
 from agent.serving.upstreams.connection import Upstream
-from agent.serving.vllm.process import KEEP_ALIVE_SECONDS
+from agent.serving.vllm.command_line import KEEP_ALIVE_SECONDS
 from tests.fakes.model_server import ModelServer
 
 KEY = "upstream-key"

@@ -13,7 +13,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from agent.serving.vllm.process import KEY_CHECK
+from agent.serving.vllm.command_line import KEY_CHECK
 from agent.serving.vllm_plugin.register import ANNOUNCEMENT
 from tests.fakes.model_folders import write_family
 from tests.fakes.model_server import ModelServer, Says

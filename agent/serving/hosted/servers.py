@@ -23,8 +23,8 @@ from agent.config import Config
 from agent.serving.hosted.delivery import Delivery
 from agent.serving.hosted.model_host import HostSettings, ModelHost, Running
 from agent.serving.upstreams.connection import Upstream
+from agent.serving.vllm.command_line import is_cpu_build
 from agent.serving.vllm.launcher import Say, ServedModel
-from agent.serving.vllm.process import is_cpu_build
 from toolkit.errors import UserError
 
 _LOOK_SECONDS = 1.0

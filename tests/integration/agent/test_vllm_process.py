@@ -11,7 +11,7 @@ import pytest
 from agent.config import VllmConfig
 from agent.http.address import of_socket, of_tcp
 from agent.models.profile import EMBEDDED
-from agent.serving.vllm import cpu_engine, process
+from agent.serving.vllm import command_line, cpu_engine
 from agent.serving.vllm.process import VllmServer
 from tests.fakes import process_tree
 from toolkit.errors import UserError
@@ -24,7 +24,7 @@ def _spawn(folder: Path, manner: str, *, seconds: float = 120, must_log: str = "
     socket = folder / "vllm.sock"
     return VllmServer.spawn(
         [sys.executable, process_tree.__file__, str(socket), str(folder / "pids"), manner],
-        process.environment(os.environ, CONFIG, "a key", folder, gpu=False),
+        command_line.environment(os.environ, CONFIG, "a key", folder, gpu=False),
         url=of_socket(socket),
         api_key="a key",
         log=folder / "logs" / "vllm.log",
@@ -118,7 +118,7 @@ def test_stop_also_ends_what_a_killed_guard_left(tmp_path: Path) -> None:
 
 
 def test_vllm_is_told_to_stay_offline_and_to_load_one_plugin() -> None:
-    env = process.environment({"PATH": "/bin", "VLLM_PLUGINS": "other"}, CONFIG, "k", Path("/s"), gpu=False)
+    env = command_line.environment({"PATH": "/bin", "VLLM_PLUGINS": "other"}, CONFIG, "k", Path("/s"), gpu=False)
     assert env["PATH"] == "/bin"
     assert env["VLLM_PLUGINS"] == "apprentice_cpu_lora"
     assert env["HF_HUB_OFFLINE"] == env["VLLM_NO_USAGE_STATS"] == env["DO_NOT_TRACK"] == "1"
@@ -126,17 +126,17 @@ def test_vllm_is_told_to_stay_offline_and_to_load_one_plugin() -> None:
     assert env["OMP_NUM_THREADS"] == str(cpu_engine.usable_threads())
     assert env["VLLM_ENABLE_V1_MULTIPROCESSING"] == "0"
     assert env["VLLM_RPC_BASE_PATH"] == "/s"
-    on_gpu = process.environment({}, CONFIG, "k", Path("/s"), gpu=True)
+    on_gpu = command_line.environment({}, CONFIG, "k", Path("/s"), gpu=True)
     assert {"VLLM_CPU_KVCACHE_SPACE", "OMP_NUM_THREADS", "VLLM_ENABLE_V1_MULTIPROCESSING"}.isdisjoint(on_gpu)
 
 
 def test_the_command_line_says_what_the_configuration_says() -> None:
     model, socket = Path("/models/m"), Path("/s/vllm.sock")
-    words = process.command(VllmConfig(max_loras=3), model, socket, gpu=False, profile=EMBEDDED)
+    words = command_line.command(VllmConfig(max_loras=3), model, socket, gpu=False, profile=EMBEDDED)
     pairs = dict(itertools.pairwise(words))
     assert pairs["--uds"] == "/s/vllm.sock"
     assert pairs["--distributed-executor-backend"] == "uni"
-    assert "uni" not in process.command(VllmConfig(), model, socket, gpu=True, profile=EMBEDDED)
+    assert "uni" not in command_line.command(VllmConfig(), model, socket, gpu=True, profile=EMBEDDED)
     assert "--host" not in words
     assert "--port" not in words
     assert "--middleware" not in words
@@ -147,20 +147,20 @@ def test_the_command_line_says_what_the_configuration_says() -> None:
     assert Path(pairs["--chat-template"]).is_file()
     assert "--api-key" not in words
     assert pairs["--tool-strict-level"] == "parameter"
-    again = process.command(VllmConfig(), model, socket, gpu=False, profile=EMBEDDED)
+    again = command_line.command(VllmConfig(), model, socket, gpu=False, profile=EMBEDDED)
     assert again[again.index("--seed") + 1] != words[words.index("--seed") + 1]
-    free = process.command(VllmConfig(constrain_calls=False), model, socket, gpu=False, profile=EMBEDDED)
+    free = command_line.command(VllmConfig(constrain_calls=False), model, socket, gpu=False, profile=EMBEDDED)
     assert dict(itertools.pairwise(free))["--tool-strict-level"] == "auto"
 
 
 def test_one_for_other_machines_listens_on_a_port_and_asks_for_its_key_everywhere() -> None:
     model, socket = Path("/models/m"), Path("/s/vllm.sock")
     config = VllmConfig()
-    words = process.command(config, model, socket, gpu=True, profile=EMBEDDED, tcp=("10.0.0.6", 4242), gpus=2)
+    words = command_line.command(config, model, socket, gpu=True, profile=EMBEDDED, tcp=("10.0.0.6", 4242), gpus=2)
     pairs = dict(itertools.pairwise(words))
     assert "--uds" not in words
-    assert (pairs["--host"], pairs["--port"], pairs["--middleware"]) == ("10.0.0.6", "4242", process.KEY_CHECK)
+    assert (pairs["--host"], pairs["--port"], pairs["--middleware"]) == ("10.0.0.6", "4242", command_line.KEY_CHECK)
     assert (pairs["--tensor-parallel-size"], pairs["--distributed-executor-backend"]) == ("2", "mp")
-    words = process.command(config, model, socket, gpu=False, profile=EMBEDDED, tcp=("10.0.0.6", 4242), gpus=2)
+    words = command_line.command(config, model, socket, gpu=False, profile=EMBEDDED, tcp=("10.0.0.6", 4242), gpus=2)
     assert "--tensor-parallel-size" not in words
     assert of_tcp("fd00::6", 4242) == "http://[fd00::6]:4242"

@@ -12,7 +12,7 @@ import torch
 from agent.adapters.manifest import Manifest
 from agent.adapters.package import WEIGHTS, check_adapter, publish
 from evolver.errors import TrainError
-from evolver.training import checkpoint, supervisor, worker
+from evolver.training import checkpoint, publication, supervisor
 from evolver.training.supervisor import train
 from tests.fakes.tiny_training import CONFIG, Killed, make_dataset, make_model, row, run, write
 from toolkit import durable_file
@@ -177,7 +177,7 @@ def test_killed_after_publishing_the_adapter_is_not_trained_again(
 ) -> None:
     output = tmp_path / "adapter"
     with monkeypatch.context() as patch:
-        patch.setattr(worker, "publish", publish_and_die)
+        patch.setattr(publication, "publish", publish_and_die)
         with pytest.raises(Killed):
             run(dataset, tiny_model, output)
     assert (tmp_path / ".adapter.work").exists()

@@ -8,7 +8,7 @@ from starlette.routing import Route, WebSocketRoute
 from starlette.testclient import TestClient
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
-from agent.serving.vllm.process import KEY_CHECK
+from agent.serving.vllm.command_line import KEY_CHECK
 from agent.serving.vllm_plugin.key_check import KeyCheck
 
 
