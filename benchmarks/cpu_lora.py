@@ -21,7 +21,7 @@ from agent.config import VllmConfig
 from agent.http.address import http_client, of_socket
 from agent.models import default_model
 from agent.serving.upstreams import lora_api
-from agent.serving.vllm import command_line
+from agent.serving.vllm import command_line, process
 from agent.serving.vllm.process import VllmServer
 
 ADAPTER = """
