@@ -11,7 +11,8 @@ from pydantic import JsonValue, TypeAdapter
 from pydantic.errors import PydanticUserError
 
 from toolkit.declare import Declaration, Effect, Known, declaration_of
-from toolkit.schemas import BadSchema, resolved
+from toolkit.schema_keywords import BadSchema
+from toolkit.schemas import resolved
 from toolkit.tool import Tool
 
 _DROPPED = frozenset(("title", "discriminator"))

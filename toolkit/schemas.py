@@ -6,13 +6,25 @@ A schema is a tree of keywords. Only some of them hold further schemas; the valu
 
 import json
 import math
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import takewhile
-from typing import Any, TypeGuard
+from typing import Any
 from urllib.parse import unquote
 
+from toolkit.schema_keywords import (
+    LISTS,
+    MAPS,
+    SINGLE,
+    TELLING,
+    BadSchema,
+    SchemaPath,
+    check_bounds,
+    check_keywords,
+    modern,
+    short,
+)
 from toolkit.schema_merge import Unsatisfiable, merged
 
 MAX_NODES = 2000
@@ -22,34 +34,9 @@ MAX_REPEATED = 1 << 18
 MAX_DEPTH = 16
 _TOO_LARGE = "unfolds to too many fields; use fewer references, or plain objects"
 _ROOT = frozenset(("#",))
-TYPES = ("array", "boolean", "integer", "null", "number", "object", "string")
-
-_MAPS = frozenset(("properties", "patternProperties", "dependentSchemas"))
-_LISTS = frozenset(("anyOf", "oneOf", "allOf", "prefixItems"))
-_SINGLE = frozenset(
-    (
-        *("items", "additionalProperties", "contains", "propertyNames", "not", "if", "then", "else"),
-        *("additionalItems", "unevaluatedItems", "unevaluatedProperties"),
-    )
-)
 _DEFINITIONS = frozenset(("$defs", "definitions"))
 _DATA = frozenset(("default", "const", "enum", "examples"))
 """Keywords whose value may be null; elsewhere null is how some languages write "not given"."""
-_Path = tuple[str | int, ...]
-
-
-class BadSchema(ValueError):
-    """The schema cannot be used. ``path`` leads to the keyword that is wrong, ``reason`` says why."""
-
-    def __init__(self, path: Iterable[str | int], reason: str) -> None:
-        self.path = tuple(path)
-        self.reason = reason
-        super().__init__(f"{shown_path(self.path)}: {reason}" if self.path else reason)
-
-
-def shown_path(path: Iterable[str | int]) -> str:
-    """Return ``("anyOf", 0, "type")`` as ``anyOf[0].type``."""
-    return "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in path).lstrip(".")
 
 
 @dataclass
@@ -59,7 +46,7 @@ class Budget:
     nodes: int = MAX_NODES
     characters: int = MAX_REPEATED
 
-    def take(self, path: _Path, *, nodes: int = 0, characters: int = 0) -> None:
+    def take(self, path: SchemaPath, *, nodes: int = 0, characters: int = 0) -> None:
         """Subtract what is about to be made. Raises BadSchema when that is more than is left."""
         self.nodes -= nodes
         self.characters -= characters
@@ -129,15 +116,15 @@ class _Resolver:
     change_data: Callable[[Any], Any]
     _targets: dict[str, Any] = field(default_factory=dict)
 
-    def schema(self, node: object, path: _Path, depth: int, within: frozenset[str]) -> dict[str, Any] | bool:
+    def schema(self, node: object, path: SchemaPath, depth: int, within: frozenset[str]) -> dict[str, Any] | bool:
         """Return ``node`` resolved; ``within`` are the references that it stands in."""
         if isinstance(node, bool):
             return node
         if not isinstance(node, dict):
-            raise BadSchema(path, f"{_short(node)} is no schema; write an object")
+            raise BadSchema(path, f"{short(node)} is no schema; write an object")
         self.budget.take(path, nodes=1)
-        node = _modern({key: value for key, value in node.items() if value is not None or key in _DATA})
-        _check_keywords(node, path)
+        node = modern({key: value for key, value in node.items() if value is not None or key in _DATA})
+        check_keywords(node, path)
         if depth > MAX_DEPTH:
             return self._open(node)
         parts = [self._own(node, path, depth, within)]
@@ -153,34 +140,34 @@ class _Resolver:
             raise BadSchema(path, f"no value fits it: {error}") from None
         return self._plain(whole, path) if isinstance(whole, dict) else whole
 
-    def _own(self, node: dict[str, Any], path: _Path, depth: int, within: frozenset[str]) -> dict[str, Any] | bool:
+    def _own(self, node: dict[str, Any], path: SchemaPath, depth: int, within: frozenset[str]) -> dict[str, Any] | bool:
         """``node`` but for ``$ref`` and ``allOf``."""
         found: dict[str, Any] = {}
         for key, value in node.items():
             if key in self.dropped or key in _DEFINITIONS or key in ("$ref", "allOf", "$anchor"):
                 continue
             here = (*path, key)
-            if within != _ROOT and not (key in _LISTS or key in _SINGLE):
-                repeated = list(value) if key in _MAPS else value
+            if within != _ROOT and not (key in LISTS or key in SINGLE):
+                repeated = list(value) if key in MAPS else value
                 self.budget.take(path, characters=len(json.dumps(repeated)))
-            if key in _MAPS:
+            if key in MAPS:
                 found[key] = {
                     self.change_data(name): self.schema(each, (*here, name), depth + 1, within)
                     for name, each in value.items()
                 }
-            elif key in _LISTS:
+            elif key in LISTS:
                 parts = [self.schema(each, (*here, index), depth + 1, within) for index, each in enumerate(value)]
                 found["anyOf" if key == "oneOf" and "anyOf" not in node else key] = parts
-            elif key in _SINGLE:
+            elif key in SINGLE:
                 found[key] = self.schema(value, here, depth + 1, within)
             else:
                 found[key] = self.change_data(value)
         return found
 
-    def _plain(self, node: dict[str, Any], path: _Path) -> dict[str, Any] | bool:
+    def _plain(self, node: dict[str, Any], path: SchemaPath) -> dict[str, Any] | bool:
         """``node`` with its type named and without schemas that nothing, or everything, fits."""
         if "type" not in node and "enum" not in node and "const" not in node:
-            kind = next((kind for key, kind in _TELLING.items() if key in node), None)
+            kind = next((kind for key, kind in TELLING.items() if key in node), None)
             if kind is not None:
                 node = {"type": kind, **node}
         for key in ("anyOf", "oneOf"):
@@ -198,16 +185,16 @@ class _Resolver:
                 name: {} if each is True else each for name, each in fields.items() if each is not False
             }
         _plain_items(node)
-        _check_bounds(node, path)
+        check_bounds(node, path)
         return node
 
-    def _referred(self, reference: str, path: _Path, depth: int, within: frozenset[str]) -> dict[str, Any] | bool:
+    def _referred(self, reference: str, path: SchemaPath, depth: int, within: frozenset[str]) -> dict[str, Any] | bool:
         target = self._target(reference, path)
         if reference in within:
             return self._open(target)
         return self.schema(target, (*path, "$ref"), depth + 1, within | {reference})
 
-    def _target(self, reference: str, path: _Path) -> Any:
+    def _target(self, reference: str, path: SchemaPath) -> Any:
         if reference not in self._targets:
             base, _, place = reference.partition("#")
             if base or "#" not in reference:
@@ -235,9 +222,9 @@ class _Resolver:
             if isinstance(name := node.get("$anchor"), str):
                 found.setdefault(name, node)
             for key, value in node.items():
-                if key in _MAPS | _DEFINITIONS and isinstance(value, dict):
+                if key in MAPS | _DEFINITIONS and isinstance(value, dict):
                     left += value.values()
-                elif key in _LISTS | _SINGLE:
+                elif key in LISTS | SINGLE:
                     left += value if isinstance(value, list) else [value]
         return found
 
@@ -246,7 +233,7 @@ class _Resolver:
         if not isinstance(node, dict):
             return {}
         kept = {key: node[key] for key in ("type", "description") if node.get(key) is not None}
-        _check_keywords(kept, ())
+        check_keywords(kept, ())
         return {key: self.change_data(value) for key, value in kept.items() if key not in self.dropped}
 
 
@@ -265,106 +252,17 @@ def _plain_items(node: dict[str, Any]) -> None:
         node.pop("prefixItems", None)
 
 
-_TELLING = {"properties": "object", "additionalProperties": "object", "items": "array", "prefixItems": "array"}
-"""Keywords that only make sense for one type, and that type."""
-
-
-def _modern(node: dict[str, Any]) -> dict[str, Any]:
-    """``node`` in the spellings of draft 2020-12."""
-    for bound, strict in (("minimum", "exclusiveMinimum"), ("maximum", "exclusiveMaximum")):
-        if isinstance(node.get(strict), bool):
-            is_strict = node.pop(strict)
-            if is_strict and bound in node:
-                node[strict] = node.pop(bound)
-    if isinstance(node.get("items"), list):
-        node["prefixItems"] = node.pop("items")
-        if "additionalItems" in node:
-            node["items"] = node.pop("additionalItems")
-    if node.pop("nullable", None) is True and isinstance(node.get("type"), str):
-        node["type"] = [node["type"], "null"]
-        if isinstance(node.get("enum"), list) and None not in node["enum"]:
-            node["enum"] = [*node["enum"], None]
-    return node
-
-
-def _is_number(value: object) -> TypeGuard[float]:
-    return isinstance(value, int | float) and not isinstance(value, bool)
-
-
-def _is_count(value: object) -> bool:
-    return _is_number(value) and float(value).is_integer() and value >= 0
-
-
-def _is_texts(value: object) -> bool:
-    return isinstance(value, list) and all(isinstance(each, str) for each in value)
-
-
-_FORMS: dict[str, tuple[Callable[[object], bool], str]] = {
-    **dict.fromkeys(_MAPS, (lambda value: isinstance(value, dict), "an object of schemas")),
-    **dict.fromkeys(_LISTS, (lambda value: isinstance(value, list) and bool(value), "a list of schemas")),
-    **dict.fromkeys(_SINGLE, (lambda value: isinstance(value, dict | bool), "a schema")),
-    **dict.fromkeys(
-        (
-            *("minLength", "maxLength", "minItems", "maxItems"),
-            *("minProperties", "maxProperties", "minContains", "maxContains"),
-        ),
-        (_is_count, "a whole number from 0"),
-    ),
-    **dict.fromkeys(
-        ("minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "multipleOf"), (_is_number, "a number")
-    ),
-    **dict.fromkeys(
-        ("description", "title", "pattern", "format", "$ref", "$schema", "$id", "$comment", "$anchor"),
-        (lambda value: isinstance(value, str), "a text"),
-    ),
-    "uniqueItems": (lambda value: isinstance(value, bool), "true or false"),
-    "required": (_is_texts, "a list of names"),
-    "enum": (lambda value: isinstance(value, list) and bool(value), "a list of at least one value"),
-}  # fmt: skip
-
-
-def _check_keywords(node: dict[str, Any], path: _Path) -> None:
-    """Check each keyword. Raises BadSchema for the first whose value JSON Schema does not allow."""
-    for key, value in node.items():
-        fits, words = _FORMS.get(key, (None, ""))
-        if fits is not None and not fits(value):
-            raise BadSchema((*path, key), f"{_short(value)} is not {words}")
-    kinds = node.get("type", TYPES)
-    for kind in [kinds] if isinstance(kinds, str) else kinds if isinstance(kinds, list | tuple) and kinds else [kinds]:
-        if kind not in TYPES:
-            raise BadSchema((*path, "type"), f"{_short(kind)} is none of {', '.join(TYPES)}")
-
-
-_BOUNDS = (
-    ("minimum", "maximum"),
-    ("minLength", "maxLength"),
-    ("minItems", "maxItems"),
-    ("minProperties", "maxProperties"),
-)
-
-
-def _check_bounds(node: dict[str, Any], path: _Path) -> None:
-    for low, high in _BOUNDS:
-        if low in node and high in node and node[low] > node[high]:
-            raise BadSchema((*path, low), f"no value fits it: {low} {node[low]} is above {high} {node[high]}")
-
-
 def nodes(schema: object) -> Iterator[dict[str, Any]]:
     """Yield the schemas that a resolved ``schema`` consists of, outermost first. They may be changed in place."""
     if not isinstance(schema, dict):
         return
     yield schema
     for key, value in schema.items():
-        if key in _MAPS and isinstance(value, dict):
+        if key in MAPS and isinstance(value, dict):
             for each in value.values():
                 yield from nodes(each)
-        elif key in _LISTS and isinstance(value, list):
+        elif key in LISTS and isinstance(value, list):
             for each in value:
                 yield from nodes(each)
-        elif key in _SINGLE:
+        elif key in SINGLE:
             yield from nodes(value)
-
-
-def _short(value: object) -> str:
-    text = json.dumps(value, default=str)
-    return text if len(text) <= 60 else f"{text[:59]}…"

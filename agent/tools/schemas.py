@@ -12,7 +12,8 @@ from typing import Any
 from agent.http.http_error import HttpError
 from agent.text import strict_json
 from agent.tools.grammar import for_grammar
-from toolkit.schemas import MAX_NODES, BadSchema, Budget, arguments_schema, resolved, shown_path
+from toolkit.schema_keywords import BadSchema, shown_path
+from toolkit.schemas import MAX_NODES, Budget, arguments_schema, resolved
 
 _MOST_NODES = 20_000
 """Schemas in all tools of one request: half a second of work where none came before."""

@@ -10,7 +10,8 @@ from mcp_types import Tool as ServerTool
 from toolkit.names import BadName, fitted
 from toolkit.sandbox import ExecResult, Status
 from toolkit.sandbox.frames import BadFrame, parse_strict
-from toolkit.schemas import BadSchema, arguments_schema, nodes, resolved
+from toolkit.schema_keywords import BadSchema
+from toolkit.schemas import arguments_schema, nodes, resolved
 from toolkit.tool import Effect, Tool, neutral, neutral_value
 
 _MOST_SCHEMA = 16 << 10
