@@ -13,6 +13,7 @@ from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 from agent.errors import CommitUnknown, ConnectionLost, DatabaseUnavailable, StorageError
+from agent.storage.postgres_server import checked, explain, explained
 from agent.storage.postgres_sql import for_postgres, values_for_postgres
 from agent.storage.statements import LOG_LOCK, Steps
 from toolkit.errors import PrerequisiteError
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
     Connection = psycopg.Connection[tuple[Any, ...]]
 
 SCHEMA = "apprentice"
-MINIMUM_POSTGRES = 14
 
 _MIGRATION_LOCK = 0x61707073
 """The advisory lock of the one that changes the schema."""
@@ -40,15 +40,6 @@ _OWN_TABLES = """
     CREATE TABLE IF NOT EXISTS writers (name text PRIMARY KEY, number bigint NOT NULL, at timestamptz NOT NULL);
 """
 _FORGOTTEN_DAYS = 7
-_EXPLAINED = {
-    "53100": "the disk is full; free some space and try again",
-    "25006": "cannot be written by a reader, or is a standby; write to the primary server",
-    "42501": "{text}; let that user CREATE and CONNECT in its database, and own the schema apprentice",
-    "55P03": "another program keeps it locked; end that program and try again",
-    "password": "{text}; write the password into ~/.pgpass, or set PGPASSWORD",
-    "": "{text}; check [agent] database in config.toml, and that the server runs",
-}
-"""The line to say of an error, by its SQLSTATE; ``password`` and "" are of connections that were not made."""
 _SESSION = {
     "search_path": SCHEMA,
     # A snapshot is taken after the wait for the writers' lock, also where the server's default is another.
@@ -85,7 +76,7 @@ class PostgresDatabase:
         self._begin_writing = f"BEGIN; SELECT pg_advisory_xact_lock({lock})".encode()
         self._name, self._number = uuid.uuid4().hex, 0
         self._lock = threading.Lock()
-        with _explained(url):
+        with explained(url):
             self._connection = self._connected()
 
     @contextmanager
@@ -98,7 +89,7 @@ class PostgresDatabase:
         import psycopg
 
         reads = begin == "BEGIN"
-        with _explained(self._url), self._lock:
+        with explained(self._url), self._lock:
             try:
                 self._begin(reads=reads)
                 yield PostgresStatements(self._connection)
@@ -106,9 +97,9 @@ class PostgresDatabase:
             except psycopg.OperationalError as error:
                 self._undo()
                 if self._connection.closed:
-                    raise ConnectionLost(f"{self._url}: {_explain(error)}") from error
+                    raise ConnectionLost(f"{self._url}: {explain(error)}") from error
                 if isinstance(error, psycopg.errors.LockNotAvailable):
-                    raise DatabaseUnavailable(f"{self._url}: {_explain(error)}") from error
+                    raise DatabaseUnavailable(f"{self._url}: {explain(error)}") from error
                 raise
             except BaseException:
                 self._undo()
@@ -128,7 +119,7 @@ class PostgresDatabase:
             with self._lock:
                 self._free(tables)
         except (psycopg.Error, StorageError) as error:
-            problem = _explain(error) if isinstance(error, psycopg.Error) else str(error)
+            problem = explain(error) if isinstance(error, psycopg.Error) else str(error)
             freed = f"its space is freed by: VACUUM (INDEX_CLEANUP ON) {', '.join(tables)}"
             raise StorageError(f"{self._url}: it is deleted there; {freed}; that failed ({problem})") from error
 
@@ -149,7 +140,7 @@ class PostgresDatabase:
 
     def migrate(self, steps: Steps) -> None:
         """Take the steps that the database lacks, all or none."""
-        with _explained(self._url), self._lock:
+        with explained(self._url), self._lock:
             if self._known() >= {name for name, _ in steps}:
                 return
             with self._connection.transaction():
@@ -206,7 +197,7 @@ class PostgresDatabase:
         try:
             self._connection = self._connected(patience=_PATIENCE_SECONDS if self._patience is None else self._patience)
         except psycopg.OperationalError as error:
-            raise DatabaseUnavailable(f"{self._url}: {_explain(error)}") from error
+            raise DatabaseUnavailable(f"{self._url}: {explain(error)}") from error
 
     def _undo(self) -> None:
         import psycopg
@@ -232,7 +223,7 @@ class PostgresDatabase:
             return self._is_committed()
         except psycopg.Error:
             raise CommitUnknown(
-                f"{self._url}: {_explain(error)}; it is not known whether the last turns are stored"
+                f"{self._url}: {explain(error)}; it is not known whether the last turns are stored"
             ) from error
 
     def _is_committed(self) -> bool:
@@ -250,7 +241,7 @@ class PostgresDatabase:
         deadline = time.monotonic() + patience
         while True:
             try:
-                return _checked(self._url, self._opened())
+                return checked(self._url, self._opened())
             except psycopg.OperationalError:
                 if time.monotonic() > deadline:
                     raise
@@ -296,43 +287,3 @@ def open_postgres(
         database.close()
         raise
     return database
-
-
-def _checked(url: str, connection: "Connection") -> "Connection":
-    """Return ``connection`` if its server keeps what it commits, in the encoding that it is given in."""
-    found = {
-        name: connection.execute("SELECT current_setting(%s)", (name,)).fetchone() or ("",)
-        for name in ("server_version_num", "server_encoding", "fsync", "synchronous_commit")
-    }
-    problem = ""
-    if int(found["server_version_num"][0]) < MINIMUM_POSTGRES * 10_000:
-        problem = f"is older than Postgres {MINIMUM_POSTGRES}; install a newer server"
-    elif found["server_encoding"][0] != "UTF8":
-        problem = f"is encoded in {found['server_encoding'][0]}; make the database with ENCODING 'UTF8'"
-    elif found["fsync"][0] != "on":
-        problem = "may lose what it commits; set fsync = on in its postgresql.conf"
-    if problem:
-        connection.close()
-        raise PrerequisiteError(f"{url}: {problem}")
-    if found["synchronous_commit"][0] == "off":
-        connection.execute("SET synchronous_commit = on")
-    return connection
-
-
-@contextmanager
-def _explained(url: str) -> Iterator[None]:
-    import psycopg
-
-    try:
-        yield
-    except psycopg.Error as error:
-        raise StorageError(f"{url}: {_explain(error)}") from error
-    except OSError as error:  # of a file that is written in the transaction
-        where = error.filename or url
-        raise StorageError(f"{where}: {error.strerror or error}; check that folder's disk and rights") from error
-
-
-def _explain(error: "psycopg.Error") -> str:
-    text = error.diag.message_primary or (str(error).strip() or repr(error)).splitlines()[0].strip()
-    state = error.sqlstate or ("password" if "password" in text else "")
-    return _EXPLAINED.get(state, "{text}; check the log of that server").format(text=text)
