@@ -20,7 +20,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from agent.log.interaction_log import FILE, GATEWAY_SOURCE, Entry, InteractionLog
+from agent.log.entries import GATEWAY_SOURCE, Entry
+from agent.log.interaction_log import FILE, InteractionLog
 from agent.tools.schemas import prepared
 from agent.turn.messages import Message, Sampling, Trajectory
 from evolver.config import MineConfig

@@ -6,7 +6,8 @@ from contextlib import contextmanager
 from typing import NamedTuple
 
 from agent.imports.record import Digest, ImportReason
-from agent.log.interaction_log import Entry, InteractionLog
+from agent.log.entries import Entry
+from agent.log.interaction_log import InteractionLog
 from agent.storage.statements import Statements
 from agent.turn.messages import is_foreign
 

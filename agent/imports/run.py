@@ -14,7 +14,8 @@ from agent.imports.reading import objects, records
 from agent.imports.record import Digest, Form, ImportReason
 from agent.imports.report import Report
 from agent.imports.turns import ImportedTurn, Origin, turn_of
-from agent.log.interaction_log import FILE, Entry
+from agent.log.entries import Entry
+from agent.log.interaction_log import FILE
 from agent.log.redaction import Redactor
 from agent.serving.gateway.turn_affinity import OpenTurns
 from agent.turn.messages import is_foreign

@@ -6,17 +6,18 @@ opens the same database read-only.
 
 import json
 import time
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal, NamedTuple, Required, Self, TypedDict, Unpack
+from typing import Any, Literal, Self, Unpack
 
 from agent.config import DataConfig, RedactionConfig
 from agent.errors import ConnectionLost
 from agent.log import queries, search_index
 from agent.log.corrections import OwnTools, check_calls, own_tools, unknown_tools
+from agent.log.entries import Entry, Origin, Stored, next_id, plain_reference
 from agent.log.forgotten import take_from_later_turns
 from agent.log.migrations import migrations
 from agent.log.postgres_schema import STEPS
@@ -28,58 +29,8 @@ from agent.turn.messages import Interaction, Trajectory, is_foreign
 from toolkit.errors import UserError
 
 FILE = "interactions.db"
-RESPONSE_PREFIX, MESSAGE_PREFIX = "resp_", "msg_"
-"""Stand before the id of an answer in the Responses and the Messages protocol."""
-GATEWAY_SOURCE = "gateway"
-"""The source of single requests to the model, of clients with tools of their own."""
-COMPLETIONS_SOURCE = "completions"
-"""The source of texts that a client let the model go on with: kept, but no conversations."""
-OWN_SOURCES = frozenset({"chat", "apprentice", "demo"})
-"""Sources of turns whose tools apprentice itself ran; those of all other turns are their clients'."""
 _ALL = 2**62
 """More interactions than there are."""
-
-
-@dataclass(frozen=True)
-class Entry:
-    """A turn as the log stores it: redacted, ``trajectory`` and ``tool_schemas`` as JSON.
-
-    ``traceparent``: the span of the client in which it happened (W3C); "" for none. It is not stored.
-    """
-
-    session: str
-    source: str
-    trajectory: str
-    tool_schemas: str
-    owner: str
-    tenant: str
-    reference: str
-    adapter: str
-    stop_reason: str
-    traceparent: str = ""
-
-
-class Origin(TypedDict, total=False):
-    """Source of a turn and its tools; omitted fields are "" or empty.
-
-    ``reference``: the id of its answer at the client. ``traceparent``: the client's span (W3C).
-    """
-
-    session: Required[str]
-    source: Required[str]
-    tool_schemas: Sequence[dict[str, Any]]
-    owner: str
-    tenant: str
-    reference: str
-    traceparent: str
-
-
-class Stored(NamedTuple):
-    """A turn that is on disk; ``stored_at`` in seconds since the epoch, UTC."""
-
-    id: str
-    stored_at: float
-    entry: Entry
 
 
 class InteractionLog:
@@ -179,7 +130,7 @@ class InteractionLog:
         def add(entry: Entry, continues: str = "") -> str:
             nonlocal newest
             created_at = self._now()
-            newest = _next_id(created_at, newest)
+            newest = next_id(created_at, newest)
             row = {"id": newest, "created_at": created_at, "continues": continues, **asdict(entry)}
             del row["traceparent"]
             places = ", ".join(f":{column}" for column in row)
@@ -373,23 +324,3 @@ class InteractionLog:
 
 def _of_tenant(tenant: str | None) -> tuple[str, tuple[str, ...]]:
     return ("", ()) if tenant is None else ("AND tenant = ?", (tenant,))
-
-
-def plain_reference(reference: str) -> str:
-    """Return the id of an answer as the log has it: without the prefix of its protocol."""
-    return reference.removeprefix(RESPONSE_PREFIX).removeprefix(MESSAGE_PREFIX)
-
-
-def first_id(moment: float) -> str:
-    """Return the id below all interactions stored from ``moment`` on; seconds since the epoch."""
-    return f"{max(0, int(moment * 1000)):012x}"
-
-
-def _next_id(created_at: float, newest: str | None) -> str:
-    """Milliseconds since the epoch and a running number, in hex: later ids are greater, also if the clock goes back."""
-    moment, number = int(created_at * 1000), 0
-    if newest is not None:
-        last_moment, last_number = (int(part, 16) for part in newest.split("-"))
-        if moment <= last_moment:
-            moment, number = last_moment, last_number + 1
-    return f"{moment:012x}-{number:04x}"

@@ -19,7 +19,7 @@ from opentelemetry.trace import Span, SpanKind, StatusCode, Tracer, set_span_in_
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
 from agent.config import TelemetryConfig
-from agent.log.interaction_log import COMPLETIONS_SOURCE, GATEWAY_SOURCE, Stored
+from agent.log.entries import COMPLETIONS_SOURCE, GATEWAY_SOURCE, Stored
 from agent.turn.messages import Message, Trajectory
 from toolkit.tool import ToolResult
 

@@ -16,7 +16,8 @@ from pathlib import Path
 from typing import Any
 
 from agent.adapters import active
-from agent.log.interaction_log import FILE, GATEWAY_SOURCE, InteractionLog
+from agent.log.entries import GATEWAY_SOURCE
+from agent.log.interaction_log import FILE, InteractionLog
 from agent.serving.gateway.access import api_keys
 from agent.serving.serving_state import ServingState
 from agent.turn.messages import BASE

@@ -17,6 +17,7 @@ from evolver.store import lease
 from evolver.store.cycle_folder import cycle_folder
 from evolver.store.cycle_state import worker_of
 from evolver.store.ledger import CycleRow, Ledger
+from evolver.store.ledger_rows import CycleRow
 from evolver.tool_making.pool import ToolPool
 
 

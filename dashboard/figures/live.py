@@ -6,6 +6,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+from agent.log.entries import first_id
 from agent.log.interaction_log import first_id
 from agent.models.packaged import PACKAGED
 from agent.storage.statements import Statements

@@ -5,13 +5,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from agent.adapters.active import SHARED
-from agent.log.interaction_log import first_id
+from agent.log.entries import first_id
 from agent.storage.statements import Statements
 from dashboard.figures.traffic import FAILED_CALL, LAST_WORD, WHOLE
 from evolver.config import Config
 from evolver.cycle.daemon import comparison
 from evolver.release.monitor import Comparison
-from evolver.store.ledger import Ledger, Release
+from evolver.store.ledger import Ledger
+from evolver.store.ledger_rows import Release
 from toolkit.errors import UserError
 
 _COLUMNS = "number, at, adapter, previous, reason, changed_by, cycle, tenant"

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from agent.log.interaction_log import first_id
+from agent.log.entries import first_id
 from agent.storage.statements import Statements
 
 WHOLE = "NOT EXISTS (SELECT 1 FROM interactions AS later WHERE later.continues = turn.id AND later.continues != '')"

@@ -6,7 +6,7 @@ import time
 from starlette.responses import RedirectResponse, Response
 
 from agent.http.http_error import HttpError
-from agent.log.interaction_log import first_id
+from agent.log.entries import first_id
 from dashboard import databases
 from dashboard.desk import Desk, Visit, see
 from dashboard.figures import tools as figures

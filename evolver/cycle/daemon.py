@@ -13,7 +13,8 @@ from itertools import islice
 from agent.adapters import active
 from agent.adapters.active import SHARED
 from agent.errors import AdapterInvalid
-from agent.log.interaction_log import InteractionLog, first_id
+from agent.log.entries import first_id
+from agent.log.interaction_log import InteractionLog
 from agent.serving import serving_state
 from agent.storage.database_server import server_of
 from agent.turn.messages import BASE

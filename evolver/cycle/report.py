@@ -10,7 +10,8 @@ from pydantic import BaseModel
 from evolver.config import Config
 from evolver.cycle.stages import STAGES, Stage
 from evolver.store.cycle_folder import cycle_folder, read_marker
-from evolver.store.ledger import CycleRow, Ledger
+from evolver.store.ledger import Ledger
+from evolver.store.ledger_rows import CycleRow
 from toolkit.errors import PrerequisiteError
 
 REPORTS = "apprentice.reports"

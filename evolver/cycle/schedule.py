@@ -8,7 +8,8 @@ from evolver import crontab
 from evolver.config import Config, DaemonConfig
 from evolver.release.release import on_trial
 from evolver.store import lease
-from evolver.store.ledger import CycleRow, Ledger
+from evolver.store.ledger import Ledger
+from evolver.store.ledger_rows import CycleRow
 from evolver.store.tenants import mined_up_to, rows_of
 
 _MOST_DOUBLINGS = 10

@@ -15,7 +15,8 @@ from agent.serving.serving_state import ServingState
 from agent.serving.upstreams import lora_api
 from agent.storage.database_server import server_of
 from evolver.config import ReleaseConfig
-from evolver.store.ledger import AdapterRow, Ledger, Release
+from evolver.store.ledger import Ledger
+from evolver.store.ledger_rows import AdapterRow, Release
 from toolkit import durable_file
 
 _TURNS_LAST = 3600.0

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from agent.log.corrections import Expected
-from agent.log.interaction_log import COMPLETIONS_SOURCE, OWN_SOURCES
+from agent.log.entries import COMPLETIONS_SOURCE, OWN_SOURCES
 from agent.log.queries import session_of
 from agent.text.matching import normalised
 from agent.turn.messages import Interaction, Message

@@ -11,7 +11,7 @@ from itertools import groupby
 from typing import NamedTuple
 
 from agent.log.corrections import Expected, of_stored
-from agent.log.interaction_log import COMPLETIONS_SOURCE, OWN_SOURCES
+from agent.log.entries import COMPLETIONS_SOURCE, OWN_SOURCES
 from agent.log.queries import SessionKey, session_of
 from agent.text.matching import normalised
 from agent.turn.messages import Interaction

@@ -11,7 +11,8 @@ from evolver.config import Config
 from evolver.release import release
 from evolver.store.base_model import configured_sha256
 from evolver.store.known_names import no_adapter
-from evolver.store.ledger import AdapterRow, Ledger
+from evolver.store.ledger import Ledger
+from evolver.store.ledger_rows import AdapterRow
 from toolkit.errors import UserError
 
 MOST_ON_TRIAL = 0.5

@@ -11,7 +11,8 @@ from typing import Literal
 
 from agent.adapters import active
 from agent.adapters.active import Canary
-from agent.log.interaction_log import InteractionLog, first_id
+from agent.log.entries import first_id
+from agent.log.interaction_log import InteractionLog
 from agent.log.queries import session_of
 from agent.turn.messages import Interaction
 from evolver.config import Config, ReleaseConfig

@@ -13,7 +13,7 @@ from agent.models import hub
 from agent.models.packaged import PACKAGED, Terms
 from agent.turn.messages import BASE
 from evolver.release.learned import Learned
-from evolver.store.ledger import Evaluation
+from evolver.store.ledger_rows import Evaluation
 
 _LICENSE = re.compile(r"^license:\s*[\"']?([\w.-]+)", re.MULTILINE)
 _RATES = ("call_accuracy", "tool_selection_accuracy", "irrelevance_accuracy", "invalid_call_rate")

@@ -11,7 +11,8 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
-from agent.log.interaction_log import COMPLETIONS_SOURCE, FILE, OWN_SOURCES, InteractionLog
+from agent.log.entries import COMPLETIONS_SOURCE, OWN_SOURCES
+from agent.log.interaction_log import FILE, InteractionLog
 from agent.log.queries import ToolUse
 from agent.storage.statements import Statements
 from evolver.store.ledger import Ledger

@@ -7,7 +7,8 @@ from agent.log.interaction_log import FILE, InteractionLog
 from agent.serving.gateway.access import api_keys
 from agent.serving.gateway.access.auth import is_open
 from evolver.config import Config
-from evolver.store.ledger import FINISHED, READS, CycleRow, Ledger
+from evolver.store.ledger import Ledger
+from evolver.store.ledger_rows import FINISHED, READS, CycleRow
 from evolver.store.seen_tools import SeenTool
 from toolkit.errors import UserError
 

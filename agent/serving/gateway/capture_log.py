@@ -9,7 +9,8 @@ from types import TracebackType
 from typing import NamedTuple
 
 from agent.errors import CommitUnknown, ConnectionLost, DatabaseUnavailable
-from agent.log.interaction_log import COMPLETIONS_SOURCE, GATEWAY_SOURCE, Entry, InteractionLog
+from agent.log.entries import COMPLETIONS_SOURCE, GATEWAY_SOURCE, Entry
+from agent.log.interaction_log import InteractionLog
 from agent.serving.gateway.capture import Exchange, to_trajectory, tool_schemas
 from agent.serving.gateway.turn_affinity import OpenTurns
 from agent.turn.messages import Interaction, Trajectory

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from agent.http.http_error import HttpError
-from agent.log.interaction_log import MESSAGE_PREFIX
+from agent.log.entries import MESSAGE_PREFIX
 from agent.serving.gateway.dialects.translation import Event, written
 
 _PING = written({"type": "ping"})

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from agent.http.http_error import HttpError, error_body
-from agent.log.interaction_log import RESPONSE_PREFIX
+from agent.log.entries import RESPONSE_PREFIX
 from agent.serving.gateway.agent.text import FIELD, MODEL
 from agent.serving.gateway.dialects.translation import Event
 from agent.serving.gateway.event_stream import COMMENT

@@ -14,7 +14,8 @@ from opentelemetry.semconv._incubating.attributes import gen_ai_attributes
 from opentelemetry.trace import SpanKind, StatusCode
 
 from agent.config import AgentConfig, Config, TelemetryConfig
-from agent.log.interaction_log import COMPLETIONS_SOURCE, GATEWAY_SOURCE, InteractionLog
+from agent.log.entries import COMPLETIONS_SOURCE, GATEWAY_SOURCE
+from agent.log.interaction_log import InteractionLog
 from agent.log.telemetry import Spans, open_spans
 from agent.log.traced_log import traced_log
 from agent.turn.messages import Message, Sampling, Trajectory, Usage

@@ -12,7 +12,7 @@ from evolver.cli.past_tables import adapters_text, evaluations_text, history_tex
 from evolver.cli.show import ProgressBars, cycle_text, report_text, scores_text, tools_text
 from evolver.cycle.report import CycleReport
 from evolver.statistics import rate
-from evolver.store.ledger import AdapterRow, CycleRow, Evaluation, Release
+from evolver.store.ledger_rows import AdapterRow, CycleRow, Evaluation, Release
 from evolver.types import GateDecision, Invented, Verified
 from tests.fakes.evolution import eval_report, publish_adapter
 
