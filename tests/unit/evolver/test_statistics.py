@@ -7,12 +7,15 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from scipy import stats
+from scipy import special, stats
 from scipy.optimize import minimize
 
+from agent.turn.choice import JudgedTool, chosen
 from agent.turn.messages import Interaction
+from benchmarks import gate_power
 from benchmarks.gateway import _median_interval
 from evolver.config import MonitorConfig, ReleaseConfig
+from evolver.evaluation.soft_score import as_first, not_first, share
 from evolver.evaluation.suites.chat import divergence
 from evolver.release import canary, monitor
 from evolver.statistics import (
@@ -143,6 +146,44 @@ def test_the_interval_of_a_median(values: list[float]) -> None:
     low, high = _median_interval(sorted(values))
     assert low == (expected.low if np.isfinite(expected.low) else min(values))
     assert high == (expected.high if np.isfinite(expected.high) else max(values))
+
+
+@given(st.lists(st.floats(-20, 20), min_size=2, max_size=9), st.floats(-5, 5))
+def test_soft_scores_are_log_probabilities_under_the_bias(logits: list[float], bias: float) -> None:
+    """The token with the bias is the first one."""
+    before = float(special.log_softmax(logits)[0])
+    served = special.log_softmax([logits[0] + bias, *logits[1:]])
+    assert as_first(1, before, {"1": bias}) == pytest.approx(served[0], abs=1e-6)
+    if before < -1e-9:  # closer to certain, the chance of the others is lost in what the server says
+        others = special.logsumexp(served[1:])
+        assert not_first(1, before, {"1": bias}) == pytest.approx(others, rel=1e-5, abs=1e-6)
+
+
+@given(st.lists(st.floats(-20, 20), min_size=1, max_size=9))
+def test_the_share_of_a_tool_is_the_softmax_of_the_scores(margins: list[float]) -> None:
+    judged = tuple(JudgedTool(name=f"t{n}", margin=margin, search=0.0) for n, margin in enumerate(margins))
+    shares = special.log_softmax([tool.score for tool in judged])
+    for tool, expected in zip(judged, shares, strict=True):
+        assert share(chosen(judged), {tool.name}) == pytest.approx(expected, abs=1e-9)
+
+
+@given(st.integers(0, 10_000))
+def test_the_t_statistics_of_the_simulated_gate(seed: int) -> None:
+    draw = np.random.default_rng(seed)
+    gains, silent = draw.normal(0.2, 1.0, (5, 20)), draw.normal(0.0, 0.1, (5, 6))
+    oracle = stats.ttest_1samp(np.concatenate([gains, silent], 1), 0.0, axis=1)
+    assert gate_power._t(gains, silent) == pytest.approx(oracle.statistic)
+
+
+@given(st.lists(st.floats(-12, 12), min_size=1, max_size=20))
+def test_the_normal_distribution_of_the_simulated_gate(values: list[float]) -> None:
+    assert gate_power._normal(np.array(values)) == pytest.approx(stats.norm.cdf(values), abs=1e-5)
+
+
+@given(st.integers(0, 400))
+def test_the_fewest_improvements_that_a_sign_test_sees(changes: int) -> None:
+    needed = int(stats.binom.isf(0.05, changes, 0.5)) + 1 if changes else 1
+    assert gate_power._fewest(changes) == needed
 
 
 @given(VALUES, VALUES)
