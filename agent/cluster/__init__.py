@@ -1,1 +1,1 @@
-"""The Ray cluster that config.toml may name: its settings, the way in, and folders that its nodes must have."""
+"""The Ray cluster that config.toml may name: settings, connection, actors, and folders for its nodes."""

@@ -1,4 +1,4 @@
-"""The way into a Ray cluster, for this process and for those that Ray starts for it on its nodes."""
+"""Connection to a Ray cluster, and the check that a process on one of its nodes makes first."""
 
 import ctypes
 import logging
@@ -49,9 +49,10 @@ def connected(address: str) -> Iterator[None]:
 
 
 def refusal(driver: Installation) -> str:
-    """Return the reason for which this process, which Ray started on a node, must do nothing for the ``driver``, or "".
-    From here on the process learns how the processes that it starts end."""
-    _see_children_end()
+    """Return the reason why this process on a node must not work for the ``driver``; "" if it may.
+
+    From here on the process learns how the processes that it starts end.
+    """
     if os.environ.get("RAY_AUTH_MODE") != "token":
         return "it runs what anybody sends it; start Ray there with RAY_AUTH_MODE=token"
     if different := installed().difference(driver):
@@ -67,5 +68,5 @@ def _see_children_end() -> None:
 
 
 def lines_of(error: BaseException) -> list[str]:
-    """Return the lines of what an error says; at least one, also where it says nothing."""
+    """Return the lines of an error's message, at least one: its repr where the message is empty."""
     return (str(error).strip() or repr(error)).splitlines()

@@ -65,15 +65,20 @@ class FolderReceiver:
         self._drafts = f".{uuid.uuid4().hex[:8]}"
 
     def find_folder(self, listing: Listing, sender: Path | None, *, keep: bool) -> Path | None:
-        """Return a folder here with exactly these files: that at the path of the ``sender``'s, or one sent before."""
+        """Return a folder of this node with exactly these files: the one at the path ``sender``, or one sent before.
+
+        None if there is neither.
+        """
         for folder in (sender, self._place(listing, keep=keep)):
             if folder is not None and _is(folder, listing):
                 return folder
         return None
 
     def write_part(self, listing: Listing, name: str, offset: int, part: list[Any], *, keep: bool) -> None:
-        """Write a part, to which the reference in ``part`` leads, of the file ``name`` of the listing. Raises OSError,
-        ValueError."""
+        """Write a part of the file ``name`` at ``offset``, in bytes. ``part`` holds a Ray reference to its content.
+
+        Raises OSError, and ValueError if the listing has no such file.
+        """
         import ray
 
         if name not in {path for path, _, _ in listing.files}:
@@ -85,7 +90,7 @@ class FolderReceiver:
             file.write(ray.get(part[0]))
 
     def publish_folder(self, listing: Listing, *, keep: bool) -> Path | None:
-        """Return the folder that was written; None where its files are not those of the listing. Raises OSError."""
+        """Publish the written folder and return it; None if its files differ from the listing. Raises OSError."""
         draft, target = self._draft(listing, keep=keep), self._place(listing, keep=keep)
         whole = _is(draft, listing)
         try:

@@ -1,4 +1,4 @@
-"""Tell whether another machine has the same apprentice as this one, and the same tools."""
+"""Comparison of the apprentice and the tools of this machine with those of another one."""
 
 import hashlib
 import platform
@@ -55,7 +55,7 @@ def tool_hashes(registry: ToolRegistry, config: ToolkitConfig) -> dict[str, str]
 
 
 def other_tools(here: dict[str, str], there: dict[str, str]) -> str:
-    """Return the names for which the two results of ``tool_hashes`` differ, in words; "" where they are the same."""
+    """Compare two results of ``tool_hashes``. Return the names that differ, in words; "" if none does."""
     if list(here.items()) == list(there.items()):
         return ""
     different = sorted(name for name in here.keys() | there.keys() if here.get(name) != there.get(name))
@@ -80,7 +80,7 @@ def _hash_of(root: Path, files: Iterable[Path]) -> str:
 
 
 def _libraries() -> Iterable[tuple[str, str]]:
-    """The libraries that apprentice asks for whatever the extras, and their versions."""
+    """Yield name and version of each required library, without those of extras."""
     for wanted in metadata.requires(_DISTRIBUTION) or ():
         name = re.split(r"[^\w.-]", wanted, maxsplit=1)[0]
         if "extra ==" not in wanted:

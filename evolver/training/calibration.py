@@ -36,7 +36,7 @@ class Margin(NamedTuple):
 
 
 def served(margins: Sequence[Margin]) -> dict[str, list[float]]:
-    """Return the margins that decide in serving, by decision: of a request's candidates that of the best one."""
+    """Return the margins that decide in serving, by decision. Of a request's candidates, the best one counts."""
     found: dict[str, list[float]] = {"call": [], "no_call": []}
     best: dict[str, tuple[float, Margin]] = {}
     for one in margins:
@@ -53,8 +53,8 @@ def served(margins: Sequence[Margin]) -> dict[str, list[float]]:
 
 
 def calibrate(token_id: int, call: Sequence[float], no_call: Sequence[float]) -> Calibration | None:
-    """Fit the bias at which both decisions are equally likely, by Platt scaling (1999) with both sides weighing the
-    same, or half of one against calling where that decides no worse; None with too few rows.
+    """Fit the bias at which both decisions are equally likely, in nats, by Platt scaling (1999). Both sides weigh the
+    same. A bias against calling is halved where that decides no worse. Return None with too few rows.
 
     A curve through all margins is steadier than the cut with the best accuracy, which a few dozen rows move far.
     """
@@ -85,7 +85,7 @@ def _accuracies(yes: Sequence[float], no: Sequence[float], cut: float) -> tuple[
 
 
 def _platt(yes: Sequence[float], no: Sequence[float]) -> tuple[float, float]:
-    """Slope and offset of the logistic curve through the margins, by Newton's method."""
+    """Return slope and offset of the logistic curve through the margins, by Newton's method."""
     points = [(x, 1.0, 1 / len(yes)) for x in yes] + [(x, 0.0, 1 / len(no)) for x in no]
     slope = offset = 0.0
     for _ in range(_ROUNDS):

@@ -22,7 +22,7 @@ STATE = "state.json"
 def save(folder: Path, step: int, fingerprint: str, state: dict[str, Any], tensors: dict[str, Tensor]) -> None:
     """Write checkpoint ``step`` below ``folder`` and drop older ones. ``state`` is JSON.
 
-    Raises TrainError when the disk does not take it; the older one is still there.
+    Raises TrainError if it cannot be written; the older one is still there then.
     """
     draft, target = folder / f".draft-{step:08d}", folder / f"step-{step:08d}"
     shutil.rmtree(draft, ignore_errors=True)

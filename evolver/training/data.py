@@ -29,7 +29,7 @@ class Data:
 
 
 def read_data(spec: dict[str, Any]) -> Data:
-    """Read what ``spec`` names. Raises RowInvalid, and TrainError where no lesson is short enough."""
+    """Read the dataset that ``spec`` names. Raises RowInvalid, and TrainError if no lesson is short enough."""
     from transformers import AutoTokenizer
 
     tokenizer = AutoTokenizer.from_pretrained(Path(spec["model_folder"]), local_files_only=True)
@@ -48,7 +48,7 @@ def read_lessons(
 ) -> tuple[list[TokenizedLesson], int]:
     """Return the lessons of a file that are at most ``longest`` tokens long, and how many are longer.
 
-    Conversations that the model's template refuses are passed over. Raises RowRefused where it refuses all.
+    Conversations that the model's template refuses are skipped. Raises RowRefused if it refuses all.
     """
     made: list[TokenizedLesson] = []
     refusal: RowRefused | None = None

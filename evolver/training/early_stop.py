@@ -1,4 +1,4 @@
-"""Validation during training: the best weights are kept, and training ends when it makes them no better.
+"""Validation during training: the best weights are kept, and training ends when they improve no more.
 
 Everything depends on how many lessons were seen, nothing on the clock: a run that was cut off and resumed validates at
 the same steps.
@@ -72,7 +72,7 @@ class EarlyStop:
         return bool(self._sample) and run.worse >= self._patience
 
     def look(self, run: Standing, *, halvings: int, now: bool = False) -> float | None:
-        """Validate if it is time, or ``now`` if it was not done in this step; returns the loss."""
+        """Validate if it is time, or ``now`` if this step did not yet. Return the loss, or None."""
         due = int(run.lessons_seen / self._every)
         if not self._sample or run.validated_step == run.step or (due <= run.validations and not now):
             return None
@@ -88,7 +88,7 @@ class EarlyStop:
         return loss
 
     def keep_best(self, run: Standing) -> bool:
-        """Give the adapter its best weights; returns whether they are other than its last."""
+        """Give the adapter its best weights. Return whether they differ from its last ones."""
         if not self.best or run.best_step == run.step:
             return False
         self._adapted.load_weights(self.best)

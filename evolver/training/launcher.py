@@ -1,4 +1,4 @@
-"""Launcher: starts the processes of a training; the supervisor hears their events and their end. Imports no torch."""
+"""Launcher: starts the processes of a training, and passes on their events and their end. Imports no torch."""
 
 import os
 from collections.abc import Iterator, Mapping
@@ -21,7 +21,7 @@ KEEP_MEMORY = {"MALLOC_MMAP_THRESHOLD_": "4294967296", "MALLOC_TRIM_THRESHOLD_":
 class End:
     """The end of a training's processes.
 
-    ``code`` is the exit code of the one that ended badly, 0 if none did; ``words`` are its last lines. ``killed``:
+    ``code`` is the exit code of the process that failed, 0 if none did; ``words`` are its last lines. ``killed``:
     from outside, by SIGKILL. ``short_of_memory``: the kernel killed processes for lack of memory meanwhile.
     """
 

@@ -32,7 +32,7 @@ Emit = Callable[[dict[str, Any]], None]
 
 @dataclass(slots=True)
 class Run:
-    """State of a run: all that a checkpoint must hold beside the tensors. Losses are per target token."""
+    """State of a run, as a checkpoint holds it beside the tensors. Losses are in nats per target token."""
 
     packs: list[list[int]]
     packs_per_step: int
@@ -180,7 +180,8 @@ class Trainer:
         return loss
 
     def _gradients(self, shares: Sequence[Sequence[Pack]], weight: float) -> tuple[float, str | None]:
-        """The step's loss, and why its gradients could not be computed; else they are set. The same in each process."""
+        """Set the gradients of the step. Return its loss, and the error if they could not be computed: the same in all
+        processes."""
         total, problem = 0.0, None
         try:
             for part in shares[self.team.rank]:
@@ -266,8 +267,7 @@ class Trainer:
         self.emit({"event": "checkpoint", "step": self.run.step})
 
     def wall_seconds(self) -> float:
-        """Return the seconds of this process and those that were cut off, but for what these did after their last
-        checkpoints."""
+        """Return the seconds of this process and of those that were cut off, these up to their last checkpoints."""
         return self.run.wall_seconds + time.monotonic() - self._began
 
     def _resume(self) -> None:

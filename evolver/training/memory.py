@@ -1,4 +1,4 @@
-"""Errors that say that memory is short: torch and the operating system have several."""
+"""Errors for lack of memory: torch and the operating system have several."""
 
 import errno
 

@@ -6,7 +6,7 @@ from typing import Any
 
 
 def main() -> None:
-    """Merge what the command line names."""
+    """Merge the adapter into the model that the command line names."""
     model, adapter, folder = map(Path, sys.argv[1:])
     import torch
     from peft import PeftModel

@@ -1,4 +1,4 @@
-"""The files of a training on a node: what was sent there, and what its processes write. Imports no torch."""
+"""The files of a training on a node: those that were sent there, and those of its processes. Imports no torch."""
 
 import fcntl
 import os
@@ -23,13 +23,13 @@ def aside(step: int) -> str:
 
 
 class NodeFolder:
-    """A temporary folder for one training. What a killed process left behind is removed by the next one."""
+    """A temporary folder for one training. The next one removes what a killed process left behind."""
 
     def __init__(self) -> None:
         self._folder, self._lock = _locked_folder(Path(tempfile.gettempdir()))
 
     def take(self, source: Path, folder: str) -> None:
-        """Move the folder ``source`` of this machine to ``folder``."""
+        """Move the folder ``source`` of this machine to ``folder``. Raises OSError."""
         target = self._folder / folder
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.move(source, target)
@@ -59,7 +59,7 @@ class NodeFolder:
         return listed(self._folder / folder)
 
     def read(self, folder: str, name: str, offset: int) -> bytes:
-        """Return a piece of a file; b"" behind its end."""
+        """Return at most PIECE bytes of a file from ``offset``; b"" at its end. Raises OSError."""
         with (self._folder / folder / name).open("rb") as file:
             file.seek(offset)
             return file.read(PIECE)

@@ -35,8 +35,9 @@ class Opened:
 
 @dataclass(frozen=True)
 class Rank:
-    """Place of a node's processes among all: the ``first`` rank there, their number on the node and on all nodes, and
-    where the leading process listens. ``cores``: those that each node has at least."""
+    """Place of a node's processes among all. ``first``: the lowest rank on the node. ``here`` and ``all``: numbers of
+    processes on the node and on all nodes. The leading process listens at ``address`` and ``port``. ``cores``: the
+    least number of cores of any node."""
 
     first: int
     here: int
@@ -60,7 +61,7 @@ def trainer_libraries() -> dict[str, str]:
 
 
 class NodeProcesses(FolderReceiver):
-    """The processes of one node. The driver sends files, starts the processes, and asks for what they say.
+    """The processes of one node. The driver sends files, starts the processes, and asks for their events.
 
     Folders arrive as FolderReceiver takes them, the base model to keep. A process ends when its stdin closes: none
     outlives this one.
@@ -74,7 +75,7 @@ class NodeProcesses(FolderReceiver):
         self._said: queue.Queue[Progress | End] = queue.Queue()
 
     def open(self, driver: Installation, libraries: Mapping[str, str]) -> Opened:
-        """Compare this node with the driver's machine."""
+        """Compare this node with the driver's machine and its ``libraries``, by name their versions."""
         if problem := refusal(driver):
             return Opened(problem)
         for name, version in libraries.items():
@@ -122,7 +123,7 @@ class NodeProcesses(FolderReceiver):
             listener.start()
 
     def next(self) -> Batch:
-        """Wait a moment, and return what has been said since the last call.
+        """Wait a moment, and return the events and ends since the last call.
 
         Of several checkpoints only the newest can be read.
         """
@@ -176,8 +177,11 @@ def _together(rank: Rank, address: str) -> dict[str, str]:
 
 
 def _hear_of_children() -> None:
-    """Let this process learn how its children end. Ray has the kernel reap them where it is told to kill what a process
-    leaves behind; Python sets signals in the main thread alone, which may be another one."""
+    """Let this process learn how its children end.
+
+    Ray may have the kernel reap them. libc sets the signal, because Python does so in the main thread only, which may
+    be another one.
+    """
     ctypes.CDLL(None).signal(int(signal.SIGCHLD), int(signal.SIG_DFL))
 
 

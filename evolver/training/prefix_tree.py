@@ -76,7 +76,7 @@ class Pack:
 
 
 def shared_length(left: Sequence[int], right: Sequence[int]) -> int:
-    """Count the leading elements that are equal."""
+    """Return the number of leading elements that are equal."""
     low, high = 0, min(len(left), len(right))
     while low < high:
         middle = (low + high + 1) // 2

@@ -22,13 +22,13 @@ TEXT = (
 def take_probe(adapted: Adapted, tokenizer: PreTrainedTokenizerBase, profile: ModelProfile = EMBEDDED) -> Probe:
     """Run two forward passes over TEXT, with the adapter and without; the model is left as it was.
 
-    TEXT begins with the BOS token of a model that needs one: without, its log-probabilities are those of nonsense.
+    TEXT begins with the BOS token if the model needs one: without it, the log-probabilities mean nothing.
     """
     return probe_tokens(adapted, tokenizer.encode(profile.tokens_of(TEXT), add_special_tokens=False))
 
 
 def probe_tokens(adapted: Adapted, tokens: list[int]) -> Probe:
-    """Probe any tokens in the same way."""
+    """Probe ``tokens`` as ``take_probe`` does."""
     training = adapted.peft.training
     adapted.peft.eval()
     with_adapter = _logprobs(adapted, tokens)

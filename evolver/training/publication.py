@@ -42,7 +42,7 @@ def metrics(done: "Run", loss_valid: float | None, lessons: int, too_long: int) 
 
 
 def publish_adapter(spec: dict[str, Any], adapted: "Adapted", about: dict[str, Any]) -> Manifest:
-    """Write the adapter folder, whole or not at all. Raises TrainError when the disk does not take it."""
+    """Write the adapter folder, whole or not at all. Raises TrainError if it cannot be written."""
     output, parent = Path(spec["output_folder"]), parent_of(spec)
     draft = output.parent / f".{output.name}.draft"
     shutil.rmtree(draft, ignore_errors=True)

@@ -37,7 +37,7 @@ class Member:
 class Group:
     """One member on each of ``config.training_nodes`` nodes.
 
-    ``models``: the folder of the base model on each. ``cores``: those that each node has at least.
+    ``models``: the folder of the base model on each. ``cores``: the least number of cores of any of them.
     """
 
     def __init__(self, config: ClusterConfig, processes: int) -> None:
@@ -48,9 +48,9 @@ class Group:
         self.cores = 1
 
     def open(self, model: Path, files: Listing) -> None:
-        """Find the nodes, and let each have the base model in the folder ``model``, which has these ``files``.
+        """Find the nodes, and bring the base model in the folder ``model``, with these ``files``, to each.
 
-        Raises TooFewNodes, NodeLost where a node died lately, and UserError where one must not be used or is busy.
+        Raises TooFewNodes, NodeLost if a node has just died, and UserError if one must not be used or is busy.
         """
         self._hire()
         self.cores = min(node.cores for node in self._opened())
@@ -88,7 +88,7 @@ class Group:
             self.members.append(Member(node, addresses[node], start_actor(NodeProcesses, threads=_THREADS, **options)))
 
     def _bundle(self) -> dict[str, float]:
-        """Return what a node must have: a GPU for each process, where the cluster has any. Raises TooFewNodes."""
+        """Return the resources that a node needs: GPUs too, if the cluster has any. Raises TooFewNodes."""
         nodes, having, bundle = usable_nodes(), "with a CPU", {"CPU": 1.0}
         if any(node["Resources"].get("GPU") for node in nodes):
             nodes = [node for node in nodes if node["Resources"].get("GPU", 0) >= self._processes]
@@ -124,8 +124,8 @@ def ask(members: Sequence[Member], method: str, *arguments: Any) -> list[Any]:
 
 
 def answer(member: Member, reference: Any, seconds: float | None = None) -> Any:
-    """Return the result of a call, in ``seconds`` at most. Raises NodeLost, KilledForMemory where Ray killed the member
-    for lack of memory, and TrainError for what the call raised."""
+    """Return the result of a call; wait at most ``seconds``. Raises NodeLost, KilledForMemory if Ray killed the member
+    for lack of memory, and TrainError if the call raised."""
     import ray
 
     with _reaching(member):
@@ -134,7 +134,7 @@ def answer(member: Member, reference: Any, seconds: float | None = None) -> Any:
 
 @contextmanager
 def _reaching(member: Member) -> Iterator[None]:
-    """Raise errors of Ray in the block, which are about ``member``, as ``answer`` does."""
+    """Raise errors of Ray in the block as ``answer`` does, with the address of ``member``."""
     from ray.exceptions import RayError, RayTaskError
 
     try:

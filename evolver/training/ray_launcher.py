@@ -1,6 +1,6 @@
 """Launcher of training processes on nodes of a Ray cluster.
 
-The driver itself collects the events, and keeps every checkpoint: whatever node is lost, nothing else is.
+The driver collects the events and keeps every checkpoint, so that a lost node loses nothing else.
 """
 
 import math
@@ -64,7 +64,7 @@ class RayLauncher:
                 raise
 
     def _opened(self, spec: dict[str, Any]) -> Group:
-        """Return an open group. Ray may choose a node that died a moment ago: then it is asked again."""
+        """Return an open group. Ask Ray again if it chose a node that has just died."""
         model, began = Path(spec["model_folder"]), time.monotonic()
         files = listed(model)
         while True:
@@ -80,7 +80,7 @@ class RayLauncher:
             time.sleep(_WAIT_SECONDS)
 
     def _may_change(self, error: BaseException, seconds: float) -> bool:
-        """Return whether to ask Ray again. Raises UserError where a node that Ray calls alive is of no use."""
+        """Return whether to ask Ray again. Raises UserError if Ray calls a lost node alive for too long."""
         if isinstance(error, NodeLost) and seconds > _DYING_SECONDS:
             raise UserError(f"{error.reason}; mend that node, or lower [cluster] training_nodes") from error
         return isinstance(error, NodeLost) or (isinstance(error, TooFewNodes) and seconds < self._patience)
@@ -97,7 +97,7 @@ class _NodesProcesses:
         self._bad_since = math.inf
 
     def start(self, processes: int) -> None:
-        """Send what is needed, and start ``processes`` on each node."""
+        """Send dataset, parent and checkpoints, and start ``processes`` on each node."""
         members, spec = self._group.members, self._spec
         dataset = Path(spec["dataset_folder"])
         send(members, dataset, DATASET, file_names(dataset))
@@ -155,7 +155,7 @@ class _NodesProcesses:
             self._bad_since = min(self._bad_since, time.monotonic())
 
     def _keep(self, event: Progress) -> None:
-        """Write on this machine what ``event`` says was written there. Raises TrainError where the disk is full."""
+        """Copy the checkpoint or adapter of ``event`` to this machine. Raises TrainError if it cannot be written."""
         try:
             if event["event"] == "checkpoint":
                 self._keep_checkpoint(event["step"])

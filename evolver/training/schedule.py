@@ -38,7 +38,7 @@ def halve(packs: Sequence[list[int]], lessons: Sequence[TokenizedLesson]) -> lis
 
 
 def deal(packs: Sequence[list[int]], lessons: Sequence[TokenizedLesson], processes: int) -> list[list[list[int]]]:
-    """Deal one step's packs evenly to so many processes; packs are halved until there is one for each.
+    """Deal one step's packs evenly to the processes; packs are halved until there is one for each.
 
     A process gets none if there are fewer lessons than processes.
     """
@@ -62,7 +62,7 @@ def step_seed(seed: int, step: int, process: int) -> int:
 
 
 def affordable_steps(done: int, planned: int, seconds_left: float, latest: Sequence[float]) -> int:
-    """Return the number of steps in all that fit the time left, at most ``planned``. ``latest`` are the seconds of
+    """Return the number of steps of the whole run that fit the time left, at most ``planned``. ``latest``: seconds of
     recent steps."""
     if math.isinf(seconds_left) or len(latest) < MEASURED_STEPS // 2:
         return planned

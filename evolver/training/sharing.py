@@ -30,10 +30,10 @@ _LENGTHS = ("sliding_window", "attention_chunk_size")
 
 @torch.no_grad()
 def why_not_shared(model: PreTrainedModel, longest: int, *, sharded: bool = False) -> str | None:
-    """Switch ``model`` to tree attention if that gives what each lesson alone gives, and return None.
+    """Switch ``model`` to tree attention if its logits stay those of each lesson alone, and return None.
 
-    Else leave its own attention and return the reason. ``longest``: tokens of the longest lesson; a model that attends
-    to less than that is also tried on one so long. The trial computes in fp32, unless the model is ``sharded`` or
+    Otherwise leave its attention and return the reason. ``longest``: tokens of the longest lesson; a model that attends
+    to fewer is also tried on a lesson of that length. The trial computes in fp32, unless the model is ``sharded`` or
     memory is short.
     """
     other = _other_mixing(model)

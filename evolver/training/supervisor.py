@@ -51,15 +51,15 @@ def train(
 ) -> TrainResult:
     """Train adapter ``name`` on ``dataset_folder`` (train.jsonl, valid.jsonl) and publish it as ``output_folder``.
 
-    ``parent`` is the folder of an adapter to continue; None starts from the base model. For the manifest: ``tenant`` is
-    whom the adapter is for ("": everybody), ``tenants`` counts whose turns the dataset was made from. ``markers`` are
-    those that serving keeps requests free of. ``profile``: how the model is spoken to; None: as its folder says.
-    ``cluster`` has the nodes to train on; None: this machine. ``on_progress`` is called with each event of the worker,
-    and with ``lost`` when a node was lost and training goes on with others.
+    ``parent`` is the folder of an adapter to continue; None starts from the base model. The manifest records
+    ``tenant``, for whom the adapter is ("": everybody), and ``tenants``, the numbers of their turns in the dataset.
+    ``markers`` are removed from lessons, as serving removes them from requests. ``profile`` is the model's; None: found
+    in its folder. ``cluster`` has the nodes to train on; None: this machine. ``on_progress`` is called with each event
+    of the worker, and with ``lost`` when a node was lost and training goes on with others.
 
-    A run that was cut off continues from its last checkpoint, which lies beside ``output_folder`` as ``.NAME.work``.
-    An adapter that was published from the same inputs is returned as it is. Raises TrainError, and where the cluster
-    cannot be used UserError; then nothing is published.
+    A run that was cut off continues from its last checkpoint, in ``.NAME.work`` beside ``output_folder``. An adapter
+    that was published from the same inputs is returned. Raises TrainError, and UserError if the cluster cannot be used;
+    nothing is published then.
     """
     check_name(name)
     output_folder.parent.mkdir(parents=True, exist_ok=True)
@@ -165,7 +165,7 @@ def _spec(
 def _supervise(
     launcher: Launcher, spec: dict[str, Any], stall_seconds: float, on_progress: Callable[[Progress], None]
 ) -> Manifest:
-    """Run a training to its end. Raises TrainError where it failed, stalled, or was killed."""
+    """Run a training to its end. Raises TrainError if it fails, stalls or is killed."""
     last: Progress = {}
     with launcher.start(spec) as running, closing(_Watchdog(running.stop, stall_seconds)) as watchdog:
         for event in running.events():
@@ -217,8 +217,11 @@ class _Watchdog:
 
 
 def tell_progress(say: Callable[[float, str], None], event: Progress) -> None:
-    """Tell ``say`` the share of training that is done, and a remark: the loss, the pace, the time that is left; at the
-    beginning the reason why no prefixes are shared, where none are; the node that was lost."""
+    """Call ``say`` with the share of training that is done, from 0 to 1, and a remark.
+
+    A step's remark is loss, pace and time left. At the beginning it is the reason why no prefixes are shared, if none
+    are; after a loss, the lost node.
+    """
     if event["event"] == "loaded":
         say(0.0, event["unshared"] or "")
     elif event["event"] == "lost":

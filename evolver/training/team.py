@@ -1,4 +1,4 @@
-"""The processes that train one adapter together, on this machine or on several; or the one that trains alone."""
+"""The processes that train one adapter, on this machine or on several: one, or more that sum their gradients."""
 
 import hashlib
 import json
@@ -84,8 +84,8 @@ def open_team(*, sharded: bool = False) -> Team:
 
 
 def check_alike(team: Team, conditions: list[Any]) -> None:
-    """Raise TrainError where this process, under its ``conditions``, would plan, round or resume otherwise than the
-    leading one."""
+    """Raise TrainError if the ``conditions`` of this process differ from those of the leading one: it would plan, round
+    or resume differently."""
     number = float(int(hashlib.sha256(json.dumps(conditions).encode()).hexdigest()[:12], 16))
     if team.decision(number) != number:
         here = ", ".join(map(str, conditions))

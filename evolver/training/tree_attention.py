@@ -49,7 +49,7 @@ class Layout:
     families: tuple[Family, ...]
 
     def weights(self, heads: int) -> int:
-        """Count the attention weights of a layer of so many heads."""
+        """Return the number of attention weights of a layer with ``heads`` heads."""
         return heads * sum(len(f.rows) * (len(f.above) + f.length) for f in self.families)
 
 

@@ -1,7 +1,7 @@
 """The training process: ``python -m evolver.training.worker SPEC.json``, started by evolver.training.supervisor only.
 
 Writes one JSON object per line to stdout, the last of them ``done`` or ``failed``. Ends itself when its stdin closes,
-which is when its parent dies.
+as it does when the parent dies.
 """
 
 import json
@@ -46,7 +46,7 @@ def main() -> int:
 
 
 def attempt(spec: Path, emit: Callable[[dict[str, Any]], None]) -> int:
-    """Run the spec in a file; the last event says how that went. Returns the exit code."""
+    """Run the spec in a file; the last event is ``done`` or ``failed``. Return the exit code."""
     try:
         manifest = run(json.loads(spec.read_text(encoding="utf-8")), emit)
     except (TrainError, RowInvalid, AdapterInvalid, MemoryError, OSError, RuntimeError) as error:
@@ -134,7 +134,7 @@ def run(spec: dict[str, Any], emit: Callable[[dict[str, Any]], None]) -> Manifes
 
 
 def _hashes(spec: dict[str, Any]) -> dict[str, str]:
-    """Return the hashes of base model and dataset. Raises AdapterInvalid where the parent was made for another base."""
+    """Return the hashes of base model and dataset. Raises AdapterInvalid if the parent is of another base."""
     base_sha256 = model_sha256(Path(spec["model_folder"]))
     parent = parent_of(spec)
     if parent is not None:
@@ -199,8 +199,8 @@ def _open_model(folder: Path, parent: Path | None, config: dict[str, Any], team:
 
 
 def _conditions(adapted: "Adapted", device: str) -> list[Any]:
-    """Return the other conditions of a step's bits and of a checkpoint's content. A run continues only if all of them
-    are equal."""
+    """Return the other values on which the bits of a step and the content of a checkpoint depend. A run continues only
+    if all of them are equal."""
     import torch
 
     from evolver.training import checkpoint

@@ -1,1 +1,1 @@
-"""Model servers on the nodes of a Ray cluster: the process on a node, and who starts and watches all of them."""
+"""Model servers on the nodes of a Ray cluster: the process on each node, and the supervisor of all of them."""

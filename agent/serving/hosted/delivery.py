@@ -1,4 +1,4 @@
-"""Brings adapters to a node of a cluster, and has them checked there."""
+"""Delivery of adapters to a node of a cluster, where they are checked."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,9 +21,9 @@ class Delivery:
     base_sha256: str
 
     def __call__(self, folder: Path) -> Path:
-        """Return the path of a copy of the adapter on the node, whose files have the hashes of its manifest.
+        """Copy the adapter in ``folder`` to the node, check it there, and return its path on the node.
 
-        Raises AdapterError where they have not, ModelUnavailable where the node does not take it.
+        Raises AdapterError if the copy differs from its manifest, ModelUnavailable if the node cannot take it.
         """
         import ray
         from ray.exceptions import RayError

@@ -26,7 +26,7 @@ from toolkit.errors import UserError
 
 @dataclass(frozen=True)
 class HostSettings:
-    """All that a vLLM on a node is started with, beside its model; ``number`` names its log."""
+    """Settings of a vLLM on a node. ``number`` names its log."""
 
     config: VllmConfig
     profile: ModelProfile
@@ -36,7 +36,7 @@ class HostSettings:
 
 @dataclass(frozen=True)
 class Entered:
-    """A process on a node: the node, its address, and the reason for which it must not be used, or ""."""
+    """Id and address of a node. ``refusal``: the reason why it must not be used, or ""."""
 
     node: str
     address: str
@@ -54,8 +54,7 @@ class Running:
 class ModelHost(FolderReceiver):
     """Keeps one vLLM running on its node, as the supervisor does. Several threads call it.
 
-    The port stays the same as long as this process lives; each start has a key of its own. Adapters are loaded by who
-    serves from it.
+    The port stays the same as long as this process lives; each start has a key of its own. Gateways load the adapters.
     """
 
     def __init__(self) -> None:
@@ -70,15 +69,14 @@ class ModelHost(FolderReceiver):
         self._watch: _Watch | None = None
 
     def enter(self, driver: Installation) -> Entered:
-        """Return where this is, and whether it may be used. Nothing else may be called before."""
+        """Return the place of this process, and whether it may be used. Call this first."""
         import ray
         from ray.util import get_node_ip_address
 
         return Entered(ray.get_runtime_context().get_node_id(), get_node_ip_address(), refusal(driver))
 
     def start(self, address: str, model: Path, settings: HostSettings) -> Running | str:
-        """Start vLLM at the node's ``address``, and again whenever it must be; return the reason where it does not
-        start."""
+        """Start vLLM at the node's ``address``, and again whenever it ends. Return the reason if it does not start."""
         with self._starting:
             try:
                 self._port = _reserved(address)
@@ -98,9 +96,9 @@ class ModelHost(FolderReceiver):
         return self._running
 
     def look(self, idle_seconds: float) -> tuple[Running | None, list[str]]:
-        """Return the vLLM, None while it is being started again, and what was said since the last look.
+        """Return the vLLM, None while it starts again, and the lines for the log since the last look.
 
-        ``idle_seconds``: how long nobody has asked for anything.
+        ``idle_seconds``: time since the last request.
         """
         self._idle_seconds = idle_seconds
         said = list(self._said)
@@ -108,7 +106,7 @@ class ModelHost(FolderReceiver):
         return self._running, said
 
     def adapter_problem(self, folder: Path, sha256: str, base_sha256: str) -> str:
-        """Return the reason for which the adapter in ``folder`` must not be loaded here, or ""."""
+        """Return the reason why the adapter in ``folder`` must not be loaded here, or ""."""
         try:
             check_adapter(folder, sha256=sha256, base_sha256=base_sha256)
         except AdapterError as error:
@@ -178,13 +176,15 @@ class _Watch:
 
 
 def without_ray(environment: Mapping[str, str]) -> dict[str, str]:
-    """Return ``environment`` without what Ray says to its processes, the cluster's token among it."""
+    """Return ``environment`` without Ray's variables, which hold the cluster's token."""
     return {name: value for name, value in environment.items() if not name.startswith("RAY_")}
 
 
 def _reserved(address: str) -> socket.socket:
-    """Return a socket that is bound to a free port and does not listen: the port is given to nobody who asks for a free
-    one, and vLLM may listen there. Raises OSError."""
+    """Return a socket that is bound to a free port and does not listen. Raises OSError.
+
+    The kernel gives the port to nobody who asks for a free one, and vLLM may listen there.
+    """
     found = socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET)
     try:
         found.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

@@ -1,7 +1,7 @@
 """Starts vLLM servers on the nodes of a Ray cluster, and replaces those that are lost, while nodes come and go.
 
-Ray starts the processes that take care of them, one for each, and notices what has died. On nodes with GPUs Ray chooses
-the node; without, a vLLM computes on all cores of its node, so each node gets one.
+Ray starts one process for each server and notices when it dies. On nodes with GPUs Ray chooses the node. Without GPUs,
+a vLLM computes on all cores of its node, so each node gets one.
 """
 
 import asyncio
@@ -42,8 +42,8 @@ class _Refused(UserError):
 
 @dataclass(eq=False)
 class _Server:
-    """The server of that ``number``. ``node`` is "" while Ray looks for one. ``upstream`` is None before it runs and
-    while it is started again; ``looking`` is the reference to what ModelHost.look returns."""
+    """Server ``number``. ``node`` is "" while Ray looks for one. ``upstream`` is None before the server runs and while
+    it starts again. ``looking`` is Ray's reference to the result of ModelHost.look."""
 
     number: int
     actor: Any
@@ -56,8 +56,8 @@ class _Server:
 
 @dataclass
 class _History:
-    """The failures so far: by server and by node, the time before which a server is not tried again, the nodes that
-    must not be used, and the first words of each."""
+    """Failures so far, by server and by node. ``not_before``: when a server may be tried again, monotonic seconds.
+    ``refused``: nodes that must not be used; ``refusal`` and ``problem`` are the latest messages."""
 
     of_server: Counter[int] = field(default_factory=Counter)
     of_node: Counter[str] = field(default_factory=Counter)
@@ -68,9 +68,9 @@ class _History:
 
 
 class HostedServers:
-    """The servers on the cluster that this process is connected to. ``say`` gets a line for each thing that happens.
+    """The servers on the cluster that this process is connected to. ``say`` gets a line for each event.
 
-    ``idle_seconds`` tells how long nobody has asked for anything.
+    ``idle_seconds`` returns the time since the last request.
     """
 
     def __init__(self, config: Config, model: ServedModel, say: Say, idle_seconds: Callable[[], float]) -> None:
@@ -87,8 +87,8 @@ class HostedServers:
         self._gpu = self._wants_gpu()
 
     def open(self) -> list[Upstream]:
-        """Start the servers; return those that run once there is one. Raises UserError where none can be had, and where
-        a node must not be used."""
+        """Start the servers, and return those that run as soon as one does. Raises UserError if none can run, or if a
+        node must not be used."""
         patience = time.monotonic() + self._vllm.start_timeout_seconds
         while True:
             found = self._look(0.0)
@@ -105,7 +105,7 @@ class HostedServers:
     async def watch(
         self, changed: Callable[..., None], *, sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
     ) -> None:
-        """Look after the servers; ``changed`` gets those that run whenever they are others than before."""
+        """Look after the servers. ``changed`` is called with the running ones when they change."""
         known: list[Upstream] | None = None
         while True:
             found = await asyncio.to_thread(self._look, self._idle_seconds())
@@ -133,7 +133,7 @@ class HostedServers:
         return not is_cpu_build() and any(node["Resources"].get("GPU") for node in ray.nodes() if node["Alive"])
 
     def _look(self, idle_seconds: float) -> list[Upstream]:
-        """Take what has started, drop what is lost, start what is missing; return the servers that run."""
+        """Take started servers into use, drop lost ones, start missing ones; return those that run."""
         from ray.exceptions import RayError
 
         try:
@@ -221,7 +221,7 @@ class HostedServers:
             self._say(f"vLLM serves on node {server.address}, at {running.url}")
 
     def _take_look(self, server: _Server, idle_seconds: float) -> None:
-        """Take what a node says of its server, and ask it again."""
+        """Read the last answer of a node about its server, and ask again."""
         import ray
         from ray.exceptions import RayError
 
