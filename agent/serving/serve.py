@@ -2,23 +2,19 @@
 
 import asyncio
 import contextlib
-import errno
 import os
 import signal
 import socket
 import sys
 import threading
-from collections.abc import Callable, Coroutine, Iterable, Iterator, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-import uvicorn
-from starlette.types import ASGIApp
-
 from agent.adapters.package import model_sha256
-from agent.config import Config, GatewayConfig, UpstreamConfig
+from agent.config import Config, UpstreamConfig
 from agent.http.address import of_socket
 from agent.log.interaction_log import FILE, InteractionLog
 from agent.log.traced_log import traced_log
@@ -42,16 +38,14 @@ from agent.serving.upstreams.admin_api import AdminApi
 from agent.serving.upstreams.connection import Upstream
 from agent.serving.upstreams.follow import Follower
 from agent.serving.upstreams.names import Named, NamedUpstreams
-from agent.serving.vllm.command_line import KEEP_ALIVE_SECONDS
 from agent.serving.vllm.launcher import Launcher, ServedModel
 from agent.serving.vllm.supervisor import Supervisor
+from agent.serving.web_server import WebServer, addresses_of, bound, heeded, new_loop, url_of
 from agent.storage.process_lock import SERVE, process_lock
 from toolkit.config_file import ConfigFile
 from toolkit.errors import PrerequisiteError, UserError
 
 Watch = Callable[[], Coroutine[Any, Any, None]]
-_STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-_DRAIN_SECONDS = 10
 _SWITCH_SECONDS = 0.0005
 """Time that the thread which writes the log may run while an answer waits."""
 
@@ -66,7 +60,7 @@ def serve(config: Config, file: ConfigFile) -> None:
             running = serving_state.read(config.data_folder)
             _say(f"already serving at {running.gateway_url}" if running else f"process {held_by} is starting a server")
             return
-        for number in _heeded():
+        for number in heeded():
             signal.signal(number, signal.default_int_handler)
         with contextlib.suppress(KeyboardInterrupt):
             _serve(config, file)
@@ -86,7 +80,7 @@ class _Backend:
 def _serve(config: Config, file: ConfigFile) -> None:
     data, serving = config.data_folder, config.agent.serving
     with contextlib.ExitStack() as stack:
-        listener = stack.enter_context(_bound(serving.gateway))
+        listener = stack.enter_context(bound(serving.gateway))
         sockets = stack.enter_context(socket_folder.socket_folder(data))
         admin_listener = stack.enter_context(socket_folder.bound(sockets / socket_folder.ADMIN))
         log = stack.enter_context(traced_log(config))
@@ -95,7 +89,7 @@ def _serve(config: Config, file: ConfigFile) -> None:
         gateway = Gateway(data, serving.gateway, log=capture, pages=pages, say=_say)
         gateway.chooses = config.agent.prompt.judge_tools
         admin = AdminApi(gateway.pool, gateway.connections)
-        url = _url(serving.gateway.host, listener.getsockname()[1])
+        url = url_of(serving.gateway.host, listener.getsockname()[1])
         gateway.agent = AgentModel(_turns(config, log, url, gateway), gateway.metrics)
         chat_listener = stack.enter_context(socket_folder.bound(sockets / socket_folder.CHAT))
         chat = partial(ChatDoor(gateway.agent.turns).serve, chat_listener)
@@ -111,11 +105,11 @@ def _serve(config: Config, file: ConfigFile) -> None:
         else:
             start = _hosted if config.cluster.servers else _own_vllm
             backend = start(config, gateway, sockets / socket_folder.VLLM, announce, stack)
-        shown = _shown(url, pages)
-        web = _Web(gateway.app, on_started=lambda: (backend.begin(), _say(f"ready at {url}"), *map(_say, shown)))
-        servers = [(web, listener), (_Web(admin.app), admin_listener)]
+        shown = addresses_of(url, pages)
+        web = WebServer(gateway.app, on_started=lambda: (backend.begin(), _say(f"ready at {url}"), *map(_say, shown)))
+        servers = [(web, listener), (WebServer(admin.app), admin_listener)]
         sys.setswitchinterval(_SWITCH_SECONDS)
-        with asyncio.Runner(loop_factory=_new_loop) as runner:
+        with asyncio.Runner(loop_factory=new_loop) as runner:
             runner.run(_run(servers, (gateway.pool.watch, chat, *follower, *backend.watches), backend.give_up))
 
 
@@ -231,13 +225,13 @@ def _speak_as(gateway: Gateway, served: Callable[[], ServedModel]) -> None:
 
 
 async def _run(
-    servers: "list[tuple[_Web, socket.socket]]",
+    servers: "list[tuple[WebServer, socket.socket]]",
     watches: Sequence[Watch],
     give_up: threading.Event,
 ) -> None:
     web = servers[0][0]
     loop = asyncio.get_running_loop()
-    for number in _heeded():
+    for number in heeded():
         loop.add_signal_handler(number, web.stop)
     inner = [asyncio.create_task(server.serve(sockets=[listener])) for server, listener in servers[1:]]
     watching = [asyncio.create_task(watch()) for watch in watches]
@@ -256,14 +250,6 @@ async def _run(
             await task
 
 
-def _new_loop() -> asyncio.AbstractEventLoop:
-    try:
-        import uvloop
-    except ImportError:  # there is none for every machine
-        return asyncio.new_event_loop()
-    return uvloop.new_event_loop()
-
-
 def _upstream(config: UpstreamConfig) -> Upstream:
     key = _key(config.url, config.key_variable, "[[agent.serving.upstreams]]")
     return Upstream(config.url, key, adapters_folder=config.adapters_folder)
@@ -277,69 +263,6 @@ def _key(url: str, variable: str, table: str) -> str:
             "of config.toml"
         )
     return key
-
-
-def _heeded() -> list[signal.Signals]:
-    """The signals that stop the server, without those that its parent (nohup, for one) wants ignored."""
-    return [number for number in _STOP_SIGNALS if signal.getsignal(number) != signal.SIG_IGN]
-
-
-class _Web(uvicorn.Server):
-    """uvicorn, with the signals left to ``serve``: it would raise them again before vLLM is stopped."""
-
-    def __init__(self, app: ASGIApp, on_started: Callable[[], object] = lambda: None) -> None:
-        super().__init__(
-            uvicorn.Config(
-                app,
-                log_level="warning",
-                access_log=False,
-                lifespan="on",
-                timeout_keep_alive=KEEP_ALIVE_SECONDS,
-                timeout_graceful_shutdown=_DRAIN_SECONDS,
-            )
-        )
-        self._on_started = on_started
-
-    def stop(self) -> None:
-        self.should_exit = True
-
-    @contextlib.contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        yield
-
-    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        await super().startup(sockets)
-        if self.started:
-            self._on_started()
-
-
-def _bound(config: GatewayConfig) -> socket.socket:
-    """A socket that has the gateway's port, and does not listen yet."""
-    try:
-        family, kind, protocol, _, address = socket.getaddrinfo(config.host, config.port, type=socket.SOCK_STREAM)[0]
-        bound = socket.socket(family, kind, protocol)
-        try:
-            bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            bound.bind(address)
-        except OSError:
-            bound.close()
-            raise
-    except OSError as error:
-        where = f"port {config.port} on {config.host}"
-        problem = "is in use" if error.errno == errno.EADDRINUSE else f"cannot be used ({error.strerror})"
-        raise PrerequisiteError(
-            f"{where} {problem}; stop what uses it, or set another port in [agent.serving.gateway] of config.toml"
-        ) from error
-    return bound
-
-
-def _shown(url: str, paths: Iterable[str]) -> list[str]:
-    return [f"dashboard at {url}{path}/" for path in paths]
-
-
-def _url(host: str, port: int) -> str:
-    reachable = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
-    return f"http://[{reachable}]:{port}" if ":" in reachable else f"http://{reachable}:{port}"
 
 
 def _say(line: str) -> None:
