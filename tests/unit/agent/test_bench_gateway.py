@@ -7,6 +7,7 @@ import pytest
 
 from agent.config import GatewayConfig
 from benchmarks import gateway as bench
+from benchmarks.gateway_stub import Stub
 from tests.fakes.model_gateway import KEY, running_gateway
 from tests.fakes.model_server import ModelServer, Says
 
@@ -14,7 +15,7 @@ from tests.fakes.model_server import ModelServer, Says
 @pytest.mark.parametrize("stream", [False, True])
 def test_the_stub_is_heard_whole(stream: bool) -> None:
     async def run() -> bench.Asked:
-        server = await asyncio.get_running_loop().create_server(bench.Stub, "127.0.0.1", 0)
+        server = await asyncio.get_running_loop().create_server(Stub, "127.0.0.1", 0)
         url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
         async with server:
             return await bench.ask(url, "", streams=3, count=7, stream=stream, tokens=5)
