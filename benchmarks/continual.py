@@ -52,11 +52,12 @@ from evolver.generation.back_translation import Batch as Order
 from evolver.lessons.admission import LessonPolicy, reject
 from evolver.maintenance.backup import back_up
 from evolver.release.release import load_registered
+from evolver.scores import EvalReport, Rate
 from evolver.statistics import rate
 from evolver.store.base_model import configured_sha256
 from evolver.store.jsonl import append_lines, read_lines, write_lines
 from evolver.store.ledger import Ledger
-from evolver.types import EvalReport, Rate, Trace
+from evolver.types import Trace
 from toolkit import durable_file, execute
 from toolkit.config import load_config
 from toolkit.errors import PrerequisiteError, UserError

@@ -4,8 +4,8 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from pydantic import Field
 
+from evolver.scores import EvalReport, Rate
 from evolver.statistics import mean, paired_t_test, rate
-from evolver.types import EvalReport, Rate
 from toolkit.errors import UserError
 from toolkit.frozen import Frozen
 

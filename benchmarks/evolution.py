@@ -44,9 +44,9 @@ from evolver.evaluation.scoring import score_suite
 from evolver.evaluation.suites import bfcl
 from evolver.maintenance.backup import back_up
 from evolver.model.client import Generator
+from evolver.scores import EvalReport, Rate
 from evolver.store.jsonl import append_lines, read_lines
 from evolver.store.ledger import Ledger
-from evolver.types import EvalReport, Rate
 from toolkit.config import load_config
 from toolkit.errors import PrerequisiteError, UserError
 from toolkit.execute import open_executor

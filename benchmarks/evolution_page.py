@@ -8,8 +8,8 @@ from typing import Any
 from pydantic import Field
 
 from benchmarks.ablations import ABLATIONS, FULL, ROUND_2
+from evolver.scores import Rate
 from evolver.store.jsonl import read_lines
-from evolver.types import Rate
 from toolkit.frozen import Frozen
 
 

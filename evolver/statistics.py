@@ -5,7 +5,7 @@ import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from evolver.types import Mean, Rate
+from evolver.scores import Mean, Rate
 from toolkit.intervals import Z95, wilson_interval
 
 _CLOSE = 1e-15

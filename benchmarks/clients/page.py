@@ -5,8 +5,8 @@ from collections.abc import Iterator, Sequence
 from benchmarks.clients.applications import APPLICATIONS
 from benchmarks.clients.outcomes import Cycle, Forgetting, Outcome, Phase, Results
 from benchmarks.clients.tenancy import Tenancy
+from evolver.scores import Rate
 from evolver.statistics import mean, rate, sign_test
-from evolver.types import Rate
 
 BEGIN, END = "<!-- bench-clients begins -->", "<!-- bench-clients ends -->"
 """Lines of docs/results.md between which the section stands."""

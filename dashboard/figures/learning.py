@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from agent.storage.statements import Statements
 from agent.turn.messages import BASE
-from evolver.types import Rate
+from evolver.scores import Rate
 
 _NEWEST = """
     SELECT model, suite, suite_sha256, json_extract(scores, '$.call_accuracy') FROM evaluations AS one

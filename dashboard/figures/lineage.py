@@ -6,9 +6,9 @@ from pathlib import Path
 
 from agent.turn.messages import BASE
 from evolver.evaluation import suites
+from evolver.scores import ItemScore
 from evolver.store.jsonl import read_lines
 from evolver.store.ledger_rows import AdapterRow
-from evolver.types import ItemScore
 from toolkit.errors import UserError
 
 _EVALUATIONS = "evaluations"

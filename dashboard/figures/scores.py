@@ -10,8 +10,8 @@ from typing import Any
 from agent.storage.statements import Statements
 from dashboard.figures.lineage import is_right
 from evolver.cli.score_words import NAMES
+from evolver.scores import ItemScore
 from evolver.store.jsonl import read_lines
-from evolver.types import ItemScore
 
 _NEWEST = """
     SELECT at, model, suite, scores FROM evaluations AS one

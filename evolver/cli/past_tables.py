@@ -5,9 +5,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from evolver.cli.score_words import KL_TO_BASE, SCORES, SOFT_SCORE, barred, mean_text, rate_text
+from evolver.scores import Mean, Rate
 from evolver.statistics import rate
 from evolver.store.ledger_rows import AdapterRow, CycleRow, Evaluation, Release
-from evolver.types import Mean, Rate
 from toolkit.tables import on_terminal, table_text
 from toolkit.tool import neutral
 

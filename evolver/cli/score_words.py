@@ -1,6 +1,6 @@
 """Words for scores, for commands and pages: their names, and values with 95 % intervals."""
 
-from evolver.types import Mean, Rate
+from evolver.scores import Mean, Rate
 from toolkit.tables import bar, on_terminal
 
 SCORES = {

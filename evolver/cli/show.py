@@ -20,7 +20,8 @@ from evolver.cycle.report import CycleReport
 from evolver.maintenance.audit import read_verdicts
 from evolver.maintenance.forget import Forgotten
 from evolver.model.request_log import read_requests
-from evolver.types import ChatReport, EvalReport, Invented, TraceVerdict
+from evolver.scores import ChatReport, EvalReport
+from evolver.types import Invented, TraceVerdict
 from toolkit.printable import neutral
 from toolkit.tables import table_text
 

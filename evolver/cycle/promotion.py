@@ -8,8 +8,9 @@ from agent.serving.serving_state import ServingState
 from evolver.config import Config
 from evolver.cycle.stage_runner import summary
 from evolver.release import release
+from evolver.scores import EvalReport, GateDecision
 from evolver.store.ledger import Ledger
-from evolver.types import Adapter, CycleStatus, EvalReport, GateDecision
+from evolver.types import Adapter, CycleStatus
 
 
 @dataclass(frozen=True)

@@ -53,6 +53,7 @@ from evolver.model import request_log
 from evolver.model.request_log import RequestLog
 from evolver.release import release, served_weights
 from evolver.release.served_weights import Proved
+from evolver.scores import EvalReport, GateDecision
 from evolver.selection.select import select
 from evolver.store import base_model, lease
 from evolver.store.cycle_folder import cycle_folder, mark_tenant
@@ -63,7 +64,7 @@ from evolver.store.tenants import check_cycle, mined_up_to, open_cycle, rows_of,
 from evolver.tool_making.pool import ToolPool
 from evolver.tool_making.stage import make_tools
 from evolver.training.supervisor import tell_progress, train
-from evolver.types import Adapter, Dataset, EvalReport, GateDecision, Made, Mined, Selected, Trace, TraceKind, Varied
+from evolver.types import Adapter, Dataset, Made, Mined, Selected, Trace, TraceKind, Varied
 from evolver.verification.verify import verify
 from toolkit.errors import SandboxUnavailable, UserError
 

@@ -6,7 +6,8 @@ from typing import Generic, TypeVar
 from pydantic import BaseModel
 
 from evolver.release.served_weights import Proved
-from evolver.types import Adapter, Dataset, EvalReport, GateDecision, Invented, Made, Mined, Selected, Varied, Verified
+from evolver.scores import EvalReport, GateDecision
+from evolver.types import Adapter, Dataset, Invented, Made, Mined, Selected, Varied, Verified
 from toolkit.frozen import Frozen
 
 V_co = TypeVar("V_co", bound=BaseModel, covariant=True)

@@ -20,11 +20,12 @@ from evolver.lessons.client_tools import OwnTools
 from evolver.mining.mine import mine
 from evolver.mining.turn_parts import request_of
 from evolver.mining.turns import LoggedTurns
+from evolver.scores import Rate
 from evolver.statistics import rate
 from evolver.store.jsonl import lines_of, write_lines
 from evolver.store.ledger import Ledger
 from evolver.store.tenants import rows_of
-from evolver.types import Rate, Sign, Trace, TraceKind
+from evolver.types import Sign, Trace, TraceKind
 from toolkit import durable_file
 from toolkit.errors import UserError
 from toolkit.frozen import Frozen

@@ -29,9 +29,9 @@ from evolver.cycle.report import CycleReport
 from evolver.cycle.run import run_cycle
 from evolver.evaluation import suites
 from evolver.evaluation.scoring import score_requests
+from evolver.scores import EvalReport
 from evolver.store.jsonl import lines_of
 from evolver.store.ledger import Ledger
-from evolver.types import EvalReport
 from toolkit.command import run_command
 from toolkit.config import load_config
 from toolkit.execute import Executor, open_executor

@@ -12,7 +12,8 @@ from agent.turn.prompt import request
 from evolver.evaluation.suites import Item
 from evolver.lessons.client_tools import tool_of
 from evolver.lessons.client_turn import problem
-from evolver.types import Call, ItemScore, Trace
+from evolver.scores import ItemScore
+from evolver.types import Call, Trace
 from toolkit.tool import ToolCall
 
 _SEEN_LENGTH = 300

@@ -20,9 +20,10 @@ from evolver.crew.crew import Crew, Order
 from evolver.crew.workshop import Workshop
 from evolver.evaluation import client_items
 from evolver.evaluation.suites import Item, Suite
+from evolver.scores import EvalReport, ItemScore
 from evolver.statistics import mean, rate
 from evolver.store.jsonl import append_lines, read_lines
-from evolver.types import Call, EvalReport, ItemScore
+from evolver.types import Call
 from toolkit.execute import Executor
 from toolkit.tool import Effect, ToolCall, ToolErrorKind, ToolResult, render_result
 

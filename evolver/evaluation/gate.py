@@ -5,8 +5,8 @@ from typing import NamedTuple
 
 from agent.turn.messages import BASE
 from evolver.config import GateConfig
+from evolver.scores import EvalReport, GateDecision, ItemScore
 from evolver.statistics import mean, paired_t_test, sign_test
-from evolver.types import EvalReport, GateDecision, ItemScore
 
 FEWEST_NEW = 5
 """New requests on which alone a candidate can be better; fewer tell too little."""

@@ -38,10 +38,11 @@ from evolver.evaluation.soft_score import SoftScoring, bias_of
 from evolver.evaluation.suites import Item, Suite, bfcl, bfcl_run, chat, variants
 from evolver.lessons.held_back import held_back, without
 from evolver.lessons.replay import still_right
+from evolver.scores import ChatReport, EvalReport, ItemScore
 from evolver.statistics import rate
 from evolver.store import base_model
 from evolver.store.tenants import rows_of
-from evolver.types import ChatReport, EvalReport, ItemScore, Trace
+from evolver.types import Trace
 from toolkit import builtin
 from toolkit.errors import UserError
 from toolkit.registry import ToolRegistry

@@ -7,8 +7,8 @@ from agent.serving.shadow.agreement import NO_CALL
 from agent.serving.shadow.agreement_log import Agreement, AgreementLog
 from agent.serving.shadow.switches import Choice
 from evolver.config import Config
+from evolver.scores import Rate
 from evolver.statistics import rate
-from evolver.types import Rate
 from toolkit.errors import UserError
 from toolkit.frozen import Frozen
 

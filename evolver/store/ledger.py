@@ -17,10 +17,11 @@ from agent.errors import StorageError
 from agent.storage.database import Database, open_database, open_file_readonly, open_readonly
 from agent.storage.database_server import server_of
 from agent.storage.statements import LEDGER_LOCK, OpenDatabase, Statements
+from evolver.scores import ChatReport, EvalReport
 from evolver.store.ledger_rows import FINISHED, AdapterRow, CycleRow, Evaluation, Release
 from evolver.store.migrations import migrations
 from evolver.store.postgres_schema import STEPS
-from evolver.types import Adapter, ChatReport, CycleStatus, EvalReport
+from evolver.types import Adapter, CycleStatus
 
 FILE = "evolution.db"
 

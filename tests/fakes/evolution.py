@@ -21,8 +21,9 @@ from evolver.evaluation.suites import Suite
 from evolver.lessons.client_tools import OwnTools
 from evolver.mining.mine import mine
 from evolver.mining.uncertainty import SampleCalls
+from evolver.scores import EvalReport, ItemScore
 from evolver.store.sessions import whole_turns
-from evolver.types import Adapter, Call, EvalReport, ItemScore, Mined, Trace, TraceKind
+from evolver.types import Adapter, Call, Mined, Trace, TraceKind
 from toolkit.file_hash import file_sha256
 from toolkit.tool import ToolCall, ToolError, ToolErrorKind, ToolResult
 

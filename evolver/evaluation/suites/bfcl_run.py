@@ -7,7 +7,8 @@ from agent.turn.model_client import ModelClient, ModelReply
 from evolver.crew.workshop import Workshop
 from evolver.evaluation.suites.bfcl import BfclItem, BfclSuite
 from evolver.evaluation.suites.bfcl_check import problem
-from evolver.types import Call, ItemScore
+from evolver.scores import ItemScore
+from evolver.types import Call
 from toolkit.tool import ToolCall
 
 _SEEN_LENGTH = 300

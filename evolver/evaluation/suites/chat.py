@@ -16,8 +16,8 @@ from evolver.crew.workshop import Workshop
 from evolver.errors import StageError
 from evolver.evaluation.suites import Suite
 from evolver.model.client import Generator
+from evolver.scores import ChatReport
 from evolver.statistics import mean_half_width, rate
-from evolver.types import ChatReport
 from toolkit.frozen import Frozen
 
 NAME = "chat"

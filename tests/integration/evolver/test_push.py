@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 
 from agent.adapters import package
+from evolver.scores import EvalReport, Rate
 from evolver.store.cycle_folder import cycle_folder
 from evolver.store.dataset_files import folder_sha256, write_dataset
 from evolver.store.ledger import Ledger
-from evolver.types import EvalReport, Rate
 from tests.fakes.evolution import publish_adapter
 from tests.fakes.model_folders import write_family
 from tests.fakes.push_hub import TOKEN, PushHub, push_hub

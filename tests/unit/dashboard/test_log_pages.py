@@ -9,6 +9,7 @@ import pytest
 from agent.log.interaction_log import InteractionLog
 from evolver.cli.past_tables import evaluations_text
 from evolver.cli.score_words import NAMES
+from evolver.scores import ItemScore
 from evolver.store.jsonl import append_lines
 from evolver.store.ledger import Ledger
 from evolver.store.seen_tools import refreshed

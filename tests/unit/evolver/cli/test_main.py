@@ -5,10 +5,11 @@ from pathlib import Path
 
 import pytest
 
+from evolver.scores import GateDecision
 from evolver.store.cycle_folder import write_marker
 from evolver.store.jsonl import append_lines
 from evolver.store.ledger import Ledger
-from evolver.types import Adapter, GateDecision, Verdict
+from evolver.types import Adapter, Verdict
 from tests.fakes.evolution import trace
 from tests.fakes.evolver_command import FIRST, SECOND, Evolver, refused
 

@@ -11,9 +11,10 @@ from agent.adapters.manifest import Calibration, Environment
 from evolver.cli.past_tables import adapters_text, evaluations_text, history_text
 from evolver.cli.show import ProgressBars, cycle_text, report_text, scores_text, tools_text
 from evolver.cycle.report import CycleReport
+from evolver.scores import GateDecision
 from evolver.statistics import rate
 from evolver.store.ledger_rows import AdapterRow, CycleRow, Evaluation, Release
-from evolver.types import GateDecision, Invented, Verified
+from evolver.types import Invented, Verified
 from tests.fakes.evolution import eval_report, publish_adapter
 
 EVIL = "\x1b[2Jevil"

@@ -4,8 +4,8 @@ from pathlib import Path
 
 from evolver.cycle import stages
 from evolver.cycle.stage_runner import StageRunner
+from evolver.scores import GateDecision
 from evolver.store.ledger import Ledger
-from evolver.types import GateDecision
 
 DECISION = GateDecision(promote=False, reasons=("failed: fewer calls",))
 

@@ -15,7 +15,8 @@ from evolver.evaluation import suites
 from evolver.evaluation.suites import bfcl, bfcl_run
 from evolver.evaluation.suites.bfcl import BfclItem, BfclSuite
 from evolver.evaluation.suites.bfcl_check import problem
-from evolver.types import Call, ItemScore
+from evolver.scores import ItemScore
+from evolver.types import Call
 from tests.fakes.model_server import Says, serving
 from toolkit.errors import PrerequisiteError, UserError
 from toolkit.tool import ToolCall

@@ -17,9 +17,10 @@ from evolver.crew.local import LocalCrew
 from evolver.crew.workshop import Workshop
 from evolver.evaluation.evaluate import Asking, SoftScore, evaluate, expected_results, report, score
 from evolver.evaluation.suites import Item, Suite
+from evolver.scores import EvalReport, ItemScore
 from evolver.statistics import rate
 from evolver.store.jsonl import read_lines
-from evolver.types import Call, EvalReport, ItemScore
+from evolver.types import Call
 from tests.fakes import shop_tools
 from tests.fakes.evolution import turn
 from tests.fakes.model_server import ModelServer, Says

@@ -8,8 +8,8 @@ from scipy import stats
 
 from evolver.config import GateConfig
 from evolver.evaluation.gate import decide, level
+from evolver.scores import EvalReport
 from evolver.statistics import paired_t_test, sign_test
-from evolver.types import EvalReport
 from tests.fakes.evolution import eval_report
 
 CONFIG = GateConfig(significance=0.05, irrelevance_floor=0.6, irrelevance_margin=0.1, invalid_call_margin=0.05)

@@ -17,8 +17,9 @@ from evolver.evaluation import suites
 from evolver.evaluation.scoring import Report, replayed, score_suite, score_turns
 from evolver.evaluation.suites import Item, bfcl, variants
 from evolver.model.client import Generator
+from evolver.scores import EvalReport
 from evolver.store.jsonl import append_lines
-from evolver.types import Call, EvalReport
+from evolver.types import Call
 from tests.fakes import shop_tools
 from tests.fakes.evolution import trace, turn
 from tests.fakes.model_folders import write_family
