@@ -63,6 +63,7 @@ class Stub(asyncio.Protocol):
 
 def serve_stub() -> None:
     """Serve on a free port of loopback, which is printed, until the process ends."""
+
     async def run() -> None:
         server = await asyncio.get_running_loop().create_server(Stub, "127.0.0.1", 0)
         print(server.sockets[0].getsockname()[1], flush=True)
