@@ -1,6 +1,7 @@
-"""A running gateway for all tests of one module."""
+"""A running gateway for all tests of one module; one in shadow mode for each test."""
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import httpx
 import pytest
@@ -10,6 +11,7 @@ from agent.serving.gateway.access import api_keys
 from tests.fakes.gateway_door import Door
 from tests.fakes.model_gateway import running_gateway
 from tests.fakes.model_server import ModelServer, Says
+from tests.fakes.shadow_world import World, world
 
 
 @pytest.fixture(scope="module")
@@ -32,3 +34,9 @@ def door(running: Door) -> Door:
     running.server.models = ["base"]
     running.server._script = lambda _: Says("hello")
     return running
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Iterator[World]:
+    with world(tmp_path) as made:
+        yield made
