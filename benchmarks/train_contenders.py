@@ -200,10 +200,34 @@ def _plain(task: Task, folder: Path, clock: Clock) -> int:
     return _linear(adapted)
 
 
+def _sft_config(task: Task, config: dict[str, Any], output: str) -> Any:
+    """Return the settings with which TRL trains what the others do."""
+    from trl import SFTConfig
+
+    return SFTConfig(
+        output_dir=output,
+        packing=True,
+        max_length=task.budget,
+        completion_only_loss=True,
+        per_device_train_batch_size=1,
+        gradient_accumulation_steps=task.per_step // task.together,
+        num_train_epochs=1,
+        train_sampling_strategy="sequential",
+        max_grad_norm=config["max_grad_norm"],
+        gradient_checkpointing=False,
+        use_cpu=DEVICE.type == "cpu",
+        bf16=False,
+        save_strategy="no",
+        logging_strategy="no",
+        report_to=[],
+        disable_tqdm=True,
+    )
+
+
 def _trl(task: Task, folder: Path, clock: Clock) -> int:
     from datasets import Dataset
     from transformers import TrainerCallback
-    from trl import SFTConfig, SFTTrainer
+    from trl import SFTTrainer
 
     taught, evaluated = traces_of(task)
     config, steps = _settings(task, taught)
@@ -222,27 +246,9 @@ def _trl(task: Task, folder: Path, clock: Clock) -> int:
     mask = [0] * (task.length - TARGETS) + [1] * TARGETS
     data = {"input_ids": [list(row.tokens) for row in rows], "completion_mask": [mask] * len(rows)}
     with tempfile.TemporaryDirectory() as output:
-        setting = SFTConfig(
-            output_dir=output,
-            packing=True,
-            max_length=task.budget,
-            completion_only_loss=True,
-            per_device_train_batch_size=1,
-            gradient_accumulation_steps=task.per_step // task.together,
-            num_train_epochs=1,
-            train_sampling_strategy="sequential",
-            max_grad_norm=config["max_grad_norm"],
-            gradient_checkpointing=False,
-            use_cpu=DEVICE.type == "cpu",
-            bf16=False,
-            save_strategy="no",
-            logging_strategy="no",
-            report_to=[],
-            disable_tqdm=True,
-        )
         trainer = SFTTrainer(
             model=adapted,
-            args=setting,
+            args=_sft_config(task, config, output),
             train_dataset=Dataset.from_dict(data),
             processing_class=AutoTokenizer.from_pretrained(folder),
             callbacks=[Ticks()],
