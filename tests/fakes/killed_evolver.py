@@ -174,27 +174,50 @@ class Steps:
         return re.sub(r"(\.jsonl?)\.[^./]+$", r"\1.*", text)
 
     def install(self) -> None:
-        fsync, rename, replace, unlink = os.fsync, os.rename, os.replace, os.unlink
-        load, unload, rmtree, connect = lora_api.load, lora_api.unload, shutil.rmtree, agent.storage.database._connect
+        """Put a step around every change that outlives the process."""
+        self._step_through_files()
+        self._step_through_removals()
+        self._step_through_loads()
+        self._step_through_sql()
+
+    def _step_through_files(self) -> None:
+        fsync, rename, replace = os.fsync, os.rename, os.replace
 
         def stepping_fsync(file: Any) -> None:
             number = file if isinstance(file, int) else file.fileno()
             with self.around(f"fsync {self.name(number)}"):
                 fsync(number)
 
-        def stepping_rename(source: Any, target: Any, **rest: Any) -> None:
-            with self.around(f"rename {self.name(source)} to {self.name(target)}"):
-                rename(source, target, **rest)
+        def stepping(move: Callable[..., None]) -> Callable[..., None]:
+            def stepping_move(source: Any, target: Any, **rest: Any) -> None:
+                with self.around(f"rename {self.name(source)} to {self.name(target)}"):
+                    move(source, target, **rest)
 
-        def stepping_replace(source: Any, target: Any, **rest: Any) -> None:
-            with self.around(f"rename {self.name(source)} to {self.name(target)}"):
-                replace(source, target, **rest)
+            return stepping_move
+
+        os.fsync, os.rename, os.replace = stepping_fsync, stepping(rename), stepping(replace)
+
+    def _step_through_removals(self) -> None:
+        unlink, rmtree = os.unlink, shutil.rmtree
 
         def stepping_unlink(path: Any, **rest: Any) -> None:
             if not str(path).startswith(str(self._data)):  # tempfile tries out its folder under a random name
                 return unlink(path, **rest)
             with self.around(f"unlink {self.name(path)}"):
                 return unlink(path, **rest)
+
+        def stepping_rmtree(path: Any, *rest: Any, **named: Any) -> None:
+            if not str(path).startswith(str(self._data)) or not Path(path).exists():
+                return rmtree(path, *rest, **named)
+            with self.around(f"remove {self.name(path)}"):
+                return rmtree(path, *rest, **named)
+
+        os.unlink = stepping_unlink
+        shutil.rmtree = stepping_rmtree  # type: ignore[assignment]
+
+    def _step_through_loads(self) -> None:
+        """The heart beats between steps only."""
+        load, unload, renew = lora_api.load, lora_api.unload, lease._Heartbeat._renew_if_mine
 
         def stepping_load(url: str, key: str, name: str, folder: Path, **rest: Any) -> None:
             with self.around(f"load {name}"):
@@ -204,22 +227,15 @@ class Steps:
             with self.around(f"unload {name}"):
                 unload(url, key, name)
 
-        def stepping_rmtree(path: Any, *rest: Any, **named: Any) -> None:
-            if not str(path).startswith(str(self._data)) or not Path(path).exists():
-                return rmtree(path, *rest, **named)
-            with self.around(f"remove {self.name(path)}"):
-                return rmtree(path, *rest, **named)
-
-        renew = lease._Heartbeat._renew_if_mine
-
         def renew_alone(heartbeat: lease._Heartbeat) -> None:
             with self._beating:
                 renew(heartbeat)
 
-        lease._Heartbeat._renew_if_mine = renew_alone
-        os.fsync, os.rename, os.replace, os.unlink = stepping_fsync, stepping_rename, stepping_replace, stepping_unlink
         lora_api.load, lora_api.unload = stepping_load, stepping_unload
-        shutil.rmtree = stepping_rmtree  # type: ignore[assignment]
+        lease._Heartbeat._renew_if_mine = renew_alone
+
+    def _step_through_sql(self) -> None:
+        connect = agent.storage.database._connect
         steps, sqlite3 = self, agent.storage.database.sqlite3
 
         class Connection(sqlite3.Connection):

@@ -96,9 +96,15 @@ def test_check_prints_every_attempt(
     assert codes.count("tools") == codes.count("model-made") >= 15
 
 
-def test_how_servers_stand_is_shown_by_list_call_and_check(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
-) -> None:
+_LOST = [
+    "mcp:complains: server complains ended: the licence \ufffd[31mhas expired",
+    "mcp:silent: server silent does not answer within 2 s",
+]
+
+
+@pytest.fixture
+def four_servers(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """A configuration with four MCP servers, two of which do not serve."""
     monkeypatch.chdir(tmp_path)
     server = Path(__file__).parents[2] / "fakes" / "mcp_raw_server.py"
     tables = ["[toolkit.tools]\nbuiltin = false"]
@@ -107,30 +113,36 @@ def test_how_servers_stand_is_shown_by_list_call_and_check(
         limits = f"timeout_seconds = {seconds}\nmax_tools = 3"
         tables.append(f"[toolkit.mcp.{name}]\ncommand = {command}\nbind = ['{server}']\n{limits}")
     (tmp_path / "config.toml").write_text("\n".join(tables))
-    lost = [
-        "mcp:complains: server complains ended: the licence \ufffd[31mhas expired",
-        "mcp:silent: server silent does not answer within 2 s",
-    ]
+
+
+def test_how_servers_stand_is_shown_by_list_and_call(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], four_servers: None
+) -> None:
     assert _run(monkeypatch, "list", "--json") == 0
     printed = capsys.readouterr()
     assert {tool["source"] for tool in json.loads(printed.out)} == {"mcp:plain", "mcp:million"}
-    assert printed.err.splitlines() == [*lost, "1 functions are no tools; see toolkit list --left-out"]
+    assert printed.err.splitlines() == [*_LOST, "1 functions are no tools; see toolkit list --left-out"]
     assert _run(monkeypatch, "list", "--left-out", "--json") == 0
     reasons = [each["reason"] for each in json.loads(capsys.readouterr().out)]
     assert "the server lists more than 3 tools" in reasons
     assert _run(monkeypatch, "call", "silent_echo", '{"text": "a"}') == 2
     assert capsys.readouterr().err.splitlines() == [
-        *lost, "toolkit: there is no tool named silent_echo; see them all with: toolkit list"
+        *_LOST, "toolkit: there is no tool named silent_echo; see them all with: toolkit list"
     ]  # fmt: skip
     assert _run(monkeypatch, "call", "plain_echo", '{"text": "a"}', "--json") == 0
     assert json.loads(capsys.readouterr().out)["value"] == "a"
+
+
+def test_how_servers_stand_is_shown_by_check(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], four_servers: None
+) -> None:
     assert _run(monkeypatch, "check") == 0
     shown = capsys.readouterr().err.splitlines()
-    assert shown[2:-1] == ["mcp:plain: 2 tools, 0 left out", *lost, "mcp:million: 3 tools, 1 left out"]
+    assert shown[2:-1] == ["mcp:plain: 2 tools, 0 left out", *_LOST, "mcp:million: 3 tools, 1 left out"]
     assert _run(monkeypatch, "check", "--json") == 0
     printed = capsys.readouterr()
     assert printed.err == ""
-    reasons = [text.partition(": ")[2] for text in lost]
+    reasons = [text.partition(": ")[2] for text in _LOST]
     assert json.loads(printed.out)["servers"] == [
         {"source": "mcp:plain", "tools": 2, "left_out": 0, "reason": ""},
         {"source": "mcp:complains", "tools": 0, "left_out": 0, "reason": reasons[0]},

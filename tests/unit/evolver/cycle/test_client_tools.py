@@ -21,6 +21,7 @@ from evolver.mining.turns import LoggedTurns
 from evolver.model.client import Generator
 from evolver.store.ledger import Ledger
 from evolver.store.seen_tools import refreshed
+from evolver.types import Trace
 from evolver.verification.verify import verify
 from tests.fakes import shop_tools
 from tests.fakes.client_traffic import TEXT, TOOLS, WHOLE, asked, log_turn, said, tool
@@ -186,7 +187,11 @@ def test_calls_are_made_up_and_judged_without_running(tmp_path: Path) -> None:
     assert (made.results, made.answer, made.client_turn.targets) == ((), "", (1,))
     assert made.client_turn.messages[1].tool_calls[0].arguments == arguments
     assert (made.provenance.not_executed, made.provenance.interactions) == (True, {"one", "two"})
+    check_judged(tmp_path, made, arguments)
 
+
+def check_judged(tmp_path: Path, made: Trace, arguments: dict[str, Any]) -> None:
+    """Check that ``made`` is kept, and dropped with a request that states something else."""
     with (
         ModelServer(script=lambda _: script_of(arguments)) as server,
         Generator(server.url, concurrency=1) as generator,
