@@ -12,9 +12,10 @@ import pytest
 from agent.log.interaction_log import InteractionLog
 from benchmarks import continual
 from benchmarks.ablations import FULL, snapshot
-from benchmarks.continual import Run, Setup, publish
+from benchmarks.continual import Run, publish
 from benchmarks.continual_batches import Plan, plan
 from benchmarks.continual_page import END, ContinualRound
+from benchmarks.continual_round import Setup
 from evolver.evaluation.suites import Item
 from evolver.store.jsonl import read_lines
 from evolver.types import Call

@@ -11,7 +11,7 @@ import pytest
 
 from benchmarks import continual
 from benchmarks.ablations import FULL
-from benchmarks.continual import RUNS, SMALL, WAYS, Setup, publish
+from benchmarks.continual import RUNS, SMALL, WAYS, publish
 from benchmarks.continual_batches import apart, arrivals, plan
 from benchmarks.continual_page import (
     BEGIN,
@@ -27,6 +27,7 @@ from benchmarks.continual_page import (
     soft_gain,
 )
 from benchmarks.continual_picture import HEIGHT, WIDTH, picture
+from benchmarks.continual_round import Setup
 from benchmarks.evolution import write_config
 from evolver.config import Config
 from evolver.evaluation.suites import Item

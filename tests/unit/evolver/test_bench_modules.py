@@ -2,8 +2,9 @@
 
 from pathlib import Path
 
-from benchmarks.continual import Run, Setup
+from benchmarks.continual import Run
 from benchmarks.continual_batches import Batch, Plan
+from benchmarks.continual_round import Setup
 from benchmarks.continual_runs import RUNS, STANDARD_LIBRARY
 from toolkit.inspecting import PURE
 
