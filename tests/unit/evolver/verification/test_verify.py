@@ -1,75 +1,22 @@
 """Which traces are fit to learn from: each reason for which one is dropped, alone."""
 
-import json
-import re
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from evolver.config import VerifyConfig
 from evolver.lessons import checks
 from evolver.lessons.execution_policy import harmless
-from evolver.model.client import Generator
-from evolver.store.jsonl import read_lines
-from evolver.types import Call, Failure, Trace, TraceKind, Verdict, Verified
-from evolver.verification.verify import verify
+from evolver.types import Call, Failure, Trace, TraceKind
 from tests.fakes import shop_tools
 from tests.fakes.evolution import trace
-from tests.fakes.model_server import ModelServer, Says
 from tests.fakes.sandbox import InProcessSandbox, LosingSandbox
-from tests.fakes.stages import context
-from toolkit.config import ToolkitConfig
+from tests.fakes.verdicts import CONFIG, GOOD, PARCEL, TALK, WORDINGS, adding, judged, reason
 from toolkit.errors import SandboxUnavailable
 from toolkit.execute import Executor
 from toolkit.sandbox import ExecResult
 from toolkit.sandbox.insistent import Insistent
-from toolkit.sources import load_local_tools
 from toolkit.tool import Effect, Tool, ToolError, ToolErrorKind, ToolResult
-
-CONFIG = VerifyConfig(round_trips_per_call=2, kept_per_call=1, per_tool=10)
-
-
-def adding(request: str, first: int = 21, second: int = 34, **rest: Any) -> Trace:
-    return trace(request, "add_prices", {"first": first, "second": second}, rest.pop("result", first + second), **rest)
-
-
-GOOD = adding("Please add the prices 21 and 34.")
-PARCEL = trace("Find the heaviest parcel of 4, 9 and 7.", "heaviest_parcel", {"weights": [4, 9, 7]}, 9)
-TALK = trace("Tell me about foxes, please.")
-WORDINGS = [
-    adding(text, identity=str(n), mean_logprob=-n - 1.0)
-    for n, text in enumerate(
-        (
-            "Please add the prices 21 and 34.",
-            "Prices 21 and 34, added?",
-            "The 21 and 34 add up to what price?",
-            "Add 21 to the price 34.",
-        )
-    )
-]
-"""Of one call, the likeliest first."""
-
-
-def judged(
-    folder: Path, *traces: Trace, config: VerifyConfig = CONFIG, generator: Generator | None = None, **rest: Any
-) -> tuple[Verified, list[Trace], dict[str, str]]:
-    """What came of ``traces``, what was kept, and the reason for each."""
-    executor = rest.pop("executor", None) or shop_tools.executor()
-    config = config if generator is not None else config.model_copy(update={"round_trip": False})
-    found = verify(context(folder, executor, generator, **rest), config, traces)
-    assert found.against == ("tiny",)
-    verdicts = read_lines(found.verdicts_file, Verdict)
-    assert [verdict.trace_id for verdict in verdicts] == [t.id for t in traces]
-    kept = read_lines(found.file, Trace)
-    assert {t.id for t in kept} == {v.trace_id for v in verdicts if v.kept}
-    assert all(v.kept == (not v.reason) for v in verdicts)
-    return found, kept, {verdict.trace_id: verdict.reason for verdict in verdicts}
-
-
-def reason(folder: Path, candidate: Trace, **rest: Any) -> str:
-    return judged(folder, candidate, **rest)[2][candidate.id]
 
 
 @pytest.mark.parametrize("good", [GOOD, PARCEL, TALK], ids=lambda t: t.request)
@@ -206,110 +153,6 @@ def test_a_call_that_ends_its_worker_each_time_is_dropped(tmp_path: Path) -> Non
     verified, _, verdicts = judged(tmp_path, GOOD, PARCEL, executor=executor)
     assert (verified.kept, verified.dropped) == (1, {"call_lost": 1})
     assert verdicts[GOOD.id] == "call_lost"
-
-
-class Reader:
-    """A model that, shown a request, answers with the arguments that the test gave for it."""
-
-    def __init__(self, **arguments: Any) -> None:
-        self.arguments: dict[str, Any] = arguments
-        self.asked: list[dict[str, Any]] = []
-
-    def __call__(self, request: dict[str, Any]) -> Says:
-        self.asked.append(request)
-        known = [text for text in self.arguments if text in request["prompt"]]
-        said = self.arguments[max(known, key=request["prompt"].rfind)]
-        text = said if isinstance(said, str) else json.dumps(said)
-        choice = {"text": text, "finish_reason": "stop", "logprobs": None}
-        return Says(raw=json.dumps({"choices": [choice] * request["n"]}).encode())
-
-
-@pytest.fixture
-def reader() -> Reader:
-    return Reader()
-
-
-@pytest.fixture
-def generator(reader: Reader) -> Iterator[Generator]:
-    with ModelServer(script=reader) as server, Generator(server.url, concurrency=2) as opened:
-        yield opened
-
-
-@pytest.mark.parametrize(
-    ("said", "why"),
-    [
-        ({"first": 21, "second": 34}, ""),
-        ({"first": 34, "second": 21}, ""),
-        ({"first": 21, "second": 35}, "round_trip_differs"),
-        ({"first": 21}, "round_trip_differs"),
-        ('{"first": 21, "sec', "round_trip_differs"),
-    ],
-)
-def test_shown_the_request_the_model_must_arrive_at_the_same_result(
-    tmp_path: Path, reader: Reader, generator: Generator, said: object, why: str
-) -> None:
-    reader.arguments = {GOOD.request: said}
-    assert reason(tmp_path, GOOD, generator=generator) == why
-    (asked,) = reader.asked
-    assert asked["temperature"] == 0
-    assert re.findall(r'"(\w+)": ', asked["structured_outputs"]["regex"]) == ["first", "second"]
-
-
-def test_shares_in_percent_are_told_plainly_to_the_model(tmp_path: Path, reader: Reader, generator: Generator) -> None:
-    arguments = {"salary": 3000, "raise_rate": 0.04}
-    spoken = trace("What is a salary of 3000 after a raise of 4%?", "salary_after_raise", arguments, 3120.0)
-    reader.arguments = {"What is a salary of 3000 after a raise of 0.04?": arguments}
-    executor = Executor(load_local_tools(ToolkitConfig()), InProcessSandbox())
-    _, kept, _ = judged(tmp_path, spoken, generator=generator, executor=executor)
-    assert kept == [spoken]
-    assert len(reader.asked) == 1
-
-
-def test_talk_and_logged_turns_make_no_round_trip(tmp_path: Path, reader: Reader, generator: Generator) -> None:
-    logged = GOOD.model_copy(update={"kind": TraceKind.LOGGED})
-    _, kept, _ = judged(tmp_path, logged, TALK, generator=generator)
-    assert kept == [logged, TALK]
-    assert reader.asked == []
-
-
-def test_only_the_likeliest_few_of_a_call_are_tried(tmp_path: Path, reader: Reader, generator: Generator) -> None:
-    reader.arguments = {w.request: {"first": 21, "second": 34} for w in WORDINGS}
-    reader.arguments[WORDINGS[0].request] = {"first": 0, "second": 0}
-    _, kept, reasons = judged(tmp_path, *WORDINGS, generator=generator)
-    assert kept == [WORDINGS[1]]
-    assert reasons == {
-        "0": "round_trip_differs",
-        "1": "",
-        "2": "call_has_a_likelier_request",
-        "3": "call_has_a_likelier_request",
-    }
-    assert len(reader.asked) == 2
-
-
-def test_progress_rises_to_the_end(tmp_path: Path, reader: Reader, generator: Generator) -> None:
-    reader.arguments = {
-        GOOD.request: {"first": 21, "second": 34},
-        PARCEL.request: {"weights": [9]},
-    }
-    shares: list[float] = []
-    judged(
-        tmp_path,
-        GOOD,
-        PARCEL,
-        TALK,
-        generator=generator,
-        say=lambda share, _: shares.append(share),
-    )
-    assert shares == sorted(shares)
-    assert max(share for share in shares if share < 1) < 0.9
-    assert shares[-1] == 1.0
-    assert len(set(shares)) > 3
-
-
-def test_where_no_value_can_be_mistaken_the_model_is_not_asked(tmp_path: Path) -> None:
-    with ModelServer(script=lambda _: Says("nothing", status=500)) as server, Generator(server.url) as generator:
-        assert reason(tmp_path, PARCEL, generator=generator) == ""
-    assert server.requests == []
 
 
 def test_what_an_empty_workspace_lacks_is_no_fault_of_the_call(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
