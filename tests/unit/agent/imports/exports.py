@@ -104,3 +104,7 @@ SPOKEN = {
 
 def as_lines(*lines: Any) -> bytes:
     return b"".join(line if isinstance(line, bytes) else json.dumps(line).encode() + b"\n" for line in lines)
+
+
+FIRST = openai([ASKED], call_message(), "chatcmpl-1")
+SECOND = openai(STEPS, ANSWER, "chatcmpl-2")

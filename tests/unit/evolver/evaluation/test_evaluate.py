@@ -14,9 +14,8 @@ from evolver.scores import ItemScore
 from evolver.statistics import rate
 from evolver.types import Call
 from tests.fakes.evolution import turn
-from tests.fakes.judged_calls import ADD, BOXES, RAN_ADD, RAN_BOXES, judged
+from tests.fakes.judged_calls import ADD, BOXES, RAN_ADD, RAN_BOXES, SUITE, judged
 from tests.fakes.sandbox import InProcessSandbox
-from tests.unit.evolver.evaluation.test_evaluate_suite import SUITE
 from toolkit.declare import tool
 from toolkit.describing import describe
 from toolkit.execute import Executor

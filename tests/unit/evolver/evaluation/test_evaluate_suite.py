@@ -12,22 +12,12 @@ from agent.turn.model_client import HttpModelClient
 from evolver.crew.local import LocalCrew
 from evolver.crew.workshop import Workshop
 from evolver.evaluation.evaluate import Asking, SoftScore, evaluate, report
-from evolver.evaluation.suites import Item, Suite
+from evolver.evaluation.suites import Item
 from evolver.scores import EvalReport, ItemScore
 from evolver.store.jsonl import read_lines
-from tests.fakes.judged_calls import ADD, BOXES, EXECUTOR
+from tests.fakes.judged_calls import EXECUTOR, SUITE
 from tests.fakes.model_server import ModelServer, Says
 from toolkit.execute import Executor
-
-SUITE = Suite(
-    name="tiny",
-    sha256="0" * 64,
-    items=(
-        Item(id="add", request="add 2 and 3", expected=(ADD,)),
-        Item(id="boxes", request="boxes for 12 eggs", expected=(BOXES,)),
-        Item(id="talk", request="hello"),
-    ),
-)
 
 
 class _Clever:
