@@ -59,6 +59,116 @@ class _UnixServer(_Server):
         return connection, ("", 0)
 
 
+class _Handler(BaseHTTPRequestHandler):
+    """Answers for ``model``."""
+
+    model: "ModelServer"
+    protocol_version = "HTTP/1.1"
+    wbufsize = 65536
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+    def do_GET(self) -> None:
+        self.model.paths.append(self.path)
+        if self.path == "/health":
+            self._send(200, b"")
+        elif self.path == "/v1/models":
+            if self.model.odd_list is not None:
+                self._send(200, self.model.odd_list)
+                return
+            data = [
+                {"id": name, "object": "model", "root": self.model.folders.get(name, name)}
+                for name in self.model.models
+            ]
+            self._send(200, json.dumps({"object": "list", "data": data}).encode())
+        else:
+            self._send(404, b"{}")
+
+    def do_POST(self) -> None:
+        body = json.loads(self.rfile.read(int(self.headers["content-length"])))
+        self.model.paths.append(self.path)
+        if self.model.key and self.headers.get("authorization") != f"Bearer {self.model.key}":
+            self._send(401, b'{"error": {"message": "wrong key"}}')
+            return
+        if self.path in ("/v1/load_lora_adapter", "/v1/unload_lora_adapter"):
+            self._change(body)
+            return
+        self.model.requests.append(body)
+        self.model.headers.append({name.lower(): value for name, value in self.headers.items()})
+        says = self.model.next_reply(body)
+        if says.wait is not None:
+            self._wait(says.wait)
+        if says.drop:
+            self.close_connection = True
+        elif says.raw is not None or says.status != 200:
+            error = json.dumps({"error": {"message": says.text, "code": says.status}}).encode()
+            self._send(says.status, error if says.raw is None else says.raw, says.headers)
+        elif body.get("stream"):
+            self._stream(says, body)
+        else:
+            self._send(200, json.dumps(_completion(says, body)).encode(), says.headers, says.break_off)
+
+    def _change(self, body: dict[str, Any]) -> None:
+        name = body["lora_name"]
+        if name in self.model.refuses or self.model.refuses_folder(Path(body.get("lora_path", ""))):
+            self._send(400, b'{"error": {"message": "no such rank"}}')
+        elif self.path == "/v1/load_lora_adapter":
+            self.model.models.append(name)
+            self.model.folders[name] = body["lora_path"]
+            self._send(200, b"{}")
+        elif name in self.model.models:
+            self.model.models.remove(name)
+            self._send(200, b"{}")
+        else:
+            self._send(404, b'{"error": {"message": "not loaded"}}')
+
+    def _wait(self, event: threading.Event) -> None:
+        self.connection.settimeout(0.02)
+        while not event.wait(0.01):
+            try:
+                left = self.connection.recv(1) == b""
+            except TimeoutError:
+                continue
+            except ConnectionError:
+                left = True
+            if left:
+                self.model.disconnected.set()
+                return
+        self.connection.settimeout(None)
+
+    def _send(self, status: int, body: bytes, headers: dict[str, str] | None = None, break_off: bool = False) -> None:
+        self.send_response(status)
+        self.send_header("content-type", "text/event-stream" if body[:5] == b"data:" else "application/json")
+        self.send_header("content-length", str(len(body) + (10 if break_off else 0)))
+        for name, value in (headers or {}).items():
+            self.send_header(name, value)
+        self.end_headers()
+        self.wfile.write(body)
+        if break_off:
+            self.close_connection = True
+
+    def _stream(self, says: Says, body: dict[str, Any]) -> None:
+        self.send_response(200)
+        self.send_header("content-type", "text/event-stream")
+        self.send_header("transfer-encoding", "chunked")
+        for name, value in says.headers.items():
+            self.send_header(name, value)
+        self.end_headers()
+        for event in _events(says, body):
+            data = f"data: {event}\n\n".encode()
+            self.wfile.write(f"{len(data):x}\r\n".encode() + data + b"\r\n")
+            self.wfile.flush()
+            if says.pause is not None:
+                self._wait(says.pause)
+        if says.linger is not None:
+            self._wait(says.linger)
+        if says.break_off:
+            self.close_connection = True
+        else:
+            self.wfile.write(b"0\r\n\r\n")
+
+
 class ModelServer:
     """Answers with the replies in turn, or with what ``script`` makes of the request; keeps what it was asked.
 
@@ -118,117 +228,8 @@ class ModelServer:
     def next_reply(self, request: dict[str, Any]) -> Says:
         return self._script(request) if self._script else self._replies.pop(0)
 
-    def _handler(server) -> type[BaseHTTPRequestHandler]:  # noqa: N805
-        class Handler(BaseHTTPRequestHandler):
-            protocol_version = "HTTP/1.1"
-            wbufsize = 65536
-            disable_nagle_algorithm = server._path is None
-
-            def log_message(self, *_: object) -> None:
-                pass
-
-            def do_GET(self) -> None:
-                server.paths.append(self.path)
-                if self.path == "/health":
-                    self._send(200, b"")
-                elif self.path == "/v1/models":
-                    if server.odd_list is not None:
-                        self._send(200, server.odd_list)
-                        return
-                    data = [
-                        {"id": name, "object": "model", "root": server.folders.get(name, name)}
-                        for name in server.models
-                    ]
-                    self._send(200, json.dumps({"object": "list", "data": data}).encode())
-                else:
-                    self._send(404, b"{}")
-
-            def do_POST(self) -> None:
-                body = json.loads(self.rfile.read(int(self.headers["content-length"])))
-                server.paths.append(self.path)
-                if server.key and self.headers.get("authorization") != f"Bearer {server.key}":
-                    self._send(401, b'{"error": {"message": "wrong key"}}')
-                    return
-                if self.path in ("/v1/load_lora_adapter", "/v1/unload_lora_adapter"):
-                    self._change(body)
-                    return
-                server.requests.append(body)
-                server.headers.append({name.lower(): value for name, value in self.headers.items()})
-                says = server.next_reply(body)
-                if says.wait is not None:
-                    self._wait(says.wait)
-                if says.drop:
-                    self.close_connection = True
-                elif says.raw is not None or says.status != 200:
-                    error = json.dumps({"error": {"message": says.text, "code": says.status}}).encode()
-                    self._send(says.status, error if says.raw is None else says.raw, says.headers)
-                elif body.get("stream"):
-                    self._stream(says, body)
-                else:
-                    self._send(200, json.dumps(_completion(says, body)).encode(), says.headers, says.break_off)
-
-            def _change(self, body: dict[str, Any]) -> None:
-                name = body["lora_name"]
-                if name in server.refuses or server.refuses_folder(Path(body.get("lora_path", ""))):
-                    self._send(400, b'{"error": {"message": "no such rank"}}')
-                elif self.path == "/v1/load_lora_adapter":
-                    server.models.append(name)
-                    server.folders[name] = body["lora_path"]
-                    self._send(200, b"{}")
-                elif name in server.models:
-                    server.models.remove(name)
-                    self._send(200, b"{}")
-                else:
-                    self._send(404, b'{"error": {"message": "not loaded"}}')
-
-            def _wait(self, event: threading.Event) -> None:
-                self.connection.settimeout(0.02)
-                while not event.wait(0.01):
-                    try:
-                        left = self.connection.recv(1) == b""
-                    except TimeoutError:
-                        continue
-                    except ConnectionError:
-                        left = True
-                    if left:
-                        server.disconnected.set()
-                        return
-                self.connection.settimeout(None)
-
-            def _send(
-                self, status: int, body: bytes, headers: dict[str, str] | None = None, break_off: bool = False
-            ) -> None:
-                self.send_response(status)
-                self.send_header("content-type", "text/event-stream" if body[:5] == b"data:" else "application/json")
-                self.send_header("content-length", str(len(body) + (10 if break_off else 0)))
-                for name, value in (headers or {}).items():
-                    self.send_header(name, value)
-                self.end_headers()
-                self.wfile.write(body)
-                if break_off:
-                    self.close_connection = True
-
-            def _stream(self, says: Says, body: dict[str, Any]) -> None:
-                self.send_response(200)
-                self.send_header("content-type", "text/event-stream")
-                self.send_header("transfer-encoding", "chunked")
-                for name, value in says.headers.items():
-                    self.send_header(name, value)
-                self.end_headers()
-                for event in _events(says, body):
-                    data = f"data: {event}\n\n".encode()
-                    self.wfile.write(f"{len(data):x}\r\n".encode() + data + b"\r\n")
-                    self.wfile.flush()
-                    if says.pause is not None:
-                        self._wait(says.pause)
-                if says.linger is not None:
-                    self._wait(says.linger)
-                if says.break_off:
-                    self.close_connection = True
-                else:
-                    self.wfile.write(b"0\r\n\r\n")
-
-        return Handler
+    def _handler(self) -> type[BaseHTTPRequestHandler]:
+        return type("Handler", (_Handler,), {"model": self, "disable_nagle_algorithm": self._path is None})
 
 
 @contextmanager
