@@ -53,6 +53,7 @@ def refusal(driver: Installation) -> str:
 
     From here on the process learns how the processes that it starts end.
     """
+    _see_children_end()
     if os.environ.get("RAY_AUTH_MODE") != "token":
         return "it runs what anybody sends it; start Ray there with RAY_AUTH_MODE=token"
     if different := installed().difference(driver):

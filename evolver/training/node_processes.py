@@ -1,10 +1,8 @@
 """The training processes of one node, in a process that Ray starts there. Imports neither torch nor ray."""
 
-import ctypes
 import json
 import os
 import queue
-import signal
 import socket
 import threading
 import time
@@ -110,7 +108,6 @@ class NodeProcesses(FolderReceiver):
 
     def start(self, spec: dict[str, Any], model: Path, rank: Rank, address: str) -> None:
         """Start this node's processes on the base model in the folder ``model``; ``address`` is the node's own."""
-        _hear_of_children()
         path = self._folder.path("spec.json")
         path.write_text(json.dumps(self._folder.spec(spec, model)), encoding="utf-8")
         settings = _together(rank, address)
@@ -174,15 +171,6 @@ def _together(rank: Rank, address: str) -> dict[str, str]:
         "GLOO_SOCKET_IFNAME": os.environ.get("GLOO_SOCKET_IFNAME", interface),
         "NCCL_SOCKET_IFNAME": os.environ.get("NCCL_SOCKET_IFNAME", interface),
     }
-
-
-def _hear_of_children() -> None:
-    """Let this process learn how its children end.
-
-    Ray may have the kernel reap them. libc sets the signal, because Python does so in the main thread only, which may
-    be another one.
-    """
-    ctypes.CDLL(None).signal(int(signal.SIGCHLD), int(signal.SIG_DFL))
 
 
 def _interface(address: str) -> str:
