@@ -17,7 +17,7 @@ from agent.config import DataConfig, RedactionConfig
 from agent.errors import ConnectionLost
 from agent.log import queries, search_index
 from agent.log.corrections import OwnTools, check_calls, own_tools, unknown_tools
-from agent.log.entries import Entry, Origin, Stored, next_id, plain_reference
+from agent.log.entries import COMPLETIONS_SOURCE, OWN_SOURCES, Entry, Origin, Stored, next_id, plain_reference
 from agent.log.forgotten import take_from_later_turns
 from agent.log.migrations import migrations
 from agent.log.postgres_schema import STEPS

@@ -10,7 +10,7 @@ from evolver.cli.opening import TenantOption, open_ledger, read_config, state_of
 from toolkit.command import ConfigOption, JsonOption, print_json
 
 if TYPE_CHECKING:
-    from evolver.store.ledger import CycleRow
+    from evolver.store.ledger_rows import CycleRow
 
 
 def daemon(config: ConfigOption = None) -> None:

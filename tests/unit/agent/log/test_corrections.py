@@ -11,7 +11,8 @@ import pytest
 from agent.cli import main
 from agent.config import Config
 from agent.log.corrections import NoSuchCall, OwnTools, checked, own_tools
-from agent.log.interaction_log import COMPLETIONS_SOURCE, InteractionLog
+from agent.log.entries import COMPLETIONS_SOURCE
+from agent.log.interaction_log import InteractionLog
 from tests.fakes.evolution import turn
 from tests.fakes.model_gateway import KEY, running_gateway
 from tests.fakes.model_server import ModelServer
