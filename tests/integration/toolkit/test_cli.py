@@ -127,7 +127,7 @@ def test_how_servers_stand_is_shown_by_list_and_call(
     assert "the server lists more than 3 tools" in reasons
     assert _run(monkeypatch, "call", "silent_echo", '{"text": "a"}') == 2
     assert capsys.readouterr().err.splitlines() == [
-        *_LOST, "toolkit: there is no tool named silent_echo; see them all with: toolkit list"
+        *_LOST, "toolkit: there is no tool named silent_echo; did you mean plain_echo?"
     ]  # fmt: skip
     assert _run(monkeypatch, "call", "plain_echo", '{"text": "a"}', "--json") == 0
     assert json.loads(capsys.readouterr().out)["value"] == "a"
