@@ -5,8 +5,7 @@ import time
 from typing import Any
 
 from evolver.cli.score_words import mean_text, rate_text
-from evolver.scores import Rate
-from evolver.types import Mean, Rate
+from evolver.scores import Mean, Rate
 
 _UNITS = ((86400, "d"), (3600, "h"), (60, "min"))
 

@@ -16,7 +16,7 @@ from evolver.release.history import first, serves_since
 from evolver.store import lease
 from evolver.store.cycle_folder import cycle_folder
 from evolver.store.cycle_state import worker_of
-from evolver.store.ledger import CycleRow, Ledger
+from evolver.store.ledger import Ledger
 from evolver.store.ledger_rows import CycleRow
 from evolver.tool_making.pool import ToolPool
 

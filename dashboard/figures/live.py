@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 from agent.log.entries import first_id
-from agent.log.interaction_log import first_id
 from agent.models.packaged import PACKAGED
 from agent.storage.statements import Statements
 from agent.text.matching import same_question

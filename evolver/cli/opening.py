@@ -8,7 +8,8 @@ import typer
 if TYPE_CHECKING:
     from evolver.config import Config
     from evolver.store.cycle_state import CycleState
-    from evolver.store.ledger import CycleRow, Ledger
+    from evolver.store.ledger import Ledger
+    from evolver.store.ledger_rows import CycleRow
 
 TenantOption = Annotated[
     str,

@@ -9,12 +9,12 @@ import pytest
 from agent.log.interaction_log import InteractionLog
 from evolver.cli.past_tables import evaluations_text
 from evolver.cli.score_words import NAMES
-from evolver.scores import ItemScore
+from evolver.scores import EvalReport, ItemScore, Mean, Rate
 from evolver.store.jsonl import append_lines
 from evolver.store.ledger import Ledger
 from evolver.store.seen_tools import refreshed
 from evolver.tool_making.pool import ToolPool
-from evolver.types import EvalReport, ItemScore, Mean, Rate, Verdict
+from evolver.types import Verdict
 from tests.fakes.client_traffic import asked, log_turn
 from tests.fakes.dashboard_world import Page, Visitor
 from tests.fakes.evolution import trace, turn

@@ -6,7 +6,8 @@ import pytest
 
 from evolver.store import lease
 from evolver.store.cycle_state import state_of, worker_of
-from evolver.store.ledger import CycleRow, Ledger
+from evolver.store.ledger import Ledger
+from evolver.store.ledger_rows import CycleRow
 
 SECONDS = 60.0
 
