@@ -17,10 +17,11 @@ from evolver.types import TraceVerdict
 
 def page(desk: Desk, visit: Visit) -> Response:
     """Return the list of all cycles."""
-    with databases.ledger(desk.data) as ledger, ledger.reading() as db:
-        pages = paging(visit, figures.count(db))
-        rows = figures.listed(db, limit=PAGE_ROWS, offset=(pages.number - 1) * PAGE_ROWS)
+    with databases.ledger(desk.data) as ledger:
         holder = lease.holder(ledger, desk.config.evolver.daemon.lease_seconds)
+        with ledger.reading() as db:
+            pages = paging(visit, figures.count(db))
+            rows = figures.listed(db, limit=PAGE_ROWS, offset=(pages.number - 1) * PAGE_ROWS)
     states = {row.number: state_of(row, holder) for row in rows}
     return desk.page(visit, "cycles.html", rows=rows, states=states, pages=pages)
 
