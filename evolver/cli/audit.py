@@ -10,6 +10,10 @@ from toolkit.command import ConfigOption, JsonOption, print_json
 from toolkit.errors import UserError
 
 _TRACES, _TURNS = 50, 100
+_CycleOption = Annotated[
+    int | None,
+    typer.Option("--cycle", metavar="N", min=1, max=MOST_CYCLES, help="Number of the cycle; the newest by default."),
+]
 
 
 def audit(
@@ -20,12 +24,7 @@ def audit(
             show_default=False,
         ),
     ] = None,
-    number: Annotated[
-        int | None,
-        typer.Option(
-            "--cycle", metavar="N", min=1, max=MOST_CYCLES, help="Number of the cycle; the newest by default.",
-        ),
-    ] = None,
+    number: _CycleOption = None,
     seed: Annotated[int, typer.Option("--seed", metavar="N", help="Seed of the sample.")] = 0,
     plan: Annotated[
         bool, typer.Option("--plan", help="Say what the next cycle would learn, from whom, and what it would cost.")
