@@ -5,7 +5,6 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 import typer
-from pydantic import ValidationError
 
 from toolkit.errors import UserError
 from toolkit.near_names import did_you_mean
@@ -64,6 +63,8 @@ def _refused(error: Any, problem: str, *, near: tuple[str, Iterable[str]] | None
 
 def _of_value(error: Any) -> str:
     """Return what a value must be, and what it is."""
+    from pydantic import ValidationError  # takes as long as all else that a command imports
+
     cause = error.__cause__
     if choices := _CHOICES.search(error.message):
         names = _QUOTED.findall(choices[1])
