@@ -40,7 +40,7 @@ from tests.fakes.model_gateway import running
 from tests.fakes.waiting import wait_until
 
 ADAPTERS = ("adapter-0001", "adapter-0002")
-STREAMS, SWITCHES, SECONDS = 32, 10, 60.0
+STREAMS, SWITCHES, SECONDS = 32, 6, 36.0
 CALL_TOKENS, TEXT_TOKENS = 48, 32
 TOOL = {
     "type": "function",
