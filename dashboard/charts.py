@@ -32,24 +32,6 @@ def learning_curve(found: Learning) -> Option:
     return _chart(list(found.models), "% of the requests", series, over="model", maximum=100)
 
 
-def bars(rows: Sequence[tuple[str, int]], name: str) -> Option:
-    """Return horizontal bars, the first row on top."""
-    return {
-        "grid": {"left": 8, "right": 48, "top": 8, "bottom": 8, "containLabel": True},
-        "xAxis": {"type": "value", "minInterval": 1},
-        "yAxis": {"type": "category", "data": [label for label, _ in rows], "inverse": True},
-        "tooltip": {"trigger": "axis"},
-        "series": [
-            {
-                "type": "bar",
-                "name": name,
-                "data": [value for _, value in rows],
-                "label": {"show": True, "position": "right"},
-            }
-        ],
-    }
-
-
 def lines(labels: Sequence[Any], values: Mapping[str, Sequence[float | None]], unit: str, over: str) -> Option:
     """Return a line for each of ``values`` in ``unit`` over ``labels``; ``over`` names these."""
     series = [
