@@ -158,8 +158,6 @@ class InteractionLog:
         a call in ``expected`` cannot be made (``corrections.check_calls``).
         """
         word = (verdict, self._redactor.text(note), self._redactor.text(expected))
-        if expected.startswith("["):
-            self._check_calls(interaction_id, word[2], owner)
         try:
             return self._feedback(interaction_id, word, owner)
         except ConnectionLost:  # its server comes back
@@ -173,6 +171,8 @@ class InteractionLog:
                 check_calls(expected, turn, self._own_tools, clients=turn.source not in OWN_SOURCES)
 
     def _feedback(self, interaction_id: str, word: tuple[str, str, str], owner: str | None) -> str:
+        if word[2].startswith("["):
+            self._check_calls(interaction_id, word[2], owner)
         with self._db.transaction() as db:
             row = db.execute(
                 "SELECT id FROM interactions WHERE (id = ?1 OR reference = ?1 AND reference != '') "
