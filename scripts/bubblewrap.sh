@@ -5,16 +5,7 @@ set -eu
 say() { printf 'setup: %s\n' "$1" >&2; }
 fail() { say "$1"; exit 2; }
 
-sudo=
-[ "$(id -u)" = 0 ] || sudo="sudo"
-if command -v apt-get >/dev/null 2>&1; then install="apt-get install -y bubblewrap"
-elif command -v dnf >/dev/null 2>&1; then install="dnf install -y bubblewrap"
-elif command -v pacman >/dev/null 2>&1; then install="pacman -S --noconfirm bubblewrap"
-elif command -v zypper >/dev/null 2>&1; then install="zypper --non-interactive install bubblewrap"
-elif command -v apk >/dev/null 2>&1; then install="apk add bubblewrap"
-else fail "bubblewrap is needed for the sandbox; install it with your system's package manager"
-fi
-if [ -n "$sudo" ] && ! command -v sudo >/dev/null 2>&1; then fail "as root, run: $install"; fi
-say "installing bubblewrap: $sudo $install"
-case "$install" in apt-get*) $sudo apt-get update >/dev/null 2>&1 || true ;; esac
-$sudo $install >/dev/null || fail "bubblewrap could not be installed; run: $sudo $install"
+. "${0%/*}/system_package.sh"
+find_install bubblewrap bubblewrap bubblewrap bubblewrap bubblewrap bubblewrap \
+    || fail "the sandbox needs bubblewrap: $problem"
+run_install bubblewrap || fail "bubblewrap could not be installed; run: ${sudo:+$sudo }$install"

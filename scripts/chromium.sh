@@ -10,6 +10,6 @@ for name in chromium chromium-browser google-chrome; do
     if command -v "$name" >/dev/null 2>&1; then exit 0; fi
 done
 . "${0%/*}/system_package.sh"
-find_install chromium chromium chromium chromium chromium
-case "$install" in apt-get*) $sudo apt-get update >/dev/null 2>&1 || true ;; esac
-DEBIAN_FRONTEND=noninteractive $sudo $install >/dev/null 2>&1 || skip "chromium could not be installed; run: $install"
+find_install chromium chromium chromium chromium chromium chromium || skip "$problem"
+if cannot_ask; then skip "as root, run: $install"; fi
+run_install chromium || skip "chromium could not be installed; run: $install"

@@ -11,13 +11,13 @@ for program in /usr/lib/postgresql/*/bin/initdb; do
     if [ -x "$program" ]; then exit 0; fi
 done
 . "${0%/*}/system_package.sh"
-find_install Postgres postgresql postgresql-server postgresql postgresql
+find_install Postgres postgresql postgresql-server postgresql postgresql-server postgresql || skip "$problem"
+if cannot_ask; then skip "as root, run: $install"; fi
 failed=
 # Debian's package would start a server of its own, which the tests do not use.
 conf=/etc/postgresql-common/createcluster.conf
 case "$install" in
 apt-get*)
-    $sudo apt-get update </dev/null >/dev/null 2>&1 || true
     if [ -e "$conf" ]; then conf=
     else
         $sudo mkdir -p "${conf%/*}"
@@ -25,6 +25,6 @@ apt-get*)
     fi ;;
 *) conf= ;;
 esac
-$sudo env DEBIAN_FRONTEND=noninteractive $install </dev/null >/dev/null 2>&1 || failed=yes
+run_install Postgres || failed=yes
 if [ -n "$conf" ]; then $sudo rm -f "$conf"; fi
 if [ -n "$failed" ]; then skip "Postgres could not be installed; run: $install"; fi
