@@ -3,7 +3,6 @@
 import json
 import os
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -48,7 +47,7 @@ def _completion_variable(name: str) -> str:
     return f"_{name.upper()}_COMPLETE"
 
 
-def run_command(app: Callable[..., object], name: str, *, also_users: tuple[type[Exception], ...] = ()) -> None:
+def run_command(app: typer.Typer, name: str, *, also_users: tuple[type[Exception], ...] = ()) -> None:
     """Run ``app`` and end: 0 done, 1 a failed run or a bug, 2 something for the user to mend, in one line on stderr,
     130 interrupted.
 
@@ -62,7 +61,7 @@ def run_command(app: Callable[..., object], name: str, *, also_users: tuple[type
     sys.exit(ended)
 
 
-def _with_one_line(app: Callable[..., object], name: str) -> int:
+def _with_one_line(app: typer.Typer, name: str) -> int:
     """Run ``app`` as the command ``name`` and return its exit code.
 
     Raises UserError for a command line that cannot be read.

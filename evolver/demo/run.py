@@ -32,9 +32,9 @@ from evolver.evaluation.scoring import score_requests
 from evolver.scores import EvalReport
 from evolver.store.jsonl import lines_of
 from evolver.store.ledger import Ledger
-from toolkit.command import run_command
 from toolkit.config import load_config
 from toolkit.execute import Executor, open_executor
+from toolkit.exit_codes import with_exit_codes
 from toolkit.search import ToolIndex
 
 _CLIENTS = 8
@@ -208,4 +208,4 @@ def _say(text: str) -> None:
 
 
 if __name__ == "__main__":
-    run_command(main, "demo")
+    with_exit_codes(main, "demo")

@@ -1,5 +1,8 @@
 """What ``make demo`` does once the server runs, and the screen at its end."""
 
+import os
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -85,3 +88,19 @@ def test_the_pulse_counts_what_fails(here: World) -> None:
     with run.pulse(gone) as beats:
         wait_until(lambda: beats.failed)
     assert beats.answered == 0
+
+
+def test_the_program_that_make_demo_runs_reads_its_config(tmp_path: Path) -> None:
+    (tmp_path / "config.toml").write_text("[evolver.make]\nminutes = 5\n", encoding="utf-8")
+    demo = subprocess.run(
+        [sys.executable, "-m", "evolver.demo.run"],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(Path(run.__file__).parents[2])},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert (demo.returncode, demo.stdout) == (2, "")
+    assert demo.stderr.startswith("demo: ") and demo.stderr.count("\n") == 1, demo.stderr
+    assert "unknown key evolver.make.minutes" in demo.stderr
