@@ -3,7 +3,7 @@
 StageError
 └── TrainError        training failed; ``kind`` says how
 UserError (toolkit.errors)
-├── Busy              another process runs a cycle
+├── Busy              another process has the lease
 ├── DiskFull          a stage found no room; the cycle stays open
 └── Fenced            another process has taken over this one's cycle; nothing more is written
 """
@@ -34,7 +34,7 @@ class TrainError(StageError):
 
 
 class Busy(UserError):
-    """Another process runs a cycle on this data folder."""
+    """Another process runs a cycle on this data folder, or deletes or copies its data."""
 
 
 class DiskFull(UserError):

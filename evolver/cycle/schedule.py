@@ -25,7 +25,7 @@ def why_not_due(config: Config, ledger: Ledger, now: float) -> str:
         return f"paused ({paused}); go on with: evolver resume"
     holder = lease.holder(ledger, daemon.lease_seconds)
     if holder is not None:
-        return f"{holder} runs a cycle"
+        return f"{holder} {holder.doing}"
     cycles = ledger.own_cycles()
     if cycles and cycles[0].status == "running":
         return ""

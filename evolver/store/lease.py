@@ -44,6 +44,11 @@ class Holder(Frozen):
         """The process, with its machine where that is another one."""
         return f"process {self.pid}" + (f" on {self.host}" if self.host not in ("", platform.node()) else "")
 
+    @property
+    def doing(self) -> str:
+        """What the process does with the lease, as people read it after the process."""
+        return "runs a cycle" if self.runs_cycle else "deletes or copies data"
+
 
 def since_boot() -> float:
     """Return the seconds since boot; the clock goes on while the machine sleeps."""
@@ -84,7 +89,7 @@ def _take(ledger: Ledger, seconds: float, clock: Callable[[], float], holder: Ho
         now = clock()
         row = _row(db)
         if row is not None and row.is_valid(seconds, now):
-            raise Busy(f"{row.holder} runs a cycle; wait for its end, or stop it")
+            raise Busy(f"{row.holder} {row.holder.doing}; wait for its end, or stop it")
         token = 1 if row is None else row.token + 1
         mine = holder.model_dump_json(exclude_defaults=True)
         names = ("token", "holder", "renewed_at", "seen_at")

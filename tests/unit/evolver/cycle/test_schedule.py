@@ -204,9 +204,11 @@ def test_after_the_monitor_went_back_nothing_new_comes_for_a_while(world: World)
     assert world.why() == ""
 
 
-def test_while_another_process_runs_a_cycle_none_is_due(world: World, tmp_path: Path) -> None:
+def test_while_another_process_has_the_lease_no_cycle_is_due(world: World, tmp_path: Path) -> None:
     with Ledger(tmp_path / "evolution.db") as other, lease.held(other, 60):
         assert "runs a cycle" in world.why()
+    with Ledger(tmp_path / "evolution.db") as other, lease.held(other, 60, runs_cycle=False):
+        assert "deletes or copies data" in world.why()
     assert world.why() == ""
 
 
