@@ -2,6 +2,8 @@
 
 import json
 import re
+import threading
+import time
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
@@ -15,6 +17,7 @@ from toolkit.frozen import Frozen
 from toolkit.registry import ToolRegistry
 
 _LONGEST, _MOST_NAMED = 10_000, 5
+_REMEMBERED_SECONDS = 60.0
 _FORM = 'write [{"name": "tool", "arguments": {"key": "value"}}], or a plain text'
 
 
@@ -55,6 +58,24 @@ def own_tools(config: ToolkitConfig) -> OwnTools:
     except (UserError, SandboxUnavailable):
         return unknown_tools()
     return OwnTools(registry, all_known=not registry.lost_servers())
+
+
+class OwnToolsSource:
+    """The tools of this machine, as a function; safe to share by threads. They are loaded again after a minute, so that
+    nobody's corrections start tool servers over and over."""
+
+    def __init__(self, config: ToolkitConfig, *, now: Callable[[], float] = time.monotonic) -> None:
+        self._config, self._now = config, now
+        self._lock = threading.Lock()
+        self._loaded: OwnTools | None = None
+        self._stale_at = 0.0
+
+    def __call__(self) -> OwnTools:
+        with self._lock:
+            if self._loaded is None or self._now() >= self._stale_at:
+                self._loaded = own_tools(self._config)
+                self._stale_at = self._now() + _REMEMBERED_SECONDS
+            return self._loaded
 
 
 def check_calls(expected: str, turn: Interaction, own: Callable[[], OwnTools], *, clients: bool) -> None:

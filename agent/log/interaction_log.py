@@ -9,14 +9,13 @@ import time
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
-from functools import partial
 from pathlib import Path
 from typing import Any, Literal, Self, Unpack
 
 from agent.config import DataConfig, RedactionConfig
 from agent.errors import ConnectionLost
 from agent.log import queries, search_index
-from agent.log.corrections import OwnTools, check_calls, own_tools, unknown_tools
+from agent.log.corrections import OwnTools, OwnToolsSource, check_calls, unknown_tools
 from agent.log.entries import COMPLETIONS_SOURCE, OWN_SOURCES, Entry, Origin, Stored, next_id, plain_reference
 from agent.log.forgotten import take_from_later_turns
 from agent.log.migrations import migrations
@@ -59,7 +58,7 @@ class InteractionLog:
     @classmethod
     def of(cls, config: DataConfig, *, on_stored: Callable[[Stored], None] | None = None) -> Self:
         """Open the log of the data folder, redacting as ``[agent.redaction]`` says."""
-        own = partial(own_tools, config.toolkit)
+        own = OwnToolsSource(config.toolkit)
         redactor = Redactor(config.agent.redaction)
         return cls(config.data_folder / FILE, redactor=redactor, on_stored=on_stored, own_tools=own)
 

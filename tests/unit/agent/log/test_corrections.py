@@ -10,7 +10,8 @@ import pytest
 
 from agent.cli import main
 from agent.config import Config
-from agent.log.corrections import NoSuchCall, OwnTools, checked, own_tools
+from agent.log import corrections
+from agent.log.corrections import NoSuchCall, OwnTools, OwnToolsSource, checked, own_tools
 from agent.log.entries import COMPLETIONS_SOURCE
 from agent.log.interaction_log import InteractionLog
 from tests.fakes.evolution import turn
@@ -204,3 +205,15 @@ def test_the_command_and_the_gateway_refuse_such_a_call_in_one_line(
         assert (answer.status_code, answer.json()["error"]["message"]) == (400, WRONG[wrong])
         assert answer.json()["error"]["param"] == "expected"
         assert said_of(log) == []
+
+
+def test_this_machines_tools_are_loaded_at_most_once_a_minute(monkeypatch: pytest.MonkeyPatch) -> None:
+    loads = iter([OwnTools(ToolRegistry(), all_known=True), OwnTools(ToolRegistry(), all_known=False)])
+    monkeypatch.setattr(corrections, "own_tools", lambda config: next(loads))
+    seconds = 0.0
+    known = OwnToolsSource(ToolkitConfig(), now=lambda: seconds)
+    assert known().all_known
+    seconds = 59.0
+    assert known().all_known
+    seconds = 61.0
+    assert not known().all_known
