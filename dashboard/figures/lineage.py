@@ -70,7 +70,7 @@ def scored_suites(data_folder: Path, model: str) -> set[str]:
 def compared(data_folder: Path, suite: str, one: str, other: str) -> list[Pair]:
     """Return the requests of ``suite`` (``scored_suites``), those first in which the two models differ."""
     scores = [_scores(data_folder, suite, model) for model in (one, other)]
-    requests = _requests(suite.partition("-")[0])
+    requests = request_texts(suite.partition("-")[0])
     ids = list(dict.fromkeys([*scores[0], *scores[1]]))
     pairs = [Pair(name, requests.get(name, ""), scores[0].get(name), scores[1].get(name)) for name in ids]
     return sorted(pairs, key=lambda pair: not pair.differs)
@@ -88,7 +88,8 @@ def _scores(data_folder: Path, suite: str, model: str) -> dict[str, ItemScore]:
     return {score.id: score for score in read_lines(path, ItemScore)}
 
 
-def _requests(suite: str) -> dict[str, str]:
+def request_texts(suite: str) -> dict[str, str]:
+    """Return the requests of a suite by the ids of its items; empty for one that is not at hand."""
     try:
         return {item.id: item.request for item in suites.read_suite(suite).items}
     except (UserError, OSError):

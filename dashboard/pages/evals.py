@@ -34,6 +34,7 @@ def page(desk: Desk, visit: Visit) -> Response:
         suites=suites,
         suite=chosen,
         failing=failing,
+        requests=lineage.request_texts(chosen.partition("-")[0]),
         reasons=scores.reasons(failing),
         reason_of=scores.reason_of,
         offered=_SUITES,

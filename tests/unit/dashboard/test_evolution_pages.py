@@ -201,7 +201,9 @@ def test_a_promotion_that_fails_says_why_and_changes_nothing(data: Path, visitor
 
 
 def test_rolling_back_lets_what_served_before_serve(data: Path, visitor: Visitor) -> None:
+    assert visitor.get("/adapters").actions >= {"/ui/releases/roll-back"}
     seen = visitor.press("/releases/roll-back")
+    assert "/ui/releases/roll-back" not in visitor.get("/adapters").actions
     assert seen.of("serves") == "base"
     assert active.read(data).name == "base"
     change = seen.rows("changes")[0]

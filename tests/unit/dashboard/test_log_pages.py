@@ -9,6 +9,7 @@ import pytest
 from agent.log.interaction_log import InteractionLog
 from evolver.cli.past_tables import evaluations_text
 from evolver.cli.score_words import NAMES
+from evolver.evaluation import suites
 from evolver.scores import EvalReport, ItemScore, Mean, Rate
 from evolver.store.jsonl import append_lines
 from evolver.store.ledger import Ledger
@@ -18,6 +19,7 @@ from evolver.types import Verdict
 from tests.fakes.client_traffic import asked, log_turn
 from tests.fakes.dashboard_world import Page, Visitor
 from tests.fakes.evolution import trace, turn
+from tests.fakes.evolver_world import ITEMS
 from tests.fakes.waiting import wait_until
 from tests.unit.evolver.tool_making.test_pool import made
 from toolkit.made import read_approved
@@ -243,7 +245,10 @@ def test_scores_have_the_names_and_values_of_the_command(data: Path, visitor: Vi
     assert {row[0]: row[2:] for row in seen.rows("scores")}["heldout"][4] == "–"
 
 
-def test_scores_are_the_ledgers_with_the_mistakes_of_a_model(data: Path, visitor: Visitor) -> None:
+def test_scores_are_the_ledgers_with_the_mistakes_of_a_model(
+    data: Path, visitor: Visitor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(suites, "read_suite", lambda name: suites.Suite(name=name, sha256="", items=tuple(ITEMS)))
     seen = visitor.get("/evals?model=base")
     with Ledger(data / "evolution.db") as ledger:
         wanted = {(one.suite, one.model): one.scores for one in ledger.evaluations()}
@@ -254,7 +259,9 @@ def test_scores_are_the_ledgers_with_the_mistakes_of_a_model(data: Path, visitor
         assert f"({rate['hits']}/{rate['n']}" in rows[key][0]
     file = next((data / "evaluations").glob("*-base.jsonl"))
     scores = [ItemScore.model_validate_json(line) for line in file.read_text().splitlines()]
-    assert [row[0] for row in seen.rows("mistakes")] == [one.id for one in scores if one.needs_tool and not one.exact]
+    requests = {item.id: item.request for item in ITEMS}
+    mistakes = [requests[one.id] for one in scores if one.needs_tool and not one.exact]
+    assert [row[0] for row in seen.rows("mistakes")] == mistakes
 
 
 def test_a_measurement_says_why_it_could_not_be_made(visitor: Visitor) -> None:
