@@ -215,6 +215,25 @@ def test_an_older_ledger_keeps_what_it_holds(tmp_path: Path) -> None:
         ledger.set_adapter_state("adapter-0001", "waiting")
 
 
+def test_an_older_ledger_on_postgres_keeps_what_it_holds(tmp_path: Path, postgres: PostgresServer) -> None:
+    url = postgres.database()
+    with closing(open_postgres(url, STEPS[:-1])) as older, older.transaction() as db:
+        db.execute("INSERT INTO cycles (number, started_at, status, reason) VALUES (1, 5, 'promoted', '')")
+        db.execute(
+            "INSERT INTO releases (number, at, adapter, previous, reason) VALUES (1, 7, 'adapter-0001', 'base', 'cycle 1')"
+        )
+        columns = db.execute("SELECT column_name FROM information_schema.columns WHERE table_name = 'cycles'").fetchall()
+        assert ("tenant",) not in [tuple(row) for row in columns]
+    with Ledger(tmp_path / "evolution.db", database=open_postgres(url, STEPS)) as ledger:
+        (cycle,) = ledger.cycles()
+        (change,) = ledger.releases()
+        assert (cycle.number, cycle.status, cycle.tenant) == (1, "promoted", "")
+        assert (change.adapter, change.previous, change.reason) == ("adapter-0001", "base", "cycle 1")
+    for tenant in ("", "sales"):
+        with Ledger(tmp_path / "evolution.db", database=open_postgres(url, STEPS), tenant=tenant) as ledger:
+            assert len(ledger.own_cycles()) == (not tenant)
+
+
 def test_writes_together_are_one_transaction(ledger: Ledger, path: Path) -> None:
     with pytest.raises(ZeroDivisionError), ledger.together():
         number = ledger.open_cycle().number
