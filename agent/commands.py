@@ -3,7 +3,9 @@
 Everything that takes long to import is imported by the command that needs it.
 """
 
+import os
 import sys
+from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, BinaryIO, Literal
@@ -193,9 +195,10 @@ def import_logs(
     from agent.imports.report import report_text
     from agent.imports.run import import_file
     from agent.imports.turns import Origin
+    from toolkit.elapsed import Elapsed
 
     settings, origin = _load(config), Origin(owner=owner, tenant=tenant, own=own)
-    with _opened(file) as opened:
+    with _opened(file) as opened, Elapsed("importing", share=_share_of(opened) if file != "-" else None):
         found = import_file(settings, opened, origin, form=form, dry_run=dry_run)
     if as_json:
         _print_json(found.as_json())
@@ -211,6 +214,12 @@ def _opened(file: str) -> AbstractContextManager[BinaryIO]:
         return Path(file).open("rb")
     except OSError as error:
         raise UserError(f"{file}: {error.strerror}; name a file of exported logs, or - for stdin") from error
+
+
+def _share_of(opened: BinaryIO) -> Callable[[], float]:
+    """Return a function that tells how much of a file was read, 0 to 1."""
+    size = os.fstat(opened.fileno()).st_size
+    return lambda: opened.tell() / size if size and not opened.closed else 0.0
 
 
 @app.command()

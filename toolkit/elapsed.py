@@ -15,7 +15,8 @@ class Elapsed:
     """A line on stderr, ``what`` and the seconds so far, renewed each second; use it in a ``with``.
 
     It goes when the block ends. Before others write, call ``wipe``, which counts anew, or ``hold`` where what they
-    write does not end its line. Where stderr is no terminal nothing is shown.
+    write does not end its line. Where stderr is no terminal nothing is shown. ``share``: how much is done, 0 to
+    1, shown with the seconds to go.
     """
 
     def __init__(
@@ -23,11 +24,13 @@ class Elapsed:
         what: str,
         err: TextIO | None = None,
         *,
+        share: Callable[[], float] | None = None,
         clock: Callable[[], float] = time.monotonic,
         tick: float = 1.0,
     ) -> None:
         self._what = what
         self._err = err or sys.stderr
+        self._share = share
         self._clock = clock
         self._tick = tick
         self._since = clock()
@@ -74,6 +77,12 @@ class Elapsed:
             with self._lock:
                 seconds = self._clock() - self._since
                 if seconds >= SILENT_SECONDS and not self._held:
-                    self._err.write(f"{_WIPE}{self._what} {seconds:.0f} s")
+                    self._err.write(f"{_WIPE}{self._what} {self._progress(seconds)}")
                     self._err.flush()
                     self._shown = True
+
+    def _progress(self, seconds: float) -> str:
+        share = self._share() if self._share is not None else 0.0
+        if not 0.0 < share < 1.0:
+            return f"{seconds:.0f} s"
+        return f"{seconds:.0f} s, {share:.0%}, {seconds * (1 - share) / share:.0f} s to go"

@@ -70,18 +70,7 @@ class Executor:
             return _failed(call, started, ToolErrorKind.INVALID_ARGUMENTS, problem)
         if not self.allows(tool):
             return _failed(call, started, ToolErrorKind.TOOL_FAILED, "it would change something outside: it is not run")
-        return _to_tool_result(call, self._run(tool, call.arguments, workspace if tool.sandbox_state else None))
-
-    def run_source(
-        self, source: str, function: str, arguments: Mapping[str, Any], *, timeout_seconds: float | None = None
-    ) -> ToolResult:
-        """Execute the Python text ``source`` in the pool for code that a model wrote, then ``function(**arguments)``.
-
-        ``timeout_seconds`` replaces the configured deadline. Raises as ``execute`` does.
-        """
-        call = ToolCall(id="made", name=function, arguments=dict(arguments))
-        invocation = Invocation.of_source(source, function, arguments, timeout_seconds=timeout_seconds)
-        return _to_tool_result(call, self.made_code.run(invocation))
+        return tool_result(call, self._run(tool, call.arguments, workspace if tool.sandbox_state else None))
 
     def _run(self, tool: Tool, arguments: dict[str, Any], workspace: Path | None) -> ExecResult:
         sandbox = self._others.get(tool.source.partition(":")[0], self._sandbox)
@@ -143,7 +132,8 @@ def _failed(call: ToolCall, started: float, kind: ToolErrorKind, message: str) -
     )
 
 
-def _to_tool_result(call: ToolCall, result: ExecResult) -> ToolResult:
+def tool_result(call: ToolCall, result: ExecResult) -> ToolResult:
+    """Return the sandbox's outcome of ``call`` as a result that a model may read."""
     if result.ok:
         return ToolResult(call_id=call.id, name=call.name, value=result.value, duration_ms=result.duration_ms)
     named = result.error_type not in ("", "ValueError", "MemoryError")

@@ -63,9 +63,10 @@ def rollback(
 ) -> None:
     """Go back to an earlier adapter from the next turn on. Needs no server and no daemon."""
     from evolver.release import by_person
+    from toolkit.elapsed import Elapsed
 
     loaded = read_config(config)
-    with open_ledger(loaded, tenant) as ledger:
+    with Elapsed("going back"), open_ledger(loaded, tenant) as ledger:
         gone, back = by_person.roll_back(loaded, ledger, name, reason="evolver rollback")
     typer.echo(_told(back, tenant, gone))
 

@@ -41,7 +41,7 @@ def audit(
     config: ConfigOption = None,
     as_json: JsonOption = False,
 ) -> None:  # fmt: skip
-    """Print traces or logged turns to review, or the next cycle's plan."""
+    """Print traces or turns to review, or the next cycle's plan."""
     if plan + (worked is not None) + (labels is not None) > 1:
         raise UserError("give one of --plan, --worked and --labels")
     if labels is not None:

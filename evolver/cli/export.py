@@ -7,6 +7,7 @@ import typer
 
 from evolver.cli.opening import MOST_CYCLES, AdapterArgument, open_ledger, read_config
 from toolkit.command import ConfigOption, JsonOption, print_json
+from toolkit.elapsed import Elapsed
 from toolkit.errors import UserError
 
 if TYPE_CHECKING:
@@ -49,10 +50,7 @@ def export(
     forgotten interactions are left out.
     """
     if name and lessons is None:
-        from evolver.release.export import export as write
-
-        folder = write(read_config(config), name, form, to or Path(f"{name}-{form}"))
-        print_json({"folder": str(folder)}) if as_json else typer.echo(folder)
+        _export_adapter(read_config(config), name, form, to or Path(f"{name}-{form}"), as_json=as_json)
         return
     if name or lessons is None:
         raise UserError("say what to export: evolver export ADAPTER, or evolver export --lessons lessons.jsonl")
@@ -84,14 +82,24 @@ def push(
     print_json({"url": url}) if as_json else typer.echo(url)
 
 
+def _export_adapter(
+    loaded: "Config", name: str, form: Literal["peft", "merged", "gguf"], to: Path, *, as_json: bool
+) -> None:
+    from evolver.release.export import export as write
+
+    with Elapsed("exporting"):
+        folder = write(loaded, name, form, to)
+    print_json({"folder": str(folder)}) if as_json else typer.echo(folder)
+
+
 def _export_lessons(loaded: "Config", lessons: Path, number: int | None, adapter: str, *, as_json: bool) -> None:
     from evolver.maintenance.export_lessons import export_lessons
 
     with open_ledger(loaded) as ledger:
         cycles = _cycles(ledger, number, adapter)
-    found = export_lessons(
-        loaded.data_folder, lessons, cycles, learn_from_upstream=loaded.agent.serving.shadow.learn_from_upstream
-    )
+    from_upstream = loaded.agent.serving.shadow.learn_from_upstream
+    with Elapsed("exporting"):
+        found = export_lessons(loaded.data_folder, lessons, cycles, learn_from_upstream=from_upstream)
     if as_json:
         print_json(found.model_dump(mode="json"))
         return

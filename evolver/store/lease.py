@@ -46,7 +46,7 @@ class Holder(Frozen):
 
     @property
     def doing(self) -> str:
-        """What the process does with the lease, as people read it after the process."""
+        """Words for its work with the lease, which follow the process."""
         return "runs a cycle" if self.runs_cycle else "deletes or copies data"
 
 

@@ -6,6 +6,7 @@ import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -13,7 +14,7 @@ from tests.adversarial.conftest import descendants, settle
 from tests.fakes.sandbox import InProcessSandbox
 from toolkit.config import MadeCodeConfig, SandboxConfig, ToolkitConfig, ToolsConfig
 from toolkit.errors import SandboxUnavailable
-from toolkit.execute import Executor, open_executor
+from toolkit.execute import Executor, open_executor, tool_result
 from toolkit.registry import ToolRegistry
 from toolkit.sandbox import ExecResult, Invocation, Sandbox, self_check
 from toolkit.sandbox.bubblewrap import BubblewrapSandbox
@@ -33,7 +34,14 @@ def executor() -> Iterator[Executor]:
 
 def _run(executor: Executor, body: str, *, head: str = "", seconds: float = 60.0, **arguments: object) -> ToolResult:
     source = f"{head}\ndef made({', '.join(arguments)}):\n    {body}\n"
-    return executor.run_source(source, "made", arguments, timeout_seconds=seconds)
+    return _run_source(executor, source, "made", arguments, seconds)
+
+
+def _run_source(
+    executor: Executor, source: str, function: str, arguments: dict[str, Any], seconds: float = 60.0
+) -> ToolResult:
+    ran = executor.made_code.run(Invocation.of_source(source, function, arguments, timeout_seconds=seconds))
+    return tool_result(ToolCall(id="made", name=function, arguments=arguments), ran)
 
 
 def _inside(executor: Executor) -> BubblewrapSandbox:
@@ -83,7 +91,7 @@ def test_what_the_code_does_is_its_result(
 
 
 def test_a_function_that_is_not_in_the_source_is_the_codes_failure(executor: Executor) -> None:
-    error = executor.run_source("value = 1", "absent", {}).error
+    error = _run_source(executor, "value = 1", "absent", {}).error
     assert error is not None
     assert (error.kind, "absent" in error.message) == (ToolErrorKind.TOOL_FAILED, True)
 

@@ -49,7 +49,10 @@ class Metrics:
             "apprentice_tool_errors", "Results of tools that are errors.", ["adapter"], registry=self.registry
         )
         self._active = Gauge(
-            "apprentice_active_adapter", "1 for what serves as `agent`.", ["adapter"], registry=self.registry
+            "apprentice_active_adapter",
+            "1 for the adapter that answers as `agent`.",
+            ["adapter"],
+            registry=self.registry,
         )
         self._adapters: set[str] = set()
 

@@ -79,7 +79,7 @@ def test_a_trial_of_a_tenants_adapter_takes_sessions_of_the_tenant_and_is_ended_
     assert "on trial for sales" in seen.of(SALES_NEXT)
     assert (active.read(data).canary, release.on_trial(data, "sales")) == (None, SALES_NEXT)
     of_sales = visitor.get("/releases?tenant=sales")
-    assert f"End the trial of {SALES_NEXT}; what serves goes on with all sessions of sales." in of_sales.text
+    assert f"End the trial of {SALES_NEXT}; the active adapter goes on with all sessions of sales." in of_sales.text
     visitor.press("/releases/roll-back", tenant="sales")
     assert release.on_trial(data, "sales") == ""
     assert serving(data)["sales"] == SALES
@@ -91,11 +91,11 @@ def test_the_releases_of_a_tenant_are_shown_and_rolled_back(data: Path, visitor:
     everybodys = visitor.get("/releases")
     assert everybodys.of("serves") == "adapter-0001"
     rows = {row[0]: row[1] for row in everybodys.rows("tenants")}
-    assert rows == {"care": "what serves everybody", "sales": SALES}
+    assert rows == {"care": "everybody's adapter", "sales": SALES}
     of_sales = visitor.get("/releases?tenant=sales")
     assert (of_sales.of("tenant"), of_sales.of("serves")) == ("sales", SALES)
     assert of_sales.rows("monitor")[0][2] == "1"
-    assert f"What served sales before {SALES} will answer it from the next turn on." in of_sales.text
+    assert f"The adapter that served sales before {SALES} will answer it from the next turn on." in of_sales.text
     assert "/ui/releases/roll-back" not in visitor.get("/releases?tenant=care").actions
     seen = visitor.press("/releases/roll-back", tenant="sales")
     assert (seen.of("tenant"), seen.of("serves")) == ("sales", SHARED)

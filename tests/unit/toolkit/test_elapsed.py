@@ -71,3 +71,10 @@ def test_nothing_is_shown_where_there_is_no_terminal() -> None:
     with Elapsed("thinking", err, clock=Clock(), tick=0.001) as elapsed:
         assert elapsed._thread is None
     assert err.getvalue() == ""
+
+
+def test_a_known_share_is_shown_with_the_seconds_to_go() -> None:
+    err = Tty()
+    with Elapsed("importing", err, share=lambda: 0.25, clock=Clock(), tick=0.001):
+        wait_until(lambda: "importing 4 s" in err.getvalue())
+    assert "importing 4 s, 25%, 12 s to go" in err.getvalue()

@@ -6,11 +6,10 @@ import pytest
 
 from tests.fakes.sandbox import LosingSandbox
 from toolkit.errors import SandboxUnavailable
-from toolkit.execute import Executor
-from toolkit.registry import ToolRegistry
+from toolkit.execute import tool_result
 from toolkit.sandbox import Invocation, Status, self_check
 from toolkit.sandbox.insistent import Insistent
-from toolkit.tool import ToolErrorKind
+from toolkit.tool import ToolCall, ToolErrorKind
 
 ONE = "def one(): return 1"
 
@@ -55,7 +54,8 @@ def test_a_failure_of_the_call_is_its_result() -> None:
 
 def test_without_it_the_kind_says_that_the_worker_was_lost() -> None:
     losing = LosingSandbox(1)
-    error = Executor(ToolRegistry(), losing, made_code=losing).run_source(ONE, "one", {}).error
+    ran = losing.run(Invocation.of_source(ONE, "one", {}))
+    error = tool_result(ToolCall(id="1", name="one", arguments={}), ran).error
     assert error is not None
     assert error.kind is ToolErrorKind.LOST
 

@@ -219,10 +219,11 @@ def test_an_older_ledger_on_postgres_keeps_what_it_holds(tmp_path: Path, postgre
     url = postgres.database()
     with closing(open_postgres(url, STEPS[:-1])) as older, older.transaction() as db:
         db.execute("INSERT INTO cycles (number, started_at, status, reason) VALUES (1, 5, 'promoted', '')")
-        db.execute(
-            "INSERT INTO releases (number, at, adapter, previous, reason) VALUES (1, 7, 'adapter-0001', 'base', 'cycle 1')"
-        )
-        columns = db.execute("SELECT column_name FROM information_schema.columns WHERE table_name = 'cycles'").fetchall()
+        release = "(1, 7, 'adapter-0001', 'base', 'cycle 1')"
+        db.execute(f"INSERT INTO releases (number, at, adapter, previous, reason) VALUES {release}")
+        columns = db.execute(
+            "SELECT column_name FROM information_schema.columns WHERE table_name = 'cycles'"
+        ).fetchall()
         assert ("tenant",) not in [tuple(row) for row in columns]
     with Ledger(tmp_path / "evolution.db", database=open_postgres(url, STEPS)) as ledger:
         (cycle,) = ledger.cycles()
