@@ -34,7 +34,7 @@ class DatabaseUnavailable(StorageError):
 
 
 class CommitUnknown(StorageError):
-    """It is not known whether a transaction is stored; whoever tries it again may store it twice."""
+    """An unknown end of a transaction: it may be stored; whoever tries it again may store it twice."""
 
 
 class AdapterError(UserError):

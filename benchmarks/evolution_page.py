@@ -73,9 +73,9 @@ def _difference(name: str) -> str:
 
 _SHOWN = (
     ("held-out exact", "heldout", "call_accuracy"),
-    ("held-out rightly none", "heldout", "irrelevance_accuracy"),
+    ("held-out no call", "heldout", "irrelevance_accuracy"),
     ("development exact", "develop", "call_accuracy"),
-    ("development rightly none", "develop", "irrelevance_accuracy"),
+    ("development no call", "develop", "irrelevance_accuracy"),
     ("BFCL simple_python", "bfcl:simple_python", "call_accuracy"),
     ("BFCL irrelevance", "bfcl:irrelevance", "irrelevance_accuracy"),
 )

@@ -32,12 +32,12 @@ class StageContext:
 
     @property
     def executor(self) -> Executor:
-        """Runs the tools that the stage may use, in this process."""
+        """Executor of the tools that the stage may use, in this process."""
         return self.crew.here.executor
 
     @property
     def generator(self) -> Generator:
-        """Asks the base model, from this process."""
+        """Generator that asks the base model, from this process."""
         return self.crew.here.generator
 
     @property

@@ -30,15 +30,25 @@ def replace(path: Path, content: bytes) -> None:
     A crash may leave a draft named ``.NAME.*`` beside it; ``remove_drafts`` takes those away.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
+    with replacing(path) as draft:
+        draft.write_bytes(content)
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """Give an empty draft beside ``path``, which takes its place when the block ends, as ``replace`` does.
+
+    It is gone when the block raises. Raises OSError.
+    """
     descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")  # mkstemp makes it 0600
+    os.close(descriptor)
+    draft = Path(temporary)
     try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        Path(temporary).replace(path)
+        yield draft
+        flush(draft)
+        draft.replace(path)
     except BaseException:
-        Path(temporary).unlink(missing_ok=True)
+        draft.unlink(missing_ok=True)
         raise
     flush(path.parent)
 

@@ -147,7 +147,7 @@ def _not_worse(name: str, pairs: Items, margin: float) -> tuple[bool, str]:
 
 
 def _right(item: ItemScore) -> bool:
-    """The exact call, or rightly none."""
+    """Return whether the call was exact, or none was made where none was needed."""
     return item.exact if item.needs_tool else not item.called and not item.failed
 
 

@@ -6,7 +6,6 @@ model wrote and may not be learned from.
 """
 
 import json
-import os
 from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -196,10 +195,8 @@ class _Lines:
 
 @contextmanager
 def _jsonl(file: Path) -> Iterator[_Writer]:
-    with _draft(file) as draft, draft.open("wb") as opened:
+    with durable_file.writing_to(file), durable_file.replacing(file) as draft, draft.open("wb") as opened:
         yield _Lines(opened)
-        opened.flush()
-        os.fsync(opened.fileno())
 
 
 class _Batches:
@@ -227,7 +224,11 @@ def _parquet(file: Path) -> Iterator[_Writer]:
         from pyarrow import parquet
     except ImportError:
         raise UserError(_NEEDS_PYARROW) from None
-    with _draft(file) as draft, parquet.ParquetWriter(draft, _schema(pyarrow)) as writer:
+    with (
+        durable_file.writing_to(file),
+        durable_file.replacing(file) as draft,
+        parquet.ParquetWriter(draft, _schema(pyarrow)) as writer,
+    ):
         batches = _Batches(pyarrow, writer)
         yield batches
         batches.flush()
@@ -250,17 +251,3 @@ def _schema(pa: Any) -> Any:
     columns |= {"owners": texts, "tenants": texts}
     names = ("messages", "tools", "lesson", "cycle", "split", "kind", "interaction_ids", "verified", "model")
     return pa.schema([(name, columns.get(name, pa.string())) for name in (*names, "owners", "tenants")])
-
-
-@contextmanager
-def _draft(file: Path) -> Iterator[Path]:
-    """Give a file beside ``file`` that takes its place when the block ends, and is gone when it raises."""
-    draft = file.with_name(f".{file.name}.draft")
-    try:
-        yield draft
-        draft.replace(file)
-        durable_file.flush(file.parent)
-    except OSError as error:
-        raise UserError(f"{file}: {error.strerror}; name another file") from error
-    finally:
-        draft.unlink(missing_ok=True)

@@ -1,4 +1,4 @@
-"""After a promotion: do people fare worse with the new adapter than with what served before?"""
+"""Compares how people fare after a promotion with how they fared before."""
 
 from collections.abc import Sequence
 from statistics import NormalDist, median

@@ -65,7 +65,7 @@ Event = str | Message | Ended | None
 
 
 class ClientLeft(Exception):
-    """Nobody waits for the turn any more. It is logged as one that failed."""
+    """The end of a turn for which nobody waits any more. It is logged as one that failed."""
 
 
 @dataclass(frozen=True)

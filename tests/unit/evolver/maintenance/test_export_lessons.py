@@ -180,7 +180,7 @@ def test_the_command_writes_the_lessons_of_an_adapter(place: Place, capsys: pyte
     [
         ([], "say what to export"),
         (["--lessons", "x.csv"], "name it .jsonl or .parquet"),
-        (["--lessons", "/nowhere/x.jsonl"], "name another file"),
+        (["--lessons", "/nowhere/x.jsonl"], "make that folder first"),
         (["--lessons", "x.jsonl", "--cycle", "9"], "there is no cycle 9"),
         (["--lessons", "x.jsonl", "--adapter", "adapter-0009"], "there is no adapter adapter-0009"),
         (["--lessons", "x.jsonl", "--adapter", "a", "--cycle", "1"], "not both"),
