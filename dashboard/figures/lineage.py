@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from agent.turn.messages import BASE
+from evolver.errors import StageError
 from evolver.evaluation import suites
 from evolver.scores import ItemScore
 from evolver.store.jsonl import read_lines
@@ -92,5 +93,5 @@ def request_texts(suite: str) -> dict[str, str]:
     """Return the requests of a suite by the ids of its items; empty for one that is not at hand."""
     try:
         return {item.id: item.request for item in suites.read_suite(suite).items}
-    except (UserError, OSError):
+    except (StageError, UserError, OSError):
         return {}
