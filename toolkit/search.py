@@ -58,9 +58,9 @@ class ToolIndex:
     def __len__(self) -> int:
         return len(self._tools)
 
-    def top(self, query: str, k: int) -> list[Tool]:
-        """Return the ``k`` tools that fit ``query`` best, best first; all of them when there are fewer."""
-        return [self._tools[place] for place, _ in self.ranked(query)[:k]]
+    def top(self, query: str, top_k: int) -> list[Tool]:
+        """Return the ``top_k`` tools that fit ``query`` best, best first; all of them when there are fewer."""
+        return [self._tools[place] for place, _ in self.ranked(query)[:top_k]]
 
     def ranked(self, query: str) -> list[tuple[int, float]]:
         """Return the places of all tools in the order of how they fit ``query``, best first, each with its points."""

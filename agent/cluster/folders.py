@@ -89,7 +89,7 @@ class FolderReceiver:
             file.seek(offset)
             file.write(ray.get(part[0]))
 
-    def publish_folder(self, listing: Listing, *, keep: bool) -> Path | None:
+    def put_in_place(self, listing: Listing, *, keep: bool) -> Path | None:
         """Publish the written folder and return it; None if its files differ from the listing. Raises OSError."""
         draft, target = self._draft(listing, keep=keep), self._place(listing, keep=keep)
         whole = _is(draft, listing)
@@ -149,7 +149,7 @@ def bring(
     lacking = [number for number, path in enumerate(found) if path is None]
     for name, offset, part in _parts(folder, listing) if lacking else ():
         ask(lacking, "write_part", listing, name, offset, [ray.put(part)], seconds=_PART_SECONDS)
-    for number, path in zip(lacking, ask(lacking, "publish_folder", listing, seconds=patience), strict=True):
+    for number, path in zip(lacking, ask(lacking, "put_in_place", listing, seconds=patience), strict=True):
         found[number] = path
     there = [path for path in found if path is not None]
     if len(there) < len(actors):

@@ -265,9 +265,9 @@ class InteractionLog:
         """Yield one interaction per turn, session by session; see ``queries.whole_turns``."""
         return queries.whole_turns(self._db, after=after, until=until, session=session, tenant=tenant)
 
-    def tool_use(self, *, after: str, until: str, most: int) -> list[ToolUse]:
-        """Return the tools of the first ``most`` interactions that had any, after ``after`` and up to ``until``."""
-        return queries.tool_use(self._db, after=after, until=until, most=most)
+    def tool_use(self, *, after: str, until: str, limit: int) -> list[ToolUse]:
+        """Return the tools of the first ``limit`` interactions that had any, after ``after`` and up to ``until``."""
+        return queries.tool_use(self._db, after=after, until=until, limit=limit)
 
     def find(self, interaction_id: str) -> Interaction | None:
         """Return the interaction, or None when the log does not have it."""

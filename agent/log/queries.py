@@ -103,10 +103,10 @@ def interactions_of(db: Statements, rows: Sequence[Sequence[Any]]) -> list[Inter
     ]
 
 
-def tool_use(database: OpenDatabase, *, after: str, until: str, most: int) -> list[ToolUse]:
-    """Return the first ``most`` interactions with tools after ``after`` and up to ``until``, oldest first."""
+def tool_use(database: OpenDatabase, *, after: str, until: str, limit: int) -> list[ToolUse]:
+    """Return the first ``limit`` interactions with tools after ``after`` and up to ``until``, oldest first."""
     with database.transaction("BEGIN") as db:
-        return [ToolUse(*row) for row in db.execute(_TOOL_USE, (after, until, most)).fetchall()]
+        return [ToolUse(*row) for row in db.execute(_TOOL_USE, (after, until, limit)).fetchall()]
 
 
 def of_adapter(

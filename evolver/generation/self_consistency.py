@@ -29,10 +29,10 @@ _CLEAR = 0.6
 """The share of the samples whose calls return the same, at least."""
 
 
-def open_requests(tasks: Sequence[Task], most: int) -> list[Task]:
-    """Return the ``most`` tasks that self-consistency tries; what a client asked of its own tools is none."""
+def open_requests(tasks: Sequence[Task], limit: int) -> list[Task]:
+    """Return the first ``limit`` tasks that self-consistency tries; what a client asked of its own tools is none."""
     wanted = [task for task in tasks if task.kind in _KINDS and not task.client]
-    return sorted(wanted, key=lambda task: _KINDS.index(task.kind))[:most]
+    return sorted(wanted, key=lambda task: _KINDS.index(task.kind))[:limit]
 
 
 @dataclass(frozen=True)

@@ -74,9 +74,9 @@ def _counted(replies: Sequence[str | None]) -> SampledCalls:
     )
 
 
-def with_samples(tasks: list[Task], sample_calls: SampleCalls, most: int) -> list[Task]:
+def with_samples(tasks: list[Task], sample_calls: SampleCalls, limit: int) -> list[Task]:
     """Ask the newest requests without a working call several times; return ``tasks`` with the sampled calls."""
-    open_ones = [task for task in tasks if task.kind in ("talk", "failed", "unserved")][-most:]
+    open_ones = [task for task in tasks if task.kind in ("talk", "failed", "unserved")][-limit:]
     sampled = zip(open_ones, sample_calls([task.request for task in open_ones]), strict=True)
     found = {task.interaction_id: _by_margin(task, one) for task, one in sampled}
     return [found.get(task.interaction_id, task) for task in tasks]

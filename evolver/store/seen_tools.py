@@ -88,7 +88,7 @@ class ToolCatalogue:
         total = 0
         while True:
             with self._ledger.together() as db:
-                page = log.tool_use(after=self._ledger.setting(_UP_TO), until=until, most=_PAGE)
+                page = log.tool_use(after=self._ledger.setting(_UP_TO), until=until, limit=_PAGE)
                 _add(db, page)
                 if read_to := page[-1].id if len(page) == _PAGE else until:
                     self._ledger.put_setting(_UP_TO, max(read_to, self._ledger.setting(_UP_TO)))
@@ -112,7 +112,7 @@ class ToolCatalogue:
         with self._ledger.together() as db:
             if interaction_id > self._ledger.setting(_UP_TO):
                 return []
-            near = log.tool_use(after=interaction_id[:-1], until=interaction_id, most=_PAGE)
+            near = log.tool_use(after=interaction_id[:-1], until=interaction_id, limit=_PAGE)
             _add(db, [one for one in near if one.id == interaction_id], sign=-1)
             gone = [row[0] for row in db.execute("SELECT name FROM seen_tools WHERE turns <= 0").fetchall()]
             db.execute("DELETE FROM seen_tools WHERE turns <= 0")
@@ -177,7 +177,7 @@ def _show_as_before(db: Statements, log: InteractionLog, interaction_id: str) ->
     until = interaction_id
     while left and until:
         after = log.back(_PAGE, from_id=until)
-        for one in reversed(log.tool_use(after=after, until=until, most=_PAGE)):
+        for one in reversed(log.tool_use(after=after, until=until, limit=_PAGE)):
             for name, sha256, text in _tools(one.tool_schemas) if one.id != interaction_id else ():
                 key = ToolKey(one.source, one.tenant, one.owner, name, sha256)
                 if left.pop(key, None) is not None:

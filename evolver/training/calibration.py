@@ -35,7 +35,7 @@ class Margin(NamedTuple):
     candidate: tuple[str, float] | None = None
 
 
-def served(margins: Sequence[Margin]) -> dict[str, list[float]]:
+def deciding_margins(margins: Sequence[Margin]) -> dict[str, list[float]]:
     """Return the margins that decide in serving, by decision. Of a request's candidates, the best one counts."""
     found: dict[str, list[float]] = {"call": [], "no_call": []}
     best: dict[str, tuple[float, Margin]] = {}

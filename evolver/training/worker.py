@@ -20,7 +20,7 @@ from agent.adapters.package import check_adapter, check_name, model_sha256
 from agent.errors import AdapterInvalid
 from evolver.errors import TrainError
 from evolver.store.dataset_files import folder_sha256
-from evolver.training.calibration import calibrate, served
+from evolver.training.calibration import calibrate, deciding_margins
 from evolver.training.data import Data, read_data
 from evolver.training.publication import environment, metrics, parent_of, publish_adapter
 from evolver.training.render import RowInvalid
@@ -176,7 +176,7 @@ def examine(adapted: "Adapted", data: Data, budget: int) -> Examined:
 
     found = validate(adapted, data.held_out, budget, data.call_token)
     judged = validate(adapted, data.choice, budget, data.call_token) or found
-    margins = served(judged.margins if judged else ())
+    margins = deciding_margins(judged.margins if judged else ())
     return Examined(
         loss=found.loss if found else None,
         calibration=calibrate(data.call_token, margins["call"], margins["no_call"]),

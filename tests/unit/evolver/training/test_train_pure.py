@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from evolver.training.calibration import Margin, auc, calibrate, served
+from evolver.training.calibration import Margin, auc, calibrate, deciding_margins
 from evolver.training.prefix_tree import TokenizedLesson, pack, plan, shared_length
 from evolver.training.schedule import (
     affordable_steps,
@@ -184,7 +184,7 @@ def test_of_the_candidates_of_a_request_the_best_one_decides() -> None:
         Margin("no_call", -1.0, ("b", 0.0)),
         Margin("no_call", 0.5),
     ]
-    assert served(margins) == {"call": [1.0], "no_call": [0.5, -1.0]}
+    assert deciding_margins(margins) == {"call": [1.0], "no_call": [0.5, -1.0]}
 
 
 def test_calibration_needs_both_sides() -> None:
