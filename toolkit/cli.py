@@ -113,7 +113,7 @@ def check(config: ConfigOption = None, as_json: JsonOption = False) -> None:
 
 
 def _attempts(loaded: Any) -> dict[str, Any]:
-    """Try to escape from each sandbox, and return what came of it."""
+    """Try to escape from each sandbox, and return the outcome."""
     from toolkit.modules import open_modules
     from toolkit.sandbox.kernel import landlock_version
     from toolkit.sandbox.made_code import made_code_limits

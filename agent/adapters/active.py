@@ -122,7 +122,7 @@ def read_all(data_folder: Path) -> dict[str, ActiveAdapter]:
 
 
 def read_here(data_folder: Path, tenant: str = "") -> ActiveAdapter:
-    """Read what serves on this machine: the file, which a gateway on Postgres brings in line with the database.
+    """Read the active adapter of this machine: the file, which a gateway on Postgres brings in line with the database.
 
     Raises AdapterError on a damaged file.
     """

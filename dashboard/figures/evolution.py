@@ -1,4 +1,4 @@
-"""The state of the evolution: what serves, what runs, what waits."""
+"""The state of the evolution: the active adapter, what runs, what waits."""
 
 import time
 from dataclasses import dataclass

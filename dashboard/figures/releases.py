@@ -1,4 +1,4 @@
-"""Changes of what serves, from the ledger, and what the monitor compares."""
+"""Changes of the active adapter, from the ledger, and what the monitor compares."""
 
 import time
 from collections.abc import Sequence
@@ -34,8 +34,8 @@ _TURNS = f"""
 
 @dataclass(frozen=True)
 class Change:
-    """A change of what serves a tenant or everybody, with the time of the one ``before`` it there (0: none) and
-    ``after`` it (None: none)."""
+    """A change of the active adapter of a tenant or of everybody, with the time of the one ``before`` it there (0:
+    none) and ``after`` it (None: none)."""
 
     release: Release
     before: float
@@ -70,8 +70,8 @@ def listed(db: Statements, *, limit: int, offset: int) -> list[Change]:
 
 
 def turns(db: Statements, changes: Sequence[Change]) -> list[tuple[Turns, Turns]]:
-    """Count for each change the turns of what served until then, since the change before, and of what served from then
-    on, until the next one. ``db`` is the log."""
+    """Count for each change the turns of the adapter that served until then, since the change before, and of the one
+    that served from then on, until the next one. ``db`` is the log."""
     return [
         (
             _turns(db, one.release.previous, one.release.tenant, one.before, one.release.at),
@@ -90,7 +90,8 @@ def _turns(db: Statements, adapter: str, tenant: str, since: float, until: float
 
 
 def since_change(config: Config, ledger: Ledger) -> Comparison | None:
-    """Return the monitor's figures with what serves and with what served before; None while the base model serves."""
+    """Return the monitor's figures with the active adapter and with the one that served before; None while the base
+    model serves."""
     try:
         return comparison(config, ledger)
     except UserError:

@@ -17,7 +17,7 @@ from evolver.store.tenants import check_known
 
 
 def page(desk: Desk, visit: Visit) -> Response:
-    """Return every change of what serves, the newest first, and what the monitor sees since the last one: for
+    """Return every change of the active adapter, the newest first, and what the monitor sees since the last one: for
     everybody, or for the tenant that the visit asks for."""
     tenant, tenants = visit.asked("tenant"), active.tenants(desk.data)
     if tenant and tenant not in tenants:
@@ -41,7 +41,7 @@ def page(desk: Desk, visit: Visit) -> Response:
 
 
 def roll_back(desk: Desk, visit: Visit) -> Response:
-    """Go back to what served before, for everybody or for a tenant; while an adapter is on trial, end the trial."""
+    """Go back to the one before, for everybody or for a tenant; while an adapter is on trial, end the trial."""
     tenant = visit.form.get("tenant", "")
     check_known(desk.config, tenant)
     with databases.writable_ledger(desk.data, tenant) as ledger:

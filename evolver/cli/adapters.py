@@ -1,5 +1,5 @@
-"""``evolver adapters`` and the commands that change what serves: ``rollback``, ``promote``, ``approve``, ``trial``,
-``reject``, ``pin``, ``unpin``."""
+"""``evolver adapters`` and the commands that change the active adapter: ``rollback``, ``promote``, ``approve``,
+``trial``, ``reject``, ``pin``, ``unpin``."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path

@@ -1,6 +1,7 @@
 """The clock of the evolver: APScheduler triggers the watch, the ledger says whether a cycle is due.
 
-A cycle takes long. It runs in the daemon's own thread, which Ctrl-C ends at once; what serves is watched meanwhile.
+A cycle takes long. It runs in the daemon's own thread, which Ctrl-C ends at once; the active adapter is watched
+meanwhile.
 """
 
 import queue
@@ -37,7 +38,7 @@ _SEEN = 5000
 
 
 def run(config: Config, say: Say) -> None:
-    """Run cycles when they are due and watch what serves, until interrupted."""
+    """Run cycles when they are due and watch the active adapter, until interrupted."""
     from apscheduler.schedulers.background import BackgroundScheduler
 
     minutes = config.evolver.monitor.every_minutes

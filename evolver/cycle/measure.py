@@ -29,8 +29,8 @@ def measure(
 ) -> Report:
     """Score ``model`` (an adapter, ``base`` or ``agent``) on the first ``limit`` requests of ``suite``, and record it.
 
-    ``agent`` is what serves the ledger's tenant. Scores of an earlier run are reused. Raises UserError for an unknown
-    suite or adapter, as ``score_suite`` and ``load_registered`` do, and ModelUnavailable.
+    ``agent`` is the active adapter of the ledger's tenant. Scores of an earlier run are reused. Raises UserError for an
+    unknown suite or adapter, as ``score_suite`` and ``load_registered`` do, and ModelUnavailable.
     """
     check_suite(suite)
     if model not in (ALIAS, BASE) and ledger.adapter(model) is None:

@@ -50,7 +50,7 @@ def finish(
     ledger, place = end.ledger, (config.data_folder, end.ledger)
     changes = [change for change in ledger.releases() if change.cycle == end.number]
     if changes:
-        # It was cut off after its promotion. Whoever changed what serves since then is not overruled.
+        # It was cut off after its promotion. Whoever changed the active adapter since then is not overruled.
         promoted = any(change.adapter == adapter.name for change in changes)
         end.record("promoted" if promoted else "waiting", decision.reasons)
         return

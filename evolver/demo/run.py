@@ -1,4 +1,4 @@
-"""``make demo``: the whole job once, on real parts, and one screen that says what came of it."""
+"""``make demo``: the whole job once, on real parts, and one screen with the outcome."""
 
 import json
 import sys

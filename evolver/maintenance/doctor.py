@@ -144,7 +144,7 @@ def _model(config: Config) -> Check:
 
 
 def _ledger(config: Config) -> str:
-    """The databases are whole, and what serves is what was registered."""
+    """The databases are whole, and the active adapter is the one that was registered."""
     if config.agent.database:
         with InteractionLog.open_readonly(config.data_folder / FILE) as log:
             log.count()
@@ -162,7 +162,7 @@ def _ledger(config: Config) -> str:
 
 
 def _tenants(config: Config) -> list[Check]:
-    """Check what serves each tenant that has a pointer of its own."""
+    """Check each tenant's active adapter that has a pointer of its own."""
     try:
         found = active.tenants(config.data_folder)
     except UserError:  # the check of the ledger says so

@@ -20,7 +20,7 @@ from evolver.store.ledger_rows import AdapterRow, Release
 from toolkit import durable_file
 
 _TURNS_LAST = 3600.0
-"""Seconds. A turn keeps the adapter with which it began: what served as lately is not removed."""
+"""Seconds. A turn keeps the adapter with which it began: an adapter that served as lately is not removed."""
 _WORK = re.compile(r"\.(?:adapter|maker)-(\d+)\.(?:work|draft)|maker-(\d+)")
 """Work of the cycle with that number; with an adapter of its own an earlier version made lessons."""
 
@@ -49,7 +49,7 @@ def retire(
     """Remove the adapters that nothing refers to; returns their names. Those still loaded in vLLM are unloaded first,
     also those of an earlier call that was cut off.
 
-    Kept: what serves somebody, what served before it, what is pinned or waits for approval, the newest
+    Kept: somebody's active adapter, the one that served before it, what is pinned or waits for approval, the newest
     ``keep_adapters``, what the running cycle made, and what another kept adapter continues.
     """
     loaded = set() if serving is None else lora_api.loaded(serving.vllm_url, serving.vllm_key)
@@ -87,8 +87,8 @@ def removable(config: ReleaseConfig, data_folder: Path, ledger: Ledger, now: flo
 
 
 def _named(data_folder: Path, tenant: str, rows: Sequence[AdapterRow], changes: Sequence[Release]) -> set[str]:
-    """Return what serves ``tenant``, what is on trial there, and what served before; where its pointer is damaged, all
-    that it may have named."""
+    """Return the active adapter of ``tenant``, what is on trial there, and the one that served before; where its
+    pointer is damaged, all that it may have named."""
     own = [change for change in changes if change.tenant == tenant]
     try:
         pointer = active.read(data_folder, tenant)

@@ -1,4 +1,4 @@
-"""The interaction log -> tasks: what people asked, what came of it, and which turns can serve as lessons.
+"""The interaction log -> tasks: what people asked, what followed, and which turns can serve as lessons.
 
 A pure function of the log: the same interactions give the same tasks.
 """

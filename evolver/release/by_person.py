@@ -1,4 +1,5 @@
-"""Changes of what serves that a person asks for: commands and the dashboard call these. The ledger's tenant is served.
+"""Changes of the active adapter that a person asks for: commands and the dashboard call these. The ledger's tenant is
+served.
 
 ``reason`` is what the ledger records. All raise UserError with the fix, AdapterInvalid and ModelUnavailable.
 """
@@ -19,14 +20,14 @@ MOST_ON_TRIAL = 0.5
 
 
 def promote(config: Config, ledger: Ledger, name: str, *, reason: str) -> str:
-    """Let ``name`` serve, whatever the gate said; returns what served before."""
+    """Let ``name`` serve, whatever the gate said; returns the one that served before."""
     base_sha256 = configured_sha256(config, ledger)
     running = serving_state.read(config.data_folder)
     return release.promote(name, config.data_folder, ledger, running, reason=reason, base_sha256=base_sha256)
 
 
 def approve(config: Config, ledger: Ledger, name: str, *, reason: str) -> str:
-    """Let ``name``, which waits for a person, serve; returns what served before."""
+    """Let ``name``, which waits for a person, serve; returns the one that served before."""
     _waiting(ledger, name)
     return promote(config, ledger, name, reason=reason)
 
@@ -51,7 +52,7 @@ def reject(ledger: Ledger, name: str, *, reason: str) -> None:
 
 
 def roll_back(config: Config, ledger: Ledger, name: str | None, *, reason: str) -> tuple[str, str]:
-    """Go back to ``name``, or None: to what served before. Returns (what served, what serves now)."""
+    """Go back to ``name``, or None: to the one before. Returns (the one that served, the one that serves now)."""
     base_sha256 = None if name in (BASE, SHARED) else configured_sha256(config, ledger)
     running = serving_state.read(config.data_folder)
     return release.rollback(config.data_folder, ledger, running, to=name, reason=reason, base_sha256=base_sha256)

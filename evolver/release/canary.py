@@ -1,4 +1,4 @@
-"""A candidate on trial with a share of the sessions: is it worse than what serves the others?
+"""A candidate on trial with a share of the sessions: is it worse than the active adapter?
 
 Wald's sequential test of two shares ("Sequential Analysis", 1947, chapter 6): sessions of both kinds are paired in the
 order in which they began; only pairs in which one of the two had trouble tell anything, and in how many of those it was
@@ -65,7 +65,7 @@ def compare_sessions(
     now: float,
 ) -> Trial:
     """Compare the sessions of a trial. ``turns``: all whole ones since the trial ``began``, session by session;
-    ``current``: what serves the others.
+    ``current``: the active adapter.
 
     "worse": the odds of trouble are ``canary_odds`` times as high, rather than as high. After ``canary_sessions`` pairs
     or ``canary_days`` the likelier of the two is taken.

@@ -24,7 +24,7 @@ def before(current: str, ledger: Ledger) -> str:
 
 
 def shared_before(current: str, ledger: Ledger) -> str:
-    """Return what served everybody when ``current`` took its place for the ledger's tenant."""
+    """Return the adapter that served everybody when ``current`` took its place for the ledger's tenant."""
     changes = ledger.all_releases()
     shared = [change for change in changes if not change.tenant]
     taken = (ledger.tenant, current, SHARED)
@@ -36,7 +36,7 @@ def shared_before(current: str, ledger: Ledger) -> str:
 
 
 def first(ledger: Ledger) -> str:
-    """Return what serves the ledger's tenant until something is promoted for it."""
+    """Return the active adapter of the ledger's tenant until something is promoted for it."""
     return SHARED if ledger.tenant else BASE
 
 

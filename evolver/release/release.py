@@ -113,8 +113,8 @@ def promote(
     cycle: int = 0,
     base_sha256: str | None = None,
 ) -> str:
-    """Let ``name`` (an adapter, ``base``, or for a tenant ``shared``) serve; returns what served before. ``cycle``: the
-    one that promotes.
+    """Let ``name`` (an adapter, ``base``, or for a tenant ``shared``) serve; returns the one that served before.
+    ``cycle``: the one that promotes.
 
     ``base_sha256``, and what is raised: as ``load_registered``.
     """
@@ -142,7 +142,8 @@ def begin_trial(
     reason: str = "",
     base_sha256: str | None = None,
 ) -> None:
-    """Let ``name`` answer a ``share`` of the sessions, and what serves go on with the others. Raises as ``promote``.
+    """Let ``name`` answer a ``share`` of the sessions, and the active adapter go on with the others. Raises as
+    ``promote``.
 
     ``cycle``: the one that begins the trial; without one, a person does, for a ``reason``.
     """
@@ -212,11 +213,12 @@ def rollback(
     only_from: str | None = None,
     base_sha256: str | None = None,
 ) -> tuple[str, str]:
-    """Go back to ``to``; None: to what served before the present adapter. Returns (what served, what serves now).
+    """Go back to ``to``; None: to the one before the present adapter. Returns (the one that served, the one that serves
+    now).
 
-    While an adapter is on trial, None ends the trial: what serves goes on with all sessions. ``only_from``: go back
-    only if this still serves when it comes to it; else nothing changes. Where vLLM does not answer, or not soon, the
-    pointer changes all the same: what it names is loaded as soon as vLLM answers. ``base_sha256`` as in
+    While an adapter is on trial, None ends the trial: the active adapter goes on with all sessions. ``only_from``: go
+    back only if this still serves when it comes to it; else nothing changes. Where vLLM does not answer, or not soon,
+    the pointer changes all the same: what it names is loaded as soon as vLLM answers. ``base_sha256`` as in
     ``load_registered``. Raises UserError, AdapterInvalid.
     """
     current = _current_or_first(data_folder, ledger)
@@ -336,7 +338,7 @@ def _switch(
 
 def _settled(data_folder: Path, ledger: Ledger) -> str:
     """Return the active adapter, once the ledger says the same, and the servers must have a tenant's. A damaged pointer
-    counts as what served first."""
+    counts as the first that served."""
     try:
         with ledger.together() as db:
             pointer = active.read(data_folder, ledger.tenant, db)

@@ -1,4 +1,4 @@
-"""Kept traces -> the ones worth learning: what serves is asked first, and what it does well is set aside.
+"""Kept traces -> the ones worth learning: the active adapter is asked first, and what it does well is set aside.
 
 Lessons about what a model can do already leave less of a training's time for what it cannot. What is set aside stays
 right: it may be replayed in this cycle and in later ones.
@@ -19,7 +19,7 @@ from evolver.types import Selected, Trace
 from toolkit.frozen import Frozen
 
 Likelihood = Callable[[Workshop, Trace], float | None]
-"""Log-probability (nats) with which what serves makes the calls of a trace; None where it could not be asked."""
+"""Log-probability (nats) with which the active adapter makes the calls of a trace; None where it could not be asked."""
 
 ASKED, SELECTED = "asked.jsonl", "selected.jsonl"
 
@@ -65,7 +65,7 @@ def select(
 
 @dataclass(frozen=True)
 class Question:
-    """Asks what serves about ``trace``."""
+    """Asks the active adapter about ``trace``."""
 
     trace: Trace
     likelihood: Likelihood

@@ -1,4 +1,4 @@
-"""The ledger: cycles, adapters with their lineage and scores, and every change of what serves.
+"""The ledger: cycles, adapters with their lineage and scores, and every change of the active adapter.
 
 It is the file evolution.db, or tables of the Postgres database that ``[agent] database`` names. The evolver is its only
 writer. Each method is one transaction that is on disk when it returns; those called inside
@@ -254,7 +254,8 @@ class Ledger:
     def record_release(
         self, adapter: str, previous: str, reason: str, *, by: str = "", cycle: int = 0, number: int | None = None
     ) -> None:
-        """Record a change of what serves this tenant; ``number`` None, or taken by another tenant's: the next one."""
+        """Record a change of this tenant's active adapter; ``number`` None, or taken by another tenant's: the next
+        one."""
         with self.together() as db:
             taken = db.execute("SELECT 1 FROM releases WHERE number = ? AND tenant != ?", (number, self.tenant))
             free = number if taken.fetchone() is None else None
@@ -265,11 +266,11 @@ class Ledger:
             )
 
     def releases(self) -> list[Release]:
-        """Return every change of what serves this tenant, the newest first."""
+        """Return every change of this tenant's active adapter, the newest first."""
         return [row for row in self.all_releases() if row.tenant == self.tenant]
 
     def all_releases(self) -> list[Release]:
-        """Return every change of what serves anybody, the newest first."""
+        """Return every change of anybody's active adapter, the newest first."""
         names = ("number", "at", "adapter", "previous", "reason", "by", "cycle", "tenant")
         columns = "number, at, adapter, previous, reason, changed_by, cycle, tenant"
         with self.reading() as db:

@@ -58,8 +58,8 @@ class Evaluation(Frozen):
 
 
 class Release(Frozen):
-    """One change of what serves ``tenant`` ("": everybody). ``by``: person, cycle, monitor or start; ``cycle``: the one
-    that promoted, else 0."""
+    """One change of the active adapter of ``tenant`` ("": everybody). ``by``: person, cycle, monitor or start;
+    ``cycle``: the one that promoted, else 0."""
 
     number: int
     at: float

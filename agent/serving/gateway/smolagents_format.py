@@ -1,6 +1,6 @@
 """Calls and results that a client writes as text: smolagents, which sends neither ``tool_calls`` nor tool messages.
 
-What the model called ends an assistant's text, as a Python list after "Calling tools:"; what came of it begins the
+What the model called ends an assistant's text, as a Python list after "Calling tools:"; its result begins the
 user's text, after "Observation:", or "Error:" where it failed. Of a call that raised an exception only the error comes.
 Source: smolagents, ``ActionStep.to_messages`` in memory.py.
 """

@@ -2,7 +2,8 @@
 
 The pointers are asked for a few times a second. A change comes to this machine in an order that keeps every moment
 consistent: the adapter's files, then the model servers, then the file that each request reads. While the database
-cannot be asked, or an adapter cannot be used, what served goes on. What is wrong with one pointer stops no other.
+cannot be asked, or an adapter cannot be used, the one that served goes on. What is wrong with one pointer stops no
+other.
 """
 
 import asyncio
@@ -67,8 +68,9 @@ class Follower:
         """Fetch what the pointers name before there are servers, which are then given it.
 
         A pointer is taken over at once where nothing is to be loaded, or only what this gateway has had, or where
-        what served last cannot serve the model ``base_sha256`` ("" where that is not known); else by ``watch``, once a
-        server has what it names. Where that fails, it is said, and what served last on this machine does.
+        the one that served last cannot serve the model ``base_sha256`` ("" where that is not known); else by ``watch``,
+        once a server has what it names. Where that fails, it is said, and the one that served last on this machine
+        does.
         """
         try:
             rows = self._rows()

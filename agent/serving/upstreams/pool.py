@@ -104,7 +104,7 @@ class UpstreamPool:
     async def load(self, name: str, folder: Path) -> None:
         """Check an adapter's files and load it on all ready servers, or on none more than have it.
 
-        Where none is ready, those that answer count: what serves may be what they refuse. Raises AdapterError,
+        Where none is ready, those that answer count: they may refuse the active adapter. Raises AdapterError,
         ModelUnavailable.
         """
         async with self._changing:
