@@ -54,7 +54,7 @@ def ways(house: House, *arguments: str, said: str | None = None) -> list["subpro
 def alike(text: str) -> str:
     """``text`` without what differs from turn to turn: ids, seconds and the names of sessions."""
     text = re.sub(r"[0-9a-f]{12}-[0-9a-f]{4}", "ID", text)
-    text = re.sub(r"chat-\d{8}-\d{6}", "SESSION", text)
+    text = re.sub(r"chat-\d{8}-\d{6}-[0-9a-f]{4}", "SESSION", text)
     return re.sub(r'\d+\.\d s\b|"latency_ms": [\d.]+', "SECONDS", text)
 
 

@@ -99,3 +99,7 @@ def test_a_workspace_that_cannot_be_made_is_one_line(tmp_path: Path) -> None:
 def test_made_up_names_are_valid(tmp_path: Path) -> None:
     with InteractionLog(tmp_path / "log.db") as log:
         assert Session(new_name(0.0), log, tmp_path, history_turns=1).name.startswith("chat-19")
+
+
+def test_conversations_that_begin_in_the_same_second_have_names_of_their_own() -> None:
+    assert len({new_name(0.0) for _ in range(20)}) > 15
