@@ -37,7 +37,7 @@ def without_flush(name: str, file: str, code: str) -> Mutation:
 
 
 MUTATIONS = (
-    without_flush("file", "toolkit/durable_file.py", _FILE),
+    without_flush("file", "toolkit/durable_file.py", "flush(draft)"),
     Mutation("file-name", "toolkit/durable_file.py", (("        raise\n    flush(path.parent)\n", "        raise\n"),)),
     without_flush("folder-files", "toolkit/durable_file.py", "flush(Path(folder, name))"),
     without_flush("folder-names", "toolkit/durable_file.py", "flush(Path(folder))"),

@@ -42,11 +42,18 @@ _real_executor = execute.open_executor
 
 
 class Steady(Learner):
-    """A model whose answer depends on nothing but the request. ``on_asked`` is called before each completion."""
+    """A model whose answer depends on nothing but the request. ``on_asked`` is called before each completion;
+    ``on_chat``, which may wait, with the model and the text of each request that shows tools."""
 
     def __init__(self) -> None:
         super().__init__(ITEMS)
         self.on_asked: Callable[[], None] = lambda: None
+        self.on_chat: Callable[[str, str], None] = lambda model, text: None
+
+    def __call__(self, request: dict[str, Any]) -> Says:
+        if request.get("tools"):
+            self.on_chat(request["model"], request["messages"][0]["content"])
+        return super().__call__(request)
 
     def _complete(self, request: dict[str, Any]) -> Says:
         self.on_asked()

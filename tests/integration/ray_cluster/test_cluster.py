@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from itertools import count
 from pathlib import Path
+from threading import Event
 
 import pytest
 
@@ -60,14 +61,26 @@ def test_a_cycle_on_two_nodes_learns_what_one_on_this_machine_learns(
 def test_a_node_that_dies_loses_and_doubles_nothing(
     cluster: Machines, alone: Lessons, tmp_path: Path, capfd: pytest.CaptureFixture[str], stage: str
 ) -> None:
-    """It is killed while it has orders of ``stage``."""
+    """It is killed while it has orders of ``stage``. In evaluation, which is quick, one item is answered before."""
     with cluster_world(tmp_path, cluster.alive(2).address) as here:
         killed: list[str] = []
+        answered: list[str] = []
+        dead = Event()
 
         def on_progress(said: str, share: float, _: str) -> None:
             if said == stage and 0.0 < share < 1.0 and not killed:
                 killed.append(stage)
                 cluster.kill_one()
+                dead.set()
+
+        def on_chat(model: str, text: str) -> None:
+            if stage == "evaluate" and model == "adapter-0001":
+                answered.append(text)
+                if text != answered[0]:
+                    dead.wait(60)
+
+        assert isinstance(here.learner, Steady)
+        here.learner.on_chat = on_chat
 
         report = here.run(on_progress)
         assert killed == [stage]
