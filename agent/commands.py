@@ -62,7 +62,9 @@ def init(
 
 @app.command()
 def completion(
-    shell: Annotated[Literal["bash", "zsh", "fish"], typer.Argument(help="Shell that shall complete.")],
+    shell: Annotated[
+        Literal["bash", "zsh", "fish"], typer.Argument(metavar="SHELL", help="Shell that shall complete.")
+    ],
 ) -> None:
     """Print a script that completes the three commands."""
     from toolkit.command import completion_script
@@ -225,7 +227,7 @@ def _share_of(opened: BinaryIO) -> Callable[[], float]:
 @app.command()
 def feedback(
     interaction: Annotated[str, typer.Argument(metavar="ID", help="ID of a turn, from `agent log`.")],
-    verdict: Annotated[Literal["good", "bad"], typer.Argument(metavar="good|bad", help="Rating of the answer.")],
+    verdict: Annotated[Literal["good", "bad"], typer.Argument(metavar="VERDICT", help="Rating of the answer.")],
     note: Annotated[str, typer.Option(metavar="TEXT", help="Reason for the rating.", show_default=False)] = "",
     expected: Annotated[
         str,

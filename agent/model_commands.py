@@ -84,7 +84,7 @@ def pull(
 def use(
     name: Annotated[str, typer.Argument(metavar="NAME", help="Name from `agent models list`, or a folder.")],
     accept_license: Annotated[
-        bool, typer.Option("--accept-license", help="Accept the terms of a model that is not free of them.")
+        bool, typer.Option("--accept-license", help="Accept the license of a model that asks for it.")
     ] = False,
     config: ConfigOption = None,
 ) -> None:
