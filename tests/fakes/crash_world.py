@@ -20,6 +20,7 @@ from evolver.types import Trace
 from tests.fakes.evolution import publish_adapter
 from tests.fakes.evolver_world import World, world
 from tests.fakes.killed_evolver import NAME, Evolvers, Job
+from tests.fakes.postgres import PostgresServer
 
 OLD = "adapter-0000"
 """In the scripts with a trial: one that nothing refers to, which was loaded."""
@@ -60,9 +61,11 @@ class CrashWorld:
     def __init__(self, here: World, evolvers: Evolvers, folder: Path, script: str) -> None:
         self.here, self.data, self._evolvers, self._folder, self.script = here, here.data, evolvers, folder, script
         self.trace = folder / "steps"
-        log = self.here.data / "interactions.db"
-        with InteractionLog.open_readonly(log) as opened:
-            self._logged = [interaction.id for interaction in opened.read()]
+        self._logged = self._log()
+
+    def _log(self) -> list[str]:
+        with InteractionLog.open_readonly(self.data / "interactions.db") as opened:
+            return [interaction.id for interaction in opened.read()]
 
     def run(self, step: str | None = None, *, occurrence: int = 1, act: str = "kill") -> tuple[int, str]:
         return self._evolvers.run(self.job(step, occurrence=occurrence, act=act))
@@ -86,6 +89,9 @@ class CrashWorld:
 
     def check(self) -> None:
         """What holds at every moment, also before anything is mended; and after mending, on a copy."""
+        assert self._log() == self._logged
+        if self.here.config.agent.database:
+            return check_server(self.data)
         check_disk(self.data)
         copy = self._folder / "copy"
         shutil.rmtree(copy, ignore_errors=True)
@@ -96,8 +102,7 @@ class CrashWorld:
             assert active.read(copy).name == (releases[0].adapter if releases else "base")
             states = {row.name: row.state for row in ledger.adapters()}
             assert all(states[change.adapter] == "promoted" for change in releases[:1] if change.adapter != "base")
-        with InteractionLog.open_readonly(self.data / "interactions.db") as log:
-            assert [interaction.id for interaction in log.read()] == self._logged
+        return None
 
     def end(self) -> dict[str, Any]:
         """Compare with ENDS."""
@@ -129,6 +134,22 @@ class CrashWorld:
         assert markers["make"]["traces"] == len(traces)
 
 
+def check_server(data: Path) -> None:
+    """The same on Postgres, where pointer and ledger change in one transaction: they never differ."""
+    pointer = active.read(data)
+    with Ledger(data / "evolution.db") as ledger:
+        releases, adapters = ledger.releases(), ledger.adapters()
+    assert pointer.name == (releases[0].adapter if releases else "base")
+    for row in adapters:
+        if row.state != "removed":
+            package.check_adapter(data / "adapters" / row.name)
+            assert package.manifest_sha256(data / "adapters" / row.name) == row.sha256
+    promoted = {row.name for row in adapters if row.state in ("promoted", "withdrawn", "removed")}
+    assert {change.adapter for change in releases} <= promoted | {"base"}
+    for marker in data.glob("cycles/*/*.json"):
+        json.loads(marker.read_text())
+
+
 def check_disk(data: Path) -> None:
     """The pointer names a whole adapter or the base; ledger and log are whole; what the ledger names is there."""
     pointer = active.read(data)
@@ -157,10 +178,16 @@ def check_disk(data: Path) -> None:
 
 @contextmanager
 def crash_world(
-    folder: Path, monkeypatch: pytest.MonkeyPatch, evolvers: Evolvers, script: str = "cycle"
+    folder: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    evolvers: Evolvers,
+    script: str = "cycle",
+    *,
+    postgres: PostgresServer | None = None,
 ) -> Iterator[CrashWorld]:
+    """``postgres``: the server that has log, ledger and pointer."""
     folder.mkdir(parents=True, exist_ok=True)
-    with world(folder, monkeypatch) as here:
+    with world(folder, monkeypatch, database=postgres.database() if postgres else "") as here:
         if script != "cycle":
             _for_trials(here)
         yield CrashWorld(here, evolvers, folder, script)

@@ -57,9 +57,10 @@ ITEMS = [
 
 
 class World:
-    """``data`` is the data folder; ``say`` collects (stage, share) as they are reported."""
+    """``data`` is the data folder; ``say`` collects (stage, share) as they are reported. ``database``: the address of
+    the Postgres database that has log and ledger."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, database: str = "") -> None:
         self.data = folder / "data"
         self.learner = Learner(ITEMS)
         self.training = FakeTraining()
@@ -72,7 +73,9 @@ class World:
         self.config = Config(
             data_folder=self.data,
             agent=AgentConfig(
-                serving=ServingConfig(model=str(write_model(folder / "model"))), prompt=PromptConfig(tools_in_prompt=2)
+                database=database,
+                serving=ServingConfig(model=str(write_model(folder / "model"))),
+                prompt=PromptConfig(tools_in_prompt=2),
             ),
             evolver=EvolverConfig(
                 mine=MineConfig(minimum_interactions=1),
@@ -119,9 +122,10 @@ def world(
     *,
     logs: bool = False,
     host: str = "127.0.0.1",
+    database: str = "",
 ) -> Iterator[World]:
     """A world whose shipped suite has ``items``. With ``logs`` its gateway, at ``host``, logs what clients ask."""
-    made = World(folder)
+    made = World(folder, database)
     suite = folder / "suites"
     suite.mkdir()
     (suite / "heldout.jsonl").write_text("".join(item.model_dump_json() + "\n" for item in items))

@@ -18,18 +18,21 @@ import sys
 import threading
 import traceback
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import asdict, dataclass
 from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 import agent.storage.database
+import agent.storage.postgres
 import toolkit.execute
 from agent.adapters import active
 from agent.adapters.active import ActiveAdapter
 from agent.serving import serving_state
 from agent.serving.upstreams import lora_api
+from agent.storage.postgres import PostgresDatabase, PostgresStatements
+from agent.storage.statements import LEDGER_LOCK, LOG_LOCK
 from evolver.config import Config, ReleaseConfig
 from evolver.cycle import run
 from evolver.errors import StageError
@@ -51,8 +54,8 @@ from toolkit.registry import ToolRegistry
 ROOT = Path(__file__).parents[2]
 NAME = "adapter-0001"
 _VERBS = ("INSERT", "UPDATE", "DELETE")
-_TABLES = ("cycles", "adapters", "releases", "lease", "settings", "evaluations")
-_NAMED_BY = {"releases": 2, "evaluations": 2}
+_TABLES = ("cycles", "adapters", "releases", "lease", "settings", "evaluations", "active_adapter", "adapter_files")
+_NAMED_BY = {"releases": 2, "evaluations": 2, "adapter_files": 1}
 """Which of the values of an inserted row names it; else the first."""
 _FOREVER = 1e12
 """A moment long after any turn that may still use an adapter."""
@@ -179,6 +182,7 @@ class Steps:
         self._step_through_removals()
         self._step_through_loads()
         self._step_through_sql()
+        self._step_through_server()
 
     def _step_through_files(self) -> None:
         fsync, rename, replace = os.fsync, os.rename, os.replace
@@ -234,6 +238,43 @@ class Steps:
         lora_api.load, lora_api.unload = stepping_load, stepping_unload
         lease._Heartbeat._renew_if_mine = renew_alone
 
+    def _step_through_server(self) -> None:
+        """The same statements and commits on Postgres."""
+        steps = self
+
+        class Stepping:
+            def __init__(self, statements: PostgresStatements, database: "Database") -> None:
+                self._statements, self._database = statements, database
+
+            def execute(self, sql: str, parameters: Any = None, /) -> Any:
+                words = sql.split()
+                name = written(words, *([parameters] if parameters else [])) if words[0] in _VERBS else ""
+                if not name:
+                    return self._statements.execute(sql, parameters)
+                self._database.written = tuple(dict.fromkeys([*self._database.written, name]))
+                with steps.around(f"sql {name}"):
+                    return self._statements.execute(sql, parameters)
+
+        class Database(PostgresDatabase):
+            written: Sequence[str] = ()
+
+            def __init__(self, url: str, *, lock: int = LOG_LOCK, **rest: Any) -> None:
+                self._steps = lock == LEDGER_LOCK
+                super().__init__(url, lock=lock, **rest)
+
+            @contextmanager
+            def transaction(self, begin: str = "BEGIN IMMEDIATE") -> Iterator[Any]:
+                with super().transaction(begin) as statements:
+                    self.written = ()
+                    yield Stepping(statements, self) if self._steps else statements
+
+            def _commit(self, *, reads: bool) -> None:
+                name = f"commit of {', '.join(self.written)}"
+                with steps.around(name) if self.written else nullcontext():
+                    super()._commit(reads=reads)
+
+        agent.storage.postgres.PostgresDatabase = Database  # type: ignore[misc]
+
     def _step_through_sql(self) -> None:
         connect = agent.storage.database._connect
         steps, sqlite3 = self, agent.storage.database.sqlite3
@@ -274,6 +315,8 @@ def written(words: Sequence[str], values: Sequence[Any] = ()) -> str:
     table = next((word for word in words if word in _TABLES), "")
     if words[0] != "UPDATE":
         named = [str(values[_NAMED_BY.get(table, 0)])] if values else []
+        if table == "active_adapter":
+            named = [ActiveAdapter.model_validate_json(named[0]).name]
         return " ".join([words[0].lower(), table, *named])
     column = words[words.index("SET") + 1]
     if column == "renewed_at":

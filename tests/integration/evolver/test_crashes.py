@@ -2,6 +2,7 @@
 
 import errno
 import os
+import re
 import shutil
 import signal
 import time
@@ -17,6 +18,7 @@ from evolver.maintenance.backup import back_up
 from evolver.release import release
 from tests.fakes.crash_world import END, ENDS, CrashWorld, check_disk, crash_world
 from tests.fakes.killed_evolver import Evolvers
+from tests.fakes.postgres import PostgresServer
 from tests.fakes.waiting import wait_until
 from toolkit.errors import UserError
 
@@ -36,9 +38,12 @@ def crashes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, evolvers: Evolvers)
         yield made
 
 
-def calm_steps(folder: Path, evolvers: Evolvers, script: str) -> list[str]:
+def calm_steps(folder: Path, evolvers: Evolvers, script: str, *, postgres: PostgresServer | None = None) -> list[str]:
     """The steps of a run that nobody disturbs, in order."""
-    with pytest.MonkeyPatch.context() as patch, crash_world(folder, patch, evolvers, script) as calm:
+    with (
+        pytest.MonkeyPatch.context() as patch,
+        crash_world(folder, patch, evolvers, script, postgres=postgres) as calm,
+    ):
         assert calm.run() == (0, "")
         assert calm.end() == ENDS[script]
         calm.check()
@@ -97,7 +102,22 @@ def test_killed_at_each_step_of_a_trial_of_going_back_and_of_removing(
     kill_in_turn(tmp_path, evolvers, script, [step for step in in_order if step.startswith(moment)])
 
 
-def kill_in_turn(folder: Path, evolvers: Evolvers, script: str, steps: list[str]) -> None:
+@pytest.mark.parametrize("moment", ["before", "after"])
+@pytest.mark.parametrize("script", list(ENDS))
+def test_killed_at_each_statement_and_commit_on_postgres(
+    tmp_path: Path, evolvers: Evolvers, postgres: PostgresServer, script: str, moment: str
+) -> None:
+    """Log, ledger and pointer are on the server; of a trial those that a cycle has not."""
+    steps = calm_steps(tmp_path / "calm", evolvers, script, postgres=postgres)
+    of_cycle = calm_steps(tmp_path / "cycle", evolvers, "cycle", postgres=postgres) if script != "cycle" else []
+    in_turn = [step for step in steps if re.match(f"{moment} (sql|commit) ", step) and step not in of_cycle]
+    assert f"{moment} sql insert active_adapter {'adapter-0001' if script == 'cycle' else 'base'}" in in_turn
+    kill_in_turn(tmp_path, evolvers, script, in_turn, postgres=postgres)
+
+
+def kill_in_turn(
+    folder: Path, evolvers: Evolvers, script: str, steps: list[str], *, postgres: PostgresServer | None = None
+) -> None:
     """One run is killed at the first step, its recovery at the second, and so on, until a recovery comes to its end.
     What was not reached by then is tried in a world of its own."""
     waiting = list(dict.fromkeys(steps))
@@ -106,7 +126,7 @@ def kill_in_turn(folder: Path, evolvers: Evolvers, script: str, steps: list[str]
         worlds += 1
         with ExitStack() as stack:
             patch = stack.enter_context(pytest.MonkeyPatch.context())
-            crashes = stack.enter_context(crash_world(folder / str(worlds), patch, evolvers, script))
+            crashes = stack.enter_context(crash_world(folder / str(worlds), patch, evolvers, script, postgres=postgres))
             begun = len(waiting)
             while waiting:
                 code, said = crashes.run(waiting[0])
