@@ -8,8 +8,8 @@ from typing import Any
 
 from toolkit.argument_check import ArgumentCheck, no_tool
 from toolkit.config import ToolkitConfig
-from toolkit.errors import ConfigError, SandboxUnavailable
-from toolkit.made import APPROVED, MadeCode, MadeTool, read_approved
+from toolkit.errors import ConfigError
+from toolkit.made import APPROVED, MadeCode, read_approved
 from toolkit.modules import CALLER, open_modules
 from toolkit.registry import ToolRegistry
 from toolkit.sandbox import ExecResult, Invocation, Runner, Sandbox
@@ -28,32 +28,31 @@ class Executor:
         registry: ToolRegistry,
         sandbox: Sandbox,
         others: Mapping[str, Runner] | None = None,
-        made_code: Runner | None = None,
         *,
         allows: Callable[[Tool], bool] = lambda tool: True,
     ) -> None:
-        """``others``: what runs the tools of other sources, by the kind of source (``module``, ``python``, ``mcp``).
-        ``made_code``: what runs code that a model wrote; None: nothing does. Calls of tools that ``allows`` refuses
-        fail, and nothing runs."""
+        """``others``: what runs the tools of other sources, by the kind of source (``module``, ``python``, ``mcp``,
+        ``made``). Calls of tools that ``allows`` refuses fail, and nothing runs."""
         self.registry = registry
         self.allows = allows
-        self.made_code = made_code or _NoMadeCode()
         self._sandbox = sandbox
         self._others = dict(others or {})
         self._checks: dict[str, ArgumentCheck] = {}
 
-    def also(self, made: Iterable[MadeTool], kind: str) -> "Executor":
-        """Return an executor of these tools and of ``made``, whose source will be of ``kind``; closed with this one.
+    def runner(self, kind: str) -> Runner:
+        """Return what runs the tools whose source is of ``kind``."""
+        return self._others.get(kind, self._sandbox)
 
-        A made tool whose name is taken is left out.
+    def with_tools(self, tools: Iterable[Tool], kind: str, runner: Runner) -> "Executor":
+        """Return an executor of these tools and of ``tools``, whose source is of ``kind`` and which ``runner`` runs.
+
+        It is closed with this one. A tool whose name is taken is left out.
         """
-        tools = list(made)
         registry = ToolRegistry(self.registry)
         for tool in tools:
             with suppress(ConfigError):
-                registry.add(tool.tool(kind))
-        others = {**self._others, kind: MadeCode(tools, self.made_code)}
-        return Executor(registry, self._sandbox, others, self.made_code, allows=self.allows)
+                registry.add(tool)
+        return Executor(registry, self._sandbox, {**self._others, kind: runner}, allows=self.allows)
 
     def execute(self, call: ToolCall, *, workspace: Path | None = None) -> ToolResult:
         """Run a call and return its result; raise nothing that a call can cause, but SandboxUnavailable where isolation
@@ -73,7 +72,7 @@ class Executor:
         return tool_result(call, self._run(tool, call.arguments, workspace if tool.sandbox_state else None))
 
     def _run(self, tool: Tool, arguments: dict[str, Any], workspace: Path | None) -> ExecResult:
-        sandbox = self._others.get(tool.source.partition(":")[0], self._sandbox)
+        sandbox = self.runner(tool.source.partition(":")[0])
         if tool.binding is None:
             return sandbox.run(Invocation(tool.module, tool.function, arguments, workspace=workspace))
         bound = {"module": tool.module, "function": tool.function, "binding": tool.binding, "arguments": arguments}
@@ -114,15 +113,7 @@ def open_executor(
             others["mcp"] = servers
         made_code = stack.enter_context(closing(ModelMadePool(config.sandbox, insist=insist)))
         others[APPROVED] = MadeCode(read_approved(config.tools.approved), made_code)
-        yield Executor(registry, sandbox, others, made_code, allows=allows)
-
-
-class _NoMadeCode(Runner):
-    def run(self, invocation: Invocation) -> ExecResult:
-        raise SandboxUnavailable("there is no pool for code that a model wrote; open the executor with one")
-
-    def close(self) -> None:
-        """Nothing to end."""
+        yield Executor(registry, sandbox, others, allows=allows)
 
 
 def _failed(call: ToolCall, started: float, kind: ToolErrorKind, message: str) -> ToolResult:

@@ -51,7 +51,7 @@ class MadeCode(Runner):
 
     def __init__(self, tools: Iterable[MadeTool], pool: Runner) -> None:
         self._sources = {tool.name: tool.source for tool in tools}
-        self._pool = pool
+        self.pool = pool
 
     def run(self, invocation: Invocation) -> ExecResult:
         """Run a call as Runner says. ``module`` and ``workspace`` mean nothing here: made tools have neither."""
@@ -59,7 +59,7 @@ class MadeCode(Runner):
         if source is None:
             missing = f"there is no code for {invocation.function}"
             return ExecResult(Status.TOOL_FAILED, error_type="LookupError", message=missing)
-        return self._pool.run(replace(invocation, source=source, workspace=None))
+        return self.pool.run(replace(invocation, source=source, workspace=None))
 
     def close(self) -> None:
         """Leave the pool open: it is the caller's."""

@@ -27,7 +27,7 @@ class CallExecutor(Protocol):
 class ToolChooser(Protocol):
     """Finds the tools for a request; toolkit.search.ToolIndex."""
 
-    def top(self, query: str, k: int) -> list[Tool]: ...
+    def top(self, query: str, top_k: int) -> list[Tool]: ...
 
 
 @dataclass

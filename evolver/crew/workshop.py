@@ -11,6 +11,7 @@ from evolver.lessons.admission import HeldOut, LessonPolicy
 from evolver.model.client import Generator
 from toolkit.execute import Executor
 from toolkit.made import MadeTool
+from toolkit.made_tools import with_made_tools
 from toolkit.search import ToolIndex
 
 Record = Callable[[str, Mapping[str, Any], Mapping[str, Any]], None]
@@ -50,7 +51,8 @@ class Workshop:
         """Return this workshop with the tools ``made`` beside its own, whose source is of ``kind``; closed with it."""
         if not (made := tuple(made)):
             return self
-        return Workshop(self.executor.also(made, kind), self.client, self.generator, self._rules, self._record)
+        executor = with_made_tools(self.executor, made, kind)
+        return Workshop(executor, self.client, self.generator, self._rules, self._record)
 
     def record(self, route: str, body: Mapping[str, Any], answer: Mapping[str, Any]) -> None:
         """Record a request that was asked through ``client``."""

@@ -26,6 +26,7 @@ from evolver.tool_making.prompts import code_prompt, tool_prompt
 from evolver.types import Invented, Task, ToolExample
 from toolkit.frozen import Frozen
 from toolkit.made import MadeTool
+from toolkit.made_tools import pool_of
 from toolkit.sandbox import Invocation, Status
 from toolkit.tool import neutral
 
@@ -120,7 +121,7 @@ class _Try:
 class _Maker:
     def __init__(self, config: MakeConfig, workshop: Workshop) -> None:
         self._config = config
-        self._pool = workshop.executor.made_code
+        self._pool = pool_of(workshop.executor)
         self._generator = workshop.generator
         self._held_out = workshop.policy.held_out
 

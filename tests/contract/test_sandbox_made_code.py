@@ -15,6 +15,8 @@ from tests.fakes.sandbox import InProcessSandbox
 from toolkit.config import MadeCodeConfig, SandboxConfig, ToolkitConfig, ToolsConfig
 from toolkit.errors import SandboxUnavailable
 from toolkit.execute import Executor, open_executor, tool_result
+from toolkit.made import APPROVED, MadeCode
+from toolkit.made_tools import pool_of
 from toolkit.registry import ToolRegistry
 from toolkit.sandbox import ExecResult, Invocation, Sandbox, self_check
 from toolkit.sandbox.bubblewrap import BubblewrapSandbox
@@ -40,13 +42,14 @@ def _run(executor: Executor, body: str, *, head: str = "", seconds: float = 60.0
 def _run_source(
     executor: Executor, source: str, function: str, arguments: dict[str, Any], seconds: float = 60.0
 ) -> ToolResult:
-    ran = executor.made_code.run(Invocation.of_source(source, function, arguments, timeout_seconds=seconds))
+    ran = pool_of(executor).run(Invocation.of_source(source, function, arguments, timeout_seconds=seconds))
     return tool_result(ToolCall(id="made", name=function, arguments=arguments), ran)
 
 
 def _inside(executor: Executor) -> BubblewrapSandbox:
-    assert isinstance(executor.made_code, ModelMadePool)
-    opened = executor.made_code._sandbox
+    pool = pool_of(executor)
+    assert isinstance(pool, ModelMadePool)
+    opened = pool._sandbox
     assert isinstance(opened, BubblewrapSandbox)
     return opened
 
@@ -139,7 +142,7 @@ def test_to_who_insists_a_dead_worker_costs_nothing() -> None:
     tools = ToolsConfig(builtin=False, python_modules=("time",))
     with open_executor(ToolkitConfig(sandbox=CONFIG.sandbox, tools=tools), insist=True) as own:
         assert _run(own, "return 1").value == 1
-        pools = [getattr(own.made_code, "_sandbox"), own._sandbox, own._others["python"]]  # noqa: B009
+        pools = [getattr(pool_of(own), "_sandbox"), own._sandbox, own._others["python"]]  # noqa: B009
         assert [type(pool) for pool in pools] == [Insistent] * 3
         assert len({id(pool) for pool in pools}) == 3
         for pool in pools:
@@ -176,8 +179,9 @@ def test_the_self_check_holds_here_too(executor: Executor) -> None:
 def test_it_opens_at_the_first_call_and_closes_with_the_executor() -> None:
     config = ToolkitConfig(sandbox=CONFIG.sandbox, tools=ToolsConfig(builtin=False))
     with open_executor(config) as own:
-        assert isinstance(own.made_code, ModelMadePool)
-        assert own.made_code._sandbox is None
+        pool = pool_of(own)
+        assert isinstance(pool, ModelMadePool)
+        assert pool._sandbox is None
         assert _run(own, "return 1").value == 1
         pids = [worker._process.pid for worker in _inside(own)._idle]
         pids += [below for pid in pids for below in descendants(pid)]
@@ -203,4 +207,4 @@ def test_without_a_pool_nothing_is_run() -> None:
 
 def test_the_fake_is_one_too() -> None:
     fake = InProcessSandbox()
-    assert _run(Executor(ToolRegistry(), fake, made_code=fake), "return value + 1", value=2).value == 3
+    assert _run(Executor(ToolRegistry(), fake, {APPROVED: MadeCode([], fake)}), "return value + 1", value=2).value == 3

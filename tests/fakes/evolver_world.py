@@ -32,6 +32,7 @@ from toolkit import execute
 from toolkit.config import ToolkitConfig
 from toolkit.describing import describe
 from toolkit.execute import Executor
+from toolkit.made import APPROVED, MadeCode
 from toolkit.registry import ToolRegistry
 from toolkit.sandbox.insistent import Insistent
 
@@ -95,7 +96,7 @@ class World:
     def executor(self, _: ToolkitConfig, *, insist: bool = False, **options: Any) -> Iterator[Executor]:
         tools = (describe(function, source=self.source) for function in self.tools)
         sandbox = Insistent(self.sandbox) if insist else self.sandbox
-        yield Executor(ToolRegistry(tools), sandbox, made_code=sandbox, **options)
+        yield Executor(ToolRegistry(tools), sandbox, {APPROVED: MadeCode([], sandbox)}, **options)
 
     def run(self, on_progress: Any = None, *, tenant: str = "") -> CycleReport:
         def say(stage: str, share: float, remark: str) -> None:

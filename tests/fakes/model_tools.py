@@ -58,5 +58,5 @@ class InProcess:
 class AllTools:
     """Index that finds the same tools for every request."""
 
-    def top(self, query: str, k: int) -> list[Tool]:
-        return list(TOOLS[:k])
+    def top(self, query: str, top_k: int) -> list[Tool]:
+        return list(TOOLS[:top_k])

@@ -56,8 +56,8 @@ class _Found:
     def __init__(self, tools: Sequence[Tool]) -> None:
         self._tools = list(tools)
 
-    def top(self, query: str, k: int) -> list[Tool]:
-        return self._tools[:k]
+    def top(self, query: str, top_k: int) -> list[Tool]:
+        return self._tools[:top_k]
 
 
 class _Translator:

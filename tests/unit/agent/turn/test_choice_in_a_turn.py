@@ -31,8 +31,8 @@ GREETINGS = [_greeting(name) for name in NAMES]
 class Found:
     """A search that finds GREETINGS."""
 
-    def top(self, query: str, k: int) -> list[Tool]:
-        return GREETINGS[:k]
+    def top(self, query: str, top_k: int) -> list[Tool]:
+        return GREETINGS[:top_k]
 
 
 def choosing(**margins: float) -> dict[str, str]:

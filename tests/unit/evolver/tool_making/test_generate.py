@@ -21,6 +21,7 @@ from tests.fakes.sandbox import InProcessSandbox
 from tests.fakes.stages import HeldOutTexts
 from toolkit.config import MadeCodeConfig, SandboxConfig
 from toolkit.execute import Executor
+from toolkit.made import APPROVED, MadeCode
 from toolkit.registry import ToolRegistry
 from toolkit.sandbox.made_code import ModelMadePool
 
@@ -54,7 +55,7 @@ class Bench:
 
     def invent(self, *tasks: Task, config: MakeConfig = CONFIG, **rest: Any) -> Invented:
         with ModelServer(script=self.inventor) as server, Generator(server.url, concurrency=2) as generator:
-            executor = Executor(ToolRegistry(), InProcessSandbox(), made_code=self.pool)
+            executor = Executor(ToolRegistry(), InProcessSandbox(), {APPROVED: MadeCode([], self.pool)})
             workshop = Workshop(executor, None, generator, Rules(HeldOutTexts(**rest)))  # type: ignore[arg-type]
             return invent(config, tasks or (task(),), LocalCrew(workshop, 2), self.keep, seed=3)
 

@@ -14,7 +14,7 @@ from tests.fakes import shop_tools
 from tests.fakes.sandbox import InProcessSandbox
 from toolkit.errors import UserError
 from toolkit.execute import Executor
-from toolkit.made import MadeTool, read_approved
+from toolkit.made import APPROVED, MadeCode, MadeTool, read_approved
 from toolkit.tool import Effect, ToolCall
 
 pytestmark = pytest.mark.usefixtures("each_database")
@@ -118,7 +118,7 @@ def test_lessons_may_use_what_waits_and_serving_does_not(pool: ToolPool) -> None
     add(pool, made("ring_bells", "total"), "i2")
     add(pool, made("bad_bill", "total"), "i3")
     pool.reject("bad_bill")
-    serving = Executor(shop_tools.registry(), InProcessSandbox(), made_code=InProcessSandbox())
+    serving = Executor(shop_tools.registry(), InProcessSandbox(), {APPROVED: MadeCode([], InProcessSandbox())})
     crew = LocalCrew(Workshop(serving, None, None), 1)  # type: ignore[arg-type]
     lessons = pool.lesson_crew(crew).here.executor
     call = ToolCall(id="1", name="half_bill", arguments={"total": 9})
