@@ -227,7 +227,7 @@ def _share_of(opened: BinaryIO) -> Callable[[], float]:
 @app.command()
 def feedback(
     interaction: Annotated[str, typer.Argument(metavar="ID", help="ID of a turn, from `agent log`.")],
-    verdict: Annotated[Literal["good", "bad"], typer.Argument(metavar="VERDICT", help="Rating of the answer.")],
+    verdict: Annotated[Literal["good", "bad"], typer.Argument(metavar="good|bad", help="Rating of the answer.")],
     note: Annotated[str, typer.Option(metavar="TEXT", help="Reason for the rating.", show_default=False)] = "",
     expected: Annotated[
         str,

@@ -11,8 +11,10 @@ from evolver.crew.crew import results
 from evolver.crew.local import LocalCrew
 from evolver.crew.workshop import Workshop
 from tests.fakes import shop_tools
+from tests.fakes.sandbox import InProcessSandbox
 from tests.fakes.waiting import wait_until
-from toolkit.made import MadeTool
+from toolkit.execute import Executor
+from toolkit.made import APPROVED, MadeCode, MadeTool
 
 HERE: Any = "the workshop"
 
@@ -99,7 +101,9 @@ def test_what_an_order_raises_is_raised() -> None:
 
 def test_further_tools_are_the_crews_and_not_the_workshops() -> None:
     made = MadeTool(name="half_bill", description="Halve a bill.", parameters={"type": "object"}, source="")
-    here = Workshop(shop_tools.executor(), None, None)  # type: ignore[arg-type]
+    pool = MadeCode([], InProcessSandbox())
+    executor = Executor(shop_tools.registry(), InProcessSandbox(), {APPROVED: pool})
+    here = Workshop(executor, None, None)  # type: ignore[arg-type]
     crew = LocalCrew(here, 1)
     assert crew.with_tools([], "unapproved").here is here
     assert crew.with_tools([made], "unapproved").here.executor.registry.get("half_bill") is not None
