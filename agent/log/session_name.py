@@ -16,5 +16,5 @@ def check_name(name: str) -> None:
 
 
 def new_name(now: float | None = None) -> str:
-    """Return a name for a conversation that was given none, which no other one has that begins in the same second."""
+    """Return a name for a conversation that was given none; its end is random, for those that begin in one second."""
     return time.strftime("chat-%Y%m%d-%H%M%S-", time.localtime(now)) + os.urandom(2).hex()

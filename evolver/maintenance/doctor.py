@@ -162,7 +162,7 @@ def _ledger(config: Config) -> str:
 
 
 def _tenants(config: Config) -> list[Check]:
-    """Check each tenant's active adapter that has a pointer of its own."""
+    """Check the active adapter of each tenant that has a pointer of its own."""
     try:
         found = active.tenants(config.data_folder)
     except UserError:  # the check of the ledger says so

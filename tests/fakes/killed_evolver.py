@@ -44,6 +44,7 @@ from evolver.store.ledger import Ledger
 from tests.fakes.learner import FakeTraining
 from tests.fakes.sandbox import InProcessSandbox
 from tests.fakes.shop_tools import WORLD_TOOLS
+from tests.fakes.written_rows import VERBS, written
 from toolkit.config import ToolkitConfig
 from toolkit.describing import describe
 from toolkit.encoder import shared_encoder
@@ -53,10 +54,6 @@ from toolkit.registry import ToolRegistry
 
 ROOT = Path(__file__).parents[2]
 NAME = "adapter-0001"
-_VERBS = ("INSERT", "UPDATE", "DELETE")
-_TABLES = ("cycles", "adapters", "releases", "lease", "settings", "evaluations", "active_adapter", "adapter_files")
-_NAMED_BY = {"releases": 2, "evaluations": 2, "adapter_files": 1}
-"""Which of the values of an inserted row names it; else the first."""
 _FOREVER = 1e12
 """A moment long after any turn that may still use an adapter."""
 
@@ -248,7 +245,7 @@ class Steps:
 
             def execute(self, sql: str, parameters: Any = None, /) -> Any:
                 words = sql.split()
-                name = written(words, *([parameters] if parameters else [])) if words[0] in _VERBS else ""
+                name = written(words, *([parameters] if parameters else [])) if words[0] in VERBS else ""
                 if not name:
                     return self._statements.execute(sql, parameters)
                 self._database.written = tuple(dict.fromkeys([*self._database.written, name]))
@@ -291,7 +288,7 @@ class Steps:
                 if words[0] == "COMMIT" and self.written:
                     with steps.around(f"commit of {', '.join(self.written)}"):
                         return super().execute(sql, *rest)
-                name = written(words, *rest) if words[0] in _VERBS else ""
+                name = written(words, *rest) if words[0] in VERBS else ""
                 if not name:
                     return super().execute(sql, *rest)
                 self.written = tuple(dict.fromkeys([*self.written, name]))
@@ -304,27 +301,6 @@ class Steps:
             return sqlite3.connect(uri, uri=True, timeout=30.0, check_same_thread=False, factory=Connection)
 
         agent.storage.database._connect = stepping_connect
-
-
-def written(words: Sequence[str], values: Sequence[Any] = ()) -> str:
-    """What a statement writes: the table and what the row is named; of an update the first column and its value, where
-    that is a word. "" for the heartbeat, which comes when it comes, and for the times of stages, which stand in a
-    transaction with a write that has a name."""
-    if "stage_times" in words:
-        return ""
-    table = next((word for word in words if word in _TABLES), "")
-    if words[0] != "UPDATE":
-        named = [str(values[_NAMED_BY.get(table, 0)])] if values else []
-        if table == "active_adapter":
-            named = [ActiveAdapter.model_validate_json(named[0]).name]
-        return " ".join([words[0].lower(), table, *named])
-    column = words[words.index("SET") + 1]
-    if column == "renewed_at":
-        return ""
-    value = str(values[0]) if values else ""
-    if column == "summary":
-        value = list(json.loads(value))[-1]  # the key that is new
-    return " ".join(["update", table, column, *re.findall(r"^\w+$", value)])
 
 
 def one_cycle(config: Config, ledger: Ledger) -> None:
