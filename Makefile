@@ -5,7 +5,7 @@ PYTHON ?= python3
 EXTRA ?= $(or $(patsubst .venv/.installed-%,%,$(firstword $(wildcard .venv/.installed-*))),cpu)
 BIN := .venv/bin
 
-.PHONY: setup bubblewrap chromium postgres demo test gpu-check soak check format docs lock bench-sandbox bench-train bench-lora bench-evolution bench-clients bench-continual bench-gateway bench-making bench-mining bench-cluster
+.PHONY: setup bubblewrap chromium postgres demo test gpu-check soak check format docs lock bench-sandbox bench-train bench-lora bench-evolution bench-clients bench-continual bench-gateway bench-making bench-evaluating bench-mining bench-cluster
 
 setup: bubblewrap .venv/.installed-$(EXTRA)
 
@@ -72,6 +72,9 @@ bench-mining: setup
 
 bench-making: setup
 	@$(BIN)/python -m benchmarks.making
+
+bench-evaluating: setup
+	@$(BIN)/python -m benchmarks.evaluating $(ARGS)
 
 bench-gateway: setup
 	@$(BIN)/python -m benchmarks.gateway

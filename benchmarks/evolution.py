@@ -257,6 +257,14 @@ def server(path: Path, config: Config) -> Iterator[ServingState]:
         detach.stop(settings)
 
 
+def copy_data(begun: Path, target: Path) -> None:
+    """Copy the data folder ``begun`` to ``target``. Raises UserError where no cycle has run in it."""
+    if not (begun / "evolution.db").exists():
+        raise UserError(f"{begun} is no data folder; name one in which a cycle has run")
+    with Ledger(begun / "evolution.db") as ledger:
+        back_up(begun, target, ledger)
+
+
 def write_config(source: Path, data: Path, changed: dict[str, Any]) -> Path:
     """The settings of ``source`` with ``changed`` keys and a data folder and port of their own, as a file in ``data``.
 

@@ -39,6 +39,8 @@ from evolver.model.client import Generator
 from toolkit.execute import open_executor
 
 GOAL = 2.2
+KEY = "benchmark"
+"""API key of the servers."""
 _SECONDS = 600.0
 _HEAD = 60
 """Characters by which the makers' examples, with which their prompts begin, are told apart."""
@@ -69,7 +71,7 @@ class Setting:
         return [word for word in words if word not in cpu_engine.ARGUMENTS]
 
     def environment(self, folder: Path) -> dict[str, str]:
-        made = command_line.environment(os.environ, VllmConfig(), "benchmark", folder, gpu=False)
+        made = command_line.environment(os.environ, VllmConfig(), KEY, folder, gpu=False)
         if self.whole_machine:
             return {**made, **self.variables}
         return {name: value for name, value in made.items() if name not in cpu_engine.environment(1)}
@@ -146,7 +148,7 @@ def started(setting: Setting, model: Path, folder: Path) -> Iterator[Server]:
         setting.command(model, socket),
         setting.environment(folder),
         url=of_socket(socket),
-        api_key="benchmark",
+        api_key=KEY,
         log=folder / "vllm.log",
         timeout_seconds=_SECONDS,
         must_log=process.ANNOUNCEMENT,

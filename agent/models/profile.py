@@ -65,6 +65,11 @@ class ModelProfile(Frozen):
         """True where the template is another one than apprentice's own file."""
         return self.source != "apprentice"
 
+    @property
+    def calls_come_first(self) -> bool:
+        """True where an answer is calls or a text: in apprentice's form no call follows a text."""
+        return self.source in ("apprentice", "apprentice in the model's turns")
+
     def tokens(self) -> tuple[str, ...]:
         """Return the tokens that begin a call or end an answer: the text of somebody else must not hold them."""
         return (self.call_opening, self.call_closing, *self.stop, self.bos)

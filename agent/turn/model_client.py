@@ -108,7 +108,11 @@ class HttpModelClient:
         except (ValueError, KeyError, TypeError, IndexError, AttributeError) as error:
             raise ModelError(f"the server gives no log-probabilities of the prompt: {error!r}") from error
 
-    def stream(self, request: dict[str, Any], *, timeout_seconds: float | None = None) -> Iterator[str | ModelReply]:
+    def stream(
+        self, request: dict[str, Any], *, timeout_seconds: float | None = None, text_limit: int | None = None
+    ) -> Iterator[str | ModelReply]:
+        """Yield pieces of the answer's text as they come; last the whole reply. An answer that is a text ends after
+        ``text_limit`` characters: the server is told to stop."""
         body = {**request, "stream": True, "stream_options": {"include_usage": True}}
         deadline = None if timeout_seconds is None else time.monotonic() + timeout_seconds
         builder = ReplyBuilder()
@@ -122,6 +126,9 @@ class HttpModelClient:
                 for line in response.iter_lines():
                     if text := builder.add(line):
                         yield text
+                    if text_limit is not None and builder.text_length >= text_limit:
+                        builder.finish_reason = "stop"
+                        break
                     if deadline is not None and time.monotonic() > deadline:
                         raise ModelTimeout("the reply was not complete in time")
         except httpx.HTTPError as error:
@@ -164,6 +171,11 @@ class ReplyBuilder:
     calls: dict[int, list[str]] = field(default_factory=dict)
     finish_reason: str | None = None
     usage: dict[str, Any] | None = None
+
+    @property
+    def text_length(self) -> int:
+        """Characters of an answer that is a text so far; 0 where it holds a call."""
+        return 0 if self.calls or _OPENINGS.search(self.text) else len(self.text)
 
     def add(self, line: str) -> str:
         """Take one line; returns the text that it adds to the answer. Raises ModelError on what is no event."""

@@ -15,13 +15,11 @@ from benchmarks.clients.applications import APPLICATIONS, check
 from benchmarks.clients.page import BEGIN, END, section
 from benchmarks.clients.run import Run, Setup, read_results
 from benchmarks.continual_page import replaced
-from benchmarks.evolution import server, write_config
+from benchmarks.evolution import copy_data, server, write_config
 from evolver.cli.show import ProgressBars
 from evolver.config import Config
-from evolver.maintenance.backup import back_up
 from evolver.store.ledger import Ledger
 from toolkit.config import load_config
-from toolkit.errors import UserError
 from toolkit.exit_codes import with_exit_codes
 
 SMALL = Setup(traffic=60, fresh=20, changes=(("evolver.make.max_minutes", 2.5), ("evolver.train.max_minutes", 2.5)))
@@ -59,10 +57,7 @@ def _run(folder: Path, setup: Setup, asked: argparse.Namespace, page: Path) -> N
     path = write_config(asked.config, folder, {**dict(setup.changes)})
     config = load_config(path, Config)
     if asked.begun is not None and not config.data_folder.exists():
-        if not (asked.begun / "evolution.db").exists():
-            raise UserError(f"{asked.begun} is no data folder; name one in which a cycle has run")
-        with Ledger(asked.begun / "evolution.db") as begun:
-            back_up(asked.begun, config.data_folder, begun)
+        copy_data(asked.begun, config.data_folder)
     with (
         server(path, config) as serving,
         Ledger(config.data_folder / "evolution.db") as ledger,

@@ -7,7 +7,7 @@ import json
 
 from agent.errors import ModelError
 from agent.turn.messages import Message, Sampling
-from agent.turn.model_client import HttpModelClient
+from agent.turn.model_client import ModelClient
 from agent.turn.prompt import request
 from evolver.evaluation.suites import Item
 from evolver.lessons.client_tools import tool_of
@@ -32,7 +32,7 @@ def item_of(trace: Trace) -> Item:
     )
 
 
-def ask(item: Item, client: HttpModelClient, model: str, max_tokens: int) -> ItemScore:
+def ask(item: Item, client: ModelClient, model: str, max_tokens: int) -> ItemScore:
     """Ask ``model`` for ``item`` and return the score. Raises ModelUnavailable."""
     tools = list(map(tool_of, item.tools))
     messages = [*item.history, Message(role="user", content=item.request)]

@@ -19,6 +19,7 @@ from agent.turn.messages import Trajectory
 from evolver.crew.crew import Crew, Order
 from evolver.crew.workshop import Workshop
 from evolver.evaluation import client_items
+from evolver.evaluation.calls_only import client_for
 from evolver.evaluation.suites import Item, Suite
 from evolver.scores import EvalReport, ItemScore
 from evolver.statistics import mean, rate
@@ -53,11 +54,12 @@ class Identified(Protocol):
 
 @dataclass(frozen=True)
 class Asking:
-    """Name of a model, limits of its turns, and contents of its prompts."""
+    """Name of a model, limits of its turns, and contents of its prompts. ``calls_come_first``: as in its profile."""
 
     model: str
     limits: LoopConfig
     prompt: PromptConfig
+    calls_come_first: bool = False
 
 
 @dataclass(frozen=True)
@@ -71,12 +73,13 @@ class ScoreOrder:
     def do(self, workshop: Workshop) -> ItemScore:
         """Score one request. Raises ModelUnavailable and SandboxUnavailable."""
         item, asking, executor = self.item, self.asking, workshop.executor
-        agent = Agent(workshop.client, executor, workshop.index, asking.limits, asking.prompt)
+        client = client_for(workshop.client, calls_come_first=asking.calls_come_first)
+        agent = Agent(client, executor, workshop.index, asking.limits, asking.prompt)
         expected = [] if item.tools else expected_results(item, executor)
         # First: the server reads its prompt anew in any case, and the turn then finds that prompt in the cache.
         soft = {} if self.soft_scorer is None else _soft_score(item, expected, self.soft_scorer(workshop))
         if item.tools:
-            found = client_items.ask(item, workshop.client, asking.model, asking.limits.max_tokens)
+            found = client_items.ask(item, client, asking.model, asking.limits.max_tokens)
         else:
             with _workspace(item) as folder:
                 turn = agent.run(item.request, model=asking.model, workspace=folder)

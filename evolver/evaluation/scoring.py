@@ -34,6 +34,7 @@ from evolver.crew.crew import Crew
 from evolver.crew.workshop import Workshop
 from evolver.errors import StageError
 from evolver.evaluation import client_items, evaluate, suites
+from evolver.evaluation.calls_only import client_for
 from evolver.evaluation.soft_score import SoftScoring, bias_of
 from evolver.evaluation.suites import Item, Suite, bfcl, bfcl_run, chat, variants
 from evolver.lessons.held_back import held_back, without
@@ -182,8 +183,9 @@ class VariantOrder:
     def do(self, workshop: Workshop) -> ItemScore:
         """Score one request. Raises ModelUnavailable and SandboxUnavailable."""
         asking, executor = self.asking, workshop.executor
+        client = client_for(workshop.client, calls_come_first=asking.calls_come_first)
         turn = variants.run(
-            self.item.request, asking.model, self.variant, client=workshop.client, executor=executor,
+            self.item.request, asking.model, self.variant, client=client, executor=executor,
             index=workshop.index, limits=asking.limits, prompt=asking.prompt,
         )  # fmt: skip
         return evaluate.score(self.item, turn, executor)
@@ -201,7 +203,8 @@ class _Run:
         self._say = on_progress
         self._max_tokens = config.evolver.evaluate.max_tokens
         limits = LoopConfig(max_steps=config.agent.loop.max_steps, max_tokens=self._max_tokens, temperature=0.0)
-        self._asking = evaluate.Asking(model, limits, config.agent.prompt)
+        self._calls_first = configured_profile(config.agent.serving, config.data_folder).calls_come_first
+        self._asking = evaluate.Asking(model, limits, config.agent.prompt, self._calls_first)
 
     def first(self, suite: Suite) -> Suite:
         return suite.model_copy(update={"items": suite.items[: self._limit]})
@@ -249,7 +252,7 @@ class _Run:
         about = suite.model_copy(update={"items": ()})
         scores = evaluate.collect(
             suite.items[: self._limit],
-            lambda item: bfcl_run.BfclOrder(item, about, self._model, self._bfcl_tokens()),
+            lambda item: bfcl_run.BfclOrder(item, about, self._model, self._bfcl_tokens(), self._calls_first),
             self._crew,
             file=file,
             on_progress=self._say,

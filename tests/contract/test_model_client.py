@@ -74,6 +74,34 @@ def test_a_broken_call_in_another_form_keeps_its_opening(streamed: bool) -> None
     assert to_openai([message])[0]["content"] == '[TOOL_CALLS] [{"na'
 
 
+def test_a_text_ends_at_its_limit_and_the_server_is_told() -> None:
+    headers, more = {"x-apprentice-adapter": "adapter-0007"}, threading.Event()
+    with (
+        serving(Says("Paris is a city.", headers=headers, linger=more)) as server,
+        HttpModelClient(server.url) as client,
+    ):
+        *pieces, reply = client.stream(REQUEST, timeout_seconds=60, text_limit=5)
+    assert server.disconnected.wait(5)
+    assert isinstance(reply, ModelReply)
+    assert (pieces, reply.message.content) == (["Paris is"], "Paris is")
+    assert (reply.finish_reason, reply.adapter) == ("stop", "adapter-0007")
+
+
+@pytest.mark.parametrize(
+    "says",
+    [
+        Says("Sure, I add them.", calls=[("add", '{"a": 1}')]),
+        Says('<tool_call>{"name": "add", "arguments": {"a": 1,}}'),
+    ],
+)
+def test_calls_come_to_their_end_where_a_text_has_a_limit(says: Says) -> None:
+    with serving(says) as server, HttpModelClient(server.url) as client:
+        *_, reply = client.stream(REQUEST, timeout_seconds=60, text_limit=40)
+    assert isinstance(reply, ModelReply)
+    (call,) = reply.message.tool_calls
+    assert call.raw.endswith("}")
+
+
 def test_own_requests_are_marked_and_carry_the_key() -> None:
     with serving(Says("yes")) as server, HttpModelClient(server.url, "secret") as client:
         client.chat(REQUEST)

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from agent.errors import ModelError
 from agent.turn.model_client import ModelClient, ModelReply
 from evolver.crew.workshop import Workshop
+from evolver.evaluation.calls_only import client_for
 from evolver.evaluation.suites.bfcl import BfclItem, BfclSuite
 from evolver.evaluation.suites.bfcl_check import problem
 from evolver.scores import ItemScore
@@ -16,16 +17,18 @@ _SEEN_LENGTH = 300
 
 @dataclass(frozen=True)
 class BfclOrder:
-    """Asks ``model`` for ``item``; ``suite`` need not have its items."""
+    """Asks ``model`` for ``item``; ``suite`` need not have its items. ``calls_come_first``: as in its profile."""
 
     item: BfclItem
     suite: BfclSuite
     model: str
     max_tokens: int
+    calls_come_first: bool = False
 
     def do(self, workshop: Workshop) -> ItemScore:
         """Score one item. Raises ModelUnavailable."""
-        return score_item(self.item, self.suite, self.model, workshop.client, max_tokens=self.max_tokens)
+        client = client_for(workshop.client, calls_come_first=self.calls_come_first)
+        return score_item(self.item, self.suite, self.model, client, max_tokens=self.max_tokens)
 
 
 def score_item(item: BfclItem, suite: BfclSuite, model: str, client: ModelClient, *, max_tokens: int) -> ItemScore:
