@@ -33,6 +33,17 @@ _STOP = frozenset(
 )
 
 
+_BREAK = re.compile(
+    r"[.;?!]+\s+|\n+|,?\s+(?:and|then|also|plus|as well as|after that)\s+|,\s+", re.IGNORECASE
+)
+_FEWEST_WORDS = 3
+
+
+def parts_of(request: str) -> list[str]:
+    """Return the parts of a request that may each need a tool of their own: its clauses. A quoted value stays whole."""
+    return [part for part in _BREAK.split(_without_values(request)) if len(part.split()) >= _FEWEST_WORDS]
+
+
 class ToolIndex:
     """Ranks tools for a text by their words and by their meaning.
 
@@ -99,6 +110,9 @@ def _text_of(tool: Tool) -> str:
 
 
 def _without_values(query: str) -> str:
+    query = query.strip()
+    if query[:1] in ('"', "'") and query[-1:] == query[:1] and query.count(query[0]) == 2:
+        query = query[1:-1]  # all of the request in quotation marks, as people paste it
     for form, name in _VALUES:
         query = form.sub(name, query)
     return query
