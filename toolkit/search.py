@@ -33,9 +33,7 @@ _STOP = frozenset(
 )
 
 
-_BREAK = re.compile(
-    r"[.;?!]+\s+|\n+|,?\s+(?:and|then|also|plus|as well as|after that)\s+|,\s+", re.IGNORECASE
-)
+_BREAK = re.compile(r"[.;?!]+\s+|\n+|,?\s+(?:and|then|also|plus|as well as|after that)\s+|,\s+", re.IGNORECASE)
 _FEWEST_WORDS = 3
 
 

@@ -1,10 +1,10 @@
-"""The choice of a tool: the model judges each candidate alone, and is then shown those that fit. Pure.
+"""The choice of a tool: the model judges each candidate alone, and then calls those that fit. Pure.
 
 A small model that sees several tools calls the first of them; asked about one tool at a time, it tells the right one
 well (docs/decisions/0100).
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TypeVar
 
 from agent.config import PromptConfig
@@ -14,7 +14,10 @@ MOST_JUDGED = 4
 """Candidates for one request. With eight the right tool was chosen no more often (docs/decisions/0100)."""
 _SEARCH_WEIGHT = 0.2
 """Nats for a point of the search."""
-
+_PART_POINTS = 25.0
+"""Points that a further tool must have for its part of the request."""
+_PART_LEAD = 10.0
+"""Points by which it must fit that part better than the best tool does (docs/decisions/0136)."""
 
 T = TypeVar("T")
 
@@ -34,19 +37,27 @@ class JudgedTool(Frozen):
 
 
 class ToolChoice(Frozen):
-    """The candidates, best first, and the names of those that the model is shown, in that order."""
+    """The candidates, best first, and the names of those that the model is asked to call, each alone, in that order."""
 
     judged: tuple[JudgedTool, ...]
     shown: tuple[str, ...]
 
 
-def chosen(judged: Sequence[JudgedTool]) -> ToolChoice:
-    """Return the choice among ``judged``.
+def chosen(judged: Sequence[JudgedTool], parts: Sequence[Mapping[str, float]] = ()) -> ToolChoice:
+    """Return the choice among ``judged``. ``parts``: points of each candidate for each part of the request, by name.
 
-    The best is always shown, also where its margin is negative: the model then answers without a call.
+    The best is always shown, also where its margin is negative: the model then answers without a call. A further one is
+    shown where a part of the request speaks of it, and not of the best.
     """
     best = sorted(judged, key=lambda tool: (-tool.score, tool.name))
-    return ToolChoice(judged=tuple(best), shown=(best[0].name,))
+    shown = [best[0].name]
+    fitting = {tool.name for tool in judged if tool.margin > 0}
+    for part in parts:
+        name = max(part, key=lambda name: part[name])
+        leads = part[name] >= _PART_POINTS and part[name] - part[best[0].name] >= _PART_LEAD
+        if leads and name in fitting and name not in shown:
+            shown.append(name)
+    return ToolChoice(judged=tuple(best), shown=tuple(shown))
 
 
 def candidates(top: Callable[[int], Sequence[T]], prompt: PromptConfig) -> tuple[tuple[T, ...], tuple[T, ...]]:

@@ -3,8 +3,8 @@
 An exact call is one bit; its log-probability says how near the model is to it, so that fewer requests tell two models
 apart. The server reads the prompt that it serves, with the same tools, and the answer in the form in which training
 renders it. The bias of the calibration is added as the gateway adds it, on the first token. What the grammar rules out
-is not taken away from the rest: under it the same call is at least as likely. Where the model chooses among tools, the
-prompt shows the expected ones, and the share that their scores have among all candidates counts as one more token.
+is not taken away from the rest: under it the same call is at least as likely. Where the model chooses among tools, each
+expected one is shown alone, and the share that their scores have among all candidates counts as one more token.
 """
 
 import math
@@ -80,10 +80,11 @@ class SoftScorer:
         if not wanted <= {tool.name for tool in tools}:
             return LEAST
         total = share(choice, wanted) if choice is not None else 0.0
-        steps = [[n] for n in range(len(item.expected))] if item.ordered else [range(len(item.expected))]
-        for step in steps:
+        for step in _steps(item, alone=choice is not None):
             calls = [item.expected[n] for n in step]
-            (token, first), *rest = self._answer(asked, calls, tools)
+            called = {call.name for call in calls}
+            shown = tools if choice is None or item.ordered else [tool for tool in tools if tool.name in called]
+            (token, first), *rest = self._answer(asked, calls, shown)
             total += as_first(token, first, self.bias) + math.fsum(logprob for _, logprob in rest)
             if item.ordered:
                 asked += [_said(calls), *(_told(results[n]) for n in step)]
@@ -114,6 +115,17 @@ class SoftScorer:
         """The prompt is the same with the choice ``none``: only no grammar is built for the one token."""
         body = request(self.model, messages, tools, _ONE_TOKEN)
         return {**body, "tool_choice": "none"} if tools else body
+
+
+def _steps(item: Item, *, alone: bool) -> list[list[int]]:
+    """Return the numbers of the expected calls that one answer gives; ``alone``: those of each tool are one answer."""
+    numbers = range(len(item.expected))
+    if item.ordered:
+        return [[number] for number in numbers]
+    if not alone:
+        return [[*numbers]]
+    names = dict.fromkeys(call.name for call in item.expected)
+    return [[number for number in numbers if item.expected[number].name == name] for name in names]
 
 
 def call_likelihood(scoring: SoftScoring, workshop: Workshop, trace: Trace) -> float | None:

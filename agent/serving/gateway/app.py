@@ -40,7 +40,7 @@ from agent.serving.gateway.agent.mcp_route import McpRoute
 from agent.serving.gateway.agent.text import MODEL as AGENT
 from agent.serving.gateway.capture import TRACE_HEADER, Exchange, conversation
 from agent.serving.gateway.capture_log import CaptureLog
-from agent.serving.gateway.choosing import answer_chosen, narrowed, with_further
+from agent.serving.gateway.choosing import answer_chosen, first_tools, with_further
 from agent.serving.gateway.client_text import literal_chat
 from agent.serving.gateway.dialects import messages, responses
 from agent.serving.gateway.dialects.routes import DialectRoutes
@@ -238,7 +238,7 @@ class Gateway:
         model = self._route(ALIAS if beside is not None else asked, messages, turn, session, caller)
         routed = _Routed(body, shown, model, started, session, turn)
         if beside is not None:
-            routed = replace(routed, body=(body := narrowed(body, None, first)), shown=narrowed(shown, None, first))
+            routed = replace(routed, body=(body := first_tools(body, first)), shown=first_tools(shown, first))
             own = self._model_request(request, caller, routed, model.logit_bias if may_call(body) else None)
             theirs = self._model_request(request, caller, replace(routed, shown=body, model=beside.model))
             return await beside.answer(request, Beside(theirs, own, body, caller.name))

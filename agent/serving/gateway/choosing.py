@@ -12,6 +12,7 @@ from typing import Any, Protocol
 from starlette.requests import Request
 from starlette.responses import Response
 
+from agent.serving.gateway import several_calls
 from agent.serving.gateway.event_stream import LEFT, Left, while_connected
 from agent.serving.gateway.history import text_of
 from agent.serving.gateway.model_routing import RoutedModel
@@ -24,7 +25,7 @@ from agent.turn.choice import MOST_JUDGED, JudgedTool, ToolChoice, chosen
 from agent.turn.model_client import CHOICE_HEADER
 from agent.turn.prompt import FURTHER
 from toolkit.errors import PrerequisiteError
-from toolkit.search import ToolIndex
+from toolkit.search import ToolIndex, parts_of
 from toolkit.tool import Tool
 
 OFF = "off"
@@ -58,7 +59,7 @@ async def choose(
     if off or not 1 < len(tools) <= _MOST_TOOLS or not text or not model.logit_bias or not _free(shown):
         return None
     try:
-        found = await asyncio.to_thread(_found, json.dumps(tools), text)
+        found, parts = await asyncio.to_thread(_found, json.dumps(tools), text)
     except PrerequisiteError:
         return None
     ((token, bias),) = model.logit_bias.items()
@@ -71,7 +72,7 @@ async def choose(
     ]
     if len(judged) < len(found):
         return None
-    choice = chosen(judged)
+    choice = chosen(judged, parts if several_calls.allowed(shown) else ())
     # Where a call is required and none is likely, the client's own tool to answer with must stay in sight.
     return choice if shown.get("tool_choice") != "required" or choice.judged[0].margin > 0 else None
 
@@ -96,15 +97,23 @@ async def answer_chosen(
     """
     asked = made()
     off = not on or request.headers.get(CHOICE_HEADER) == OFF or not proxy.gives_logprobs
-    choosing = choose(routed.shown, routed.model, partial(proxy.ask, asked), proxy.pool.without_logprobs, off=off)
     try:
+        choosing = choose(routed.shown, routed.model, partial(proxy.ask, asked), proxy.pool.without_logprobs, off=off)
         choice = await while_connected(request, choosing)
+        if choice is not None and len(choice.shown) > 1:
+            bodies = [narrowed(routed.shown, name) for name in choice.shown]
+            calling = several_calls.together(bodies, lambda body: proxy.ask(asked, made(shown=body).content))
+            if (answer := await while_connected(request, calling)) is not None:
+                content = several_calls.as_sent(answer, routed.body)
+                return await proxy.deliver(made(choice=choice), content, streamed=bool(routed.body.get("stream")))
+            choice = choice.model_copy(update={"shown": choice.shown[:1]})
     except Left:
         await proxy.finish(asked, LEFT)
         return Response(status_code=LEFT)
-    if choice is not None or first < len(routed.body.get("tools", ())):
-        logged = routed.body if choice is not None else narrowed(routed.body, None, first)
-        asked = made(body=logged, shown=narrowed(routed.shown, choice, first), choice=choice)
+    if choice is not None:
+        asked = made(shown=narrowed(routed.shown, *choice.shown), choice=choice)
+    elif first < len(routed.body.get("tools", ())):
+        asked = made(body=first_tools(routed.body, first), shown=first_tools(routed.shown, first))
     return await proxy.answer(request, asked)
 
 
@@ -119,15 +128,16 @@ def with_further(body: dict[str, Any]) -> tuple[dict[str, Any], int]:
     return checked(prepared_request, {**rest, "tools": [*own, *further]} if further else rest), len(own)
 
 
-def narrowed(body: dict[str, Any], choice: ToolChoice | None, own: int) -> dict[str, Any]:
-    """Return ``body`` with the tools that were chosen, in that order; without a choice with its ``own`` first ones."""
+def narrowed(body: dict[str, Any], *names: str) -> dict[str, Any]:
+    """Return ``body`` with the tools of these ``names`` alone, in that order."""
+    named = {tool["function"]["name"]: tool for tool in reversed(body["tools"])}
+    return {**body, "tools": [named[name] for name in names]}
+
+
+def first_tools(body: dict[str, Any], count: int) -> dict[str, Any]:
+    """Return ``body`` with its first ``count`` tools, where it has more."""
     tools = body.get("tools")
-    if not isinstance(tools, list):
-        return body
-    if choice is None:
-        return body if own == len(tools) else {**body, "tools": tools[:own]}
-    named = {tool["function"]["name"]: tool for tool in reversed(tools)}
-    return {**body, "tools": [named[name] for name in choice.shown]}
+    return {**body, "tools": tools[:count]} if isinstance(tools, list) and count < len(tools) else body
 
 
 def _free(body: dict[str, Any]) -> bool:
@@ -143,14 +153,19 @@ def _request(messages: Sequence[dict[str, Any]]) -> str:
     return "" if since_last_word_of_the_user(messages) else text_of(messages[-1].get("content"))
 
 
-def _found(tools: str, text: str) -> list[tuple[int, float]]:
-    """Return the places of the tools that fit ``text`` best, with their points.
+def _found(tools: str, text: str) -> tuple[list[tuple[int, float]], list[dict[str, float]]]:
+    """Return the places of the tools that fit ``text`` best with their points, and their points for each part of it.
 
     Equal ones stand in the order of their descriptions, so that none is preferred for its place.
     """
     index, described = _index(tools)
-    ranked = sorted(index.ranked(text), key=lambda found: (-round(found[1], 3), described[found[0]]))
-    return ranked[:MOST_JUDGED]
+    ranked = sorted(index.ranked(text), key=lambda found: (-round(found[1], 3), described[found[0]]))[:MOST_JUDGED]
+    names = {place: json.loads(described[place])["name"] for place, _ in ranked}
+    parts = parts_of(text)
+    return ranked, [
+        {names[place]: points for place, points in index.ranked(part) if place in names}
+        for part in (parts if len(parts) > 1 else ())
+    ]
 
 
 @lru_cache(_INDEXES)

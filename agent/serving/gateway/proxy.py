@@ -141,7 +141,7 @@ class Proxy:
         self.turns.note(content, asked.model.name, asked.owner, asked.turn)
         if not await self.finish(asked, 200, content, streamed=streamed):
             return HttpError(500, _NOT_STORED).response()
-        headers = {"content-type": _EVENTS if streamed else _JSON, **asked.model.headers}
+        headers = {"content-type": _EVENTS if streamed else _JSON, **asked.model.headers, **asked.headers}
         return Response(content, 200, headers)
 
     @property

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from toolkit.config import ToolkitConfig
-from toolkit.search import ToolIndex
+from toolkit.search import ToolIndex, parts_of
 from toolkit.sources import load_tools
 from toolkit.tool import Tool
 
@@ -102,3 +102,22 @@ def test_threads_that_search_at_once_find_what_one_finds(index: ToolIndex) -> No
 def test_tools_without_a_word_are_found_too() -> None:
     tools = [Tool(name=name, description="", parameters={}) for name in ("查天气", "do")]
     assert len(ToolIndex(tools).top("What does the weather do?", 2)) == 2
+
+
+@pytest.mark.parametrize(
+    ("request_text", "parts"),
+    [
+        ("Add 2 and 3 to it. Then tell me the time in Oslo?", ["3 to it", "Then tell me the time in Oslo?"]),
+        ("book a table and cancel the train, please", ["book a table", "cancel the train"]),
+        ('"book a table. Then cancel the train."', ["book a table", "Then cancel the train."]),
+        ('send "Come. And bring wine, please" to Ann', ["send a text to Ann"]),
+        ("hello there", []),
+    ],
+)
+def test_parts_of_a_request(request_text: str, parts: list[str]) -> None:
+    assert parts_of(request_text) == parts
+
+
+def test_a_request_in_quotation_marks_is_no_value(index: ToolIndex) -> None:
+    plain = "which words stand in both of these sentences"
+    assert index.ranked(f'"{plain}"') == index.ranked(plain)
