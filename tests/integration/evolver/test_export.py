@@ -1,5 +1,6 @@
 """An adapter that was trained, written for other programs: it must answer there as it does here."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from evolver.config import Config
 from evolver.release.export import export
 from tests.fakes.llama_cpp import llama_cpp
 from tests.fakes.tiny_gemma import make_gemma
-from tests.fakes.tiny_training import make_dataset, make_model, run
+from tests.fakes.tiny_training import TOOLS, make_dataset, make_model, run
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # of transformers' own making
 TOKENS = [72, 101, 108, 108, 111, 32, 65, 100, 100, 32, 51, 32, 97, 110, 100, 32, 50, 46]
@@ -102,3 +103,12 @@ def test_llama_cpp_cuts_texts_as_the_tokenizer_does(config: Config, gguf: Path) 
             ids = tokenizer.encode(text).ids
             assert engine.tokens(text) == ids, text
             assert engine.text(ids) == tokenizer.decode(ids, skip_special_tokens=False), text
+
+
+def test_llama_cpp_renders_the_template_and_takes_a_bias_as_it_is_exported(config: Config, gguf: Path) -> None:
+    assert json.loads((gguf.parent / "call_bias.json").read_text()).keys() == {"logit_bias"}
+    letter = tokenizer_of(config).token_to_id("a")
+    with llama_cpp(gguf) as engine:
+        bias = {str(letter): 1000}
+        messages = [{"role": "user", "content": "Add 3 and 2."}]
+        assert engine.said(3, messages=messages, tools=TOOLS, logit_bias=bias) == "aaa"

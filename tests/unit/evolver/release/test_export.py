@@ -99,6 +99,15 @@ def test_what_the_command_of_a_base_model_names_lies_beside_it(tmp_path: Path) -
     assert told[told.index("--chat-template-content-format") + 1] == "string"
 
 
+def test_the_page_shows_the_command_of_the_readme(config: Config, tmp_path: Path) -> None:
+    told = " ".join(command_of(export(config, "adapter-0001", "peft", tmp_path / "out")))
+    told = told.replace("BASE_MODEL", "/models/qwen3-4b").replace("adapter-0001", "adapter-0007")
+    told = told.replace("--max-lora-rank 8", "--max-lora-rank 16")
+    page = (Path(__file__).parents[4] / "docs" / "models.md").read_text(encoding="utf-8")
+    _, _, shown = page.partition("\nvllm serve ")
+    assert " ".join(shlex.split(f"vllm serve {shown.partition('```')[0]}".replace("\\\n", " "))) == told
+
+
 def test_the_command_writes_to_a_folder_named_after_the_adapter(
     config: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
