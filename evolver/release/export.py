@@ -52,13 +52,7 @@ def export(config: Config, name: str, form: Format, target: Path) -> Path:
         target.parent.mkdir(parents=True, exist_ok=True)
         draft = Path(tempfile.mkdtemp(dir=target.parent, prefix=f".{target.name}."))
     try:
-        if form == "merged":
-            _merge(model, folder, draft)
-        elif form == "gguf":
-            _as_gguf(model, folder, draft, profile)
-        else:
-            for file in manifest.files:
-                shutil.copyfile(folder / file, draft / file)
+        _write_weights(model, folder, manifest, profile, form, draft)
         command = _command(manifest.name, profile, form, draft, serving.vllm_process)
         _write_beside(draft, manifest, profile, form, command)
         draft.chmod(0o755)
@@ -67,6 +61,18 @@ def export(config: Config, name: str, form: Format, target: Path) -> Path:
         shutil.rmtree(draft, ignore_errors=True)
         raise
     return target
+
+
+def _write_weights(
+    model: Path, adapter: Path, manifest: Manifest, profile: ModelProfile, form: Format, draft: Path
+) -> None:
+    if form == "merged":
+        _merge(model, adapter, draft)
+    elif form == "gguf":
+        _as_gguf(model, adapter, draft, profile)
+    else:
+        for file in manifest.files:
+            shutil.copyfile(adapter / file, draft / file)
 
 
 def _write_beside(draft: Path, manifest: Manifest, profile: ModelProfile, form: Format, command: str) -> None:
