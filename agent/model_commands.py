@@ -33,7 +33,9 @@ def list_models(config: ConfigOption = None, as_json: JsonOption = False) -> Non
 def show(
     name: Annotated[
         str,
-        typer.Argument(metavar="[NAME]", help="Name from `agent models list`, or a folder. [default: the used one]"),
+        typer.Argument(
+            metavar="[NAME]", help="Name from `agent models list`, OWNER/NAME, or a folder. [default: the used one]"
+        ),
     ] = "",
     template: Annotated[bool, typer.Option("--template", help="Print the chat template alone.")] = False,
     examples: Annotated[bool, typer.Option("--examples", help="Print an example of each kind of turn too.")] = False,
@@ -41,11 +43,11 @@ def show(
     as_json: JsonOption = False,
 ) -> None:
     """Show a model's template, form of calls, parser and tokens."""
-    from agent.models import default_model, parser_check
+    from agent.models import choice, default_model, parser_check
     from agent.models.detect import profile_of
 
     settings = _load(config)
-    name = name or settings.agent.serving.model
+    name = choice.named(name, settings.data_folder) if name else settings.agent.serving.model
     folder = default_model.present(name, settings.data_folder)
     if folder is None:
         raise UserError(f"{name} is not on this machine yet; agent serve prepares packaged models, pull gets others")
@@ -82,22 +84,29 @@ def pull(
 
 @app.command()
 def use(
-    name: Annotated[str, typer.Argument(metavar="NAME", help="Name from `agent models list`, or a folder.")],
+    name: Annotated[
+        str, typer.Argument(metavar="NAME", help="Name from `agent models list`, OWNER/NAME, or a folder.")
+    ],
     accept_license: Annotated[
         bool, typer.Option("--accept-license", help="Accept the license of a model that asks for it.")
     ] = False,
     config: ConfigOption = None,
 ) -> None:
     """Write the model to serve into config.toml."""
-    from agent.models.choice import use as use_model
+    from agent.models import choice
     from agent.serving import serving_state
     from toolkit.config import DEFAULT_PATH
 
     settings = _load(config)
-    adapter = use_model(settings, config or DEFAULT_PATH, name, accept_license=accept_license)
+    adapter = choice.use(settings, config or DEFAULT_PATH, name, accept_license=accept_license)
     restart = serving_state.read(settings.data_folder) is not None
     again = "; restart the server: agent stop, then agent serve --detach" if restart else ""
     typer.echo(f"{name} is used, with {'no adapter' if adapter == 'base' else adapter}{again}", err=True)
+    if kept := ", ".join(choice.overrides(settings)):
+        told = (
+            f"[agent.serving.profile] in config.toml still sets {kept} for this model; remove what was for another one"
+        )
+        typer.echo(told, err=True)
 
 
 def _described(name: str, profile: "ModelProfile") -> str:

@@ -63,7 +63,7 @@ def use(config: Config, file: Path, name: str, *, accept_license: bool = False) 
     Raises UserError where there is no such model, its terms were not accepted, or it cannot be spoken to.
     """
     data, before = config.data_folder, config.agent.serving.model
-    name = _named(name, data)
+    name = named(name, data)
     if name in PACKAGED:
         if accept_license:
             packaged.accept(PACKAGED[name], data)
@@ -74,18 +74,33 @@ def use(config: Config, file: Path, name: str, *, accept_license: bool = False) 
     return _switch_adapter(data, before, name)
 
 
-def _named(name: str, data_folder: Path) -> str:
-    """Return the name of the model: a pulled one may be called by its repository."""
+def named(name: str, data_folder: Path) -> str:
+    """Return the name of a model as ``[agent.serving] model`` has it. A pulled one may be called by its name, its
+    repository or its folder.
+
+    Raises UserError where there is no such model, or several revisions of it.
+    """
     if name in PACKAGED:
         return name
-    found = [folder.name for folder, pulled in hub.pulled(data_folder) if name in (folder.name, pulled["repo"])]
+    path = Path(name).expanduser().resolve()
+    found = [
+        folder.name
+        for folder, pulled in hub.pulled(data_folder)
+        if name in (folder.name, pulled["repo"]) or path == folder.resolve()
+    ]
     if len(found) == 1:
         return found[0]
     if found:
         raise UserError(f"{name} was pulled at several revisions; choose one of: {', '.join(found)}")
-    if not Path(name).expanduser().is_dir():
+    if not path.is_dir():
         raise UserError(f"there is no model {name}; see: agent models list; or get it with: agent models pull {name}")
-    return str(Path(name).expanduser().resolve())
+    return str(path)
+
+
+def overrides(config: Config) -> list[str]:
+    """Return the keys of ``[agent.serving.profile]`` that are set: they hold for whatever model is served."""
+    given = config.agent.serving.profile
+    return [key for key, value in given if value != type(given).model_fields[key].default]
 
 
 def _switch_adapter(data_folder: Path, before: str, name: str) -> str:

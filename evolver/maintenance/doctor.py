@@ -21,6 +21,7 @@ from agent.turn.messages import BASE
 from evolver.config import Config
 from evolver.maintenance import gpu_memory
 from evolver.release import release
+from evolver.store import base_model
 from evolver.store.ledger import Ledger
 from toolkit.errors import SandboxUnavailable, UserError
 from toolkit.frozen import Frozen
@@ -125,13 +126,15 @@ def _tools(config: Config) -> str:
 
 
 def _model(config: Config) -> Check:
-    """Check how the configured model is spoken to, and that its active adapter was trained in the same way."""
+    """Check how the configured model is spoken to, that it can be trained on, and that its active adapter was trained
+    in the same way."""
     serving, folder = config.agent.serving, default_model.present(config.agent.serving.model, config.data_folder)
     if folder is None:
         found = f"{serving.model} is not on this machine yet; agent serve prepares what comes as a package"
         return Check(name="model", ok=True, found=found, warning=serving.model not in PACKAGED)
     try:
         profile = profile_of(folder, serving.profile)
+        base_model.check_trainable(config)
         found = f"{folder.name}: {profile.kind}, {parser_check.checked(profile, folder, config.data_folder)}"
         pointer = active.read(config.data_folder)
         if pointer.name != BASE:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shlex
 import shutil
 import subprocess
 import sys
@@ -11,7 +12,8 @@ from typing import Literal
 
 from agent.adapters import package
 from agent.adapters.manifest import Manifest
-from agent.models import default_model
+from agent.config import VllmConfig
+from agent.models import default_model, vllm_arguments
 from agent.models.detect import profile_of
 from agent.models.profile import ModelProfile
 from evolver.config import Config
@@ -21,13 +23,16 @@ from toolkit.errors import UserError
 
 Format = Literal["peft", "merged", "gguf"]
 
+_TEMPLATE = "chat_template.jinja"
+
 
 def export(config: Config, name: str, form: Format, target: Path) -> Path:
     """Write the adapter ``name`` to the new folder ``target`` and return it.
 
     ``peft``: the adapter, for the same base model. ``merged``: a whole transformers model. ``gguf``: the same as one
-    file for llama.cpp. Beside them lie the chat template, the profile, the call bias and the manifest. Raises UserError
-    and AdapterError; then ``target`` is absent.
+    file for llama.cpp. Beside them lie the chat template, the profile, the call bias, the manifest, a README with the
+    command that serves them, and the files that this command names. Raises UserError and AdapterError; then ``target``
+    is absent.
     """
     with durable_file.writing_to(target):
         if target.exists():
@@ -47,14 +52,9 @@ def export(config: Config, name: str, form: Format, target: Path) -> Path:
         target.parent.mkdir(parents=True, exist_ok=True)
         draft = Path(tempfile.mkdtemp(dir=target.parent, prefix=f".{target.name}."))
     try:
-        if form == "merged":
-            _merge(model, folder, draft)
-        elif form == "gguf":
-            _as_gguf(model, folder, draft, profile)
-        else:
-            for file in manifest.files:
-                shutil.copyfile(folder / file, draft / file)
-        _write_beside(draft, manifest, profile, form)
+        _write_weights(model, folder, manifest, profile, form, draft)
+        command = _command(manifest.name, profile, form, draft, serving.vllm_process)
+        _write_beside(draft, manifest, profile, form, command)
         draft.chmod(0o755)
         durable_file.publish_folder(draft, target)
     except BaseException:
@@ -63,16 +63,26 @@ def export(config: Config, name: str, form: Format, target: Path) -> Path:
     return target
 
 
-def _write_beside(draft: Path, manifest: Manifest, profile: ModelProfile, form: Format) -> None:
+def _write_weights(
+    model: Path, adapter: Path, manifest: Manifest, profile: ModelProfile, form: Format, draft: Path
+) -> None:
+    if form == "merged":
+        _merge(model, adapter, draft)
+    elif form == "gguf":
+        _as_gguf(model, adapter, draft, profile)
+    else:
+        for file in manifest.files:
+            shutil.copyfile(adapter / file, draft / file)
+
+
+def _write_beside(draft: Path, manifest: Manifest, profile: ModelProfile, form: Format, command: str) -> None:
     files = {
         "manifest.json": manifest.model_dump_json(indent=2),
         "profile.json": profile.model_dump_json(indent=2),
-        "chat_template.jinja": profile.template,
+        _TEMPLATE: profile.template,
         "call_bias.json": json.dumps({"logit_bias": manifest.logit_bias or {}}),
-        "README.md": _read_me(manifest, profile, form),
+        "README.md": _read_me(manifest, form, command),
     }
-    if profile.stop_ids:
-        files["generation_config.json"] = json.dumps({"eos_token_id": list(profile.stop_ids)}, indent=1)
     for name, text in files.items():
         (draft / name).write_text(text, encoding="utf-8")
 
@@ -95,8 +105,10 @@ def _merge(model: Path, adapter: Path, draft: Path) -> None:
         raise UserError(f"{adapter.name} could not be merged: {last}; to see all of it run: {' '.join(command)}")
 
 
-def _read_me(manifest: Manifest, profile: ModelProfile, form: Format) -> str:
-    what, command = _command(manifest.name, profile, form)
+def _read_me(manifest: Manifest, form: Format, command: str) -> str:
+    what = {"peft": "to be served with it", "merged": "a whole model", "gguf": "a whole model, the template in it"}[
+        form
+    ]
     return f"""\
 # {manifest.name}
 
@@ -106,21 +118,33 @@ A LoRA adapter of apprentice for {manifest.base_model} ({what}).
 - `profile.json`: how calls begin, what ends an answer, the BOS token, vLLM's parser.
 - `call_bias.json`: send `logit_bias` with every request that has tools and leaves the choice to the model.
 
+In this folder:
+
     {command}
 """
 
 
-def _command(name: str, profile: ModelProfile, form: Format) -> tuple[str, str]:
-    """Return the content of the folder in words, and the command that serves it."""
-    options = f"'{json.dumps(profile.template_options)}'" if profile.template_options else ""
+def _command(name: str, profile: ModelProfile, form: Format, draft: Path, serving: VllmConfig) -> str:
+    """Return the command that serves the folder from within; write the files that it names to ``draft``."""
     if form == "gguf":
-        given = f" --chat-template-kwargs {options}" if options else ""
-        return "a whole model, the template in it", f"llama-server --model {name}.gguf --jinja{given}"
-    what, model = "a whole model", "."
+        options = profile.template_options
+        given = f" --chat-template-kwargs {shlex.quote(json.dumps(options))}" if options else ""
+        return f"llama-server --model {name}.gguf --jinja{given}"
+    parts = ["vllm serve ."]
     if form == "peft":
-        what, model = "to be served with it", f"BASE_MODEL --enable-lora --lora-modules {name}=."
-    given = f" --default-chat-template-kwargs {options}" if options else ""
-    return what, (
-        f"vllm serve {model} --chat-template chat_template.jinja \\\n      --enable-auto-tool-choice "
-        f"--tool-call-parser {profile.tool_parser} --tool-strict-level parameter{given}"
-    )
+        rank = json.loads((draft / package.PEFT_CONFIG).read_text(encoding="utf-8"))["r"]
+        parts = ["vllm serve BASE_MODEL", f"--enable-lora --lora-modules {name}=. --max-lora-rank {rank}"]
+    arguments = _arguments(profile, draft, serving)
+    parts += ["--enable-auto-tool-choice", *(f"{option} {shlex.quote(value)}" for option, value in arguments.items())]
+    return " \\\n      ".join(parts)
+
+
+def _arguments(profile: ModelProfile, draft: Path, serving: VllmConfig) -> dict[str, str]:
+    """Return the arguments that ``agent serve`` gives to vLLM for ``profile``, with paths inside of ``draft``."""
+    found = vllm_arguments.of_profile(profile, draft)
+    found["--chat-template"] = _TEMPLATE
+    if "--generation-config" in found:
+        found["--generation-config"] = "."
+    if file := vllm_arguments.plugin(profile):
+        found["--tool-parser-plugin"] = shutil.copyfile(file, draft / Path(file).name).name
+    return {**found, "--tool-strict-level": "parameter" if serving.constrain_calls else "auto"}

@@ -86,7 +86,7 @@ def _tensors(model: Path) -> Iterator[_Tensor]:
             if name == "__metadata__":
                 continue
             if entry["dtype"] not in _TYPES:
-                raise UserError(f"{name} is {entry['dtype']}; GGUF is written of BF16, F16 and F32")
+                raise UserError(f"{name} is {entry['dtype']}; GGUF can be written from BF16, F16 and F32")
             start = 8 + length + entry["data_offsets"][0]
             form = _TYPES[entry["dtype"]]
             yield _Tensor(name, entry["dtype"], np.memmap(file, form, "r", offset=start, shape=tuple(entry["shape"])))

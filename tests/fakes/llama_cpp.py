@@ -36,6 +36,11 @@ class LlamaCpp:
         """Return the likeliest tokens after ``tokens``, at most so many, the one that ends them included."""
         return self._complete(tokens, most)["tokens"]
 
+    def said(self, most: int, **request: Any) -> str:
+        """Return the text of the answer to a request of OpenAI's form, at most so many tokens of it."""
+        answer = self._ask("/v1/chat/completions", max_tokens=most, temperature=0, **request)
+        return answer["choices"][0]["message"]["content"]
+
     def _complete(self, tokens: list[int], most: int, **options: Any) -> dict[str, Any]:
         asked = {"temperature": 0, "cache_prompt": False, "return_tokens": True, **options}
         return self._ask("/completion", prompt=tokens, n_predict=most, **asked)

@@ -1,5 +1,6 @@
 """An adapter that was trained, written for other programs: it must answer there as it does here."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -7,14 +8,13 @@ import pytest
 import torch
 from peft import PeftModel
 from tokenizers import Tokenizer
-from transformers import AutoModelForCausalLM, Gemma3TextConfig
+from transformers import AutoModelForCausalLM
 
 from evolver.config import Config
 from evolver.release.export import export
 from tests.fakes.llama_cpp import llama_cpp
-from tests.fakes.model_folders import write_family
-from tests.fakes.pieces import write_pieces
-from tests.fakes.tiny_training import SHAPE, make_dataset, make_model, run
+from tests.fakes.tiny_gemma import make_gemma
+from tests.fakes.tiny_training import TOOLS, make_dataset, make_model, run
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # of transformers' own making
 TOKENS = [72, 101, 108, 108, 111, 32, 65, 100, 100, 32, 51, 32, 97, 110, 100, 32, 50, 46]
@@ -32,27 +32,6 @@ NASTY = (
     "\x00\x01\x7f﻿\u200b \u00a0",
     "",
 )
-
-
-def make_gemma(folder: Path) -> Path:
-    """A Gemma 3 of seven layers, the sixth of them global, with a window of eight tokens and a tokenizer of pieces."""
-    write_family(folder, "gemma3")
-    size = write_pieces(folder).get_vocab_size()
-    rope = {
-        "full_attention": {"rope_type": "linear", "factor": 8.0, "rope_theta": 1e6},
-        "sliding_attention": {"rope_type": "default", "rope_theta": 1e4},
-    }
-    torch.manual_seed(0)
-    shape: dict[str, Any] = {**SHAPE, "num_hidden_layers": 7, "head_dim": 16, "query_pre_attn_scalar": 16}
-    config = Gemma3TextConfig(vocab_size=size, sliding_window=8, rope_parameters=rope, **shape)
-    model = AutoModelForCausalLM.from_config(config, dtype=torch.float32)
-    for name, weights in model.named_parameters():
-        if name.endswith("norm.weight"):
-            torch.nn.init.normal_(weights, std=0.3)
-    generation = (folder / "generation_config.json").read_bytes()
-    model.save_pretrained(folder)
-    (folder / "generation_config.json").write_bytes(generation)
-    return folder
 
 
 @pytest.fixture(scope="module", params=["llama", "gemma3"])
@@ -124,3 +103,12 @@ def test_llama_cpp_cuts_texts_as_the_tokenizer_does(config: Config, gguf: Path) 
             ids = tokenizer.encode(text).ids
             assert engine.tokens(text) == ids, text
             assert engine.text(ids) == tokenizer.decode(ids, skip_special_tokens=False), text
+
+
+def test_llama_cpp_renders_the_template_and_takes_a_bias_as_it_is_exported(config: Config, gguf: Path) -> None:
+    assert json.loads((gguf.parent / "call_bias.json").read_text()).keys() == {"logit_bias"}
+    letter = tokenizer_of(config).token_to_id("a")
+    with llama_cpp(gguf) as engine:
+        bias = {str(letter): 1000}
+        messages = [{"role": "user", "content": "Add 3 and 2."}]
+        assert engine.said(3, messages=messages, tools=TOOLS, logit_bias=bias) == "aaa"

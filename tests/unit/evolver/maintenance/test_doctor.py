@@ -1,6 +1,7 @@
 """Each check alone: what it finds, and the fix."""
 
 import importlib.util
+import json
 import os
 import shutil
 from collections.abc import Callable, Iterator
@@ -127,6 +128,14 @@ def test_a_model_whose_calls_are_read_back_is_asked_once(config: Config, monkeyp
 
 def test_a_model_that_cannot_be_spoken_to_is_a_problem(config: Config) -> None:
     assert "form that is not known" in problems(with_model(config, "unknown"))["model"]
+
+
+def test_a_quantised_model_is_a_problem_before_anything_is_started(config: Config) -> None:
+    config = with_model(config, "xlam")
+    settings = {"quantization_config": {"quant_method": "bitsandbytes", "load_in_4bit": True}}
+    (config.data_folder / "m" / "config.json").write_text(json.dumps(settings))
+    told = problems(config)["model"]
+    assert "holds quantised weights (bitsandbytes), which cannot be trained on; set [agent.serving] model" in told
 
 
 def test_an_adapter_that_learned_with_another_template_is_said(config: Config, monkeypatch: pytest.MonkeyPatch) -> None:

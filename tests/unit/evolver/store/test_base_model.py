@@ -17,9 +17,10 @@ def configured(folder: Path, **model: Any) -> Config:
     return Config(data_folder=folder, agent=AgentConfig(serving=ServingConfig(model=str(folder))))
 
 
-def test_quantised_weights_are_refused_before_anything_is_made(tmp_path: Path) -> None:
-    config = configured(tmp_path, quantization_config={"quant_method": "awq", "bits": 4})
-    with pytest.raises(UserError, match=r"holds quantised weights \(awq\)") as refused:
+@pytest.mark.parametrize("method", ["awq", "gptq", "fp8", "bitsandbytes"])
+def test_quantised_weights_are_refused_before_anything_is_made(tmp_path: Path, method: str) -> None:
+    config = configured(tmp_path, quantization_config={"quant_method": method, "bits": 4})
+    with pytest.raises(UserError, match=rf"holds quantised weights \({method}\)") as refused:
         check_trainable(config)
     assert "same model in bfloat16" in str(refused.value)
 
