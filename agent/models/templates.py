@@ -49,6 +49,26 @@ def numbered_ids(own: str) -> str:
     return _read("numbered_ids.jinja") + own
 
 
+def named_results(own: str) -> str:
+    """Return ``own`` with the name of its tool in each result."""
+    return _read("named_results.jinja") + own
+
+
+def system_in_user_turn(own: str) -> str:
+    """Return ``own`` with the system message at the beginning of the user's last turn."""
+    return _read("system_in_user_turn.jinja") + own
+
+
+def without_tools(own: str, plain: str | None) -> str:
+    """Return ``own``, which fails without tools, with ``plain`` for that case; None: it is given an empty list.
+
+    The signs ``+`` let the blanks and line breaks of both templates be.
+    """
+    if plain is None:
+        return "{% set tools = tools or [] +%}" + own
+    return "{% if tools +%}" + own.removesuffix("\n") + "{%+ else +%}" + plain.removesuffix("\n") + "{%+ endif %}"
+
+
 def turns_of(tokens: Collection[str], bos: str, eos: str) -> str:
     """Return a template of plain turns for a base model, with those turn markers that its tokenizer has as tokens.
 
