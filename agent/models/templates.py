@@ -11,6 +11,8 @@ _FOLDER = Path(__file__).parent
 _END_OF_MACROS = "{%- set has_system = "
 """Beginning of the turns in apprentice's own template; the macros that print tools stand before it."""
 
+_EMPTY = "{{ '' }}"
+
 _TURNS = """\
 {{- BOS -}}
 {%- for message in messages -%}
@@ -62,11 +64,12 @@ def system_in_user_turn(own: str) -> str:
 def without_tools(own: str, plain: str | None) -> str:
     """Return ``own``, which fails without tools, with ``plain`` for that case; None: it is given an empty list.
 
-    The signs ``+`` let the blanks and line breaks of both templates be.
+    Beside a tag, Jinja would take blanks and line breaks of the templates away: each has an empty text around it.
     """
     if plain is None:
-        return "{% set tools = tools or [] +%}" + own
-    return "{% if tools +%}" + own.removesuffix("\n") + "{%+ else +%}" + plain.removesuffix("\n") + "{%+ endif %}"
+        return "{% set tools = tools or [] %}" + _EMPTY + own
+    first, second = (_EMPTY + template.removesuffix("\n") + _EMPTY for template in (own, plain))
+    return "{% if tools %}" + first + "{% else %}" + second + "{% endif %}"
 
 
 def turns_of(tokens: Collection[str], bos: str, eos: str) -> str:

@@ -7,11 +7,11 @@ from typing import Any
 import pytest
 
 from agent.config import ProfileConfig
-from agent.models import samples
+from agent.models import samples, templates
 from agent.models.detect import profile_of
 from agent.models.files import read
 from agent.models.profile import EMBEDDED, ModelProfile
-from agent.models.rendering import continuation
+from agent.models.rendering import continuation, render
 from agent.models.samples import SampleTurns
 from tests.fakes.model_folders import CHATML, FAMILIES, HERMES3, NEMO, write_family
 from toolkit.errors import UserError
@@ -111,6 +111,15 @@ def test_without_a_plain_template_one_for_tools_alone_is_given_an_empty_list(tmp
     profile = profile_of(with_template(tmp_path, "hermes3", HERMES3))
     sample = SampleTurns(profile.template, read(tmp_path).special)
     assert sample.prompt().startswith("<|im_start|>system\n<tools></tools>")
+
+
+@pytest.mark.parametrize("blanks", ["\n", "  ", "\n  "])
+def test_templates_beside_one_another_keep_their_blanks(blanks: str) -> None:
+    macro = "{%- macro shown(tool) %}{{ tool.function.name }}{% endmacro %}"
+    own, plain = (blanks + text + blanks for text in (macro + "{% for t in tools %}{{ shown(t) }}\n{% endfor %}", "p"))
+    for template in (templates.without_tools(own, plain), templates.without_tools(own, None)):
+        assert render(template, [samples.USER], samples.tools()) == render(own, [samples.USER], samples.tools())
+    assert render(templates.without_tools(own, plain), [samples.USER]) == render(plain, [samples.USER])
 
 
 def test_a_line_break_behind_the_last_result_is_passed_over(tmp_path: Path) -> None:
