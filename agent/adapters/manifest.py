@@ -20,7 +20,8 @@ class Calibration(Frozen):
 
 
 class Metrics(Frozen):
-    """Losses are nats per target token; ``tokens_saved`` is what sharing prefixes left out."""
+    """Losses are nats per target token; ``tokens_saved`` is what sharing prefixes left out. ``rows_refused`` counts the
+    rows of the dataset that were no lessons, because the model's chat template does not take their conversation."""
 
     loss_first: float
     loss_last: float
@@ -31,6 +32,7 @@ class Metrics(Frozen):
     stopped_early: bool = False
     lessons: int
     lessons_too_long: int = 0
+    rows_refused: int = 0
     epochs_done: float
     tokens_computed: int
     tokens_saved: int

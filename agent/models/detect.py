@@ -3,6 +3,7 @@
 Nothing is guessed: what a template writes in no known form is refused, and the refusal names the setting that helps.
 """
 
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from os.path import commonprefix
 from pathlib import Path
@@ -21,6 +22,7 @@ _TABLE = "[agent.serving.profile]"
 _SWITCH = "enable_thinking"
 """With it, a template lets a model reason before it answers, which lessons do not."""
 _OURS = f'set template = "apprentice" in {_TABLE} of config.toml, which uses the turns of the model alone'
+_A_FILE = f"set template in {_TABLE} of config.toml to the path of a template of your own"
 
 
 def profile_of(folder: Path, given: ProfileConfig | None = None) -> ModelProfile:
@@ -34,7 +36,7 @@ def profile_of(folder: Path, given: ProfileConfig | None = None) -> ModelProfile
         chosen = _chosen(found, given, folder)
         return _finished(chosen, found, given)
     except TemplateFailed as error:
-        raise UserError(f"the chat template of {folder} fails: {error}; {_OURS}") from error
+        raise UserError(f"the chat template of {folder} fails: {error}; {_advice(given)}") from error
     except (OSError, ValueError) as error:
         raise UserError(f"the tokenizer in {folder} cannot be read: {error}; save it again") from error
 
@@ -57,26 +59,38 @@ def _chosen(found: ModelFiles, given: ProfileConfig, folder: Path) -> _Chosen:
     elif given.template == "model" and own is None:
         raise UserError(f'the model in {folder} has no chat template; set template = "auto" in {_TABLE} of config.toml')
     if own is None:
-        bos = _bos(found, given, "")
-        turns = templates.turns_of(found.tokens, bos, found.special.get("eos_token", ""))
-        return _in_turns(turns, found, given, {})
-    options = {_SWITCH: False} if _SWITCH in own else {}
+        return _in_turns_of_tokens(found, given)
     if own == EMBEDDED.template:
         return _Chosen(own, "apprentice", HERMES, _call(SampleTurns(own, found.special)), {})
+    if given.template == "apprentice":
+        return _ours(own, found, given)
+    options = _options(own)
     sample = SampleTurns(own, {**found.special, **options})
-    if given.template != "apprentice" and sample.shows_tools():
-        return _with_its_tools(sample, source, given, folder, options)
+    if sample.shows_tools():
+        return _with_its_tools(_completed(sample, found), source, given, folder, options)
     if given.template == "model":
         raise UserError(f"the chat template of {folder} shows the model no tools; {_OURS}")
-    return _in_turns(own, found, given, options)
+    return _in_turns(own, found, given)
+
+
+def _completed(sample: SampleTurns, found: ModelFiles) -> SampleTurns:
+    """Return a template that shows tools, with what it needs to write every conversation, always as the same text."""
+    if not sample.takes_no_tools():
+        sample = replace(sample, template=templates.without_tools(sample.template, found.plain))
+    if sample.prints_ids():
+        sample = replace(sample, template=templates.numbered_ids(sample.template))
+    if sample.prints_names():  # before the ids are counted: a result may be of a call that is not there
+        sample = replace(sample, template=templates.named_results(sample.template))
+    if sample.drops_system():
+        kept = replace(sample, template=templates.system_in_user_turn(sample.template))
+        sample = sample if kept.drops_system() else kept
+    return sample
 
 
 def _with_its_tools(
     sample: SampleTurns, source: Source, given: ProfileConfig, folder: Path, options: dict[str, bool]
 ) -> _Chosen:
-    """Return the model's own template, completed where it leaves out calls, or prints ids that differ each time."""
-    if sample.prints_ids():
-        sample = replace(sample, template=templates.numbered_ids(sample.template))
+    """Return the model's own template, completed where it leaves out calls."""
     if _call(sample):
         text = _call(sample)
         form = tool_formats.written(text)
@@ -101,8 +115,33 @@ def _with_its_tools(
     return _Chosen(sample.template, source, form, text, options)
 
 
-def _in_turns(turns: str, found: ModelFiles, given: ProfileConfig, options: dict[str, bool]) -> _Chosen:
-    """Return apprentice's own form of tools and calls in the turns that the template ``turns`` writes ("": ChatML)."""
+def _ours(own: str, found: ModelFiles, given: ProfileConfig) -> _Chosen:
+    """Return apprentice's own form in the turns of the first template that can write it: the one for conversations
+    without tools, ``own``, or one that is made of the tokenizer's tokens."""
+    for turns in filter(None, (found.plain, own)):
+        with suppress(TemplateFailed):
+            chosen = _in_turns(turns, found, given)
+            sample = SampleTurns(chosen.template, {**found.special, **chosen.options})
+            if chosen.written.lstrip().startswith(HERMES.opening) and not sample.unprefixed():
+                return chosen
+    return _in_turns_of_tokens(found, given)
+
+
+def _in_turns_of_tokens(found: ModelFiles, given: ProfileConfig) -> _Chosen:
+    bos = _bos(found, given, "")
+    return _in_turns(templates.turns_of(found.tokens, bos, found.special.get("eos_token", "")), found, given)
+
+
+def _options(template: str) -> dict[str, bool]:
+    return {_SWITCH: False} if _SWITCH in template else {}
+
+
+def _in_turns(turns: str, found: ModelFiles, given: ProfileConfig) -> _Chosen:
+    """Return apprentice's own form of tools and calls in the turns that the template ``turns`` writes ("": ChatML).
+
+    Raises TemplateFailed.
+    """
+    options = _options(turns)
     sample = SampleTurns(turns, {**found.special, **options})
     if not turns or sample.writes_chatml():
         bos = _bos(found, given, sample.prompt() if turns else "")
@@ -120,10 +159,11 @@ def _finished(chosen: _Chosen, found: ModelFiles, given: ProfileConfig) -> Model
     if chosen.template == EMBEDDED.template:
         end, after = EMBEDDED.end_of_turn, EMBEDDED.after_turn
     else:
-        end, after = _end_of_turn(sample, found)
+        end, after = _end_of_turn(sample, found, given)
     if problem := sample.unprefixed():
-        raise UserError(f"the chat template cannot be trained on: {problem}; {_OURS}")
-    stops = tuple(dict.fromkeys((end, *given.stop)))
+        raise UserError(f"the chat template cannot be trained on: {problem}; {_advice(given)}")
+    end_of_call, after_call = _end_of_call(sample, found, chosen.form, end, after)
+    stops = tuple(dict.fromkeys((end, end_of_call, *given.stop)))
     lacking = [text for text in stops if found.tokens.get(text) not in found.eos_ids]
     numbers = {found.tokens[text] for text in lacking if text in found.tokens} | set(found.eos_ids)
     neutral = bool(lacking or found.sampling) and bool(numbers)
@@ -139,6 +179,7 @@ def _finished(chosen: _Chosen, found: ModelFiles, given: ProfileConfig) -> Model
         json_tools=chosen.source in ("model", "file", "model, calls written by apprentice"),
         end_of_turn=end,
         after_turn=after,
+        after_call=after_call,
         stop=stops,
         stop_ids=tuple(sorted(numbers)) if neutral else (),
         bos=_bos(found, given, sample.prompt()),
@@ -168,19 +209,41 @@ def _shared_opening(sample: SampleTurns) -> str:
     return commonprefix(calls)  # noqa: RUF071 - characters are meant, not folders
 
 
-def _end_of_turn(sample: SampleTurns, found: ModelFiles) -> tuple[str, str]:
+def _end_of_turn(sample: SampleTurns, found: ModelFiles, given: ProfileConfig) -> tuple[str, str]:
     """Return the token that ends an answer, and what the template writes behind it.
 
-    A template that writes none leaves it to the model's own end of text.
+    A template that writes none leaves it to the model's own end of text, or to the first ``stop`` that is set.
     """
     behind = sample.said(samples.ANSWER).partition(samples.SAID)[2]
     known = set(found.tokens) | set(found.special.values())
     at, _, end = min(((behind.find(text), -len(text), text) for text in known if text in behind), default=(0, 0, ""))
     if end:
         return end, behind[at + len(end) :]
-    if eos := found.special.get("eos_token", ""):
+    if eos := found.special.get("eos_token", "") or "".join(given.stop[:1]):
         return eos, behind
     raise UserError(f"nothing ends an answer: no token behind it, and no eos_token; set stop in {_TABLE}")
+
+
+def _end_of_call(sample: SampleTurns, found: ModelFiles, form: ToolFormat, end: str, after: str) -> tuple[str, str]:
+    """Return the token that ends an answer of calls, and what the template writes behind it.
+
+    Most end as other answers do, with ``end`` and ``after``. Another token is believed to end them where it stands
+    behind the closing of a call, or where the model's files say so.
+    """
+    text = sample.said(samples.call(samples.TOOL))
+    if text.endswith(end + after):
+        return end, after
+    bare = text.rstrip()
+    known = sorted({*found.tokens, *found.special.values()}, key=len)
+    last = next((token for token in reversed(known) if token.strip() and bare.endswith(token)), "")
+    behind = bool(form.closing) and form.closing in text and last not in form.closing
+    if last == end or (last and (behind or found.tokens.get(last) in found.eos_ids)):
+        return last, text[len(bare) :]
+    return end, ""
+
+
+def _advice(given: ProfileConfig) -> str:
+    return _A_FILE if given.template == "apprentice" else _OURS
 
 
 def _bos(found: ModelFiles, given: ProfileConfig, rendered: str) -> str:

@@ -11,16 +11,21 @@ from toolkit.json_texts import texts
 
 T = TypeVar("T", dict[str, Any], list[Any])
 _NAMED = ("tool_use", "default")
-"""Names of the template for tools, where a model has several."""
+"""Names of the template for tools and of the one without, where a model has several."""
 
 
 @dataclass(frozen=True)
 class ModelFiles:
-    """``template`` is the model's own chat template, None where it has none; ``tokens`` maps its added tokens to ids,
-    ``special`` its special tokens by role (``bos_token``). ``eos_ids`` end an answer, ``sampling`` are the defaults of
-    generation_config.json. ``adds_bos`` and ``prefix_space``: what the tokenizer does to a bare text."""
+    """``template`` is the model's own chat template, None where it has none; ``plain`` is that for conversations
+    without tools, None where one is for both.
+
+    ``tokens`` maps its added tokens to ids, ``special`` its special tokens by role (``bos_token``). ``eos_ids`` end an
+    answer, ``sampling`` are the defaults of generation_config.json. ``adds_bos`` and ``prefix_space``: what the
+    tokenizer does to a bare text.
+    """
 
     template: str | None
+    plain: str | None
     tokens: dict[str, int]
     special: dict[str, str]
     eos_ids: tuple[int, ...]
@@ -65,8 +70,10 @@ def _read(folder: Path, _stamp: tuple[tuple[str, int, int], ...]) -> ModelFiles:
     ids = [number for value in eos for number in (value if isinstance(value, list) else [value])]
     ids.append(tokens.get(special.get("eos_token", "")))
     bos = special.get("bos_token", "")
+    template, plain = _templates(folder, settings)
     return ModelFiles(
-        template=_template(folder, settings),
+        template=template,
+        plain=plain,
         tokens=tokens,
         special=special,
         eos_ids=tuple(sorted({number for number in ids if isinstance(number, int)})),
@@ -77,15 +84,21 @@ def _read(folder: Path, _stamp: tuple[tuple[str, int, int], ...]) -> ModelFiles:
     )  # fmt: skip
 
 
-def _template(folder: Path, settings: dict[str, Any]) -> str | None:
+def _templates(folder: Path, settings: dict[str, Any]) -> tuple[str | None, str | None]:
+    """Return the chat template, and the one for conversations without tools where it is another one."""
     file = folder / "chat_template.jinja"
     if file.is_file():
-        return file.read_text(encoding="utf-8")
+        return file.read_text(encoding="utf-8"), None
     given = read_json(folder / "chat_template.json").get("chat_template") or settings.get("chat_template")
-    if isinstance(given, list):
-        named = {str(entry.get("name")): entry.get("template") for entry in given if isinstance(entry, dict)}
-        given = next((named[name] for name in _NAMED if named.get(name)), None)
-    return given if isinstance(given, str) and given.strip() else None
+    if not isinstance(given, list):
+        return _written(given), None
+    named = {str(entry.get("name")): _written(entry.get("template")) for entry in given if isinstance(entry, dict)}
+    for_tools, plain = (named.get(name) for name in _NAMED)
+    return (for_tools, plain) if for_tools else (plain, None)
+
+
+def _written(template: Any) -> str | None:
+    return template if isinstance(template, str) and template.strip() else None
 
 
 def _added(tokenizer: dict[str, Any], settings: dict[str, Any]) -> Iterator[tuple[str, int]]:

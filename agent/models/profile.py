@@ -20,12 +20,13 @@ class ModelProfile(Frozen):
     ``call_opening`` is the text with which every call begins. ``constrained``: vLLM's ``tool_parser`` can hold calls to
     the schemas of their tools. ``json_tools``: the template prints tools as JSON, so that their bytes matter.
 
-    ``end_of_turn`` is the token that ends an answer, ``after_turn`` the text that the template writes behind it, and
-    ``stop`` all tokens that end an answer. ``stop_ids`` are those that the model's own files leave out or that must be
-    given again; () where vLLM finds all by itself. ``bos`` is the token that every text must begin with ("": none);
-    ``adds_bos``: the tokenizer writes it where nobody else does. ``prefix_space``: the tokenizer puts a space before a
-    text, so that an answer cannot be tokenised apart from its prompt. ``parallel``: an answer may hold several calls.
-    ``user_after_result``: a message of the user may follow on the result of a call.
+    ``end_of_turn`` is the token that ends an answer, ``after_turn`` the text that the template writes behind it,
+    ``after_call`` what it writes behind the end of a call, and ``stop`` all tokens that end an answer or a call.
+    ``stop_ids`` are those that the model's own files leave out or that must be given again; () where vLLM finds all by
+    itself. ``bos`` is the token that every text must begin with ("": none); ``adds_bos``: the tokenizer writes it where
+    nobody else does. ``prefix_space``: the tokenizer puts a space before a text, so that an answer cannot be tokenised
+    apart from its prompt. ``parallel``: an answer may hold several calls. ``user_after_result``: a message of the user
+    may follow on the result of a call.
     """
 
     kind: Kind = "instruct"
@@ -39,6 +40,7 @@ class ModelProfile(Frozen):
     json_tools: bool = False
     end_of_turn: str = "<|im_end|>"
     after_turn: str = "\n"
+    after_call: str = "\n"
     stop: tuple[str, ...] = ("<|im_end|>",)
     stop_ids: tuple[int, ...] = ()
     bos: str = ""

@@ -4,6 +4,7 @@ import json
 import time
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
+from os.path import commonprefix
 from typing import Any
 
 import jinja2
@@ -17,10 +18,9 @@ class TemplateFailed(ValueError):
     """A chat template that does not compile, or refuses a conversation; says why."""
 
 
-_OF_A_TEMPLATE = (
-    *(jinja2.TemplateError, TypeError, ValueError, LookupError, AttributeError),
-    *(ArithmeticError, MemoryError, RecursionError),
-)
+REFUSALS = (jinja2.TemplateError, TypeError, ValueError, LookupError, AttributeError)
+"""Exceptions of a template that takes no such conversation: it says so, or a part that it wants is not there."""
+_OF_A_TEMPLATE = (*REFUSALS, ArithmeticError, MemoryError, RecursionError)
 """Exceptions of a template that is wrong, divides by zero, makes too long a text or calls itself."""
 
 
@@ -36,6 +36,23 @@ def render(
         return _compiled(template).render(messages=list(messages), tools=list(tools) or None, documents=None, **asked)
     except _OF_A_TEMPLATE as error:
         raise TemplateFailed(str(error) or type(error).__name__) from error
+
+
+def continuation(prompt: str, whole: str, last_role: str = "user") -> str | None:
+    """Return the text that ``whole``, a conversation with its answer, has behind ``prompt``; None if it begins with
+    another one.
+
+    ``last_role`` is the role of the prompt's last message. Behind a result some templates write other blanks and line
+    breaks while nothing follows: there, one such difference is passed over. Prompt and answer are exact all the same,
+    since the model is asked with ``prompt``.
+    """
+    if whole.startswith(prompt):
+        return whole[len(prompt) :]
+    if last_role != "tool":
+        return None
+    shared = len(commonprefix((prompt, whole)))  # noqa: RUF071 - characters are meant, not folders
+    rest, behind = prompt[shared:].lstrip(), whole[shared:].lstrip()
+    return behind[len(rest) :] if rest and behind.startswith(rest) else None
 
 
 class _Generation(Extension):

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from agent.models.rendering import TemplateFailed, render
+from agent.models.rendering import TemplateFailed, continuation, render
 
 TOOL, OTHER_TOOL = "probe_alpha", "scan_beta"
 SAID = "Seventeen is the answer."
@@ -36,7 +36,7 @@ def call(name: str, identity: str = _NINE, *, times: int = 1) -> Turn:
 
 
 def result(identity: str = _NINE) -> Turn:
-    """Return the result of the call."""
+    """Return the result of the call, without the name of its tool, which most clients leave out."""
     return {"role": "tool", "tool_call_id": identity, "content": '{"said": 170}'}
 
 
@@ -59,7 +59,7 @@ class SampleTurns:
         asked = [*(before or (USER,))]
         start = self._render(asked, prompt=True, shown=True)
         whole = self._render([*asked, answer], prompt=False, shown=True)
-        return whole[len(start) :] if whole.startswith(start) else ""
+        return continuation(start, whole, asked[-1]["role"]) or ""
 
     def render(self, turns: Sequence[Turn], tools: Sequence[Mapping[str, Any]]) -> str:
         """Return the prompt of ``turns``. Raises TemplateFailed."""
@@ -77,10 +77,38 @@ class SampleTurns:
             return True
         return first != second
 
-    def takes_system(self) -> bool:
-        """Return whether a system message is written, in a turn of its own or in the first one."""
+    def prints_names(self) -> bool:
+        """Return whether the text depends on the name of a result's tool, or is refused without one."""
         try:
-            return SYSTEM["content"] in self.prompt(SYSTEM, USER)
+            named = self._conversation(_NINE)
+        except TemplateFailed:
+            return False
+        try:
+            return named != self._conversation(_NINE, named=False)
+        except TemplateFailed:
+            return True
+
+    def takes_no_tools(self) -> bool:
+        """Return whether a conversation without tools is written."""
+        try:
+            return bool(self._render([USER, ANSWER], prompt=False, shown=False))
+        except TemplateFailed:
+            return False
+
+    def takes_system(self) -> bool:
+        """Return whether a system message is written, in a turn of its own or in the first one, and stays there."""
+        try:
+            return SYSTEM["content"] in self.prompt(SYSTEM, USER) and not self.drops_system()
+        except TemplateFailed:
+            return False
+
+    def drops_system(self) -> bool:
+        """Return whether an answer continues its prompt, but not behind a system message, which is left out then.
+
+        A template that refuses system messages drops none.
+        """
+        try:
+            return bool(self.said(ANSWER).strip()) and not self.said(ANSWER, SYSTEM, USER).strip()
         except TemplateFailed:
             return False
 
@@ -113,9 +141,9 @@ class SampleTurns:
         lost = [name for name, (answer, before) in kinds.items() if not self.said(answer, *before).strip()]
         return f"{lost[0]} does not continue its own prompt" if lost else ""
 
-    def _conversation(self, identity: str) -> str:
-        turns = [USER, call(TOOL, identity), result(identity), ANSWER]
-        return self._render(turns, prompt=False, shown=True)
+    def _conversation(self, identity: str, *, named: bool = True) -> str:
+        told = {**result(identity), "name": TOOL} if named else result(identity)
+        return self._render([USER, call(TOOL, identity), told, ANSWER], prompt=False, shown=True)
 
     def _render(self, turns: Sequence[Turn], *, prompt: bool, shown: bool) -> str:
         return render(self.template, turns, tools() if shown else (), add_generation_prompt=prompt, **self.given)

@@ -11,6 +11,8 @@ _FOLDER = Path(__file__).parent
 _END_OF_MACROS = "{%- set has_system = "
 """Beginning of the turns in apprentice's own template; the macros that print tools stand before it."""
 
+_EMPTY = "{{ '' }}"
+
 _TURNS = """\
 {{- BOS -}}
 {%- for message in messages -%}
@@ -47,6 +49,27 @@ def calls_as_text(own: str, form: ToolFormat) -> str:
 def numbered_ids(own: str) -> str:
     """Return ``own`` with the ids of calls counted."""
     return _read("numbered_ids.jinja") + own
+
+
+def named_results(own: str) -> str:
+    """Return ``own`` with the name of its tool in each result."""
+    return _read("named_results.jinja") + own
+
+
+def system_in_user_turn(own: str) -> str:
+    """Return ``own`` with the system message at the beginning of the user's last turn."""
+    return _read("system_in_user_turn.jinja") + own
+
+
+def without_tools(own: str, plain: str | None) -> str:
+    """Return ``own``, which fails without tools, with ``plain`` for that case; None: it is given an empty list.
+
+    Beside a tag, Jinja would take blanks and line breaks of the templates away: each has an empty text around it.
+    """
+    if plain is None:
+        return "{% set tools = tools or [] %}" + _EMPTY + own
+    first, second = (_EMPTY + template.removesuffix("\n") + _EMPTY for template in (own, plain))
+    return "{% if tools %}" + first + "{% else %}" + second + "{% endif %}"
 
 
 def turns_of(tokens: Collection[str], bos: str, eos: str) -> str:

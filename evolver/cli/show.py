@@ -129,12 +129,15 @@ def cycle_text(report: CycleReport, *, state: str = "") -> str:
 
 
 def _learned(manifest: Manifest) -> str:
-    """Return the duration of training, and the reason if it took longer than it must."""
+    """Return the duration of training, the rows that could not be learned, and the reason if it took longer than it
+    must."""
     metrics, unshared = manifest.metrics, manifest.environment and manifest.environment.unshared
     text = (
         f"{metrics.epochs_done:.1f} epochs in {manifest.wall_seconds:.0f} s, loss {metrics.loss_first:.2f} to "
         f"{metrics.loss_last:.2f}; {metrics.tokens_computed} tokens computed, {metrics.tokens_saved} saved"
     )
+    if metrics.rows_refused:
+        text += f"; {metrics.rows_refused} rows left out that the model's chat template does not take"
     return f"{text}; prefixes were not shared: {unshared}" if unshared else text
 
 

@@ -103,7 +103,7 @@ def soft_scoring(config: Config, model: str) -> SoftScoring:
     """Return the settings for the soft scores of ``model``, with the tools and the bias of serving."""
     profile = configured_profile(config.agent.serving, config.data_folder)
     bias = bias_of(model, config.data_folder)
-    return SoftScoring(config.agent.prompt, model, bias, bool(profile.after_turn))
+    return SoftScoring(config.agent.prompt, model, bias, bool(profile.after_call))
 
 
 def named(config: Config, name: str, model: str, *, release: bool = False, tenant: str = "") -> tuple[Suite, str]:

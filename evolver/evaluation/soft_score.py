@@ -43,19 +43,19 @@ class SoftScoring:
     prompt: PromptConfig
     model: str
     bias: Mapping[str, float]
-    after_turn: bool = True
+    after_call: bool = True
 
     def __call__(self, workshop: Workshop) -> "SoftScorer":
         """Return the scorer for ``workshop``."""
-        return SoftScorer(workshop.client, workshop.index, self.prompt, self.model, self.bias, self.after_turn)
+        return SoftScorer(workshop.client, workshop.index, self.prompt, self.model, self.bias, self.after_call)
 
 
 @dataclass(frozen=True)
 class SoftScorer:
     """Asks for the soft scores of ``model``, which is shown tools of ``index`` as ``prompt`` says.
 
-    ``bias`` is what the gateway adds to the logits of a request with tools, by the token's id. ``after_turn``: the
-    template writes one token behind the end of an answer, a line break, which nobody generates.
+    ``bias`` is what the gateway adds to the logits of a request with tools, by the token's id. ``after_call``: the
+    template writes one token behind the end of a call, a line break, which nobody generates.
     """
 
     client: HttpModelClient
@@ -63,7 +63,7 @@ class SoftScorer:
     prompt: PromptConfig
     model: str
     bias: Mapping[str, float] = field(default_factory=dict)
-    after_turn: bool = True
+    after_call: bool = True
 
     def __call__(self, item: Item, results: Sequence[ToolResult]) -> float:
         """Return the soft score of ``item``, whose expected calls have ``results``; nats, ``LEAST`` to 0.
@@ -109,7 +109,7 @@ class SoftScorer:
         """Return id and log-probability of each token of ``calls`` as an answer to ``asked``, through its end."""
         read = self.client.read_prompt(self._body([*asked, _said(calls)], tools))
         before = self.client.chat(self._body(asked, tools)).usage.prompt_tokens  # of a prompt that is now in the cache
-        return read[before - 1 : -1] if self.after_turn else read[before - 1 :]
+        return read[before - 1 : -1] if self.after_call else read[before - 1 :]
 
     def _body(self, messages: Sequence[Message], tools: Sequence[Tool]) -> dict[str, Any]:
         """The prompt is the same with the choice ``none``: only no grammar is built for the one token."""

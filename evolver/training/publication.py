@@ -14,6 +14,7 @@ from evolver.errors import TrainError
 from toolkit.file_hash import file_sha256
 
 if TYPE_CHECKING:
+    from evolver.training.data import Data
     from evolver.training.loop import Run
     from evolver.training.model import Adapted
 
@@ -23,8 +24,10 @@ def parent_of(spec: dict[str, Any]) -> Path | None:
     return Path(spec["parent"]) if spec["parent"] else None
 
 
-def metrics(done: "Run", loss_valid: float | None, lessons: int, too_long: int) -> Metrics:
-    """Return the metrics of a training. ``loss_valid`` is in nats per target token; None without held-out lessons."""
+def metrics(done: "Run", loss_valid: float | None, data: "Data") -> Metrics:
+    """Return the metrics of a training on ``data``. ``loss_valid`` is in nats per target token; None without held-out
+    lessons."""
+    lessons = len(data.taught)
     return Metrics(
         loss_first=done.losses[0],
         loss_last=sum(done.losses[-5:]) / len(done.losses[-5:]),
@@ -33,7 +36,8 @@ def metrics(done: "Run", loss_valid: float | None, lessons: int, too_long: int) 
         best_step=done.best_step or done.step,
         stopped_early=done.stopped_early,
         lessons=lessons,
-        lessons_too_long=too_long,
+        lessons_too_long=data.too_long,
+        rows_refused=data.refused,
         epochs_done=round(done.lessons_seen / lessons, 4),
         tokens_computed=done.tokens_computed,
         tokens_saved=done.tokens_plain - done.tokens_computed,

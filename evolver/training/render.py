@@ -6,10 +6,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
-import jinja2
 from pydantic import ConfigDict, Field, ValidationError
 
 from agent.models.profile import ModelProfile
+from agent.models.rendering import REFUSALS, continuation
 from agent.models.template_markers import NO_MARKERS, Markers
 from agent.tools.schemas import BadTool
 from agent.tools.shown_tools import shown_tools
@@ -51,7 +51,8 @@ class RowInvalid(ValueError):
 
 
 class RowRefused(RowInvalid):
-    """A conversation that the model's own chat template refuses: it could not be served either."""
+    """A conversation that the model's own chat template refuses, so that it could not be served either, or in which it
+    writes an answer otherwise than behind its prompt."""
 
 
 def read_rows(path: Path) -> Iterator[Row]:
@@ -93,9 +94,10 @@ def tokenized(
 
     def parts(index: int, answer: dict[str, Any]) -> tuple[list[int], list[int]]:
         before, through = text(messages[:index], True), text([*messages[:index], answer], False)
-        if not through.startswith(before):
-            raise RowInvalid(f"row {row.id}: message {index} does not continue its own prompt")
-        said = _said(through[len(before) :], profile)
+        behind = continuation(before, through, messages[index - 1]["role"] if index else "")
+        if behind is None:
+            raise RowRefused(f"row {row.id}: message {index} does not continue its own prompt")
+        said = _said(behind, profile)
         if row.open_end and index == max(row.targets):
             content = answer["content"].strip()
             said = said[: said.rindex(content) + len(content)]
@@ -152,7 +154,7 @@ def _renderer(
                 add_generation_prompt=prompt,
                 **profile.template_options,
             )
-        except jinja2.TemplateError as error:
+        except REFUSALS as error:
             raise RowRefused(f"row {row.id}: the model's chat template refuses it: {error}") from error
 
     return text

@@ -108,7 +108,7 @@ def run(spec: dict[str, Any], emit: Callable[[dict[str, Any]], None]) -> Manifes
     hashes = _hashes(spec)
     data = read_data(spec)
     adapted = _open_model(Path(spec["model_folder"]), parent_of(spec), config, team)
-    sizes = {"lessons": len(data.taught), "valid": len(data.held_out), "processes": team.size}
+    sizes = {"lessons": len(data.taught), "valid": len(data.held_out), "refused": data.refused, "processes": team.size}
     say({"event": "loaded", **sizes, "unshared": adapted.unshared, "seconds": time.monotonic() - began})
     conditions = _conditions(adapted, team.device.type)
     check_alike(team, [*conditions, adapted.min_gain])
@@ -153,7 +153,7 @@ def _measured(
     found = examine(adapted, data, max(1, config["tokens_per_pack"] >> done.halvings))
     say({"event": "validated", "step": done.step, "loss": found.loss})
     return {
-        "metrics": metrics(done, found.loss, len(data.taught), data.too_long),
+        "metrics": metrics(done, found.loss, data),
         "calibration": found.calibration,
         "probe": found.probe,
     }

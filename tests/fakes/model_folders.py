@@ -41,6 +41,19 @@ QWEN_CODER = (
     + _CHATML_PROMPT
 )
 
+HERMES3 = (
+    "<|im_start|>system\n<tools>{% for tool in tools %}{{ tool | tojson }}\n{% endfor %}</tools><|im_end|>\n"
+    "{% for m in messages %}"
+    "{% if m.role == 'tool' %}{% if loop.previtem and loop.previtem.role != 'tool' %}<|im_start|>tool\n{% endif %}"
+    "<tool_response>\n{{ m.content }}"
+    "{% if loop.last %}{{ '\\n</tool_response>' }}{% else %}{{ '\\n</tool_response>\\n' }}{% endif %}"
+    "{% if loop.last or loop.nextitem.role != 'tool' %}<|im_end|>{% endif %}"
+    "{% elif m.tool_calls %}<|im_start|>assistant\n{% for c in m.tool_calls %}{% if not loop.first %}{{ '\\n' }}"
+    "{% endif %}{{ '<tool_call>\\n' }}" + _JSON_CALL + "{{ '\\n</tool_call>' }}{% endfor %}<|im_end|>\n"
+    "{% else %}" + _CHATML_TURN + "{% endif %}{% endfor %}" + _CHATML_PROMPT
+)
+"""For conversations with tools alone, beside a plain template; a result that is the last turn lacks a line break."""
+
 SMOLLM3 = (
     '<|im_start|>system\n{% if tools %}Call as <tool_call>{"name": ..., "arguments": ...}</tool_call>\n'
     + _TOOLS
@@ -78,6 +91,27 @@ MISTRAL = (
     "[/TOOL_RESULTS]{% else %}{{ raise_exception('no such role') }}{% endif %}{% endfor %}"
 )
 
+NEMO = (
+    "{{ bos_token }}{% if messages[0].role == 'system' %}{% set system = messages[0].content %}"
+    "{% set turns = messages[1:] %}{% else %}{% set turns = messages %}{% endif %}"
+    "{% set users = turns | selectattr('role', 'equalto', 'user') | list %}{% set ns = namespace(n=0) %}"
+    "{% for m in turns %}{% if m.role != 'tool' and not m.tool_calls %}"
+    "{% if (m.role == 'user') != (ns.n % 2 == 0) %}{{ raise_exception('roles must alternate') }}{% endif %}"
+    "{% set ns.n = ns.n + 1 %}{% endif %}{% endfor %}"
+    "{% for m in turns %}{% if m.role == 'user' %}"
+    "{% if tools and m == users[-1] %}[AVAILABLE_TOOLS]{{ tools | tojson }}[/AVAILABLE_TOOLS]{% endif %}"
+    "{% if loop.last and system is defined %}[INST]{{ system + '\\n\\n' + m.content }}[/INST]"
+    "{% else %}[INST]{{ m.content }}[/INST]{% endif %}"
+    "{% elif m.tool_calls %}[TOOL_CALLS][{% for c in m.tool_calls %}"
+    "{% if c.id | length != 9 %}{{ raise_exception('ids have length 9') }}{% endif %}"
+    '{"name": "{{ c.function.name }}", "arguments": {{ c.function.arguments | tojson }}, "id": "{{ c.id }}"}'
+    "{% if not loop.last %}, {% endif %}{% endfor %}]{{ eos_token }}"
+    "{% elif m.role == 'assistant' %}{{ m.content + eos_token }}"
+    '{% elif m.role == \'tool\' %}[TOOL_RESULTS]{"content": {{ m.content }}, "call_id": "{{ m.tool_call_id }}"}'
+    "[/TOOL_RESULTS]{% else %}{{ raise_exception('no such role') }}{% endif %}{% endfor %}"
+)
+"""The system message is written only while a turn of the user is the last one."""
+
 GRANITE = (
     "{% if tools %}<|start_of_role|>tools<|end_of_role|>Write <|tool_call|> and a list.\n"
     + _TOOLS
@@ -97,15 +131,20 @@ XLAM = (
 )
 
 FUNCTION_GEMMA = (
-    "{{ bos_token }}{% if tools %}<start_of_turn>developer\n" + _TOOLS + "<end_of_turn>\n{% endif %}"
-    "{% for m in messages %}{% if m.tool_calls %}<start_of_turn>model\n{% for c in m.tool_calls %}"
+    "{{ bos_token }}{% set ns = namespace(before='') %}"
+    "{% if tools %}<start_of_turn>developer\n" + _TOOLS + "<end_of_turn>\n{% endif %}{% for m in messages %}"
+    "{% if m.role == 'tool' %}{% if not m.name %}{{ raise_exception(\"'name' must be provided\") }}{% endif %}"
+    "{% if ns.before == 'result' %}<start_function_response>{% endif %}"
+    "response:{{ m.name }}{value:<escape>{{ m.content }}<escape>}<end_function_response>{% set ns.before = 'result' %}"
+    "{% else %}{% if ns.before != 'result' %}<start_of_turn>{{ 'model' if m.role == 'assistant' else m.role }}\n"
+    "{% endif %}{{ m.content | trim }}{% if m.tool_calls %}{% for c in m.tool_calls %}"
     "<start_function_call>call:{{ c.function.name + '{' }}"
     "{% for k, v in c.function.arguments.items() %}{{ k }}:<escape>{{ v }}<escape>{% if not loop.last %},{% endif %}"
-    "{% endfor %}{{ '}' }}<end_function_call>{% endfor %}"
-    "{% elif m.role == 'tool' %}<start_function_response>{{ m.content }}<end_function_response>"
-    "{% else %}<start_of_turn>{{ 'model' if m.role == 'assistant' else m.role }}\n{{ m.content }}<end_of_turn>\n"
-    "{% endif %}{% endfor %}{% if add_generation_prompt %}<start_of_turn>model\n{% endif %}"
+    "{% endfor %}{{ '}' }}<end_function_call>{% endfor %}<start_function_response>{% set ns.before = 'call' %}"
+    "{% else %}<end_of_turn>\n{% set ns.before = '' %}{% endif %}{% endif %}{% endfor %}"
+    "{% if add_generation_prompt and ns.before != 'result' %}<start_of_turn>model\n{% endif %}"
 )
+"""Results need a name, and a call's turn ends where its result begins."""
 
 GEMMA3 = (
     "{{ bos_token }}{% for m in messages %}"
@@ -149,10 +188,12 @@ _CALLS = ("<start_function_call>", "<end_function_call>", "<escape>", "<start_fu
 
 @dataclass(frozen=True)
 class Family:
-    """What a model folder says. ``eos`` are the texts of generation_config's ``eos_token_id``."""
+    """What a model folder says. ``eos`` are the texts of generation_config's ``eos_token_id``. ``plain``: the template
+    named ``default``, beside which ``template`` is named ``tool_use``."""
 
     tokens: tuple[str, ...]
     template: str | None = None
+    plain: str | None = None
     bos: str = ""
     adds_bos: bool = False
     eos_token: str = ""
@@ -167,14 +208,18 @@ FAMILIES = {
         generation={"repetition_penalty": 1.05},
     ),
     "qwen-coder": Family(_IM, QWEN_CODER, eos_token="<|im_end|>"),
+    "hermes3": Family(
+        (*_IM, "<tool_call>", "</tool_call>"), HERMES3, plain=CHATML, eos_token="<|im_end|>", eos=("<|im_end|>",),
+    ),
     "smollm3": Family(_IM, SMOLLM3, eos_token="<|im_end|>"),
     "llama3": Family(_HEADERS, LLAMA3, bos="<|begin_of_text|>", adds_bos=True, eos_token="<|eot_id|>"),
     "mistral": Family(_INST, MISTRAL, bos="<s>", adds_bos=True, eos_token="</s>"),
+    "nemo": Family(_INST, NEMO, bos="<s>", adds_bos=True, eos_token="</s>"),
     "granite": Family(_ROLES, GRANITE, eos_token="<|end_of_text|>"),
     "xlam": Family(_IM, XLAM, eos_token="<|im_end|>"),
     "functiongemma": Family(
         (*_GEMMA, *_CALLS), FUNCTION_GEMMA, bos="<bos>", adds_bos=True, eos_token="<eos>",
-        eos=("<eos>", "<end_of_turn>"),
+        eos=("<eos>", "<start_function_response>"),
     ),
     "gemma3": Family(_GEMMA, GEMMA3, bos="<bos>", adds_bos=True, eos_token="<eos>", eos=("<eos>", "<end_of_turn>")),
     "phi": Family(("<|user|>", "<|assistant|>", "<|end|>", "<|endoftext|>"), PHI, eos_token="<|endoftext|>"),
@@ -196,12 +241,15 @@ def write_family(folder: Path, name: str) -> Path:
     named = {"bos_token": family.bos, "eos_token": family.eos_token}
     settings: dict[str, Any] = {key: text for key, text in named.items() if text}
     settings["tokenizer_class"] = "PreTrainedTokenizerFast"
+    if family.plain is not None:
+        templates = {"default": family.plain, "tool_use": family.template}
+        settings["chat_template"] = [{"name": name, "template": text} for name, text in templates.items()]
+    elif family.template is not None:
+        (folder / "chat_template.jinja").write_text(family.template)
     (folder / "tokenizer_config.json").write_text(json.dumps(settings))
     ids = [tokenizer.token_to_id(text) for text in family.eos]
     generation = {**({"eos_token_id": ids} if ids else {}), **family.generation}
     (folder / "generation_config.json").write_text(json.dumps(generation))
-    if family.template is not None:
-        (folder / "chat_template.jinja").write_text(family.template)
     return folder
 
 

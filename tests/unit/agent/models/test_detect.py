@@ -22,9 +22,11 @@ FOUND = {
     "chatml": ("instruct", "apprentice", "hermes", "<tool_call>", "<|im_end|>"),
     "qwen3": ("instruct", "model", "hermes", "<tool_call>", "<|im_end|>"),
     "qwen-coder": ("instruct", "model", "qwen3_coder", "<tool_call>", "<|im_end|>"),
+    "hermes3": ("instruct", "model", "hermes", "<tool_call>", "<|im_end|>"),
     "smollm3": ("instruct", WRITTEN, "hermes", "<tool_call>", "<|im_end|>"),
     "llama3": ("instruct", "model", "llama3_json", '{"name": "', "<|eot_id|>"),
     "mistral": ("instruct", "model", "mistral", "[TOOL_CALLS]", "</s>"),
+    "nemo": ("instruct", "model", "mistral", "[TOOL_CALLS]", "</s>"),
     "granite": ("instruct", WRITTEN, "granite", "<|tool_call|>", "<|end_of_text|>"),
     "xlam": ("instruct", "model", "xlam", '[{"name": "', "<|im_end|>"),
     "functiongemma": ("instruct", "model", "functiongemma", "<start_function_call>", "<end_of_turn>"),
@@ -79,7 +81,7 @@ def test_answers_follow_their_prompts_and_calls_begin_with_their_opening(tmp_pat
     assert whole.count("170") == 1
 
 
-@pytest.mark.parametrize("family", ["llama3", "mistral", "gemma3", "functiongemma", "gemma-base", "llama-base"])
+@pytest.mark.parametrize("family", ["llama3", "mistral", "nemo", "gemma3", "functiongemma", "gemma-base", "llama-base"])
 def test_the_bos_token_is_written_once(tmp_path: Path, family: str) -> None:
     profile = found(tmp_path, family)
     assert profile.bos == FAMILIES[family].bos

@@ -63,6 +63,15 @@ def test_what_training_took_is_said_and_why_it_took_longer(tmp_path: Path) -> No
     assert reason in cycle_text(CycleReport(row(), {"train": adapter})).splitlines()
 
 
+def test_rows_that_the_template_does_not_take_are_counted(tmp_path: Path) -> None:
+    adapter = publish_adapter(tmp_path, "adapter-0001")
+    manifest = package.read_manifest(adapter.folder)
+    metrics = manifest.metrics.model_copy(update={"rows_refused": 3})
+    (adapter.folder / package.MANIFEST).write_text(manifest.model_copy(update={"metrics": metrics}).model_dump_json())
+    text = cycle_text(CycleReport(row(), {"train": adapter}))
+    assert "0 saved; 3 rows left out that the model's chat template does not take" in text
+
+
 def test_a_cycle_on_one_screen() -> None:
     verified = Verified.model_validate(
         {

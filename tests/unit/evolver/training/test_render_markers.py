@@ -46,10 +46,10 @@ def test_lessons_are_made_free_of_the_markers_in_the_spec(tmp_path: Path) -> Non
     file = tmp_path / "train.jsonl"
     file.write_text(json.dumps(row) + "\n", encoding="utf-8")
     profile = ModelProfile(template="", end_of_turn="|", after_turn="", stop=("|",))
-    (first, second), _ = read_lessons(file, Characters(), profile, Markers(spec["markers"]), 10_000)
+    first, second = read_lessons(file, Characters(), profile, Markers(spec["markers"]), 10_000).short
     for lesson in (first, second):
         text = "".join(chr(token) for token in lesson.tokens)
         assert "<|im_" not in text
         assert "\u2039|im_end|>" in text
-    (raw, *_), _ = read_lessons(file, Characters(), profile, Markers(), 10_000)
+    raw, *_ = read_lessons(file, Characters(), profile, Markers(), 10_000).short
     assert "<|im_end|>" in "".join(chr(token) for token in raw.tokens)
