@@ -1,6 +1,6 @@
 """llama.cpp's own server with a GGUF file: how it cuts texts, what it answers, how likely it finds them."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -32,9 +32,14 @@ class LlamaCpp:
             answers.append(self._complete(tokens[: place + 1], 1, **options)["completion_probabilities"][0])
         return [{entry["id"]: entry["logprob"] for entry in answer["top_logprobs"]} for answer in answers]
 
-    def answer(self, tokens: list[int], most: int) -> list[int]:
-        """Return the likeliest tokens after ``tokens``, at most so many, the one that ends them included."""
-        return self._complete(tokens, most)["tokens"]
+    def answer(self, tokens: list[int], most: int, bias: Mapping[int, float] = {}) -> list[int]:
+        """Return the likeliest tokens after ``tokens``, at most so many, the one that ends them included; ``bias`` is
+        added to the logits of tokens."""
+        return self._complete(tokens, most, logit_bias=[[token, added] for token, added in bias.items()])["tokens"]
+
+    def rendered(self, **request: Any) -> str:
+        """Return the prompt that the template in the file makes of a request of OpenAI's form."""
+        return self._ask("/apply-template", **request)["prompt"]
 
     def said(self, most: int, **request: Any) -> str:
         """Return the text of the answer to a request of OpenAI's form, at most so many tokens of it."""

@@ -14,7 +14,7 @@ import pytest
 import torch
 from peft import PeftModel
 from tokenizers import Tokenizer
-from transformers import AutoModelForCausalLM
+from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from agent.adapters.manifest import Manifest
 from agent.config import VllmConfig
@@ -26,6 +26,7 @@ from agent.serving.upstreams import lora_api
 from agent.serving.vllm.process import VllmServer
 from agent.tools.schemas import prepared
 from evolver.release.served_weights import Server, prove
+from evolver.training.render import Row, tokenized
 from tests.fakes.tiny_families import CONFIGS, make_family
 from tests.fakes.tiny_training import TOOLS, make_dataset, run
 
@@ -79,6 +80,22 @@ def test_it_learns_with_shared_prefixes(served: Served) -> None:
     assert served.manifest.environment.unshared is None
     assert served.manifest.metrics.tokens_saved > served.manifest.metrics.tokens_computed
     assert served.manifest.metrics.loss_last < served.manifest.metrics.loss_first
+
+
+def test_a_prompt_has_the_tokens_that_lessons_begin_with(served: Served) -> None:
+    call = {"id": "call-0", "type": "function", "function": {"name": "add", "arguments": '{"a": 3, "b": 2}'}}
+    messages: list[dict[str, Any]] = [
+        {"role": "system", "content": "Be brief, naïvely."},
+        {"role": "user", "content": 'Add "3" & 2 <b>.'},
+        {"role": "assistant", "content": "", "tool_calls": [call]},
+        {"role": "tool", "tool_call_id": "call-0", "content": "5"},
+        {"role": "assistant", "content": "It is 5."},
+    ]
+    row = Row(id="x", messages=messages, tools=TOOLS, targets=[2, 4])
+    lessons = tokenized(row, AutoTokenizer.from_pretrained(served.model), served.profile)
+    for lesson, end in zip(lessons, row.targets, strict=True):
+        body = {"model": "base", "messages": messages[:end], "tools": prepared(TOOLS), "add_generation_prompt": True}
+        assert served.post("/tokenize", body)["tokens"] == list(lesson.tokens[: lesson.targets[0]])
 
 
 def test_base_and_adapter_in_one_batch_answer_as_peft_does(served: Served) -> None:
