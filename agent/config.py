@@ -19,8 +19,8 @@ class PromptConfig(Section):
     judge_tools: Annotated[
         bool,
         Field(
-            description="The model judges the best 4 tools one by one before it calls, and is asked for the best one, or "
-            "for one for each part of the request. Takes an adapter with a call bias."
+            description="The model judges the best 4 tools one by one before it calls, and calls the best one, or "
+            "one for each part of the request. Takes an adapter with a call bias."
         ),
     ] = True
     history_turns: Annotated[int, Field(ge=0, le=100, description="Earlier turns of the session in each prompt.")] = 6
