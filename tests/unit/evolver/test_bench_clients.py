@@ -23,7 +23,7 @@ ROOT = Path(__file__).parents[3]
 EACH = pytest.mark.parametrize("application", APPLICATIONS, ids=lambda one: one.name)
 SHOP, CLINIC, BUILDING = APPLICATIONS
 TRACKED = Call(name="track_order", arguments={"order": "SO-4103"})
-CANCELLED = Call(name="cancel_order", arguments={"order": "SO-4103"})
+CANCELLED = Call(name="void_order", arguments={"order": "SO-4103"})
 
 
 @EACH
