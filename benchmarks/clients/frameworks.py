@@ -102,7 +102,7 @@ def _langgraph(desk: Desk, request: str, door: Door, earlier: Earlier) -> Answer
     graph.add_conditional_edges("answer", tools_condition)
     graph.add_edge("tools", "answer")
     before = [message for asked, answered in earlier for message in (("user", asked), ("ai", answered))]
-    told = [("system", desk.instructions), *before, ("user", request)]
+    told: list[Any] = [("system", desk.instructions), *before, ("user", request)]
     seen: Sequence[Any] = []
     problem = ""
     try:
@@ -174,7 +174,7 @@ def _smolagents(desk: Desk, request: str, door: Door, earlier: Earlier) -> Answe
     agent.prompt_templates["system_prompt"] = f"{desk.instructions} When you have the answer, call {_FINAL}."
     agent.memory.steps = list(_as_memory(earlier))
     answer = agent.run(request, reset=False)
-    done = agent.memory.steps[2 * len(earlier) :]
+    done: list[Any] = agent.memory.steps[2 * len(earlier) :]
     steps = [step for step in done if getattr(step, "tool_calls", None)]
     made = [(call.name, call.arguments) for step in steps for call in step.tool_calls if call.name != _FINAL]
     failed = [step.error for step in done if getattr(step, "error", None)]

@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from agent.log.entries import GATEWAY_SOURCE
 from agent.log.interaction_log import FILE, InteractionLog
@@ -37,7 +38,7 @@ def learned(config: Config, report: CycleReport, plan: Plan, turns: int, since: 
     ]
 
 
-def judged(application: Application, verdicts: Sequence[TraceVerdict], turns: int) -> dict[str, int | dict[str, int]]:
+def judged(application: Application, verdicts: Sequence[TraceVerdict], turns: int) -> dict[str, Any]:
     """Return the counts of ``Learned`` that come from the verdicts on traces."""
     desk, asked = application.opened(), _asked(application, turns)
     counts = dict.fromkeys(("logged", "right", "made", "dropped", "dropped_right"), 0)

@@ -184,7 +184,7 @@ class Run:
         assert planned is not None
         start, watch = self._start, StageTimes(self._bars)
         report = cycle_report(start.cycles + 1, self._config, self._ledger, watch)
-        adapter, data, mined = (report.of(stage) for stage in (stages.TRAIN, stages.DATASET, stages.MINE))
+        adapter, data, mined = report.of(stages.TRAIN), report.of(stages.DATASET), report.of(stages.MINE)
         cycle = report.cycle
         found = Cycle(
             number=cycle.number,

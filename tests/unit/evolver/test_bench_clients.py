@@ -191,11 +191,9 @@ def test_what_is_left_of_a_session_is_found_in_any_file(tmp_path: Path) -> None:
 def test_of_a_forgotten_session_are_searched_the_texts_that_nobody_else_has(tmp_path: Path) -> None:
     packed = ("track_order", {"order": "SO-4103"}, "packed, and it arrives on 2027-04-01")
     with InteractionLog(tmp_path / "interactions.db") as log:
-        tools = {"owner": "shop", "tenant": "shop"}
-        log_turn(
-            log, asked("Is SO-4103 packed?", packed, answer="It will be there on 2027-04-01."), session="a", **tools
-        )
-        log_turn(log, asked("Is SO-4103 packed?", packed, answer="Yes."), session="b", **tools)
+        told = asked("Is SO-4103 packed?", packed, answer="It will be there on 2027-04-01.")
+        log_turn(log, told, session="a", owner="shop", tenant="shop")
+        log_turn(log, asked("Is SO-4103 packed?", packed, answer="Yes."), session="b", owner="shop", tenant="shop")
     assert to_forget(tmp_path, 1, "").texts == ("It will be there on 2027-04-01.",)
 
 
