@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from benchmarks.clients import building, clinic, shop
 from benchmarks.clients.desk import Desk, Ran, Tables
 from benchmarks.clients.requests import Half, Request, check_apart, requests
+from benchmarks.clients.traffic import Conversation, conversations, repeats
 from evolver.types import Call
 
 
@@ -26,6 +27,11 @@ class Application:
     def requests(self, half: Half, count: int) -> list[Request]:
         """Return ``count`` requests of one half. Raises UserError where there are too few values."""
         return requests(self.name, self.tables(), half, count, talk_from=self.talk_from)
+
+    def traffic(self, count: int) -> list[Conversation]:
+        """Return ``count`` turns of traffic in conversations. Raises UserError where there are too few values."""
+        again = repeats(count)
+        return conversations(self.name, self.requests("learned", count - again), again)
 
     def marks(self) -> frozenset[str]:
         """Return texts that nothing but this application's data has: names of two words, and numbers of records."""
@@ -48,7 +54,8 @@ APPLICATIONS = (
 def check(learned: int, fresh: int) -> None:
     """Raise UserError where a fresh request is not apart from those that are learned from."""
     for one in APPLICATIONS:
-        check_apart(one.requests("learned", learned), one.requests("fresh", fresh))
+        asked = [turn.request for talk in one.traffic(learned) for turn in talk]
+        check_apart(asked, one.requests("fresh", fresh))
 
 
 def is_exact(desk: Desk, request: Request, made: list[Call]) -> bool:

@@ -5,10 +5,10 @@ from itertools import cycle
 from benchmarks.clients.desk import Desk, Record, Tables, UnknownRecord
 
 _PATIENTS = (
-    "Gregor Palmer", "Ilse Vandamme", "Samuel Okoro", "Beatriz Luna", "Henrik Dahl", "Yara Nassar", "Colin Marsh",
+    "Gregor Palmer", "Ilse Vandamme", "Solomon Addo", "Beatriz Luna", "Henrik Dahl", "Yara Nassar", "Colin Marsh",
     "Mei Tanaka", "Anton Kovac", "Rosa Pellegrini", "Deepak Joshi", "Greta Stern", "Fatima Zahra", "Liam Doyle",
-    "Elena Popescu", "Viktor Lang", "Nadia Petrov", "Omar Farouk", "Julia Sommer", "Bruno Costa", "Signe Bakke",
-    "Arjun Patel", "Wanda Nowak", "Pierre Lacroix",
+    "Elena Popescu", "Viktor Lang", "Nadia Petrov", "Osman Karaca", "Julia Sommer", "Bruno Costa", "Signe Bakke",
+    "Ashok Bhandari", "Wanda Nowak", "Pierre Lacroix",
 )  # fmt: skip
 _DOCTORS = (
     "Nwosu", "Hartmann", "Castellano", "Ishikawa", "Grundy", "Vasquez", "Eriksen", "Mahmoud", "Bellamy", "Sorokin",
@@ -63,7 +63,7 @@ class Clinic(Desk):
     instructions = "You assist the front desk of the Eastgate clinic. Look things up and book with the tools."
     tool_names = (
         "find_free_slots", "list_appointments", "get_opening_hours", "find_doctor", "check_insurance",
-        "get_test_result", "book_appointment", "cancel_appointment", "move_appointment", "request_prescription",
+        "get_test_result", "book_appointment", "remove_appointment", "shift_appointment", "request_prescription",
     )  # fmt: skip
     effects = frozenset(tool_names[6:])
 
@@ -136,7 +136,7 @@ class Clinic(Desk):
         number = self.add("appointments", "AP", patient=who, doctor=whom, day=day, time=time, status="booked")
         return f"appointment {number} with {whom} is booked"
 
-    def cancel_appointment(self, appointment: str) -> str:
+    def remove_appointment(self, appointment: str) -> str:
         """Cancel an appointment.
 
         Args:
@@ -148,7 +148,7 @@ class Clinic(Desk):
         found["status"] = "cancelled"
         return f"appointment {appointment} with {found['doctor']} is cancelled"
 
-    def move_appointment(self, appointment: str, day: str) -> str:
+    def shift_appointment(self, appointment: str, day: str) -> str:
         """Move an appointment to another day.
 
         Args:

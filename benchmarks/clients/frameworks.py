@@ -1,6 +1,7 @@
-"""The desks as applications of LangGraph, of the OpenAI Agents SDK and of smolagents, asked one request each.
+"""The desks as applications of LangGraph, of the OpenAI Agents SDK and of smolagents, asked one turn at a time.
 
-The frameworks come from PyPI and are used as their own documentation does. Each runs the tools in this process.
+The frameworks come from PyPI and are used as their own documentation does. Each runs the tools in this process. Of the
+earlier turns of a conversation each shows the model the texts: requests and answers.
 """
 
 import asyncio
@@ -21,6 +22,8 @@ STEPS = 4
 """Requests to the model in one turn, at most."""
 _MAX_TOKENS = 160
 _SECONDS = 300.0
+Earlier = Sequence[tuple[str, str]]
+"""Requests and answers of the turns before."""
 _FINAL = "final_answer"
 """The tool with which smolagents' model ends a turn."""
 
@@ -47,13 +50,13 @@ class Answer(Frozen):
     problem: str = ""
 
 
-def ask(framework: str, desk: Desk, request: str, door: Door) -> Answer:
+def ask(framework: str, desk: Desk, request: str, door: Door, earlier: Earlier = ()) -> Answer:
     """Put one request to the application and return what it got. An error of the framework is a problem of the answer.
 
     Raises ModelUnavailable where the gateway cannot be reached or fails: that says nothing of the model.
     """
     try:
-        return _ASK[framework](desk, request, door)
+        return _ASK[framework](desk, request, door, earlier)
     except Exception as error:  # noqa: BLE001  # each framework has its own, and the next request is to be asked
         return Answer(problem=_problem(error))
 
@@ -70,7 +73,7 @@ def _problem(error: BaseException) -> str:
     return f"{type(error).__name__}: {str(error)[:200]}"
 
 
-def _langgraph(desk: Desk, request: str, door: Door) -> Answer:
+def _langgraph(desk: Desk, request: str, door: Door, earlier: Earlier) -> Answer:
     os.environ.setdefault("LANGSMITH_TRACING", "false")
     from langchain_core.tools import StructuredTool
     from langchain_openai import ChatOpenAI
@@ -98,7 +101,8 @@ def _langgraph(desk: Desk, request: str, door: Door) -> Answer:
     graph.add_edge(START, "answer")
     graph.add_conditional_edges("answer", tools_condition)
     graph.add_edge("tools", "answer")
-    told = [("system", desk.instructions), ("user", request)]
+    before = [message for asked, answered in earlier for message in (("user", asked), ("ai", answered))]
+    told: list[Any] = [("system", desk.instructions), *before, ("user", request)]
     seen: Sequence[Any] = []
     problem = ""
     try:
@@ -106,13 +110,13 @@ def _langgraph(desk: Desk, request: str, door: Door) -> Answer:
             seen = state["messages"]
     except Exception as error:  # noqa: BLE001  # the calls until then count
         problem = _problem(error)
-    said = [message for message in seen if message.type == "ai"]
+    said = [message for message in seen[len(told) :] if message.type == "ai"]
     calls = _calls((call["name"], call["args"]) for one in said for call in one.tool_calls)
     broken = _calls((call["name"], None) for one in said for call in one.invalid_tool_calls)
     return Answer(calls=(*calls, *broken), text=str(said[-1].content) if said else "", problem=problem)
 
 
-def _openai_agents(desk: Desk, request: str, door: Door) -> Answer:
+def _openai_agents(desk: Desk, request: str, door: Door, earlier: Earlier) -> Answer:
     from agents import Agent, ModelSettings, OpenAIChatCompletionsModel, Runner, function_tool, set_tracing_disabled
     from agents.exceptions import AgentsException
     from openai import AsyncOpenAI
@@ -135,7 +139,7 @@ def _openai_agents(desk: Desk, request: str, door: Door) -> Answer:
                 model_settings=ModelSettings(max_tokens=_MAX_TOKENS, temperature=0),
             )
             try:
-                done = await Runner.run(agent, request, max_turns=STEPS)
+                done = await Runner.run(agent, _as_input(request, earlier), max_turns=STEPS)
             except AgentsException as error:
                 items = error.run_data.new_items if error.run_data else []
                 return Answer(calls=_of_items(items), problem=type(error).__name__)
@@ -144,7 +148,14 @@ def _openai_agents(desk: Desk, request: str, door: Door) -> Answer:
     return asyncio.run(run())
 
 
-def _smolagents(desk: Desk, request: str, door: Door) -> Answer:
+def _as_input(request: str, earlier: Earlier) -> Any:
+    """Return the messages of a conversation as input items of the Agents SDK."""
+    pairs = [(("user", asked), ("assistant", answered)) for asked, answered in earlier]
+    before = [{"role": role, "content": text} for pair in pairs for role, text in pair]
+    return [*before, {"role": "user", "content": request}]
+
+
+def _smolagents(desk: Desk, request: str, door: Door, earlier: Earlier) -> Answer:
     from smolagents import OpenAIModel, ToolCallingAgent
 
     model = OpenAIModel(
@@ -161,11 +172,23 @@ def _smolagents(desk: Desk, request: str, door: Door) -> Answer:
     )
     # As its documentation advises for small models: the shipped text alone has some thousand tokens.
     agent.prompt_templates["system_prompt"] = f"{desk.instructions} When you have the answer, call {_FINAL}."
-    answer = agent.run(request)
-    steps = [step for step in agent.memory.steps if getattr(step, "tool_calls", None)]
+    agent.memory.steps = list(_as_memory(earlier))
+    answer = agent.run(request, reset=False)
+    done: list[Any] = agent.memory.steps[2 * len(earlier) :]
+    steps = [step for step in done if getattr(step, "tool_calls", None)]
     made = [(call.name, call.arguments) for step in steps for call in step.tool_calls if call.name != _FINAL]
-    failed = [step.error for step in agent.memory.steps if getattr(step, "error", None)]
+    failed = [step.error for step in done if getattr(step, "error", None)]
     return Answer(calls=_calls(made), text=str(answer), problem=type(failed[-1]).__name__ if failed else "")
+
+
+def _as_memory(earlier: Earlier) -> Iterable[Any]:
+    """Yield two steps of smolagents for each turn of a conversation."""
+    from smolagents.memory import ActionStep, TaskStep
+    from smolagents.monitoring import Timing
+
+    for asked, answered in earlier:
+        yield TaskStep(task=asked)
+        yield ActionStep(step_number=1, timing=Timing(0.0, 0.0), model_output=answered)
 
 
 def _smolagents_tool(function: Callable[..., Any]) -> Any:
@@ -209,7 +232,7 @@ def _object(arguments: Any) -> dict[str, Any]:
     return dict(arguments) if isinstance(arguments, Mapping) else {}
 
 
-_ASK: dict[str, Callable[[Desk, str, Door], Answer]] = {
+_ASK: dict[str, Callable[[Desk, str, Door, Earlier], Answer]] = {
     "LangGraph": _langgraph,
     "OpenAI Agents SDK": _openai_agents,
     "smolagents": _smolagents,

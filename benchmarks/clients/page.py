@@ -1,10 +1,13 @@
 """The section of docs/results.md with what the benchmark of client applications measured."""
 
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from statistics import median
 
 from benchmarks.clients.applications import APPLICATIONS
-from benchmarks.clients.outcomes import Cycle, Forgetting, Outcome, Phase, Results
+from benchmarks.clients.outcomes import PHASES, Cycle, Forgetting, Outcome, Phase, Results
 from benchmarks.clients.tenancy import Tenancy
+from evolver.cli.show_plan import plan_text
 from evolver.scores import Rate
 from evolver.statistics import mean, rate, sign_test
 
@@ -23,10 +26,11 @@ def section(results: Results) -> str:
     if cycle is not None:
         lines += [f"Asked after the cycle: `{cycle.model}` ({_ended(cycle)})."]
     lines += ["", *_scores(results.outcomes)]
+    lines += ["", *_problems(results.outcomes), *_durations(results.outcomes, cycle)]
     if cycle is not None:
-        lines += ["", *_learned(cycle, results.outcomes)]
-    if results.plan:
-        lines += ["", "`evolver audit --plan` before the cycle:", "", "```text", results.plan, "```"]
+        lines += ["", *_mined(cycle), "", *_learned(cycle, results.outcomes)]
+    if results.plan is not None:
+        lines += ["", "`evolver audit --plan` before the cycle:", "", "```text", plan_text(results.plan), "```"]
     if results.tenancy is not None:
         lines += ["", *_tenants(results.tenancy)]
     if results.forgetting is not None:
@@ -47,7 +51,7 @@ def _scores(outcomes: Sequence[Outcome]) -> Iterator[str]:
         mine = [o for o in outcomes if o.application == one.name and o.tool]
         name = f"{one.name} ({one.framework})"
         groups += [(f"{name}, reading", [o for o in mine if not o.effect])]
-        groups += [(f"{name}, with effects", [o for o in mine if o.effect])]
+        groups += [(f"{name}, with effects", [o for o in mine if o.effect]), (f"{name}, all", mine)]
     groups += [("all with a tool", [o for o in outcomes if o.tool])]
     for name, mine in groups:
         counted = len({(o.application, o.number) for o in mine if o.phase != "traffic"})
@@ -88,24 +92,77 @@ def _pairs(outcomes: Sequence[Outcome], what: str) -> list[tuple[bool, bool]]:
     return [(before[key], after[key]) for key in before if key in after]
 
 
+def _problems(outcomes: Sequence[Outcome]) -> Iterator[str]:
+    """Yield how many turns ended with an error of the framework, and which."""
+    groups = [(phase, one.name) for phase in PHASES for one in APPLICATIONS]
+    found = []
+    for phase, name in groups:
+        mine = [o for o in outcomes if (o.phase, o.application) == (phase, name)]
+        kinds = Counter(o.problem.partition(":")[0] for o in mine if o.problem)
+        if kinds:
+            found.append(f"{name} {phase} {kinds.total()} of {len(mine)} ({_counts(kinds)})")
+    yield f"Turns that ended with an error of the framework: {'; '.join(found) or 'none'}."
+
+
+def _durations(outcomes: Sequence[Outcome], cycle: Cycle | None) -> Iterator[str]:
+    told = []
+    for phase in PHASES:
+        seconds = [o.seconds for o in outcomes if o.phase == phase]
+        if seconds:
+            told.append(f"{phase} {median(seconds):.1f} and {max(seconds):.1f}")
+    yield f"Median and longest seconds of a turn: {', '.join(told) or 'none'}."
+    if cycle is not None:
+        stages = ", ".join(f"{name} {seconds:.0f}" for name, seconds in cycle.seconds.items())
+        yield f"The cycle took {cycle.minutes:g} minutes" + (f"; seconds by stage: {stages}." if stages else ".")
+
+
+def _mined(cycle: Cycle) -> Iterator[str]:
+    yield "| application | turns in the log | taken by mining | of which | in quarantine | others |"
+    yield "| --- " * 6 + "|"
+    for one in cycle.learned:
+        taken = sum(one.tasks.values())
+        others = one.turns - taken - one.quarantined
+        yield f"| {one.application} | {one.turns} | {taken} | {_counts(one.tasks)} | {one.quarantined} | {others} |"
+    yield ""
+    yield (
+        "*In quarantine*: most calls of this client were trouble. *Others*: the request was taken from another turn, "
+        f"the turn was called bad, or a limit of `[evolver.mine]` was reached (for {cycle.over_quota} turns of all)."
+    )
+
+
 def _learned(cycle: Cycle, outcomes: Sequence[Outcome]) -> Iterator[str]:
-    yield "| application | logged turns, exact | lessons of them, right ones | left out, right ones | made lessons |"
-    yield "| --- " * 5 + "|"
+    yield (
+        "| application | logged turns, exact | planned lessons | lessons of them, right ones "
+        "| left out, right ones | reasons | made lessons |"
+    )
+    yield "| --- " * 7 + "|"
     for one in cycle.learned:
         traffic = [o for o in outcomes if o.application == one.application and o.tool]
         yield (
-            f"| {one.application} | {_rate(_of(traffic, 'traffic', 'exact'))} | {_rate(rate(one.right, one.logged))} | "
-            f"{_rate(rate(one.dropped_right, one.dropped))} | {one.made} |"
+            f"| {one.application} | {_rate(_of(traffic, 'traffic', 'exact'))} | {one.planned} | "
+            f"{_rate(rate(one.right, one.logged))} | {_rate(rate(one.dropped_right, one.dropped))} | "
+            f"{_counts(one.reasons)} | {one.made} |"
         )
+    words = Counter(o.feedback for o in outcomes if o.feedback)
     yield ""
-    yield "*Right*: the turn has the calls that the request needs, which only the benchmark knows."
+    yield (
+        "*Right*: the turn has the calls that the request needs, which only the benchmark knows. *Planned*: what "
+        "`--plan` promised of each before the cycle. People called "
+        f"{words['good']} turns good and {words['bad']} bad, as the application's own check found them."
+    )
+
+
+def _counts(counts: Mapping[str, int]) -> str:
+    ordered = sorted(counts.items(), key=lambda one: (-one[1], one[0]))
+    return ", ".join(f"{name} {count}" for name, count in ordered) or "–"
 
 
 def _tenants(found: Tenancy) -> Iterator[str]:
-    yield "| tenant | logged interactions | lines of lessons, traces and prompts in the cycles |"
-    yield "| --- " * 3 + "|"
+    yield "| tenant | answers | logged interactions | lines of lessons, traces and prompts in the cycles |"
+    yield "| --- " * 4 + "|"
     for one in APPLICATIONS:
-        yield f"| {one.name} | {found.interactions.get(one.name, 0)} | {found.lines.get(one.name, 0)} |"
+        counts = (of.get(one.name, 0) for of in (found.answers, found.interactions, found.lines))
+        yield f"| {one.name} | {' | '.join(map(str, counts))} |"
     yield ""
     yield f"With something of another tenant: {len(found.mixed)}{_some(found.mixed)}."
 

@@ -12,8 +12,8 @@ _PRODUCTS = (
 )  # fmt: skip
 _CUSTOMERS = (
     "Maya Lindqvist", "Theo Abara", "Ines Duarte", "Callum Reyes", "Sofia Brandt", "Kenji Mori", "Leila Haddad",
-    "Oscar Nyberg", "Priya Raman", "Jonas Feld", "Clara Bianchi", "Tomas Novak", "Aisha Diallo", "Erik Solberg",
-    "Nora Quinn", "Mateo Vargas", "Hanna Weiss", "Dmitri Orlov", "Zoe Tremblay", "Ravi Menon", "Freya Holm",
+    "Oscar Nyberg", "Padma Iyengar", "Jonas Feld", "Clara Bianchi", "Tomas Novak", "Aisha Diallo", "Erik Solberg",
+    "Nora Quinn", "Mateo Vargas", "Hanna Weiss", "Dmitri Orlov", "Zoe Tremblay", "Rohan Kulkarni", "Freya Holm",
     "Luca Ferri", "Amina Yusuf", "Paul Devereux",
 )  # fmt: skip
 _CITIES = (
@@ -65,8 +65,8 @@ class Shop(Desk):
 
     instructions = "You help the support staff of Hollis & Vane, a furniture shop. Use the tools for what they ask."
     tool_names = (
-        "track_order", "list_orders", "check_stock", "get_price", "find_store",
-        "cancel_order", "change_delivery_address", "refund_order", "apply_voucher", "open_ticket",
+        "track_order", "list_orders", "get_stock_level", "get_price", "find_store",
+        "void_order", "set_shipping_address", "refund_order", "apply_voucher", "file_complaint",
     )  # fmt: skip
     effects = frozenset(tool_names[5:])
 
@@ -88,7 +88,7 @@ class Shop(Desk):
         self.find("customers", name=customer)
         return [row["id"] for row in self.tables["orders"] if row["customer"] == customer]
 
-    def check_stock(self, product: str) -> int:
+    def get_stock_level(self, product: str) -> int:
         """Count the pieces of a product in stock.
 
         Args:
@@ -113,7 +113,7 @@ class Shop(Desk):
         found = self.find("stores", city=city)
         return {name: found[name] for name in ("street", "opens")}
 
-    def cancel_order(self, order: str) -> str:
+    def void_order(self, order: str) -> str:
         """Cancel an order that is not on its way yet.
 
         Args:
@@ -125,7 +125,7 @@ class Shop(Desk):
         found["status"] = "cancelled"
         return f"order {order} is cancelled, {found['paid']} pounds go back"
 
-    def change_delivery_address(self, order: str, address: str) -> str:
+    def set_shipping_address(self, order: str, address: str) -> str:
         """Change the address to which an order is delivered.
 
         Args:
@@ -160,7 +160,7 @@ class Shop(Desk):
         found["voucher"] = self.find("vouchers", code=code)["code"]
         return f"voucher {code} is applied to the {found['product']}"
 
-    def open_ticket(self, customer: str, subject: str) -> str:
+    def file_complaint(self, customer: str, subject: str) -> str:
         """Open a ticket for a customer's complaint.
 
         Args:

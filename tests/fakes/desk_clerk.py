@@ -5,11 +5,13 @@ import re
 from typing import Any
 
 from benchmarks.clients.applications import APPLICATIONS
+from benchmarks.clients.traffic import OBJECTION
 from evolver.types import Call
 from tests.fakes.learner import Learner
 from tests.fakes.model_server import Says
 
 FINAL = "final_answer"
+_RESULT = re.compile(r"(Call id: .*\n)?(Observation|Error):\n")
 
 
 class Clerk(Learner):
@@ -33,8 +35,8 @@ class Clerk(Learner):
         shown = {tool["function"]["name"] for tool in request.get("tools") or ()}
         if not any(shown & set(one.desk.tool_names) for one in APPLICATIONS):
             return super()._chat({"max_tokens": 80, **request})
-        results = [text for one in request["messages"] if (text := _result(one))]
-        asked = _asked(request)
+        asked, after = _turn(request)
+        results = [text for one in (request["messages"][-1], *after) if (text := _result(one))]
         calls = (self.base if request["model"] == "base" else self.trained).get(asked, ())
         if calls and not results:
             return Says("", calls=[(call.name, json.dumps(call.arguments)) for call in calls])
@@ -42,15 +44,18 @@ class Clerk(Learner):
         return Says("", calls=[(FINAL, json.dumps({"answer": told}))]) if FINAL in shown else Says(told)
 
     def _read_answer(self, request: dict[str, Any]) -> Says:
-        rest = [message for message in request["messages"] if message["role"] != "system"]
-        return super()._read_answer({**request, "messages": [{**rest[0], "content": _asked(request)}, *rest[1:]]})
+        asked, after = _turn(request)
+        return super()._read_answer({**request, "messages": [{"role": "user", "content": asked}, *after]})
 
     def _expected(self, asked: str) -> tuple[Call, ...]:
         return self.trained.get(asked) or super()._expected(asked)
 
 
-def _asked(request: dict[str, Any]) -> str:
-    return re.sub(r"^New task:\n", "", next(_text(one) for one in request["messages"] if one["role"] == "user"))
+def _turn(request: dict[str, Any]) -> tuple[str, list[dict[str, Any]]]:
+    """The request of the last turn, and the messages after it."""
+    messages = request["messages"]
+    place = max(n for n, one in enumerate(messages) if one["role"] == "user" and not _RESULT.match(_text(one)))
+    return re.sub(rf"^(New task:\n)?({OBJECTION})?", "", _text(messages[place])), messages[place + 1 :]
 
 
 def _result(message: dict[str, Any]) -> str:
