@@ -33,13 +33,19 @@ _STOP = frozenset(
 )
 
 
-_BREAK = re.compile(r"[.;?!]+\s+|\n+|,?\s+(?:and|then|also|plus|as well as|after that)\s+|,\s+", re.IGNORECASE)
-_FEWEST_WORDS = 3
+_BREAK = re.compile(r"(?<=[.;?!])\s+|\n+|,?\s+(?:and|then|also|plus|as well as|after that)\s+|,\s+", re.IGNORECASE)
+_MARKS = ('"', "'")
 
 
-def parts_of(request: str) -> list[str]:
-    """Return the parts of a request that may each need a tool of their own: its clauses. A quoted value stays whole."""
-    return [part for part in _BREAK.split(_without_values(request)) if len(part.split()) >= _FEWEST_WORDS]
+def clauses_of(request: str) -> list[tuple[int, int]]:
+    """Return the places in ``request`` at which its clauses begin and end. A quoted value stays whole."""
+    start, end = _inside(request)
+    masked = request[start:end]
+    for form, _ in _VALUES:
+        masked = form.sub(lambda found: "x" * len(found[0]), masked)
+    breaks = [(start + found.start(), start + found.end()) for found in _BREAK.finditer(masked)]
+    begins, ends = [start, *(after for _, after in breaks)], [*(before for before, _ in breaks), end]
+    return [(begin, end) for begin, end in zip(begins, ends, strict=True) if request[begin:end].strip()]
 
 
 class ToolIndex:
@@ -108,12 +114,19 @@ def _text_of(tool: Tool) -> str:
 
 
 def _without_values(query: str) -> str:
-    query = query.strip()
-    if query[:1] in ('"', "'") and query[-1:] == query[:1] and query.count(query[0]) == 2:
-        query = query[1:-1]  # all of the request in quotation marks, as people paste it
+    start, end = _inside(query)
+    query = query[start:end]
     for form, name in _VALUES:
         query = form.sub(name, query)
     return query
+
+
+def _inside(request: str) -> tuple[int, int]:
+    """Return where a request begins and ends, without the quotation marks that stand around all of it."""
+    start, end = len(request) - len(request.lstrip()), len(request.rstrip())
+    text = request[start:end]
+    marked = len(text) > 1 and text[0] in _MARKS and text[-1] == text[0] and text.count(text[0]) == len(_MARKS)
+    return (start + 1, end - 1) if marked else (start, end)
 
 
 def _spoken(name: str) -> str:

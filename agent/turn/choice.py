@@ -15,11 +15,15 @@ MOST_JUDGED = 4
 _SEARCH_WEIGHT = 0.2
 """Nats for a point of the search."""
 _PART_POINTS = 25.0
-"""Points that a further tool must have for its part of the request."""
+"""Points that a tool must have for its part of a request."""
 _PART_LEAD = 10.0
-"""Points by which it must fit that part better than the best tool does (docs/decisions/0136)."""
+"""Points by which it must fit that part better than the tool of the part before does (docs/decisions/0136)."""
+_FEWEST_WORDS = 3
+"""Shorter clauses say too little to be judged."""
 
 T = TypeVar("T")
+Points = Callable[[str], Mapping[str, float]]
+"""How well each candidate fits a text, by name."""
 
 
 class JudgedTool(Frozen):
@@ -36,28 +40,64 @@ class JudgedTool(Frozen):
         return self.margin + _SEARCH_WEIGHT * self.search
 
 
+class Part(Frozen):
+    """A part of a request, and the tool that it speaks of."""
+
+    tool: str
+    text: str
+
+
 class ToolChoice(Frozen):
-    """The candidates, best first, and the names of those that the model is asked to call, each alone, in that order."""
+    """The candidates, best first, and the names of those that the model is asked to call.
+
+    ``parts``: the parts of a request that speaks of several tools, each of which is asked with its tool alone; () where
+    the whole request is asked with the one that is shown.
+    """
 
     judged: tuple[JudgedTool, ...]
     shown: tuple[str, ...]
+    parts: tuple[Part, ...] = ()
+
+    def asked_of(self, name: str, request: str) -> str:
+        """Return the text with which the model is asked to call the tool ``name``."""
+        return next((part.text for part in self.parts if part.tool == name), request)
 
 
-def chosen(judged: Sequence[JudgedTool], parts: Sequence[Mapping[str, float]] = ()) -> ToolChoice:
-    """Return the choice among ``judged``. ``parts``: points of each candidate for each part of the request, by name.
+def chosen(judged: Sequence[JudgedTool], parts: Sequence[Part] = ()) -> ToolChoice:
+    """Return the choice among ``judged``, for a request with these ``parts``.
 
-    The best is always shown, also where its margin is negative: the model then answers without a call. A further one is
-    shown where a part of the request speaks of it, and not of the best.
+    The best is always shown, also where its margin is negative: the model then answers without a call.
     """
     best = sorted(judged, key=lambda tool: (-tool.score, tool.name))
-    shown = [best[0].name]
-    fitting = {tool.name for tool in judged if tool.margin > 0}
-    for part in parts:
-        name = max(part, key=lambda name: part[name])
-        leads = part[name] >= _PART_POINTS and part[name] - part[best[0].name] >= _PART_LEAD
-        if leads and name in fitting and name not in shown:
-            shown.append(name)
-    return ToolChoice(judged=tuple(best), shown=tuple(shown))
+    shown = tuple(dict.fromkeys(part.tool for part in parts)) or (best[0].name,)
+    return ToolChoice(judged=tuple(best), shown=shown, parts=tuple(parts))
+
+
+def parts_of(request: str, clauses: Sequence[tuple[int, int]], points: Points) -> list[Part]:
+    """Return the parts of ``request`` that speak of different tools; [] where all of it speaks of one or of none.
+
+    ``clauses`` are places in it. A clause that no tool fits well enough belongs to the part before it.
+    """
+    found: list[tuple[str | None, int, int]] = []
+    for start, end in clauses:
+        last = found[-1][0] if found else None
+        name = _tool_of(request[start:end], last, points) or last
+        if found and last in (None, name):
+            found[-1] = name, found[-1][1], end
+        else:
+            found.append((name, start, end))
+    parts = [Part(tool=name, text=request[start:end]) for name, start, end in found if name is not None]
+    return parts if len({part.tool for part in parts}) > 1 else []
+
+
+def _tool_of(clause: str, last: str | None, points: Points) -> str | None:
+    """Return the tool that a clause speaks of, and clearly more than of the ``last`` one; None if there is none."""
+    if len(clause.split()) < _FEWEST_WORDS:
+        return None
+    fit = points(clause)
+    name = max(fit, key=lambda name: fit[name])
+    leads = last is None or name == last or fit[name] - fit[last] >= _PART_LEAD
+    return name if fit[name] >= _PART_POINTS and leads else None
 
 
 def candidates(top: Callable[[int], Sequence[T]], prompt: PromptConfig) -> tuple[tuple[T, ...], tuple[T, ...]]:

@@ -83,8 +83,12 @@ class SoftScorer:
         for step in _steps(item, alone=choice is not None):
             calls = [item.expected[n] for n in step]
             called = {call.name for call in calls}
-            shown = tools if choice is None or item.ordered else [tool for tool in tools if tool.name in called]
-            (token, first), *rest = self._answer(asked, calls, shown)
+            shown, said = tools, asked
+            if choice is not None and not item.ordered:
+                shown = [tool for tool in tools if tool.name in called]
+                text = choice.asked_of(calls[0].name, item.request)
+                said = [*item.history, Message(role="user", content=text)]
+            (token, first), *rest = self._answer(said, calls, shown)
             total += as_first(token, first, self.bias) + math.fsum(logprob for _, logprob in rest)
             if item.ordered:
                 asked += [_said(calls), *(_told(results[n]) for n in step)]

@@ -21,11 +21,11 @@ from agent.serving.gateway.request_models import settled
 from agent.serving.gateway.turn_affinity import since_last_word_of_the_user
 from agent.serving.upstreams.pool import Member
 from agent.tools.schemas import checked, prepared_request
-from agent.turn.choice import MOST_JUDGED, JudgedTool, ToolChoice, chosen
+from agent.turn.choice import MOST_JUDGED, JudgedTool, Part, ToolChoice, chosen, parts_of
 from agent.turn.model_client import CHOICE_HEADER
 from agent.turn.prompt import FURTHER
 from toolkit.errors import PrerequisiteError
-from toolkit.search import ToolIndex, parts_of
+from toolkit.search import ToolIndex, clauses_of
 from toolkit.tool import Tool
 
 OFF = "off"
@@ -100,13 +100,13 @@ async def answer_chosen(
     try:
         choosing = choose(routed.shown, routed.model, partial(proxy.ask, asked), proxy.pool.without_logprobs, off=off)
         choice = await while_connected(request, choosing)
-        if choice is not None and len(choice.shown) > 1:
-            bodies = [narrowed(routed.shown, name) for name in choice.shown]
+        if choice is not None and choice.parts:
+            bodies = [several_calls.part_of(narrowed(routed.shown, part.tool), part.text) for part in choice.parts]
             calling = several_calls.together(bodies, lambda body: proxy.ask(asked, made(shown=body).content))
             if (answer := await while_connected(request, calling)) is not None:
                 content = several_calls.as_sent(answer, routed.body)
                 return await proxy.deliver(made(choice=choice), content, streamed=bool(routed.body.get("stream")))
-            choice = choice.model_copy(update={"shown": choice.shown[:1]})
+            choice = chosen(choice.judged)
     except Left:
         await proxy.finish(asked, LEFT)
         return Response(status_code=LEFT)
@@ -153,19 +153,23 @@ def _request(messages: Sequence[dict[str, Any]]) -> str:
     return "" if since_last_word_of_the_user(messages) else text_of(messages[-1].get("content"))
 
 
-def _found(tools: str, text: str) -> tuple[list[tuple[int, float]], list[dict[str, float]]]:
-    """Return the places of the tools that fit ``text`` best with their points, and their points for each part of it.
+def _found(tools: str, text: str) -> tuple[list[tuple[int, float]], list[Part]]:
+    """Return the places of the tools that fit ``text`` best with their points, and the parts of it that speak of
+    different ones of them.
 
     Equal ones stand in the order of their descriptions, so that none is preferred for its place.
     """
     index, described = _index(tools)
     ranked = sorted(index.ranked(text), key=lambda found: (-round(found[1], 3), described[found[0]]))[:MOST_JUDGED]
     names = {place: json.loads(described[place])["name"] for place, _ in ranked}
-    parts = parts_of(text)
-    return ranked, [
-        {names[place]: points for place, points in index.ranked(part) if place in names}
-        for part in (parts if len(parts) > 1 else ())
-    ]
+    clauses = clauses_of(text)
+    if len(clauses) == 1:
+        return ranked, []
+
+    def points(clause: str) -> dict[str, float]:
+        return {names[place]: points for place, points in index.ranked(clause) if place in names}
+
+    return ranked, parts_of(text, clauses, points)
 
 
 @lru_cache(_INDEXES)

@@ -1,4 +1,4 @@
-"""The calls of several tools in one answer: the model is asked for each tool alone, and its calls are put together."""
+"""The calls of several tools in one answer: each part of a request is asked with its tool, and all calls are joined."""
 
 import asyncio
 import json
@@ -17,6 +17,12 @@ def allowed(body: dict[str, Any]) -> bool:
     """Return whether the answer to a chat request may be put together from several."""
     alone = body.get("parallel_tool_calls") is not False and body.get("n", 1) == 1
     return alone and not body.get("logprobs") and not body.get("prompt_logprobs")
+
+
+def part_of(body: dict[str, Any], text: str) -> dict[str, Any]:
+    """Return ``body`` with ``text`` as the request of the person."""
+    *before, last = body["messages"]
+    return {**body, "messages": [*before, {**last, "content": text}]}
 
 
 async def together(

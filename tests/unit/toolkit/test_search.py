@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from toolkit.config import ToolkitConfig
-from toolkit.search import ToolIndex, parts_of
+from toolkit.search import ToolIndex, clauses_of
 from toolkit.sources import load_tools
 from toolkit.tool import Tool
 
@@ -105,17 +105,19 @@ def test_tools_without_a_word_are_found_too() -> None:
 
 
 @pytest.mark.parametrize(
-    ("request_text", "parts"),
+    ("request_text", "clauses"),
     [
-        ("Add 2 and 3 to it. Then tell me the time in Oslo?", ["3 to it", "Then tell me the time in Oslo?"]),
-        ("book a table and cancel the train, please", ["book a table", "cancel the train"]),
-        ('"book a table. Then cancel the train."', ["book a table", "Then cancel the train."]),
-        ('send "Come. And bring wine, please" to Ann', ["send a text to Ann"]),
-        ("hello there", []),
+        ("Add 2 and 3 to it. Then tell me the time?", ["Add 2", "3 to it.", "Then tell me the time?"]),
+        ("book a table, and cancel the train, please", ["book a table", "cancel the train", "please"]),
+        ('"book a table. Then cancel the train."', ["book a table.", "Then cancel the train."]),
+        ('send "Come. And bring wine, please" to Ann', ['send "Come. And bring wine, please" to Ann']),
+        ('  find {"a": 1, "b": 2}\nand [1, 2]  ', ['find {"a": 1, "b": 2}', "and [1, 2]"]),
+        ('"', ['"']),
+        ("  ", []),
     ],
 )
-def test_parts_of_a_request(request_text: str, parts: list[str]) -> None:
-    assert parts_of(request_text) == parts
+def test_clauses_of_a_request(request_text: str, clauses: list[str]) -> None:
+    assert [request_text[start:end] for start, end in clauses_of(request_text)] == clauses
 
 
 def test_a_request_in_quotation_marks_is_no_value(index: ToolIndex) -> None:

@@ -34,6 +34,9 @@ def serve(door: Door, then: Script = calling, margins: dict[str, float] = MARGIN
     door.server._script = judging(margins, then)
 
 
+PARTS = {"find_train": "Which train goes to the town of Bergen?", "find_film": "find the film called Alien."}
+
+
 def answered(door: Door) -> list[list[str]]:
     """Return the tools shown in each request that was no judgement."""
     asked = [request for request in door.server.requests if request.get("max_tokens") != 1]
@@ -54,6 +57,8 @@ def test_each_tool_is_asked_for_alone_and_all_calls_are_in_one_answer(door: Door
     assert answered(door) == [["find_film"], ["find_train"]]
     for request in door.server.requests[-2:]:
         assert request["logit_bias"] == {str(CALL_TOKEN): 0.5}
+        (message,) = request["messages"]
+        assert PARTS[request["tools"][0]["function"]["name"]] in message["content"]
 
 
 def test_a_stream_has_the_same_calls(door: Door) -> None:
@@ -117,10 +122,13 @@ def test_one_tool_is_asked_for(door: Door, change: dict[str, Any]) -> None:
     assert answered(door) == [["find_train"]]
 
 
-def test_a_tool_that_the_model_would_not_call_is_not_asked_for(door: Door) -> None:
-    serve(door, margins={**MARGINS, "find_film": -0.6})
-    door.chat(BODY)
-    assert answered(door) == [["find_train"]]
+def test_what_was_said_before_is_told_with_each_part(door: Door) -> None:
+    serve(door)
+    before = [{"role": "user", "content": "Hello."}, {"role": "assistant", "content": "Hi."}]
+    door.chat({**BODY, "messages": [*before, *BODY["messages"]]})
+    assert answered(door) == [["find_film"], ["find_train"]]
+    for request in door.server.requests[-2:]:
+        assert request["messages"][:-1] == before
 
 
 def test_the_log_has_one_turn_with_all_calls(tmp_path: Any) -> None:
