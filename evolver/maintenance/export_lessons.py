@@ -153,7 +153,6 @@ def _lines(file: Path) -> Iterator[dict[str, Any]]:
 
 def _record(row: _Row, owners: dict[str, tuple[str, str]]) -> dict[str, Any]:
     named = [owners[identity] for identity in sorted(row.links.interactions)]
-    verified = _VERIFIED_BY.get(TraceKind(row.kind), VerifiedBy.CHECKED) if _calls(row) else VerifiedBy.CHECKED
     return {
         "messages": [_message(n, message, row.values["targets"]) for n, message in enumerate(row.values["messages"])],
         "tools": row.values["tools"],
@@ -163,12 +162,22 @@ def _record(row: _Row, owners: dict[str, tuple[str, str]]) -> dict[str, Any]:
             "split": row.split,
             "kind": row.kind,
             "interaction_ids": sorted(row.links.interactions),
-            "verified": VerifiedBy.PERSON if row.kind == TraceKind.CORRECTED else verified,
+            "verified": _verified(row),
+            "not_executed": row.links.not_executed,
             "model": row.links.model,
             "owners": _distinct(owner for owner, _ in named),
             "tenants": _distinct(tenant for _, tenant in named),
         },
     }
+
+
+def _verified(row: _Row) -> VerifiedBy:
+    """Return the way in which a lesson was verified; calls that were only made up for a client's tool were checked."""
+    verified = _VERIFIED_BY.get(TraceKind(row.kind), VerifiedBy.CHECKED)
+    if verified is VerifiedBy.PERSON:
+        return verified
+    made_up = verified is VerifiedBy.EXECUTED and row.links.not_executed
+    return verified if _calls(row) and not made_up else VerifiedBy.CHECKED
 
 
 def _calls(row: _Row) -> bool:
@@ -248,6 +257,6 @@ def _schema(pa: Any) -> Any:
     )
     texts = pa.list_(pa.string())
     columns = {"messages": pa.list_(message), "cycle": pa.int32(), "interaction_ids": texts}
-    columns |= {"owners": texts, "tenants": texts}
-    names = ("messages", "tools", "lesson", "cycle", "split", "kind", "interaction_ids", "verified", "model")
-    return pa.schema([(name, columns.get(name, pa.string())) for name in (*names, "owners", "tenants")])
+    columns |= {"not_executed": pa.bool_(), "owners": texts, "tenants": texts}
+    names = ("messages", "tools", "lesson", "cycle", "split", "kind", "interaction_ids", "verified", "not_executed")
+    return pa.schema([(name, columns.get(name, pa.string())) for name in (*names, "model", "owners", "tenants")])
