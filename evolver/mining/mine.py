@@ -4,7 +4,7 @@ A pure function of the log: the same interactions give the same tasks.
 """
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from itertools import groupby
 from typing import NamedTuple
 
@@ -35,8 +35,8 @@ def mine(
     """Sort the new turns of the log into tasks, and turn those that worked into traces.
 
     Tasks are in the order of the log, each request once, at most ``per_session`` from a session, ``per_user`` from the
-    owner of an API key, and ``per_source`` from a source. A new turn may repair an earlier one, which is then a lesson
-    of the new turn's source.
+    owner of an API key, and ``per_source`` from a source; turns that a person corrected take their room first. A new
+    turn may repair an earlier one, which is then a lesson of the new turn's source.
 
     A turn is also a trace when its calls all ran without error, it was answered, nobody called it bad, and either
     somebody called it good or its request was not put again; and so is a failed turn with the calls that repaired it.
@@ -86,12 +86,30 @@ def _choose(turns: Turns, quota: Quota, rules: Rules) -> "tuple[list[_Chosen], l
                 made = made_by(seen.turn) if seen.client and seen.kind == "worked" else b""
                 candidate = Candidate(seen.turn.id, seen.kind, session_of(seen.turn), seen.said, made)
                 candidates.add(candidate, rank=seen.rank(seen.kind))
-        best = (quota.first_admitted(same) for same in candidates.requests())
-        chosen = [_chosen(candidates, one) for one in best if one is not None]
-    older.sort(key=lambda seen: seen.turn.id)
-    mended = [seen for seen in older if quota.admits(session_of(seen.repair or seen.turn))]
+        older.sort(key=lambda seen: seen.turn.id)
+        best = _corrected(candidates, quota)
+        mended = [seen for seen in older if seen.correction and quota.admits(session_of(seen.turn), corrected=True)]
+        best += _others(candidates, quota, {one.said for one in best})
+        mended += [seen for seen in older if not seen.correction and quota.admits(session_of(seen.repair or seen.turn))]
+        chosen = [_chosen(candidates, one) for one in best]
     late = (_lesson(seen, _Chosen.late(seen), turns) for seen in mended)
     return chosen, [lesson for lesson in late if lesson is not None]
+
+
+def _corrected(candidates: Candidates, quota: Quota) -> list[Candidate]:
+    """Return the turns that a person corrected, one of each request: they come before all others, which may have no
+    room beside them."""
+    found: dict[bytes, Candidate] = {}
+    for one in candidates.corrected():
+        if one.said not in found and quota.admits(one.session, corrected=True):
+            found[one.said] = one
+    return list(found.values())
+
+
+def _others(candidates: Candidates, quota: Quota, known: Collection[bytes]) -> list[Candidate]:
+    """Return the best admitted turn of each request that is not ``known``."""
+    best = (quota.first_admitted(same) for said, same in candidates.requests() if said not in known)
+    return [one for one in best if one is not None]
 
 
 class _Chosen(NamedTuple):
