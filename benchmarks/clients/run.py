@@ -34,7 +34,7 @@ from evolver.cycle import stages
 from evolver.cycle.plan import plan
 from evolver.cycle.report import CycleReport
 from evolver.maintenance.audit import read_verdicts
-from evolver.maintenance.forget import forget
+from evolver.maintenance.forget import forget_all
 from evolver.release.release import load_registered
 from evolver.store.base_model import configured_sha256
 from evolver.store.cycle_folder import read_marker, write_marker
@@ -211,14 +211,14 @@ class Run:
         with InteractionLog.open_readonly(data / FILE) as log:
             there = [one for one in chosen.interactions if log.find(one) is not None]
         with held(self._ledger, self._config.evolver.daemon.lease_seconds):
-            gone = [forget(data, self._ledger, one) for one in there]
+            gone = forget_all(data, self._ledger, there)
         found = Forgetting(
             application=chosen.application,
             session=chosen.name,
             interactions=len(chosen.interactions),
-            values=sum(one.values for one in gone),
-            adapters=tuple(sorted({name for one in gone for name in one.adapters})),
-            client_tools=tuple(sorted({name for one in gone for name in one.client_tools})),
+            values=gone.values,
+            adapters=gone.adapters,
+            client_tools=tuple(sorted(gone.client_tools)),
             left=tuple(_left(data, chosen)),
         )
         write_marker(self._folder / _FORGETTING, found)

@@ -175,6 +175,7 @@ def test_the_page_has_what_was_measured() -> None:
     assert "answered without a call: 1/1 (21–100) before, 0/1 (0–79) after" in text
     assert "| shop | 1/2 (9–91) | 3/4 (30–95) | 1/5 (4–62) | 2 |" in text
     assert "With something of another tenant: 1 (kept.jsonl:1: clinic, shop)." in text
+    assert "`evolver forget --session traffic-shop-1 --owner shop`: 2 interactions" in text
     assert "2 interactions and 5 values made from them are deleted; marked adapters: `adapter-0001`" in text
     assert "cycle 1 rejected: no gain; 9 lessons" in text
     assert "```text\n3 new interactions\n```" in text

@@ -300,3 +300,19 @@ def test_a_log_of_before_can_be_searched(tmp_path: Path) -> None:
         assert [step.name for step in module.migrations.pending(log._db.raw)] == steps
     with InteractionLog.open_readonly(path) as log:
         assert found(log, asked.split()[0]) == [asked]
+
+
+def test_interactions_are_deleted_together_by_session_owner_or_tenant(tmp_path: Path) -> None:
+    with InteractionLog(tmp_path / "log.db") as log:
+        ids = [
+            log.append(turn(), session=session, source="gateway", owner=owner, tenant=tenant)
+            for session, owner, tenant in (("a", "ann", "acme"), ("b", "ann", "acme"), ("a", "ben", "zoo"))
+        ]
+        assert list(log.ids_of()) == ids
+        assert list(log.ids_of(session="a")) == [ids[0], ids[2]]
+        assert list(log.ids_of(session="a", tenant="acme")) == ids[:1]
+        assert log.ids_of(owner="ben") == {ids[2]: ("gateway", "zoo", "ben", "a")}
+        log.feedback(ids[0], "good")
+        assert log.forget_all([*ids[:2], "000000000000-0000"]) == 2
+        assert [one.id for one in log.read()] == ids[2:]
+        assert log.forget_all(ids[:2]) == 0

@@ -202,9 +202,21 @@ def test_the_command_writes_the_lessons_of_an_adapter(place: Place, capsys: pyte
     assert len(file.read_text().splitlines()) == 1
 
 
+def test_the_command_writes_the_lessons_of_a_tenant_alone(place: Place, capsys: pytest.CaptureFixture[str]) -> None:
+    mixed = place.lived.model_copy(update={"id": "mixed"}).sourced(other_interaction_ids=(place.other,))
+    place.add_cycle(3, [call_row("0", mixed, [])])
+    file = place.data / "out.jsonl"
+    assert evolver(place, "--lessons", str(file), "--tenant", "acme") == 0
+    (row,) = map(json.loads, file.read_text().splitlines())
+    assert (row["metadata"]["lesson"], row["metadata"]["tenants"]) == ("0001/lived", ["acme"])
+    assert "left out: 3 not made from interactions of acme alone" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("arguments", "line"),
     [
+        (["--lessons", "x.jsonl", "--tenant", "acne"], "there is no tenant acne; there is: acme"),
+        (["adapter-0001", "--tenant", "acme"], "--tenant goes with --lessons"),
         ([], "say what to export"),
         (["--lessons", "x.csv"], "name it .jsonl or .parquet"),
         (["--lessons", "/nowhere/x.jsonl"], "make that folder first"),
