@@ -19,6 +19,23 @@ FormOption = Annotated[
     typer.Option("--format", help="Form: the adapter, or the whole model with it, also as one file for llama.cpp."),
 ]
 
+_LessonsOption = Annotated[
+    Path | None,
+    typer.Option("--lessons", metavar="FILE", help="File for the lessons: .jsonl or .parquet.", show_default=False),
+]
+_CycleOption = Annotated[
+    int | None,
+    typer.Option(
+        "--cycle", metavar="N", min=1, max=MOST_CYCLES, help="Cycle whose lessons are written; all by default."
+    ),
+]
+_AdapterOption = Annotated[
+    str, typer.Option("--adapter", metavar="NAME", help="Adapter whose lessons are written.", show_default=False)
+]
+_TenantOption = Annotated[
+    str, typer.Option("--tenant", metavar="NAME", help="Tenant whose lessons alone are written.", show_default=False)
+]
+
 
 def export(
     name: Annotated[
@@ -28,29 +45,13 @@ def export(
     to: Annotated[
         Path | None, typer.Option("--to", metavar="FOLDER", help="New folder. [default: NAME-FORM]", show_default=False)
     ] = None,
-    lessons: Annotated[
-        Path | None,
-        typer.Option("--lessons", metavar="FILE", help="File for the lessons: .jsonl or .parquet.", show_default=False),
-    ] = None,
-    number: Annotated[
-        int | None,
-        typer.Option(
-            "--cycle", metavar="N", min=1, max=MOST_CYCLES, help="Cycle whose lessons are written; all by default."
-        ),
-    ] = None,
-    adapter: Annotated[
-        str, typer.Option("--adapter", metavar="NAME", help="Adapter whose lessons are written.", show_default=False)
-    ] = "",
-    tenant: Annotated[
-        str,
-        typer.Option(
-            "--tenant", metavar="NAME", help="Tenant whose lessons are written: all else is left out.",
-            show_default=False,
-        ),
-    ] = "",
+    lessons: _LessonsOption = None,
+    number: _CycleOption = None,
+    adapter: _AdapterOption = "",
+    tenant: _TenantOption = "",
     config: ConfigOption = None,
     as_json: JsonOption = False,
-) -> None:  # fmt: skip
+) -> None:
     """Write an adapter to a folder, or lessons to a file.
 
     Beside an adapter lie its chat template, profile and call bias. Each lesson says where it comes from. Lessons of

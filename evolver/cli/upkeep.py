@@ -9,29 +9,31 @@ from evolver.cli.opening import open_ledger, read_config
 from toolkit.command import ConfigOption, JsonOption, check_state, print_json
 from toolkit.errors import UserError
 
+_SessionOption = Annotated[
+    str | None, typer.Option("--session", metavar="NAME", help="Session that is deleted.", show_default=False)
+]
+_OwnerOption = Annotated[
+    str | None, typer.Option("--owner", metavar="NAME", help="API key whose interactions go.", show_default=False)
+]
+_TenantOption = Annotated[
+    str | None, typer.Option("--tenant", metavar="NAME", help="Tenant whose interactions go.", show_default=False)
+]
+
 
 def forget(
     interaction: Annotated[
         str, typer.Argument(metavar="ID", help="ID of the interaction, from `agent log`.", show_default=False)
     ] = "",
-    session: Annotated[
-        str | None,
-        typer.Option("--session", metavar="NAME", help="Session that is deleted as a whole.", show_default=False),
-    ] = None,
-    owner: Annotated[
-        str | None,
-        typer.Option("--owner", metavar="NAME", help="API key whose interactions are deleted.", show_default=False),
-    ] = None,
-    tenant: Annotated[
-        str | None,
-        typer.Option("--tenant", metavar="NAME", help="Tenant whose interactions are deleted.", show_default=False),
-    ] = None,
+    session: _SessionOption = None,
+    owner: _OwnerOption = None,
+    tenant: _TenantOption = None,
     config: ConfigOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Delete an interaction and everything made from it, or all of a session, API key or tenant.
+    """Delete interactions and everything made from them.
 
-    With several of the options, what all of them say is deleted. Adapters that may have learned from it are marked.
+    One is deleted by its ID, or all of a session, API key or tenant; several options narrow the choice. Adapters that
+    may have learned from them are marked.
     """
     from evolver.cli.show import forgotten_text
     from evolver.maintenance import forget as deleting

@@ -118,14 +118,8 @@ def export_lessons(
                 writer.write(_record(row, owners))
         if _owners(data_folder, owners) != owners:
             raise UserError("an interaction was forgotten meanwhile, and nothing was written; run it again")
-    return Exported(
-        file=file,
-        lessons=counts["lessons"],
-        repeated=counts["repeated"],
-        forgotten=counts["forgotten"],
-        wrong=counts["wrong"],
-        others=counts["others"],
-    )
+    names = ("lessons", "repeated", "forgotten", "wrong", "others")
+    return Exported(file=file, **{name: counts[name] for name in names})
 
 
 def _left_out(row: _Row, owners: Mapping[str, tuple[str, str]], wrong: Any, tenant: str | None) -> str:

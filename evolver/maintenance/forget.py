@@ -84,8 +84,8 @@ def forget_all(data_folder: Path, ledger: Ledger, ids: Collection[str]) -> Forgo
     for folder in ("cycles", "evaluations"):
         durable_file.remove_drafts(data_folder / folder)
     pool = ToolPool(data_folder, ledger)
-    tools = {tool.name: tool.interaction_id for tool in pool.tools() if tool.interaction_id in ids}
-    sought = Sought(ids, _said(data_folder, ids), tools)
+    tools = [tool for tool in pool.tools() if tool.interaction_id in ids]
+    sought = Sought(ids, _said(data_folder, ids), (tool.name for tool in tools))
     removed = {
         f"adapter-{int(folder.name):04d}": _forget_cycle(folder, ledger, sought)
         for folder in cycle_folders(data_folder)
@@ -98,7 +98,7 @@ def forget_all(data_folder: Path, ledger: Ledger, ids: Collection[str]) -> Forgo
     for name in marked:
         deleted = f"a deleted interaction ({one})" if one else f"{len(ids)} deleted interactions"
         ledger.mark_adapter(name, f"may have learned from {deleted}")
-    for identity in sorted(set(tools.values())):
+    for identity in sorted({tool.interaction_id for tool in tools}):
         pool.forget(identity)
     logged, client_tools = _forget_logged(data_folder, ledger, ids)
     return Forgotten(
@@ -107,7 +107,7 @@ def forget_all(data_folder: Path, ledger: Ledger, ids: Collection[str]) -> Forgo
         logged=logged > 0,
         values=values,
         adapters=marked,
-        tools=tuple(tools),
+        tools=tuple(tool.name for tool in tools),
         client_tools=client_tools,
     )
 

@@ -1,4 +1,4 @@
-"""What is looked for in the files when interactions are deleted: their ids, requests, and tools made for them."""
+"""Search of files for what is deleted: ids of interactions, their requests, and tools made for them."""
 
 import json
 import re
