@@ -407,7 +407,6 @@ def test_many_requests_are_found_as_one_is(requests: list[str], other: str) -> N
         json.dumps({"prompt": f"x{said}y"}) for said in (*requests, *(" ".join(one.split()) for one in requests), other)
     ]
     several = Sought(["0" * 12 + "-0000"], requests, ())
-    several._by_head, several._few = {}, set(several._few)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(sought_module, "_FEW", 0)
         by_head = Sought(["0" * 12 + "-0000"], requests, ())
