@@ -129,6 +129,14 @@ class ShadowConfig(Section):
             raise ValueError("model is empty; name the model that the server at url answers with")
         return self
 
+    def check_for_everybody(self, *, per_tenant: bool) -> None:
+        """Raise ValueError where tenants have adapters of their own: shadow mode has one switch of a tool for all."""
+        if self.url and per_tenant:
+            raise ValueError(
+                "[agent.serving.shadow] url and [evolver] per_tenant = true are both set: shadow mode compares and "
+                "switches tools for all tenants at once; take one of them out"
+            )
+
 
 class VllmConfig(Section):
     """``[agent.serving.vllm_process]``: managed vLLM, started by `agent serve` for the gateway alone."""
@@ -310,3 +318,8 @@ class Config(DataConfig):
     """config.toml as the ``agent`` command reads it; ``evolver`` checks its own tables."""
 
     evolver: dict[str, Any] = Field(default_factory=dict)
+
+    @model_validator(mode="after")
+    def _shadow_is_for_everybody(self) -> Self:
+        self.agent.serving.shadow.check_for_everybody(per_tenant=self.evolver.get("per_tenant") is True)
+        return self

@@ -371,6 +371,11 @@ class Config(DataConfig):
     evolver: EvolverConfig = EvolverConfig()
 
     @model_validator(mode="after")
+    def _shadow_is_for_everybody(self) -> "Config":
+        self.agent.serving.shadow.check_for_everybody(per_tenant=self.evolver.per_tenant)
+        return self
+
+    @model_validator(mode="after")
     def _parts_are_for_several(self) -> "Config":
         train = self.evolver.train
         if train.shard_model and train.processes * max(1, self.cluster.training_nodes) == 1:

@@ -71,6 +71,8 @@ class Task(Frozen):
     kind: TaskKind = "talk"
     client: bool = False
     """True if the client brought tools of its own; its requests are for these."""
+    no_lesson: str = ""
+    """The value of the NoLesson for which the turn itself is no candidate for a lesson; "" where it is one."""
     calls: tuple["Call", ...] = ()
     """For ``missed`` and ``uncertain``: what the model would call when it is asked several times, the likeliest first;
     a claim that nothing has checked."""
@@ -100,7 +102,7 @@ class SampledCalls(Frozen):
 class Mined(Frozen):
     """Result of mining. ``worked`` are turns whose calls can serve as lessons as they are, repaired ones among them;
     ``by_kind``, ``by_source`` and ``by_user`` (``tenant/owner``) count the tasks, ``over_quota`` what was left out for
-    coming from one place."""
+    coming from one place, ``no_task`` the other new turns without a task by the value of their NoLesson."""
 
     interactions: int
     last_interaction_id: str
@@ -111,6 +113,7 @@ class Mined(Frozen):
     by_user: dict[str, int] = Field(default_factory=dict)
     over_quota: int = 0
     quarantined: dict[str, int] = Field(default_factory=dict)
+    no_task: dict[str, int] = Field(default_factory=dict)
 
 
 class Provenance(Frozen):

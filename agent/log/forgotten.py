@@ -4,6 +4,19 @@ from agent.storage.statements import Statements
 from agent.turn.messages import Message, Trajectory
 
 
+def erase(db: Statements, interaction_id: str) -> bool:
+    """Delete an interaction, what was said of it, and what later turns carry of it; return whether there was one."""
+    query = "SELECT source, session, trajectory FROM interactions WHERE id = ?"
+    found = db.execute(query, (interaction_id,)).fetchone()
+    if found is None:
+        return False
+    source, session, gone = found[0], found[1], Trajectory.model_validate_json(found[2])
+    take_from_later_turns(db, source, session, interaction_id, gone)
+    db.execute("DELETE FROM feedback WHERE interaction_id = ?", (interaction_id,))
+    db.execute("DELETE FROM interactions WHERE id = ?", (interaction_id,))
+    return True
+
+
 def take_from_later_turns(db: Statements, source: str, session: str, interaction_id: str, gone: Trajectory) -> None:
     """Take ``gone`` out of the histories of its session's later turns.
 

@@ -17,7 +17,7 @@ from agent.errors import ConnectionLost
 from agent.log import queries, search_index
 from agent.log.corrections import OwnTools, OwnToolsSource, check_calls, unknown_tools
 from agent.log.entries import COMPLETIONS_SOURCE, OWN_SOURCES, Entry, Origin, Stored, next_id, plain_reference
-from agent.log.forgotten import take_from_later_turns
+from agent.log.forgotten import erase
 from agent.log.migrations import migrations
 from agent.log.postgres_schema import STEPS
 from agent.log.queries import COLUMNS, SessionKey, ToolUse
@@ -189,17 +189,20 @@ class InteractionLog:
     def forget(self, interaction_id: str) -> bool:
         """Delete an interaction, what was said of it, and what later turns of its session carry of it as history;
         whether there was one. The database keeps no trace of it; an index of Postgres keeps single words."""
+        return bool(self.forget_all([interaction_id]))
+
+    def forget_all(self, ids: Collection[str]) -> int:
+        """Delete interactions as ``forget`` does, in one transaction; return how many there were."""
         with self._db.erasing("interactions", "feedback", "said") as db:
-            found = db.execute(
-                "SELECT source, session, trajectory FROM interactions WHERE id = ?", (interaction_id,)
-            ).fetchone()
-            if found is None:
-                return False
-            source, session, gone = found[0], found[1], Trajectory.model_validate_json(found[2])
-            take_from_later_turns(db, source, session, interaction_id, gone)
-            db.execute("DELETE FROM feedback WHERE interaction_id = ?", (interaction_id,))
-            db.execute("DELETE FROM interactions WHERE id = ?", (interaction_id,))
-        return True
+            # The newest first: no turn is rewritten that goes too.
+            return sum(erase(db, one) for one in sorted(ids, reverse=True))
+
+    def ids_of(
+        self, *, session: str | None = None, owner: str | None = None, tenant: str | None = None
+    ) -> dict[str, SessionKey]:
+        """Return the ids of the interactions of this session, owner and tenant, with the conversation of each; None
+        stands for any."""
+        return queries.ids_of(self._db, {"session": session, "owner": owner, "tenant": tenant})
 
     def read(self, limit: int | None = None, since_id: str | None = None) -> list[Interaction]:
         """Return interactions, oldest first: those after ``since_id``; ``limit`` keeps the first of them.

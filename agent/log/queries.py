@@ -103,6 +103,16 @@ def interactions_of(db: Statements, rows: Sequence[Sequence[Any]]) -> list[Inter
     ]
 
 
+def ids_of(database: OpenDatabase, wanted: Mapping[str, str | None]) -> dict[str, SessionKey]:
+    """Return the ids of the interactions with the ``wanted`` session, owner and tenant, None for any, with the
+    conversation of each."""
+    where = " AND ".join(f"{column} = :{column}" for column, value in wanted.items() if value is not None)
+    query = f"SELECT id, source, tenant, owner, session FROM interactions WHERE {where or '1 = 1'} ORDER BY id"
+    with database.transaction("BEGIN") as db:
+        rows = db.execute(query, {name: value for name, value in wanted.items() if value is not None}).fetchall()
+    return {row[0]: SessionKey(*row[1:]) for row in rows}
+
+
 def tool_use(database: OpenDatabase, *, after: str, until: str, limit: int) -> list[ToolUse]:
     """Return the first ``limit`` interactions with tools after ``after`` and up to ``until``, oldest first."""
     with database.transaction("BEGIN") as db:

@@ -53,7 +53,6 @@ class Database:
     @contextmanager
     def erasing(self, *tables: str) -> Iterator[SqliteUtilsDatabase]:
         """Run a block that deletes in one transaction; what it frees is overwritten, in the journal too."""
-        self.raw.execute("PRAGMA secure_delete=ON")
         with self.transaction() as db:
             yield db
         with _explained(self._path):
@@ -85,6 +84,8 @@ def open_file(path: Path, migrations: Migrations) -> Database:
         _enable_wal(db)
         db.execute("PRAGMA synchronous=FULL")
         db.execute("PRAGMA foreign_keys=ON")
+        # Pages move while others write: without it their old places keep texts that are deleted later.
+        db.execute("PRAGMA secure_delete=ON")
     database = Database(path, db)
     with database.transaction():
         migrations.apply(db)

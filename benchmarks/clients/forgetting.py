@@ -13,7 +13,7 @@ from benchmarks.clients.learned import session_of
 from benchmarks.clients.outcomes import Forgetting
 from evolver.config import Config
 from evolver.maintenance.audit import read_verdicts
-from evolver.maintenance.forget import forget
+from evolver.maintenance.forget import forget_all
 from evolver.store.cycle_folder import cycle_folder
 from evolver.store.lease import held
 from evolver.store.ledger import Ledger
@@ -59,14 +59,14 @@ def forget_session(config: Config, ledger: Ledger, chosen: Session) -> Forgettin
     with InteractionLog.open_readonly(data / FILE) as log:
         there = [one for one in chosen.interactions if log.find(one) is not None]
     with held(ledger, config.evolver.daemon.lease_seconds):
-        gone = [forget(data, ledger, one) for one in there]
+        gone = forget_all(data, ledger, there)
     return Forgetting(
         application=chosen.application,
         session=chosen.name,
         interactions=len(chosen.interactions),
-        values=sum(one.values for one in gone),
-        adapters=tuple(sorted({name for one in gone for name in one.adapters})),
-        client_tools=tuple(sorted({name for one in gone for name in one.client_tools})),
+        values=gone.values,
+        adapters=gone.adapters,
+        client_tools=tuple(sorted(gone.client_tools)),
         left=tuple(left(data, chosen)),
     )
 

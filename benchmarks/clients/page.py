@@ -171,7 +171,7 @@ def _forgotten(found: Forgetting) -> Iterator[str]:
     marked = ", ".join(f"`{name}`" for name in found.adapters) or "none"
     gone = ", ".join(f"`{name}`" for name in found.client_tools) or "none"
     yield (
-        f"`evolver forget` of the session `{found.session}` of `{found.application}`: {found.interactions} "
+        f"`evolver forget --session {found.session} --owner {found.application}`: {found.interactions} "
         f"interactions and {found.values} values made from them are deleted; marked adapters: {marked}; "
         f"tools that nothing else showed: {gone}. "
         f"Files that still hold something of it: {len(found.left)}{_some(found.left)}."

@@ -19,6 +19,23 @@ FormOption = Annotated[
     typer.Option("--format", help="Form: the adapter, or the whole model with it, also as one file for llama.cpp."),
 ]
 
+_LessonsOption = Annotated[
+    Path | None,
+    typer.Option("--lessons", metavar="FILE", help="File for the lessons: .jsonl or .parquet.", show_default=False),
+]
+_CycleOption = Annotated[
+    int | None,
+    typer.Option(
+        "--cycle", metavar="N", min=1, max=MOST_CYCLES, help="Cycle whose lessons are written; all by default."
+    ),
+]
+_AdapterOption = Annotated[
+    str, typer.Option("--adapter", metavar="NAME", help="Adapter whose lessons are written.", show_default=False)
+]
+_TenantOption = Annotated[
+    str, typer.Option("--tenant", metavar="NAME", help="Tenant whose lessons alone are written.", show_default=False)
+]
+
 
 def export(
     name: Annotated[
@@ -28,19 +45,10 @@ def export(
     to: Annotated[
         Path | None, typer.Option("--to", metavar="FOLDER", help="New folder. [default: NAME-FORM]", show_default=False)
     ] = None,
-    lessons: Annotated[
-        Path | None,
-        typer.Option("--lessons", metavar="FILE", help="File for the lessons: .jsonl or .parquet.", show_default=False),
-    ] = None,
-    number: Annotated[
-        int | None,
-        typer.Option(
-            "--cycle", metavar="N", min=1, max=MOST_CYCLES, help="Cycle whose lessons are written; all by default."
-        ),
-    ] = None,
-    adapter: Annotated[
-        str, typer.Option("--adapter", metavar="NAME", help="Adapter whose lessons are written.", show_default=False)
-    ] = "",
+    lessons: _LessonsOption = None,
+    number: _CycleOption = None,
+    adapter: _AdapterOption = "",
+    tenant: _TenantOption = "",
     config: ConfigOption = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -49,6 +57,8 @@ def export(
     Beside an adapter lie its chat template, profile and call bias. Each lesson says where it comes from. Lessons of
     forgotten interactions are left out.
     """
+    if tenant and lessons is None:
+        raise UserError("--tenant goes with --lessons: evolver export --lessons lessons.jsonl --tenant NAME")
     if name and lessons is None:
         _export_adapter(read_config(config), name, form, to or Path(f"{name}-{form}"), as_json=as_json)
         return
@@ -56,7 +66,7 @@ def export(
         raise UserError("say what to export: evolver export ADAPTER, or evolver export --lessons lessons.jsonl")
     if number is not None and adapter:
         raise UserError("an adapter has the lessons of one cycle: give --cycle N or --adapter NAME, not both")
-    _export_lessons(read_config(config), lessons, number, adapter, as_json=as_json)
+    _export_lessons(read_config(config), lessons, number, adapter, tenant, as_json=as_json)
 
 
 def push(
@@ -92,14 +102,20 @@ def _export_adapter(
     print_json({"folder": str(folder)}) if as_json else typer.echo(folder)
 
 
-def _export_lessons(loaded: "Config", lessons: Path, number: int | None, adapter: str, *, as_json: bool) -> None:
+def _export_lessons(
+    loaded: "Config", lessons: Path, number: int | None, adapter: str, tenant: str, *, as_json: bool
+) -> None:
     from evolver.maintenance.export_lessons import export_lessons
+    from evolver.store.tenants import check_known
 
+    check_known(loaded, tenant)
     with open_ledger(loaded) as ledger:
         cycles = _cycles(ledger, number, adapter)
     from_upstream = loaded.agent.serving.shadow.learn_from_upstream
     with Elapsed("exporting"):
-        found = export_lessons(loaded.data_folder, lessons, cycles, learn_from_upstream=from_upstream)
+        found = export_lessons(
+            loaded.data_folder, lessons, cycles, tenant=tenant or None, learn_from_upstream=from_upstream
+        )
     if as_json:
         print_json(found.model_dump(mode="json"))
         return
@@ -107,6 +123,7 @@ def _export_lessons(loaded: "Config", lessons: Path, number: int | None, adapter
     left_out = {
         "of forgotten interactions": found.forgotten,
         "called bad or corrected since, or another model's": found.wrong,
+        f"not made from interactions of {tenant} alone": found.others,
     }
     typer.echo("".join(f"left out: {count} {why}\n" for why, count in left_out.items() if count), nl=False, err=True)
 

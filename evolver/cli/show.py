@@ -244,11 +244,13 @@ def request_text(request: Mapping[str, Any]) -> str:
 
 
 def forgotten_text(found: Forgotten) -> str:
-    lines = [f"{found.interaction_id} is deleted, and {found.values} values that were made from it"]
+    one = bool(found.interaction_id)
+    what, it = (f"{found.interaction_id} is", "it") if one else (f"{found.interactions} interactions are", "them")
+    lines = [f"{what} deleted, and {found.values} values that were made from {it}"]
     lines += [
-        f"{name} may have learned from it and is marked; go back with: evolver rollback" for name in found.adapters
+        f"{name} may have learned from {it} and is marked; go back with: evolver rollback" for name in found.adapters
     ]
-    lines += [f"{name}, a tool that was made for it, is gone" for name in found.tools]
+    lines += [f"{name}, a tool that was made for {it}, is gone" for name in found.tools]
     lines += [f"{name}, a client's tool that nothing else showed, is gone" for name in found.client_tools]
     return "\n".join(lines)
 

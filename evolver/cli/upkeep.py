@@ -7,27 +7,52 @@ import typer
 
 from evolver.cli.opening import open_ledger, read_config
 from toolkit.command import ConfigOption, JsonOption, check_state, print_json
+from toolkit.errors import UserError
+
+_SessionOption = Annotated[
+    str | None, typer.Option("--session", metavar="NAME", help="Session that is deleted.", show_default=False)
+]
+_OwnerOption = Annotated[
+    str | None, typer.Option("--owner", metavar="NAME", help="API key whose interactions go.", show_default=False)
+]
+_TenantOption = Annotated[
+    str | None, typer.Option("--tenant", metavar="NAME", help="Tenant whose interactions go.", show_default=False)
+]
 
 
 def forget(
-    interaction: Annotated[str, typer.Argument(metavar="ID", help="ID of the interaction, from `agent log`.")],
+    interaction: Annotated[
+        str, typer.Argument(metavar="ID", help="ID of the interaction, from `agent log`.", show_default=False)
+    ] = "",
+    session: _SessionOption = None,
+    owner: _OwnerOption = None,
+    tenant: _TenantOption = None,
     config: ConfigOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Delete an interaction and everything made from it. Adapters that may have learned from it are marked."""
+    """Delete interactions and everything made from them.
+
+    One is deleted by its ID, or all of a session, API key or tenant; several options narrow the choice. Adapters that
+    may have learned from them are marked.
+    """
     from evolver.cli.show import forgotten_text
-    from evolver.maintenance.forget import forget as delete
+    from evolver.maintenance import forget as deleting
     from evolver.store.lease import held
+    from evolver.store.tenants import check_known
     from toolkit.elapsed import Elapsed
 
+    if bool(interaction) == any(option is not None for option in (session, owner, tenant)):
+        raise UserError("say what to delete: evolver forget ID, or evolver forget with --session, --owner or --tenant")
     loaded = read_config(config)
-    lease_seconds = loaded.evolver.daemon.lease_seconds
+    check_known(loaded, tenant or "")
+    data, lease_seconds = loaded.data_folder, loaded.evolver.daemon.lease_seconds
     with Elapsed("deleting"), open_ledger(loaded) as ledger, held(ledger, lease_seconds, runs_cycle=False):
-        found = delete(loaded.data_folder, ledger, interaction)
-    if as_json:
-        print_json(found.model_dump(mode="json"))
-    else:
-        typer.echo(forgotten_text(found))
+        if interaction:
+            found = deleting.forget(data, ledger, interaction)
+        else:
+            ids = deleting.chosen(data, session=session, owner=owner, tenant=tenant)
+            found = deleting.forget_all(data, ledger, ids)
+    print_json(found.model_dump(mode="json")) if as_json else typer.echo(forgotten_text(found))
 
 
 def backup(

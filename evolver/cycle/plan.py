@@ -4,7 +4,7 @@ Nothing is trained, executed or written to a cycle's folder, and the model is no
 """
 
 import random
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from statistics import median
@@ -20,6 +20,7 @@ from evolver.lessons.client_tools import OwnTools
 from evolver.lessons.drop_reason import DropReason
 from evolver.lessons.duplicates import Accepted
 from evolver.mining.mine import mine
+from evolver.mining.no_lesson import NoLesson
 from evolver.mining.turns import LoggedTurns
 from evolver.store.ledger import Ledger
 from evolver.store.seen_tools import ToolCatalogue
@@ -37,7 +38,8 @@ class Teacher(Frozen):
     """The turns of one API key through one source that a cycle would look at.
 
     ``turns`` become tasks; of these ``candidates`` could be lessons, ``lessons`` pass every check that needs neither
-    model nor sandbox, ``not_executed`` of them by the log alone. ``dropped`` counts the others by reason.
+    model nor sandbox, ``not_executed`` of them by the log alone. ``dropped`` counts the others by DropReason,
+    ``no_candidates`` the turns that are no candidates by NoLesson.
     """
 
     source: str
@@ -48,25 +50,28 @@ class Teacher(Frozen):
     lessons: int
     not_executed: int
     dropped: dict[str, int]
+    no_candidates: dict[str, int]
 
 
 class Plan(Frozen):
     """``own_tools`` may be executed for lessons, ``client_tools`` may be made up for; ``client_calls`` for each.
 
-    ``minutes`` are those of the newest finished cycles; ``most_minutes`` the limits of generation and training
-    together, None where training has none. ``held_back`` are requests that the suite ``own`` would take of the
-    lessons.
+    ``minutes`` are those of the newest finished cycles; ``most_minutes`` the limits of generation (``make_minutes``)
+    and training together, None where training has none. ``held_back`` are requests that the suite ``own`` would take
+    of the lessons. ``no_task`` counts turns of which no task is made by NoLesson.
     """
 
     interactions: int
     teachers: tuple[Teacher, ...]
     over_quota: int
     quarantined: dict[str, int]
+    no_task: dict[str, int]
     held_back: int
     own_tools: int
     client_tools: tuple[str, ...]
     client_calls: int
     minutes: tuple[float, ...]
+    make_minutes: float
     most_minutes: float | None
 
 
@@ -96,19 +101,28 @@ def plan(config: Config, ledger: Ledger) -> Plan:
         teachers=tuple(_teachers(mined, found)),
         over_quota=mined.over_quota,
         quarantined=mined.quarantined,
+        no_task=mined.no_task,
         held_back=_held_back(config.data_folder, kept, earlier, policy, config.evolver.gate.own_share),
         own_tools=sum(policy.may_run(tool) for tool in registry),
         client_tools=tuple(
             tool.name for tool in seen_by(config, ledger.tenant, catalogue.tools()) if may_make(make, tool)
         ),
         client_calls=make.client_calls,
-        minutes=tuple(
-            round((row.ended_at - row.started_at) / 60, 1)
-            for row in ledger.cycles()
-            if row.ended_at is not None and row.status in ("promoted", "rejected", "waiting")
-        )[:_EARLIER],
+        minutes=_minutes(ledger),
+        make_minutes=make.max_minutes,
         most_minutes=make.max_minutes + train.max_minutes if train.max_minutes else None,
     )
+
+
+def _minutes(ledger: Ledger) -> tuple[float, ...]:
+    done = [row for row in ledger.cycles() if row.status in ("promoted", "rejected", "waiting")]
+    return tuple(round((row.ended_at - row.started_at) / 60, 1) for row in done if row.ended_at is not None)[:_EARLIER]
+
+
+def only_another_models(found: Plan) -> bool:
+    """Return whether no turn is a candidate, and other models wrote turns that would be one."""
+    theirs = any(NoLesson.ANOTHER_MODEL in one.no_candidates for one in found.teachers)
+    return theirs and not any(one.candidates for one in found.teachers)
 
 
 def usual_minutes(found: Plan) -> float | None:
@@ -149,7 +163,9 @@ def _unfit(trace: Trace, policy: LessonPolicy) -> DropReason | None:
 
 def _teachers(mined: Mined, judged: Sequence[tuple[Trace, DropReason | None]]) -> Iterable[Teacher]:
     """Yield the teachers, those with the most lessons first."""
-    turns = Counter((task.source, task.tenant, task.owner) for task in mined.tasks)
+    turns: defaultdict[tuple[str, str, str], Counter[str]] = defaultdict(Counter)
+    for task in mined.tasks:
+        turns[task.source, task.tenant, task.owner][task.no_lesson] += 1
     by_place: dict[tuple[str, str, str], list[tuple[Trace, DropReason | None]]] = {place: [] for place in turns}
     for trace, reason in judged:
         source, tenant, owner, *_ = trace.provenance.session.split("/", 3)
@@ -159,11 +175,12 @@ def _teachers(mined: Mined, judged: Sequence[tuple[Trace, DropReason | None]]) -
             source=place[0],
             tenant=place[1],
             owner=place[2],
-            turns=turns[place],
+            turns=turns[place].total(),
             candidates=len(ones),
             lessons=sum(reason is None for _, reason in ones),
             not_executed=sum(reason is None and trace.provenance.not_executed for trace, reason in ones),
             dropped=dict(Counter(reason.value for _, reason in ones if reason is not None).most_common()),
+            no_candidates={reason: count for reason, count in turns[place].most_common() if reason},
         )
         for place, ones in by_place.items()
     ]

@@ -6,7 +6,8 @@ model wrote and may not be learned from.
 """
 
 import json
-from collections.abc import Collection, Iterable, Iterator
+from collections import Counter
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
@@ -51,13 +52,15 @@ _VERIFIED_BY = {
 
 class Exported(Frozen):
     """Counts of lessons: written, written in an earlier cycle's part too, and left out because the log no longer has an
-    interaction of theirs (``forgotten``) or because they are ``wrong`` by now, or another model's."""
+    interaction of theirs (``forgotten``) or because they are ``wrong`` by now, or another model's; ``others`` are not
+    of the tenant."""
 
     file: Path
     lessons: int
     repeated: int
     forgotten: int
     wrong: int
+    others: int = 0
 
 
 class _Row(NamedTuple):
@@ -82,11 +85,17 @@ class _Writer(Protocol):
 
 
 def export_lessons(
-    data_folder: Path, file: Path, cycles: Collection[int] | None = None, *, learn_from_upstream: bool = False
+    data_folder: Path,
+    file: Path,
+    cycles: Collection[int] | None = None,
+    *,
+    tenant: str | None = None,
+    learn_from_upstream: bool = False,
 ) -> Exported:
     """Write the lessons of ``cycles`` (None: of all) to ``file``, each once; its suffix says in which form.
 
-    Those with anything that another model wrote are written if ``learn_from_upstream``.
+    With ``tenant``, those that were made from its interactions and nobody else's. Those with anything that another
+    model wrote are written if ``learn_from_upstream``.
 
     Raises UserError for another suffix, without pyarrow, where the file cannot be written, where there is no lesson,
     and where an interaction was forgotten meanwhile: no file is written then.
@@ -98,22 +107,28 @@ def export_lessons(
     if not found:
         raise UserError("there is no lesson yet; see the cycles with: evolver history")
     seen: set[str] = set()
-    repeated = forgotten = bad = 0
+    counts: Counter[str] = Counter()
     with open_writer(file) as writer:
         for row in _rows(data_folder, cycles):
             key = json.dumps([row.lesson, row.values["messages"], row.values["tools"]], sort_keys=True)
-            if not row.links.interactions <= owners.keys():
-                forgotten += 1
-            elif wrong(row.kind, row.links):
-                bad += 1
-            elif key in seen:
-                repeated += 1
-            else:
+            reason = _left_out(row, owners, wrong, tenant) or ("repeated" if key in seen else "lessons")
+            counts[reason] += 1
+            if reason == "lessons":
                 seen.add(key)
                 writer.write(_record(row, owners))
         if _owners(data_folder, owners) != owners:
             raise UserError("an interaction was forgotten meanwhile, and nothing was written; run it again")
-    return Exported(file=file, lessons=len(seen), repeated=repeated, forgotten=forgotten, wrong=bad)
+    names = ("lessons", "repeated", "forgotten", "wrong", "others")
+    return Exported(file=file, **{name: counts[name] for name in names})
+
+
+def _left_out(row: _Row, owners: Mapping[str, tuple[str, str]], wrong: Any, tenant: str | None) -> str:
+    """Return the count of ``Exported`` to which a lesson that must not leave belongs, or ""."""
+    if not row.links.interactions <= owners.keys():
+        return "forgotten"
+    if tenant is not None and {owners[one][1] for one in row.links.interactions} != {tenant}:
+        return "others"
+    return "wrong" if wrong(row.kind, row.links) else ""
 
 
 def _survey(
@@ -153,7 +168,6 @@ def _lines(file: Path) -> Iterator[dict[str, Any]]:
 
 def _record(row: _Row, owners: dict[str, tuple[str, str]]) -> dict[str, Any]:
     named = [owners[identity] for identity in sorted(row.links.interactions)]
-    verified = _VERIFIED_BY.get(TraceKind(row.kind), VerifiedBy.CHECKED) if _calls(row) else VerifiedBy.CHECKED
     return {
         "messages": [_message(n, message, row.values["targets"]) for n, message in enumerate(row.values["messages"])],
         "tools": row.values["tools"],
@@ -163,12 +177,22 @@ def _record(row: _Row, owners: dict[str, tuple[str, str]]) -> dict[str, Any]:
             "split": row.split,
             "kind": row.kind,
             "interaction_ids": sorted(row.links.interactions),
-            "verified": VerifiedBy.PERSON if row.kind == TraceKind.CORRECTED else verified,
+            "verified": _verified(row),
+            "not_executed": row.links.not_executed,
             "model": row.links.model,
             "owners": _distinct(owner for owner, _ in named),
             "tenants": _distinct(tenant for _, tenant in named),
         },
     }
+
+
+def _verified(row: _Row) -> VerifiedBy:
+    """Return the way in which a lesson was verified; calls that were only made up for a client's tool were checked."""
+    verified = _VERIFIED_BY.get(TraceKind(row.kind), VerifiedBy.CHECKED)
+    if verified is VerifiedBy.PERSON:
+        return verified
+    made_up = verified is VerifiedBy.EXECUTED and row.links.not_executed
+    return verified if _calls(row) and not made_up else VerifiedBy.CHECKED
 
 
 def _calls(row: _Row) -> bool:
@@ -248,6 +272,6 @@ def _schema(pa: Any) -> Any:
     )
     texts = pa.list_(pa.string())
     columns = {"messages": pa.list_(message), "cycle": pa.int32(), "interaction_ids": texts}
-    columns |= {"owners": texts, "tenants": texts}
-    names = ("messages", "tools", "lesson", "cycle", "split", "kind", "interaction_ids", "verified", "model")
-    return pa.schema([(name, columns.get(name, pa.string())) for name in (*names, "owners", "tenants")])
+    columns |= {"not_executed": pa.bool_(), "owners": texts, "tenants": texts}
+    names = ("messages", "tools", "lesson", "cycle", "split", "kind", "interaction_ids", "verified", "not_executed")
+    return pa.schema([(name, columns.get(name, pa.string())) for name in (*names, "model", "owners", "tenants")])

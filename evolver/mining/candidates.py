@@ -1,9 +1,9 @@
 """The turns that could become tasks, kept on disk while the log is read: a million of them need no memory."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, closing
 from tempfile import TemporaryDirectory
-from typing import NamedTuple, cast
+from typing import Any, NamedTuple, cast
 
 from agent.log.queries import SessionKey
 from agent.storage.database import sqlite3  # pyright: ignore[reportPrivateImportUsage]
@@ -14,12 +14,13 @@ _TABLES = """
         session TEXT, made BLOB, PRIMARY KEY (said, rank, id)) WITHOUT ROWID;
     CREATE TABLE request (said BLOB PRIMARY KEY, first TEXT) WITHOUT ROWID;
     CREATE INDEX request_first ON request (first);
+    CREATE INDEX candidate_corrected ON candidate (id) WHERE rank = 0;
 """
 _REQUESTS = "SELECT said FROM request INDEXED BY request_first ORDER BY first"
-_BEST_FIRST = (
-    "SELECT id, kind, source, tenant, owner, session, said, made FROM candidate WHERE said = ? ORDER BY rank, id"
-)
-"""Both in the order of an index: SQLite may be built to sort in memory, and there may be a million rows."""
+_COLUMNS = "id, kind, source, tenant, owner, session, said, made"
+_BEST_FIRST = f"SELECT {_COLUMNS} FROM candidate WHERE said = ? AND rank > 0 ORDER BY rank, id"
+_CORRECTED = f"SELECT {_COLUMNS} FROM candidate INDEXED BY candidate_corrected WHERE rank = 0 ORDER BY id"
+"""All in the order of an index: SQLite may be built to sort in memory, and there may be a million rows."""
 
 
 _AGREEMENT = """
@@ -56,7 +57,7 @@ class Candidates:
         self._stack.close()
 
     def add(self, candidate: Candidate, *, rank: int) -> None:
-        """Note a turn; of those with one request the lowest ``rank`` is best."""
+        """Note a turn; of those with one request the lowest ``rank`` is best: 0 for one that a person corrected."""
         said = candidate.said
         row = (said, rank, candidate.id, candidate.kind, *candidate.session, candidate.made)
         self._db.execute("INSERT INTO candidate VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", row)
@@ -65,13 +66,21 @@ class Candidates:
             (said, candidate.id),
         )
 
-    def requests(self) -> Iterator[Iterator[Candidate]]:
-        """Yield the turns of each request, best first; the requests in the order in which they were made first."""
+    def corrected(self) -> Iterator[Candidate]:
+        """Yield the turns of rank 0 in the order of the log."""
+        return map(_candidate, self._db.execute(_CORRECTED))
+
+    def requests(self) -> Iterator[tuple[bytes, Iterator[Candidate]]]:
+        """Yield the ``said`` of each request with its turns of other ranks, best first; the requests in the order in
+        which they were made first."""
         for (said,) in self._db.execute(_REQUESTS):
-            same = self._db.execute(_BEST_FIRST, (said,))
-            yield (Candidate(row[0], cast("TaskKind", row[1]), SessionKey(*row[2:6]), *row[6:]) for row in same)
+            yield said, map(_candidate, self._db.execute(_BEST_FIRST, (said,)))
 
     def agreement(self, candidate: Candidate) -> tuple[int, int]:
         """Return in how many conversations the request of a client's turn got the same calls, and in how many not."""
         found = self._db.execute(_AGREEMENT, {"said": candidate.said, "made": candidate.made}).fetchone()
         return found[0], found[1]
+
+
+def _candidate(row: Sequence[Any]) -> Candidate:
+    return Candidate(row[0], cast("TaskKind", row[1]), SessionKey(*row[2:6]), *row[6:])

@@ -4,7 +4,7 @@ A pure function of the log: the same interactions give the same tasks.
 """
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from itertools import groupby
 from typing import NamedTuple
 
@@ -16,6 +16,7 @@ from evolver.config import MineConfig
 from evolver.lessons.client_tools import OwnTools
 from evolver.mining.candidates import Candidate, Candidates
 from evolver.mining.client_turns import Agreement, made_by, with_failures
+from evolver.mining.no_lesson import NoLesson
 from evolver.mining.outcomes import AFTER, IN_SIGHT, TRACES, Rules, Seen
 from evolver.mining.quota import Quota
 from evolver.mining.turn_parts import (
@@ -25,7 +26,7 @@ from evolver.mining.turn_parts import (
 )
 from evolver.mining.turns import Turns
 from evolver.mining.uncertainty import SampleCalls, with_samples
-from evolver.types import Mined, TaskKind, Trace, TraceKind
+from evolver.types import Mined, Task, TaskKind, Trace, TraceKind
 
 
 def mine(
@@ -35,8 +36,8 @@ def mine(
     """Sort the new turns of the log into tasks, and turn those that worked into traces.
 
     Tasks are in the order of the log, each request once, at most ``per_session`` from a session, ``per_user`` from the
-    owner of an API key, and ``per_source`` from a source. A new turn may repair an earlier one, which is then a lesson
-    of the new turn's source.
+    owner of an API key, and ``per_source`` from a source; turns that a person corrected take their room first. A new
+    turn may repair an earlier one, which is then a lesson of the new turn's source.
 
     A turn is also a trace when its calls all ran without error, it was answered, nobody called it bad, and either
     somebody called it good or its request was not put again; and so is a failed turn with the calls that repaired it.
@@ -48,12 +49,12 @@ def mine(
 
     Reads ``turns`` twice, a few at a time: first to choose, then what was chosen. Raises as ``sample_calls`` does.
     """
-    rules = Rules(own or OwnTools(), learn_from_upstream)
-    quota = Quota(config)
-    chosen, late = _choose(turns, quota, rules)
-    found = _read_again(turns, chosen, rules)
-    tasks = [task_of(seen.turn, one.kind, client=seen.client) for seen, one in found]
-    worked = in_order((one.kind, _lesson(seen, one, turns)) for seen, one in found)
+    rules, quota = Rules(own or OwnTools(), learn_from_upstream), Quota(config)
+    no_task: Counter[NoLesson] = Counter()
+    chosen, late = _choose(turns, quota, rules, no_task)
+    found = [(seen, one, _lesson(seen, one, turns)) for seen, one in _read_again(turns, chosen, rules)]
+    tasks = [_task(seen, one, lesson) for seen, one, lesson in found]
+    worked = in_order((one.kind, lesson) for _, one, lesson in found)
     if sample_calls is not None and config.uncertainty_sampling:
         tasks = with_samples(tasks, sample_calls, config.uncertainty_sampling)
     return Mined(
@@ -66,12 +67,21 @@ def mine(
         by_user=dict(Counter(f"{task.tenant}/{task.owner}" for task in tasks if task.owner)),
         over_quota=quota.refused,
         quarantined=dict(quota.quarantined),
+        no_task={reason.value: count for reason, count in no_task.most_common() if count},
     )
 
 
-def _choose(turns: Turns, quota: Quota, rules: Rules) -> "tuple[list[_Chosen], list[Trace]]":
+def _task(seen: Seen, chosen: "_Chosen", lesson: Trace | None) -> Task:
+    reason = "" if lesson is not None else seen.no_lesson.value
+    return task_of(seen.turn, chosen.kind, client=seen.client, no_lesson=reason)
+
+
+def _choose(
+    turns: Turns, quota: Quota, rules: Rules, no_task: Counter[NoLesson]
+) -> "tuple[list[_Chosen], list[Trace]]":
     """Return the new turns that become tasks, and the traces of older turns that new ones repaired or that a person has
-    corrected, perhaps after they were mined; verification knows which it has kept already."""
+    corrected, perhaps after they were mined; verification knows which it has kept already. Those that become none are
+    counted in ``no_task``, but for what the quota counts."""
     older: list[Seen] = []
     with Candidates() as candidates:
         for seen in _windows(turns.by_session(), rules):
@@ -79,19 +89,52 @@ def _choose(turns: Turns, quota: Quota, rules: Rules) -> "tuple[list[_Chosen], l
                 if (seen.correction and seen.stands) or (seen.repair is not None and turns.is_new(seen.repair)):
                     older.append(seen)
                 continue
-            asks = seen.turn.source != COMPLETIONS_SOURCE and bool(normalised(request_of(seen.turn)))
             if seen.client and seen.turn.trajectory.calls:
                 quota.note(session_of(seen.turn), troubled=seen.troubled)
-            if asks and seen.kind is not None:
-                made = made_by(seen.turn) if seen.client and seen.kind == "worked" else b""
-                candidate = Candidate(seen.turn.id, seen.kind, session_of(seen.turn), seen.said, made)
-                candidates.add(candidate, rank=seen.rank(seen.kind))
-        best = (quota.first_admitted(same) for same in candidates.requests())
-        chosen = [_chosen(candidates, one) for one in best if one is not None]
-    older.sort(key=lambda seen: seen.turn.id)
-    mended = [seen for seen in older if quota.admits(session_of(seen.repair or seen.turn))]
+            if seen.turn.source == COMPLETIONS_SOURCE or not normalised(request_of(seen.turn)):
+                no_task[NoLesson.NO_REQUEST] += 1
+            elif seen.kind is None:
+                no_task[seen.no_lesson] += 1
+            else:
+                candidates.add(_candidate(seen, seen.kind), rank=seen.rank(seen.kind))
+        older.sort(key=lambda seen: seen.turn.id)
+        best = _corrected(candidates, quota, no_task)
+        mended = [seen for seen in older if seen.correction and quota.admits(session_of(seen.turn), corrected=True)]
+        best += _others(candidates, quota, {one.said for one in best}, no_task)
+        mended += [seen for seen in older if not seen.correction and quota.admits(session_of(seen.repair or seen.turn))]
+        chosen = [_chosen(candidates, one) for one in best]
     late = (_lesson(seen, _Chosen.late(seen), turns) for seen in mended)
     return chosen, [lesson for lesson in late if lesson is not None]
+
+
+def _candidate(seen: Seen, kind: TaskKind) -> Candidate:
+    made = made_by(seen.turn) if seen.client and kind == "worked" else b""
+    return Candidate(seen.turn.id, kind, session_of(seen.turn), seen.said, made)
+
+
+def _corrected(candidates: Candidates, quota: Quota, no_task: Counter[NoLesson]) -> list[Candidate]:
+    """Return the turns that a person corrected, one of each request: they come before all others, which may have no
+    room beside them."""
+    found: dict[bytes, Candidate] = {}
+    for one in candidates.corrected():
+        if one.said in found:
+            no_task[NoLesson.SAME_REQUEST] += 1
+        elif quota.admits(one.session, corrected=True):
+            found[one.said] = one
+    return list(found.values())
+
+
+def _others(
+    candidates: Candidates, quota: Quota, known: Collection[bytes], no_task: Counter[NoLesson]
+) -> list[Candidate]:
+    """Return the best admitted turn of each request that is not ``known``."""
+    found: list[Candidate] = []
+    for said, same in candidates.requests():
+        best = None if said in known else quota.first_admitted(same)
+        no_task[NoLesson.SAME_REQUEST] += sum(1 for _ in same)
+        if best is not None:
+            found.append(best)
+    return found
 
 
 class _Chosen(NamedTuple):

@@ -11,6 +11,7 @@ from agent.text.matching import normalised
 from agent.turn.messages import Interaction
 from evolver.lessons.client_tools import OwnTools
 from evolver.mining.client_turns import Agreement, Schemas, client_trace, is_clients
+from evolver.mining.no_lesson import NoLesson
 from evolver.mining.turn_parts import (
     called,
     failures,
@@ -88,6 +89,22 @@ class Seen:
     def troubled(self) -> bool:
         """True when the turn went badly, whoever wrote it, and no person said what would have been right."""
         return self.correction is None and not self._is_well
+
+    @property
+    def no_lesson(self) -> NoLesson:
+        """Return the reason for which there is no trace of the turn; of one without any."""
+        if self.kind != "failed":
+            said = {None: NoLesson.CALLED_BAD, "talk": NoLesson.TALK, "unserved": NoLesson.UNSERVED}
+            made = NoLesson.NOTHING_IN_IT if self.stands else NoLesson.HISTORY_UNKNOWN
+            return said.get(self.kind, made)
+        turn = self.turn.trajectory
+        if self._is_well:
+            return NoLesson.ANOTHER_MODEL
+        if any(not result.ok for result in turn.results):
+            return NoLesson.CALL_FAILED
+        if turn.stop_reason != "answered" or len(turn.results) != len(turn.calls):
+            return NoLesson.NOT_ANSWERED
+        return NoLesson.ASKED_AGAIN
 
     def repaired(self) -> Trace:
         """Return the failed request with the calls that worked for it; of one that has a repair."""

@@ -28,22 +28,30 @@ class Quota:
         self._calling[client] += 1
         self._troubled[client] += troubled
 
-    def _is_quarantined(self, session: SessionKey) -> bool:
-        """Return whether its key or source is to teach nothing: a person said so, or most of its calls are trouble."""
+    def _is_named(self, session: SessionKey) -> bool:
+        """Return whether a person said that its key or source is to teach nothing."""
+        names = {session.source, session.owner, f"{session.tenant}/{session.owner}"}
+        return not names.isdisjoint(self._config.quarantine)
+
+    def _is_troubled(self, session: SessionKey) -> bool:
+        """Return whether most calls of its client are trouble."""
         client = session._replace(session="")
-        named = {session.source, session.owner, f"{session.tenant}/{session.owner}"} & set(self._config.quarantine)
         judged = self._calling[client] >= _JUDGED
-        return bool(named) or (judged and self._troubled[client] > _TROUBLED * self._calling[client])
+        return judged and self._troubled[client] > _TROUBLED * self._calling[client]
 
     def first_admitted(self, order: Iterable[Candidate]) -> Candidate | None:
         return next((found for found in order if self.admits(found.session)), None)
 
-    def admits(self, session: SessionKey) -> bool:
+    def admits(self, session: SessionKey, *, corrected: bool = False) -> bool:
+        """Count a turn of ``session``, or return False where it has no room or is in quarantine.
+
+        One that a person ``corrected`` is right however many others failed: only a quarantine by name holds for it.
+        """
         places = {
             ("session", *session): self._config.per_session,
             ("source", session.source): self._config.per_source,
         }
-        if self._is_quarantined(session):
+        if self._is_named(session) or (not corrected and self._is_troubled(session)):
             key = f"{session.tenant}/{session.owner}".strip("/")
             self.quarantined[f"{session.source} {key}".strip()] += 1
             return False

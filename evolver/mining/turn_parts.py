@@ -59,7 +59,8 @@ def likeness(first: Interaction, second: Interaction) -> float:
     return len(one & other) / len(one | other) if one | other else 0.0
 
 
-def task_of(interaction: Interaction, kind: TaskKind, *, client: bool) -> Task:
+def task_of(interaction: Interaction, kind: TaskKind, *, client: bool, no_lesson: str = "") -> Task:
+    """Return the task of an interaction; ``no_lesson`` is the reason for which it is no trace, "" where it is one."""
     turn = interaction.trajectory
     if turn.stop_reason != "answered" or any(not result.ok for result in turn.results):
         outcome = "failed"
@@ -75,6 +76,7 @@ def task_of(interaction: Interaction, kind: TaskKind, *, client: bool) -> Task:
         outcome=outcome,
         kind=kind,
         client=client,
+        no_lesson=no_lesson,
     )
 
 

@@ -6,7 +6,7 @@ nothing for it: the evolver reads each interaction once, later (docs/decisions/0
 
 import hashlib
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
@@ -106,17 +106,17 @@ class ToolCatalogue:
         now = self._ledger.now()
         return [SeenTool.model_validate({**one, "state": _state(one, newest[_identity(one)], now)}) for one in found]
 
-    def forget(self, log: InteractionLog, interaction_id: str) -> list[str]:
-        """Take an interaction that is still in the log out of the figures; return the tools that nothing else showed,
-        which are gone. Of tools that it showed last, the text is that of the newest interaction that is left."""
+    def forget(self, log: InteractionLog, ids: Collection[str]) -> list[str]:
+        """Take interactions that are still in the log out of the figures; return the tools that nothing else showed,
+        which are gone. Of tools that they showed last, the text is that of the newest interaction that is left."""
         with self._ledger.together() as db:
-            if interaction_id > self._ledger.setting(_UP_TO):
-                return []
-            near = log.tool_use(after=interaction_id[:-1], until=interaction_id, limit=_PAGE)
-            _add(db, [one for one in near if one.id == interaction_id], sign=-1)
+            read = {one for one in ids if one <= self._ledger.setting(_UP_TO)}
+            for identity in read:
+                near = log.tool_use(after=identity[:-1], until=identity, limit=_PAGE)
+                _add(db, [one for one in near if one.id == identity], sign=-1)
             gone = [row[0] for row in db.execute("SELECT name FROM seen_tools WHERE turns <= 0").fetchall()]
             db.execute("DELETE FROM seen_tools WHERE turns <= 0")
-            _show_as_before(db, log, interaction_id)
+            _show_as_before(db, log, read)
         return gone
 
 
@@ -168,17 +168,17 @@ def _add(db: Statements, page: Iterable[ToolUse], *, sign: int = 1) -> None:
             _see(db, key, first[key], one, text, (turns, calls, failures))
 
 
-def _show_as_before(db: Statements, log: InteractionLog, interaction_id: str) -> None:
-    """Give the tools that an interaction showed last the text of the newest one before it; where the log has none, no
-    description."""
-    columns = ", ".join(ToolKey._fields)
-    rows = db.execute(f"SELECT {columns}, tool FROM seen_tools WHERE last_id = ?", (interaction_id,)).fetchall()
-    left = {ToolKey(*row[:-1]): row[-1] for row in rows}
-    until = interaction_id
+def _show_as_before(db: Statements, log: InteractionLog, ids: Collection[str]) -> None:
+    """Give the tools that these interactions showed last the text of the newest other one before them; where the log
+    has none, no description."""
+    query = f"SELECT last_id, {', '.join(ToolKey._fields)}, tool FROM seen_tools WHERE last_id = ?"
+    rows = [row for one in ids for row in db.execute(query, (one,)).fetchall()]
+    left = {ToolKey(*row[1:-1]): row[-1] for row in rows}
+    until = max((row[0] for row in rows), default="")
     while left and until:
         after = log.back(_PAGE, from_id=until)
         for one in reversed(log.tool_use(after=after, until=until, limit=_PAGE)):
-            for name, sha256, text in _tools(one.tool_schemas) if one.id != interaction_id else ():
+            for name, sha256, text in _tools(one.tool_schemas) if one.id not in ids else ():
                 key = ToolKey(one.source, one.tenant, one.owner, name, sha256)
                 if left.pop(key, None) is not None:
                     _see(db, key, one.created_at, one, text, (0, 0, 0))

@@ -254,11 +254,19 @@ LEARNED = Learned(
     dropped=5, dropped_right=1, reasons={"objected_to": 5},
 )  # fmt: skip
 TEACHER = Teacher(
-    source="gateway", tenant="shop", owner="shop", turns=8, candidates=7, lessons=6, not_executed=6, dropped={}
+    source="gateway",
+    tenant="shop",
+    owner="shop",
+    turns=8,
+    candidates=7,
+    lessons=6,
+    not_executed=6,
+    dropped={},
+    no_candidates={},
 )
 PLAN = Plan(
-    interactions=11, teachers=(TEACHER,), over_quota=0, quarantined={}, held_back=1, own_tools=0, client_tools=(),
-    client_calls=0, minutes=(), most_minutes=13.0,
+    interactions=11, teachers=(TEACHER,), over_quota=0, quarantined={}, no_task={}, held_back=1, own_tools=0,
+    client_tools=(), client_calls=0, minutes=(), make_minutes=5.0, most_minutes=13.0,
 )  # fmt: skip
 CYCLE = Cycle(
     number=1, status="rejected", reason="no gain", model="adapter-0001", lessons=9, over_quota=3, minutes=14.5,
@@ -294,6 +302,7 @@ def test_the_page_has_what_was_measured() -> None:
     assert "0 turns good and 1 bad" in text
     assert "| shop | 9 | 2 | 7 |" in text
     assert "With something of another tenant: 1 (kept.jsonl:1: clinic, shop)." in text
+    assert "`evolver forget --session traffic-shop-1 --owner shop`: 2 interactions" in text
     assert "2 interactions and 5 values made from them are deleted; marked adapters: `adapter-0001`" in text
     assert "still hold something of it: 1 (interactions.db: texts)" in text
     assert "cycle 1 rejected: no gain; 9 lessons" in text

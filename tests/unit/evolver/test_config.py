@@ -2,6 +2,7 @@
 
 import re
 import tomllib
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -91,6 +92,25 @@ def test_the_old_table_alone_is_enough_for_a_key_that_moved(tmp_path: Path) -> N
     path = tmp_path / "config.toml"
     path.write_text('[agent.serving.vllm_process]\ntool_parser = "mistral"\n')
     assert load_config(path, Config).agent.serving.profile.tool_parser == "mistral"
+
+
+@pytest.mark.parametrize("model", [Config, AgentsConfig])
+@pytest.mark.parametrize(
+    ("shadow", "per_tenant", "refused"),
+    [
+        ('url = "http://a:1"\nmodel = "m"', "true", True),
+        ('url = "http://a:1"\nmodel = "m"', "false", False),
+        ("learn_from_upstream = true", "true", False),
+    ],
+)
+def test_shadow_mode_and_adapters_of_tenants_do_not_go_together(
+    tmp_path: Path, model: type[Config | AgentsConfig], shadow: str, per_tenant: str, refused: bool
+) -> None:
+    path = tmp_path / "config.toml"
+    path.write_text(f"[agent.serving.shadow]\n{shadow}\n[evolver]\nper_tenant = {per_tenant}\n")
+    message = r"\[agent.serving.shadow\] url and \[evolver\] per_tenant = true are both set.*all tenants at once"
+    with pytest.raises(ConfigError, match=message) if refused else nullcontext():
+        load_config(path, model)
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ import pytest
 from agent.imports.record import ImportReason
 from evolver.lessons.drop_reason import DropReason
 from evolver.maintenance.export_lessons import VerifiedBy
+from evolver.mining.no_lesson import NoLesson
 from evolver.tool_making.drop_reason import ToolDropReason
 from evolver.types import Explained, TraceKind
 
@@ -17,6 +18,7 @@ SECTIONS = {
     ImportReason: "Why a turn is left out",
     TraceKind: "Kinds of traces",
     VerifiedBy: "How a lesson was verified",
+    NoLesson: "Why a turn is no candidate",
     DropReason: "Why a trace is dropped",
     ToolDropReason: "Why a written tool is dropped",
 }

@@ -263,6 +263,21 @@ def test_what_is_forgotten_is_not_found_and_leaves_no_word_in_the_file(tmp_path:
     assert b"xylophone" not in path.read_bytes()
 
 
+def test_pages_that_moved_keep_nothing_of_what_is_forgotten(tmp_path: Path) -> None:
+    path = tmp_path / "log.db"
+    with InteractionLog(path) as log:
+        ids = []
+        for number in range(200):
+            said = Message(role="user", content=f"zither{number:03d} {'word ' * (number * 37 % 150)}")
+            messages = (said, Message(role="assistant", content="Sorry."))
+            ids.append(log.append(turn().model_copy(update={"messages": messages}), session=str(number), source="chat"))
+        for number in range(0, 200, 7):
+            log.forget(ids[number])
+    content = path.read_bytes()
+    assert [number for number in range(0, 200, 7) if b"zither%03d" % number in content] == []
+    assert b"zither001" in content
+
+
 def test_forgetting_takes_as_long_in_a_long_log(tmp_path: Path) -> None:
     def steps_to_forget(turns: int) -> int:
         """Return the instructions of SQLite, in hundreds, that forgetting takes in a log of so many turns."""
@@ -300,3 +315,19 @@ def test_a_log_of_before_can_be_searched(tmp_path: Path) -> None:
         assert [step.name for step in module.migrations.pending(log._db.raw)] == steps
     with InteractionLog.open_readonly(path) as log:
         assert found(log, asked.split()[0]) == [asked]
+
+
+def test_interactions_are_deleted_together_by_session_owner_or_tenant(tmp_path: Path) -> None:
+    with InteractionLog(tmp_path / "log.db") as log:
+        ids = [
+            log.append(turn(), session=session, source="gateway", owner=owner, tenant=tenant)
+            for session, owner, tenant in (("a", "ann", "acme"), ("b", "ann", "acme"), ("a", "ben", "zoo"))
+        ]
+        assert list(log.ids_of()) == ids
+        assert list(log.ids_of(session="a")) == [ids[0], ids[2]]
+        assert list(log.ids_of(session="a", tenant="acme")) == ids[:1]
+        assert log.ids_of(owner="ben") == {ids[2]: ("gateway", "zoo", "ben", "a")}
+        log.feedback(ids[0], "good")
+        assert log.forget_all([*ids[:2], "000000000000-0000"]) == 2
+        assert [one.id for one in log.read()] == ids[2:]
+        assert log.forget_all(ids[:2]) == 0

@@ -31,6 +31,29 @@ def test_deleting_an_interaction(evolver: Evolver, data: Path) -> None:
     refused(evolver("forget", gone), f"no interaction {gone}", "agent log")
 
 
+@pytest.mark.usefixtures("adapters")
+def test_deleting_all_of_a_key(evolver: Evolver, data: Path) -> None:
+    with InteractionLog(data / "interactions.db") as log:
+        origin = {"source": "gateway", "tenant": "acme"}
+        gone = [
+            log.append(turn(f"my own words {n}"), session=f"s{n % 2}", owner="ann", **origin)  # type: ignore[arg-type]
+            for n in range(4)
+        ]
+        stays = log.append(turn("words of ben"), session="s0", owner="ben", **origin)  # type: ignore[arg-type]
+    append_lines(data / "cycles/0001/kept.jsonl", [trace("x").sourced(interaction_id=gone[0])])
+    refused(evolver("forget"), "say what to delete", "--session")
+    refused(evolver("forget", gone[0], "--owner", "ann"), "say what to delete")
+    refused(evolver("forget", "--tenant", "acne"), "there is no tenant acne; there is: acme")
+    refused(evolver("forget", "--session", "s0"), "acme/ann, acme/ben")
+    code, out, _ = evolver("forget", "--session", "s0", "--owner", "ann", "--json")
+    assert (code, json.loads(out)["interactions"], json.loads(out)["values"]) == (0, 2, 1)
+    code, out, _ = evolver("forget", "--owner", "ann")
+    assert (code, out) == (0, "2 interactions are deleted, and 0 values that were made from them\n")
+    assert "2 deleted interactions" in evolver("adapters")[1]
+    assert evolver("forget", "--tenant", "acme")[1].startswith(f"{stays} is deleted")
+    refused(evolver("forget", "--owner", "ann"), "there is no interaction of owner ann")
+
+
 def test_a_backup_stands_for_the_data_folder(evolver: Evolver, data: Path, adapters: dict[str, Adapter]) -> None:
     copy = data.parent / "copy"
     assert evolver("backup", str(copy))[0] == 0

@@ -3,22 +3,27 @@
 import json
 import sys
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import pytest
 
 from agent.log.interaction_log import InteractionLog
+from agent.turn.messages import Message
 from evolver.cli.main import main
+from evolver.config import DatasetConfig
+from evolver.dataset.client_rows import client_rows
 from evolver.dataset.rows import call_row, declined_row, repaired_row
 from evolver.maintenance import export_lessons as module
 from evolver.maintenance.export_lessons import export_lessons
 from evolver.maintenance.forget import forget
 from evolver.store.dataset_files import write_dataset
 from evolver.store.ledger import Ledger
-from evolver.types import Adapter, Call, Failure, Trace, TraceKind
+from evolver.types import Adapter, Call, ClientTurn, Failure, Trace, TraceKind
+from tests.fakes.client_traffic import WEATHER
 from tests.fakes.evolution import trace, turn
 from toolkit.errors import UserError
-from toolkit.tool import ToolError, ToolErrorKind
+from toolkit.tool import ToolCall, ToolError, ToolErrorKind
 
 MADE = trace("add 1 and 2", "add", {"a": 1, "b": 2}, 3, identity="made", answer="It is 3.")
 TALK = trace("hello there", identity="talk")
@@ -76,11 +81,33 @@ def test_each_lesson_leaves_once_with_its_sources(place: Place) -> None:
         "kind": "logged",
         "interaction_ids": [place.logged],
         "verified": "logged",
+        "not_executed": False,
         "model": "base",
         "owners": ["ann"],
         "tenants": ["acme"],
     }
     assert talk["metadata"]["verified"] == "checked"
+
+
+def test_a_call_that_was_made_up_for_a_clients_tool_is_not_called_executed(place: Place) -> None:
+    from pyarrow import parquet
+
+    asked = Message(role="user", content="Weather in Bern?")
+    call = ToolCall(id="call-0", name="get_weather", arguments={"city": "Bern"})
+    said = Message(role="assistant", tool_calls=(call,))
+    made = trace("Weather in Bern?", "get_weather", {"city": "Bern"}, identity="made up").model_copy(
+        update={"results": (), "client_turn": ClientTurn(tools=(WEATHER,), messages=(asked, said), targets=(1,))}
+    )
+    made = made.sourced(other_interaction_ids=(place.logged,), not_executed=True)
+    assert made.kind is TraceKind.BACK_TRANSLATION
+    place.add_cycle(3, client_rows(DatasetConfig(), [made], Random(0)))
+    corrected = place.trace_of(place.logged, TraceKind.CORRECTED).sourced(not_executed=True)
+    place.add_cycle(4, [call_row("0", corrected, []), call_row("1", MADE, [])])
+    found = [(row["metadata"]["verified"], row["metadata"]["not_executed"]) for row in place.exported(3, 4)]
+    assert found == [("checked", True), ("person", True), ("executed", False)]
+    export_lessons(place.data, place.data / "out.parquet", {3, 4})
+    rows = parquet.read_table(place.data / "out.parquet").to_pylist()
+    assert [(row["verified"], row["not_executed"]) for row in rows] == found
 
 
 def test_a_cycle_exports_what_it_learned_replayed_lessons_included(place: Place) -> None:
@@ -175,9 +202,21 @@ def test_the_command_writes_the_lessons_of_an_adapter(place: Place, capsys: pyte
     assert len(file.read_text().splitlines()) == 1
 
 
+def test_the_command_writes_the_lessons_of_a_tenant_alone(place: Place, capsys: pytest.CaptureFixture[str]) -> None:
+    mixed = place.lived.model_copy(update={"id": "mixed"}).sourced(other_interaction_ids=(place.other,))
+    place.add_cycle(3, [call_row("0", mixed, [])])
+    file = place.data / "out.jsonl"
+    assert evolver(place, "--lessons", str(file), "--tenant", "acme") == 0
+    (row,) = map(json.loads, file.read_text().splitlines())
+    assert (row["metadata"]["lesson"], row["metadata"]["tenants"]) == ("0001/lived", ["acme"])
+    assert "left out: 3 not made from interactions of acme alone" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("arguments", "line"),
     [
+        (["--lessons", "x.jsonl", "--tenant", "acne"], "there is no tenant acne; there is: acme"),
+        (["adapter-0001", "--tenant", "acme"], "--tenant goes with --lessons"),
         ([], "say what to export"),
         (["--lessons", "x.csv"], "name it .jsonl or .parquet"),
         (["--lessons", "/nowhere/x.jsonl"], "make that folder first"),

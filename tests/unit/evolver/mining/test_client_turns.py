@@ -224,6 +224,65 @@ def test_a_client_whose_calls_are_mostly_trouble_is_quarantined(log: Interaction
     assert len(found) == tasks
 
 
+CORRECTION = '[{"name": "get_weather", "arguments": {"city": "Bern"}}]'
+
+
+def log_failures(log: InteractionLog, count: int) -> None:
+    for number in range(count):
+        call = ("get_weather", {"city": f"town {number}"}, "Error: down")
+        log_turn(log, asked(f"Weather in town {number}?", call, answer="Sorry."), session=str(number), owner="shop")
+
+
+def log_corrected(log: InteractionLog) -> str:
+    """Log a turn with a wrong call that a person corrected, as the newest."""
+    wrong = asked("Weather in Bern?", ("get_weather", {"city": "Bonn"}, "rain"), answer="Rain.")
+    identity = log_turn(log, wrong, session="corrected", owner="shop")
+    log.feedback(identity, "bad", expected=CORRECTION)
+    return identity
+
+
+def test_a_correction_is_learned_of_a_client_whose_calls_are_mostly_trouble(log: InteractionLog) -> None:
+    log_failures(log, 25)
+    identity = log_corrected(log)
+    found = mined(log)
+    assert [(one.kind, one.provenance.interaction_id) for one in found.worked] == [("corrected", identity)]
+    assert [task.interaction_id for task in found.tasks] == [identity]
+    assert found.quarantined == {"gateway shop": 25}
+
+
+def test_a_quarantine_by_name_holds_for_corrections_too(log: InteractionLog) -> None:
+    log_corrected(log)
+    found = mined(log, quarantine=["shop"])
+    assert (found.tasks, found.worked, found.quarantined) == ((), (), {"gateway shop": 1})
+
+
+@pytest.mark.parametrize("limit", ["per_user", "per_source"])
+def test_corrections_have_room_before_all_other_turns(log: InteractionLog, limit: str) -> None:
+    log_failures(log, 5)
+    identity = log_corrected(log)
+    found = mined(log, **{limit: 2})
+    assert [task.kind for task in found.tasks] == ["failed", "corrected"]
+    assert [one.provenance.interaction_id for one in found.worked] == [identity]
+    assert found.over_quota == 4
+    assert mined(log, **{limit: 0}).over_quota == 6
+
+
+def test_a_turn_that_was_mined_before_has_room_once_it_is_corrected(log: InteractionLog) -> None:
+    identity = log_corrected(log)
+    log_failures(log, 25)
+    found = mine(MineConfig(per_user=1), LoggedTurns.since(log, identity))
+    assert [(one.kind, one.provenance.interaction_id) for one in found.worked] == [("corrected", identity)]
+    assert found.tasks == ()
+
+
+@pytest.mark.parametrize("count", [1, 2])
+def test_of_two_corrections_of_one_request_one_is_learned(log: InteractionLog, count: int) -> None:
+    first, _ = log_corrected(log), log_corrected(log)
+    found = mined(log, per_user=count)
+    assert [task.interaction_id for task in found.tasks] == [first]
+    assert found.over_quota == 0
+
+
 @pytest.mark.parametrize(("failed", "tasks"), [(10, 25), (13, 0)])
 def test_turns_of_another_model_are_trouble_only_where_they_went_badly(
     log: InteractionLog, failed: int, tasks: int

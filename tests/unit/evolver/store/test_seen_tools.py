@@ -128,10 +128,10 @@ def test_an_interaction_is_forgotten(ledger: Ledger, log: InteractionLog) -> Non
     turn = asked("weather in Bern", ("get_weather", {"city": "Bern"}, "Error: no"), answer="Sorry.")
     last = log_turn(log, turn)
     catalogue = ToolCatalogue(ledger)
-    assert catalogue.forget(log, last) == []
+    assert catalogue.forget(log, [last]) == []
     assert seen(ledger, log)["", "get_weather", 1].failures == 1
     ids = [one.id for one in log.read()][1:]
-    assert [(catalogue.forget(log, one), log.forget(one))[0] for one in ids] == [[], ["refund_order"]]
+    assert [(catalogue.forget(log, [one]), log.forget(one))[0] for one in ids] == [[], ["refund_order"]]
     (left,) = catalogue.tools()
     assert (left.name, left.turns, left.calls, left.failures, left.last_id) == ("get_weather", 1, 0, 0, first)
 
@@ -153,13 +153,13 @@ def test_the_text_of_a_forgotten_interaction_goes_with_it(
     secret = shown("Ask ann@example.org.")
     assert seen(ledger, log)["team", "get_weather", 1].description == "Ask ann@example.org."
     catalogue = ToolCatalogue(ledger)
-    assert catalogue.forget(log, secret) == []
+    assert catalogue.forget(log, [secret]) == []
     log.forget(secret)
     left = seen(ledger, log)["team", "get_weather", 1]
     assert (left.description, left.last_id, left.last_seen) == ("As it was.", first, seen_at)
     newest = shown("Ask bob@example.org.")
     seen(ledger, log)
     log.forget(first)  # the log alone: nothing tells how the tool was described before
-    assert catalogue.forget(log, newest) == []
+    assert catalogue.forget(log, [newest]) == []
     left = seen(ledger, log)["team", "get_weather", 1]
     assert (left.description, left.last_id, set(left.parameters["properties"])) == ("", "", {"city"})
