@@ -202,7 +202,7 @@ class TrainConfig(Section):
 class EvaluateConfig(Section):
     """``[evolver.evaluate]``: requests of an evaluation."""
 
-    concurrency: Annotated[int, Field(ge=1, le=256, description="Model requests in flight.")] = 12
+    concurrency: Annotated[int, Field(ge=1, le=256, description="Model requests in flight.")] = 32
     max_tokens: Annotated[int, Field(ge=16, le=4096, description="Tokens generated per model request.")] = 80
 
 
