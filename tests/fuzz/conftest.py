@@ -39,6 +39,15 @@ class World:
         """The requests that the server answered, without those about single tools that come before."""
         return [request for request in self.server.requests if "return_tokens_as_token_ids" not in request]
 
+    def check_logged(self, answered: int) -> list[Interaction]:
+        """Check that so many turns were logged, and that the server answered each, a divided request part by part."""
+        logged = self.logged()
+        choices = [turn.trajectory.choice for turn in logged]
+        asked = [max(1, len(choice.parts)) if choice is not None else 1 for choice in choices]
+        assert len(logged) == answered
+        assert len(self.answered()) == sum(asked)
+        return logged
+
     def logged(self) -> list[Interaction]:
         """What was logged since this was asked last."""
         found = self._log.read(since_id=self._newest)

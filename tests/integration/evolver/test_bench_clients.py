@@ -99,7 +99,7 @@ def test_the_applications_are_asked_a_cycle_learns_and_one_session_is_forgotten(
     check_the_log(here, found.forgetting.session)
     assert found.forgetting.values > 0
     assert found.forgetting.adapters == ("adapter-0001",)
-    assert f"`{found.forgetting.session}`" in section(found)
+    assert f"--session {found.forgetting.session} --owner shop`" in section(found)
 
 
 def check_what_is_left(found: Forgetting) -> None:

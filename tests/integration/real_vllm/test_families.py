@@ -84,14 +84,15 @@ def test_it_learns_with_shared_prefixes(served: Served) -> None:
 
 def test_a_prompt_has_the_tokens_that_lessons_begin_with(served: Served) -> None:
     call = {"id": "call-0", "type": "function", "function": {"name": "add", "arguments": '{"a": 3, "b": 2}'}}
+    takes_system = served.family != "mistral"
     messages: list[dict[str, Any]] = [
-        {"role": "system", "content": "Be brief, naïvely."},
+        *([{"role": "system", "content": "Be brief, naïvely."}] if takes_system else []),
         {"role": "user", "content": 'Add "3" & 2 <b>.'},
         {"role": "assistant", "content": "", "tool_calls": [call]},
         {"role": "tool", "tool_call_id": "call-0", "content": "5"},
         {"role": "assistant", "content": "It is 5."},
     ]
-    row = Row(id="x", messages=messages, tools=TOOLS, targets=[2, 4])
+    row = Row(id="x", messages=messages, tools=TOOLS, targets=[len(messages) - 3, len(messages) - 1])
     lessons = tokenized(row, AutoTokenizer.from_pretrained(served.model), served.profile)
     for lesson, end in zip(lessons, row.targets, strict=True):
         body = {"model": "base", "messages": messages[:end], "tools": prepared(TOOLS), "add_generation_prompt": True}
