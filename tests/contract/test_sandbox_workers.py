@@ -51,9 +51,9 @@ def _stop_all(pid: int) -> None:
 
 def test_a_worker_that_dies_costs_its_own_call_only(sandbox: BubblewrapSandbox) -> None:
     os.kill(_worker(sandbox), signal.SIGKILL)
-    statuses = [_one(sandbox).status for _ in range(3)]
-    assert statuses[0] in (Status.OK, Status.LOST)
-    assert statuses[1:] == [Status.OK] * 2
+    statuses = [_one(sandbox).status for _ in range(3)]  # the kernel may kill it during the first call or the second
+    assert statuses.count(Status.OK) >= 2
+    assert set(statuses) <= {Status.OK, Status.LOST}
 
 
 @pytest.mark.parametrize("size", [0, 200_000], ids=["no_answer", "no_reading"])
