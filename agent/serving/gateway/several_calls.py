@@ -14,7 +14,10 @@ _USAGE = ("prompt_tokens", "completion_tokens", "total_tokens")
 
 
 def allowed(body: dict[str, Any]) -> bool:
-    """Return whether the answer to a chat request may be put together from several."""
+    """Return whether the answer to a chat request may be put together from several. Pictures belong to all of it."""
+    content = body["messages"][-1].get("content")
+    if isinstance(content, list) and any(part.get("type") != "text" for part in content):
+        return False
     alone = body.get("parallel_tool_calls") is not False and body.get("n", 1) == 1
     return alone and not body.get("logprobs") and not body.get("prompt_logprobs")
 

@@ -14,11 +14,11 @@ from tests.fakes.model_server import ModelServer, Says, Script
 from tests.fakes.tool_judge import CALL_TOKEN, judging
 from tests.unit.agent.serving.gateway.test_choosing import CALIBRATION, TOOLS
 
+TEXT = "Which train goes to the town of Bergen? And find the film called Alien."
+PICTURE = {"type": "image_url", "image_url": {"url": "data:image/png;base64,AAAA"}}
 BODY: dict[str, Any] = {
     "model": "agent",
-    "messages": [
-        {"role": "user", "content": "Which train goes to the town of Bergen? And find the film called Alien."}
-    ],
+    "messages": [{"role": "user", "content": TEXT}],
     "tools": TOOLS,
 }
 MARGINS = {"find_contact": -3.0, "find_film": 1.5, "find_train": 4.0}
@@ -111,15 +111,22 @@ def test_where_one_answer_fails_the_best_tool_is_asked_for_as_ever(door: Door, b
         {"parallel_tool_calls": False},
         {"n": 2},
         {"logprobs": True},
+        {"messages": [{"role": "user", "content": [{"type": "text", "text": TEXT}, PICTURE]}]},
         {"messages": [{"role": "user", "content": "Which train goes to the town of Bergen?"}]},
         {"messages": [{"role": "user", "content": 'Which train is called "the train to Oslo. Find the film"?'}]},
     ],
-    ids=["one call", "two answers", "log-probabilities", "one part", "a quoted value"],
+    ids=["one call", "two answers", "log-probabilities", "a picture", "one part", "a quoted value"],
 )
 def test_one_tool_is_asked_for(door: Door, change: dict[str, Any]) -> None:
     serve(door)
     door.chat({**BODY, **change})
     assert answered(door) == [["find_train"]]
+
+
+def test_a_text_in_pieces_is_divided_too(door: Door) -> None:
+    serve(door)
+    door.chat({**BODY, "messages": [{"role": "user", "content": [{"type": "text", "text": TEXT}]}]})
+    assert answered(door) == [["find_film"], ["find_train"]]
 
 
 def test_what_was_said_before_is_told_with_each_part(door: Door) -> None:
